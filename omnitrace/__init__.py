@@ -1,0 +1,100 @@
+"""Omnitrace: which parts of its input support each statement that a model writes.
+
+>>> from omnitrace import Tracer
+>>> tracer = Tracer.from_pretrained("reference")
+>>> trace = tracer.trace([{"role": "user", "content": [
+...     {"type": "text", "text": "The lamp is red. The chair is blue."},
+...     {"type": "text", "text": "What colour is the lamp?"},
+... ]}])
+>>> for span in trace.spans:
+...     print(span.text, [support.unit.preview for support in span.supports])
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+from omnitrace.errors import (
+    InputError,
+    MediaError,
+    ModelError,
+    NotSupportedError,
+    OmnitraceError,
+    PluginError,
+    TraceFileError,
+)
+from omnitrace.plugins.hookspecs import hookimpl
+from omnitrace.types import (
+    EndEvent,
+    ImageRegion,
+    Layout,
+    MediaRecord,
+    PositionKind,
+    SourceUnit,
+    Span,
+    SpanEvent,
+    Support,
+    TextRange,
+    TimeRange,
+    TokenEvent,
+    TokenTrace,
+)
+
+if TYPE_CHECKING:
+    from omnitrace.curation import CurationConfig
+    from omnitrace.media import MediaLimits
+    from omnitrace.sources.options import SourceOptions
+    from omnitrace.trace import Provenance, Trace
+    from omnitrace.tracer import Tracer
+
+__version__ = importlib.metadata.version("omnitrace-attribution")
+
+__all__ = [
+    "CurationConfig",
+    "EndEvent",
+    "ImageRegion",
+    "InputError",
+    "Layout",
+    "MediaError",
+    "MediaLimits",
+    "MediaRecord",
+    "ModelError",
+    "NotSupportedError",
+    "OmnitraceError",
+    "PluginError",
+    "PositionKind",
+    "Provenance",
+    "SourceOptions",
+    "SourceUnit",
+    "Span",
+    "SpanEvent",
+    "Support",
+    "TextRange",
+    "TimeRange",
+    "TokenEvent",
+    "TokenTrace",
+    "Trace",
+    "TraceFileError",
+    "Tracer",
+    "hookimpl",
+]
+
+# Loaded on first use, so that `import omnitrace` and `omnitrace --help` do not wait for torch.
+_LAZY = {
+    "CurationConfig": "omnitrace.curation",
+    "MediaLimits": "omnitrace.media",
+    "Provenance": "omnitrace.trace",
+    "SourceOptions": "omnitrace.sources.options",
+    "Trace": "omnitrace.trace",
+    "Tracer": "omnitrace.tracer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'omnitrace' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Capture: how the raw material of scores leaves a model that is otherwise left alone."""

@@ -1,0 +1,167 @@
+"""Stand beside a model's attention without touching what it computes.
+
+``transformers`` looks its attention function up by the name in the configuration. We register one
+function per base implementation (SDPA, FlashAttention, eager) that calls the base untouched and
+then shows the call to a *tap*, if the attention module carries one. The base's name stays inside
+ours because ``transformers`` reads it: without "sdpa" or "flash" in the name, some families would
+silently lose attention sinks, softcaps or masks.
+
+The names of ``transformers`` that this file relies on are listed in
+``tests/capture/test_transformers_canary.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from omnitrace.errors import ModelError
+
+__all__ = ["AttentionCall", "Tap", "attention_modules", "model_lock", "tapped"]
+
+_PREFIX = "omnitrace_"
+_TAP = "_omnitrace_tap"
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionCall:
+    """One call of a decoder layer's attention, as the model made it.
+
+    ``query`` is ``[batch, heads, queries, dim]``; ``key`` and ``value`` are
+    ``[batch, key-value heads, keys, dim]``, after normalisation and rotary embedding and including
+    the cache; ``output`` is ``[batch, queries, heads, dim]``. ``weights`` is the full attention
+    where the base returns it (eager), else None.
+    """
+
+    module: nn.Module
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    options: dict[str, Any]
+    output: torch.Tensor
+    weights: torch.Tensor | None
+
+
+Tap: TypeAlias = Callable[[AttentionCall], None]
+
+
+def _base_function(base: str, module: nn.Module) -> Callable[..., Any]:
+    if base == "eager":  # not in the registry: each modeling module has its own
+        function = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+        if function is None:
+            raise ModelError(
+                f"{type(module).__name__} has no eager attention function to stand beside",
+                fix="load the model with attn_implementation='sdpa'",
+            )
+        return function  # type: ignore[no-any-return]
+    return ALL_ATTENTION_FUNCTIONS[base]  # type: ignore[no-any-return]
+
+
+def _attention_beside(base: str) -> Callable[..., Any]:
+    def attention(
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        result = _base_function(base, module)(
+            module, query, key, value, attention_mask, *args, **kwargs
+        )
+        tap: Tap | None = module.__dict__.get(_TAP)
+        if tap is not None:
+            output, weights = result
+            tap(AttentionCall(module, query, key, value, attention_mask, kwargs, output, weights))
+        return result
+
+    return attention
+
+
+def _registered_name(base: str) -> str:
+    """Return our name for ``base``, registering it on first use."""
+    name = _PREFIX + base
+    if name not in ALL_ATTENTION_FUNCTIONS.valid_keys():
+        AttentionInterface.register(name, _attention_beside(base))
+    if base in ALL_MASK_ATTENTION_FUNCTIONS.valid_keys():
+        AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[base])
+    return name
+
+
+def attention_modules(decoder: nn.Module) -> list[nn.Module]:
+    """Return the decoder's self-attention modules in layer order.
+
+    They are the modules with an integer ``layer_idx`` that are not cross-attention and have no
+    such module inside (a decoder layer may carry the index too).
+    """
+    indexed = [
+        (name, module)
+        for name, module in decoder.named_modules()
+        if isinstance(getattr(module, "layer_idx", None), int)
+        and "cross" not in name.lower()
+        and not getattr(module, "is_cross_attention", False)
+    ]
+    leaves = [
+        (name, module)
+        for name, module in indexed
+        if not any(other.startswith(f"{name}.") for other, _ in indexed)
+    ]
+    return [module for _, module in sorted(leaves, key=lambda item: item[1].layer_idx)]
+
+
+_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_LOCKS_GUARD = threading.Lock()
+
+
+def model_lock(model: nn.Module) -> threading.RLock:
+    """Return the one lock of ``model``: two traces of one model run after each other."""
+    with _LOCKS_GUARD:
+        return _LOCKS.setdefault(model, threading.RLock())
+
+
+@contextlib.contextmanager
+def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) -> Iterator[None]:
+    """Show every attention call of ``modules`` to the tap of the same place, then undo it all.
+
+    On exit, also after an exception, the attention implementation of every touched configuration,
+    the taps, and any ``rope_deltas`` that generation leaves on the model are as they were.
+    """
+    # A module without a configuration cannot look our function up; the probe then hears nothing.
+    configs: dict[int, Any] = {
+        id(module.config): module.config for module in modules if hasattr(module, "config")
+    }
+    implementations = {key: config._attn_implementation for key, config in configs.items()}
+    deltas = [
+        (module, module.rope_deltas)
+        for module in model.modules()
+        if "rope_deltas" in module.__dict__
+    ]
+    try:
+        for key, config in configs.items():
+            # The public setter walks all towers; the vision and audio towers must keep theirs.
+            config._attn_implementation_internal = _registered_name(
+                (implementations[key] or "eager").removeprefix(_PREFIX)
+            )
+        for module, tap in zip(modules, taps, strict=True):
+            module.__dict__[_TAP] = tap
+        yield
+    finally:
+        for module in modules:
+            module.__dict__.pop(_TAP, None)
+        for key, config in configs.items():
+            config._attn_implementation_internal = implementations[key]
+        for module, value in deltas:
+            module.rope_deltas = value

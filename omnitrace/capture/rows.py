@@ -1,0 +1,263 @@
+"""Attention rows of the tokens being generated, computed in blocks beside the model.
+
+Each decoding step leaves its query (``[heads, dim]`` per layer) behind; the rows of a whole block
+of steps are computed in one product against the cached keys, so that the keys are read once a
+block and not once a token. Nothing of size ``n²`` ever exists. A cache that forgets (sliding
+windows) or that may be rewritten gets its rows computed at once, one step at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from omnitrace.capture.interface import AttentionCall
+from omnitrace.errors import NotSupportedError
+from omnitrace.signals.base import LayerRows
+
+__all__ = ["RowCapture", "attention_rows"]
+
+
+def _last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
+    """Return the last query's mask over the keys, bool or additive: ``[batch, 1 or heads, k]``."""
+    mask = call.mask
+    if mask is None:
+        return None
+    if mask.dim() == 2:  # FlashAttention: padding only
+        return mask[:, None, -keys:].bool()
+    return mask[:, :, -1, :keys]
+
+
+def attention_rows(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    *,
+    scale: float,
+    visible: Sequence[int],
+    mask: torch.Tensor | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Softmax rows of a few queries over the keys, in float32.
+
+    Parameters
+    ----------
+    query:
+        ``[batch, heads, rows, dim]``.
+    key:
+        ``[batch, key-value heads, keys, dim]``.
+    scale:
+        Factor of the logits.
+    visible:
+        For each row, how many leading keys it may see.
+    mask:
+        Bool (True = visible) or additive, broadcastable to ``[batch, heads, rows, keys]``.
+    softcap:
+        Logits become ``softcap * tanh(logits / softcap)`` (Gemma 2).
+    sinks:
+        ``[heads]`` logits that take part in the softmax and are dropped (gpt-oss).
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``[batch, heads, rows, keys]``; zero beyond the visible keys.
+    """
+    batch, heads, rows, dim = query.shape
+    groups = key.shape[1]
+    packed = query.reshape(batch, groups, heads // groups * rows, dim)
+    logits = torch.matmul(packed, key.transpose(2, 3)).float().mul_(scale)
+    logits = logits.view(batch, heads, rows, key.shape[2])
+    if softcap is not None:
+        logits = torch.tanh(logits / softcap) * softcap
+    first = min(visible)
+    if first < key.shape[2]:
+        limits = torch.tensor(visible, device=logits.device)[:, None]
+        columns = torch.arange(first, key.shape[2], device=logits.device)
+        logits[..., first:].masked_fill_(columns >= limits, -torch.inf)
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            logits.masked_fill_(~mask, -torch.inf)
+        else:
+            logits += mask
+    if sinks is None:
+        return torch.softmax(logits, dim=-1)
+    extra = sinks.float().view(1, -1, 1, 1).expand(batch, heads, rows, 1)
+    return torch.softmax(torch.cat([logits, extra], dim=-1), dim=-1)[..., :-1]
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one decoding step left at one layer: its query, or its finished row."""
+
+    context: int
+    query: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    row: torch.Tensor | None = None
+
+
+class _LayerTap:
+    """Collects the steps of one decoder layer."""
+
+    def __init__(self, layer: int, prompt_length: int, *, use_cache: bool, deferred: bool) -> None:
+        self.layer = layer
+        self.steps: deque[_Step] = deque()
+        self._prompt_length = prompt_length
+        self._use_cache = use_cache
+        self._deferred = deferred
+        self._seen = 0
+        self._key: torch.Tensor | None = None
+        self._scale = 1.0
+        self._softcap: float | None = None
+        self._sinks: torch.Tensor | None = None
+
+    def __call__(self, call: AttentionCall) -> None:
+        queries = call.query.shape[2]
+        self._seen = self._seen + queries if self._use_cache else queries
+        if self._seen < self._prompt_length:  # a chunk of a chunked prefill
+            return
+        self._scale = call.options.get("scaling") or call.query.shape[-1] ** -0.5
+        self._softcap = call.options.get("softcap")
+        self._sinks = call.options.get("s_aux")
+        step = _Step(self._seen)
+        query = call.query[:, :, -1:].detach()
+        # A view would keep the queries of the whole prompt alive.
+        query = query.clone() if queries > 1 else query
+        keys = min(call.key.shape[2], self._seen)  # a static cache is longer than the context
+        mask = _last_mask(call, keys)
+        if call.weights is not None:
+            step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
+        elif self._may_defer(call, mask):
+            step.query, step.mask, self._key = query, mask, call.key.detach()
+        else:
+            step.row = self._row_now(call, query, keys, mask)
+        self.steps.append(step)
+
+    def _may_defer(self, call: AttentionCall, mask: torch.Tensor | None) -> bool:
+        return (
+            self._deferred
+            and call.key.shape[2] == self._seen
+            and call.options.get("sliding_window") is None
+            and (mask is None or mask.dtype == torch.bool)
+        )
+
+    def _row_now(
+        self, call: AttentionCall, query: torch.Tensor, keys: int, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        key = call.key[:, :, :keys].detach()
+        window = call.options.get("sliding_window")
+        if window is not None and keys > window and (call.mask is None or call.mask.dim() == 2):
+            # FlashAttention is told the window instead of being given a mask.
+            recent = torch.arange(keys, device=key.device) >= keys - window
+            mask = recent[None, None] if mask is None else mask & recent
+        return attention_rows(
+            query,
+            key,
+            scale=self._scale,
+            visible=[keys],
+            mask=None if mask is None else mask[:, :, None],
+            softcap=self._softcap,
+            sinks=self._sinks,
+        )
+
+    def rows(self, steps: int) -> torch.Tensor:
+        """Return float32 ``[batch, heads, steps, context of the last]`` of the first steps."""
+        chosen = [self.steps[i] for i in range(steps)]
+        context = chosen[-1].context
+        if all(step.query is not None for step in chosen):
+            return self._deferred_rows(chosen, context)
+        finished = [
+            step.row if step.row is not None else self._deferred_rows([step], step.context)
+            for step in chosen
+        ]
+        batch, heads = finished[0].shape[:2]
+        result = finished[0].new_zeros(batch, heads, steps, context)
+        for i, (step, row) in enumerate(zip(chosen, finished, strict=True)):
+            # A windowed cache holds the most recent keys only.
+            result[:, :, i, step.context - row.shape[-1] : step.context] = row[:, :, 0]
+        return result
+
+    def _deferred_rows(self, chosen: Sequence[_Step], context: int) -> torch.Tensor:
+        assert self._key is not None, "a deferred step always keeps the keys"
+        mask = None
+        if any(step.mask is not None for step in chosen):
+            # Columns beyond a step's own context are excluded by `visible`; pad with True.
+            parts = [
+                nn.functional.pad(step.mask, (0, context - step.mask.shape[-1]), value=True)
+                if step.mask is not None
+                else torch.ones(1, 1, context, dtype=torch.bool, device=self._key.device)
+                for step in chosen
+            ]
+            batch = max(part.shape[0] for part in parts)
+            mask = torch.stack([part.expand(batch, -1, -1) for part in parts], dim=2)
+        queries = [step.query for step in chosen if step.query is not None]
+        return attention_rows(
+            torch.cat(queries, dim=2),
+            self._key[:, :, :context],
+            scale=self._scale,
+            visible=[step.context for step in chosen],
+            mask=mask,
+            softcap=self._softcap,
+            sinks=self._sinks,
+        )
+
+
+class RowCapture:
+    """The rows of the tokens generated so far, in blocks, for all decoder layers.
+
+    Parameters
+    ----------
+    layers:
+        Indices of the layers to listen to, ascending.
+    prompt_length:
+        Number of prompt tokens, padding included.
+    use_cache:
+        Whether the model decodes with a key-value cache.
+    deferred:
+        Whether the cached keys stay valid until a block of steps is read (dynamic caches).
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        prompt_length: int,
+        *,
+        use_cache: bool = True,
+        deferred: bool = True,
+    ) -> None:
+        self.taps = [
+            _LayerTap(layer, prompt_length, use_cache=use_cache, deferred=deferred)
+            for layer in layers
+        ]
+
+    @property
+    def forgets(self) -> bool:
+        """Whether some layer holds finished rows, so that blocks should be as short as can be."""
+        return any(tap.steps and tap.steps[0].row is not None for tap in self.taps)
+
+    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
+        """Yield the rows of the first ``steps`` pending steps, layer by layer.
+
+        Raises
+        ------
+        NotSupportedError
+            If the layers did not see one step for each token (something other than plain
+            token-by-token decoding ran).
+        """
+        for tap in self.taps:
+            if len(tap.steps) < steps:
+                raise NotSupportedError(
+                    f"layer {tap.layer} attended {len(tap.steps)} times for {steps} tokens, so "
+                    "rows cannot be told apart",
+                    legal="greedy decoding or sampling, one token a step",
+                )
+            yield LayerRows(tap.layer, tap.rows(steps)[batch])
+
+    def drop(self, steps: int) -> None:
+        """Forget the first ``steps`` pending steps."""
+        for tap in self.taps:
+            for _ in range(steps):
+                tap.steps.popleft()

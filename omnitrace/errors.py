@@ -1,0 +1,84 @@
+"""The errors a user can meet.
+
+Every error here is a mistake that its reader can mend, so its text has three parts: what was
+found, what is legal, and what to do. The command line prints that text and exits with 2; any other
+exception is a defect of ours and exits with 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "InputError",
+    "MediaError",
+    "ModelError",
+    "NotSupportedError",
+    "OmnitraceError",
+    "PluginError",
+    "TraceFileError",
+    "unknown_name",
+]
+
+
+class OmnitraceError(Exception):
+    """Base of every error that a user can mend.
+
+    Parameters
+    ----------
+    found:
+        What is wrong, naming the offending value.
+    legal:
+        What would have been accepted.
+    fix:
+        What to do about it.
+    """
+
+    def __init__(self, found: str, *, legal: str = "", fix: str = "") -> None:
+        self.found = found
+        self.legal = legal
+        self.fix = fix
+        parts = [found.rstrip(".") + "."]
+        if legal:
+            parts.append(f"Legal: {legal.rstrip('.')}.")
+        if fix:
+            parts.append(f"Fix: {fix.rstrip('.')}.")
+        super().__init__(" ".join(parts))
+
+
+class InputError(OmnitraceError):
+    """A request, message, option or label that cannot be used as it is."""
+
+
+class MediaError(InputError):
+    """An image, audio or video that is missing, broken, empty or over a limit."""
+
+
+class ModelError(OmnitraceError):
+    """A model, processor or checkpoint that cannot be loaded or traced."""
+
+
+class NotSupportedError(OmnitraceError):
+    """A combination that would make attributions wrong, refused instead of guessed."""
+
+
+class PluginError(OmnitraceError):
+    """A plugin, signal or adapter that is unknown, duplicated or broken."""
+
+
+class TraceFileError(OmnitraceError):
+    """A trace file that is corrupt, foreign or of a newer version."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> PluginError:
+    """Build the error for an unknown ``name`` of a ``kind``, with near matches first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    fix = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    listing = ", ".join(repr(n) for n in names) or "(none registered)"
+    return PluginError(
+        f"unknown {kind} {name!r}",
+        legal=listing,
+        fix=fix or f"run `omnitrace list {kind}s` to see what is installed",
+    )

@@ -1,0 +1,125 @@
+"""Drive a model's own ``generate`` with the engine listening."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+from transformers.generation.configuration_utils import GenerationMode
+from transformers.generation.streamers import BaseStreamer
+
+from omnitrace.errors import InputError, NotSupportedError
+
+__all__ = ["TokenStreamer", "defers", "generation_config", "generation_record", "seeded"]
+
+_PLAIN = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
+
+class TokenStreamer(BaseStreamer):  # type: ignore[misc]
+    """Hands each selected token to a callback, and to the user's own streamer if there is one."""
+
+    def __init__(self, push: Callable[[int], None], also: BaseStreamer | None = None) -> None:
+        self._push = push
+        self._also = also
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        """Take what ``generate`` streams: first the prompt, then one token at a time."""
+        if self._also is not None:
+            self._also.put(value)
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        for token_id in value.flatten().tolist():
+            self._push(int(token_id))
+
+    def end(self) -> None:
+        """Pass the end on to the user's streamer."""
+        if self._also is not None:
+            self._also.end()
+
+
+def generation_config(
+    model: Any, kwargs: Mapping[str, Any]
+) -> tuple[GenerationConfig, dict[str, Any]]:
+    """Merge the model's generation settings with the user's, and refuse what cannot be traced.
+
+    Decoding is greedy unless the user asks for sampling. Returns the configuration and the
+    arguments that are not settings (logits processors, stopping criteria, a streamer, …).
+
+    Raises
+    ------
+    InputError
+        If an argument is none that ``generate`` knows.
+    NotSupportedError
+        If rows could not be matched with tokens: beam search, assisted decoding, prompt look-up,
+        classifier-free guidance, several sequences, compiled decoding, a cache of one's own.
+    """
+    rest = dict(kwargs)
+    given = rest.pop("generation_config", None)
+    config = copy.deepcopy(given if given is not None else model.generation_config)
+    if given is None and "do_sample" not in rest:
+        config.do_sample = False
+    if config.max_length is not None and given is None:
+        config.max_length = None
+    rest = config.update(**rest)
+    if not config.do_sample and given is None:
+        for name in _SAMPLING:  # the checkpoint's own sampling settings mean nothing to greedy
+            if name not in kwargs:
+                setattr(config, name, None)
+    _refuse(config, rest, model)
+    return config, rest
+
+
+def _refuse(config: GenerationConfig, rest: Mapping[str, Any], model: Any) -> None:
+    reasons: dict[str, bool] = {
+        "num_return_sequences > 1": (config.num_return_sequences or 1) > 1,
+        "guidance_scale": config.guidance_scale not in (None, 1, 1.0),
+        "past_key_values": rest.get("past_key_values") is not None,
+        "custom_generate": rest.get("custom_generate") is not None,
+        "inputs_embeds": rest.get("inputs_embeds") is not None,
+    }
+    mode = config.get_generation_mode(rest.get("assistant_model"))
+    if mode not in _PLAIN:
+        reasons[str(getattr(mode, "value", mode)).replace("_", " ")] = True
+    compiled = config.cache_implementation in ("static", "hybrid", "sliding_window")
+    if compiled and model.device.type != "cpu" and not config.disable_compile:
+        reasons["compiled decoding (pass disable_compile=True)"] = True
+    found = [name for name, present in reasons.items() if present]
+    if found:
+        raise NotSupportedError(
+            f"{found[0]} is not supported: its steps cannot be matched with the tokens written",
+            legal="greedy decoding or sampling of one sequence",
+        )
+    if config.max_new_tokens is not None and config.max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {config.max_new_tokens}", legal="at least 1")
+
+
+def generation_record(config: GenerationConfig) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, JSON-ready, for the provenance."""
+    record = {}
+    for name, value in sorted(config.to_diff_dict().items()):
+        if isinstance(value, str | int | float | bool | list) and name != "transformers_version":
+            record[name] = value
+    return record
+
+
+def defers(config: GenerationConfig) -> bool:
+    """Whether the cached keys of a step stay valid until later steps have been decoded."""
+    return config.cache_implementation in (None, "dynamic")
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Seed torch inside the block and restore its random state after; nothing without a seed."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield

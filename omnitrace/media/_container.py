@@ -1,0 +1,152 @@
+"""Opening containers and decoding audio streams with PyAV."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import av
+import av.container
+import numpy as np
+
+from omnitrace.errors import MediaError
+from omnitrace.media.limits import MediaLimits
+from omnitrace.media.source import Source
+
+__all__ = ["DECODE_ERRORS", "broken", "check_end", "decode_audio", "open_container", "reason"]
+
+# What PyAV raises on bad bytes: FFmpegError, and Python errors for odd values inside the file.
+DECODE_ERRORS = (av.FFmpegError, ValueError, TypeError, IndexError, OverflowError, EOFError)
+
+# Containers of audio and video. Playlists (hls, concat, dash) would open other files and URLs,
+# and libavformat takes pictures and even plain text (tty) for videos.
+_FORMATS = (
+    "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,gif,mp3,aac,wav,w64,flac,aiff,"
+    "caf,amr,ac3,eac3,au,wv,tta,ape,h264,hevc,m4v,ivf,obu,av1,mxf,nut,rm,dv,3gp"
+)
+# A gap in the timestamps of an audio stream below this is rounding, not silence.
+_GAP_SECONDS = 0.05
+# What may be missing from the end of a file whose header was written by a sloppy program.
+_MISSING_SECONDS = 0.5
+
+
+_EXAMPLES = {"audio": "WAV, FLAC, MP3 or M4A", "video": "MP4, MOV or WebM"}
+
+
+def broken(source: Source, kind: str, why: str | BaseException) -> MediaError:
+    """Build the error for a file that is not of ``kind``, or corrupt, or truncated."""
+    if isinstance(why, BaseException):
+        why = reason(why)
+    return MediaError(
+        f"{source.label} cannot be decoded as {kind} ({why})",
+        legal=f"a complete {kind} file, such as {_EXAMPLES[kind]}",
+        fix="check that it was downloaded completely, or convert it with ffmpeg",
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Return what is wrong in few words, without PyAV's error numbers and function names."""
+    if isinstance(error, av.FFmpegError) and error.strerror:
+        return str(error.strerror)
+    return str(error)[:200] or type(error).__name__
+
+
+@contextlib.contextmanager
+def open_container(source: Source, kind: str) -> Iterator[av.container.InputContainer]:
+    """Open a container, refusing playlists, truncated files and whatever cannot be probed."""
+    try:
+        container = av.open(
+            source.reader(),
+            "r",
+            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+            buffer_size=1 << 20,
+        )
+    except av.ArgumentError as error:  # what the whitelist refuses
+        why = "it is a picture, a playlist or another format that is not read"
+        raise broken(source, kind, why) from error
+    except (*DECODE_ERRORS, OSError) as error:
+        raise broken(source, kind, error) from error
+    with container:
+        for stream in (*container.streams.video, *container.streams.audio):
+            end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+            if end > source.size:
+                raise broken(
+                    source, kind, f"truncated: {source.size} bytes of at least {end} are there"
+                )
+        yield container
+
+
+def check_end(
+    source: Source, kind: str, container: av.container.InputContainer, end: float
+) -> None:
+    """Refuse a Matroska or WebM file that ends well before the end that its header announces.
+
+    Other containers have an index, or no duration, or raise an error where they are cut off.
+    """
+    if container.duration is None or not container.format.name.startswith("matroska"):
+        return
+    announced = container.duration / av.time_base
+    if end < announced - max(_MISSING_SECONDS, 0.05 * announced):
+        raise broken(source, kind, f"truncated: {end:.2f} s of {announced:.2f} s are there")
+
+
+def decode_audio(
+    source: Source, limits: MediaLimits, *, origin: float | None = None
+) -> tuple[np.ndarray, int] | None:
+    """Decode the first audio stream to mono float32 at its own rate.
+
+    With ``origin`` (the container's time of the video's first frame), the result starts there:
+    silence is put before a stream that starts later, and samples before it are cut off. Without,
+    it starts with the stream. Later gaps in the timestamps become silence.
+
+    Returns
+    -------
+    tuple or None
+        Samples and rate; ``None`` if there is no audio stream.
+    """
+    chunks: list[np.ndarray] = []
+    length = 0
+    rate = 0
+    with open_container(source, "audio") as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        try:
+            resampler: av.AudioResampler | None = None
+            for frame in container.decode(stream):
+                if resampler is None:
+                    rate = frame.sample_rate
+                    resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
+                    if origin is None and frame.time is not None:
+                        origin = frame.time
+                parts = [part.to_ndarray() for part in resampler.resample(frame)]
+                samples = np.concatenate(parts, axis=1).mean(axis=0, dtype=np.float32)
+                start = length
+                if frame.time is not None and origin is not None:
+                    start = round((frame.time - origin) * rate)
+                if length == 0 and start < 0:
+                    samples, start = samples[-start:], min(0, start + samples.size)
+                if samples.size == 0:
+                    continue
+                gap = start - length
+                if gap > (_GAP_SECONDS * rate if chunks else 0):
+                    _check_length(source, start / rate, limits)
+                    chunks.append(np.zeros(gap, np.float32))
+                    length += gap
+                chunks.append(samples)
+                length += samples.size
+                _check_length(source, length / rate, limits)
+            if len(container.streams) == 1:
+                check_end(source, "audio", container, (origin or 0.0) + length / max(rate, 1))
+        except DECODE_ERRORS as error:
+            raise broken(source, "audio", error) from error
+    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
+
+
+def _check_length(source: Source, seconds: float, limits: MediaLimits) -> None:
+    if seconds > limits.max_audio_seconds:
+        raise MediaError(
+            f"the audio of {source.label} is longer than {limits.max_audio_seconds:g} s",
+            legal=f"at most {limits.max_audio_seconds:g} s",
+            fix="cut it, or raise MediaLimits(max_audio_seconds=…)",
+        )

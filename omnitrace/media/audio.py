@@ -1,0 +1,215 @@
+"""Audio: decoded with soundfile or PyAV, mixed to mono, resampled to 16 kHz."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import librosa
+import numpy as np
+import soundfile
+
+from omnitrace.errors import MediaError
+from omnitrace.media._container import broken, decode_audio
+from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
+from omnitrace.media.source import MediaSource, Source, resolve_source
+
+__all__ = ["SAMPLE_RATE", "AudioArray", "LoadedAudio", "load_audio", "to_model_rate"]
+
+SAMPLE_RATE = 16_000
+AudioArray: TypeAlias = np.ndarray | tuple[np.ndarray, float]
+
+# Rates outside are mistakes (seconds or milliseconds per sample) and cost minutes to resample.
+_RATES = (1_000, 1_000_000)
+_MAX_CHANNELS = 64
+_BLOCK = 1 << 18
+_LEGAL = (
+    "a path, bytes, a data: URL, a file:// URL, a numpy array of samples at 16 kHz, or a tuple "
+    "(samples, rate)"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedAudio:
+    r"""Mono audio at 16 kHz.
+
+    ``samples`` is float32 ``[n]``, nominally in [-1, 1]; louder values of float sources are kept,
+    not clipped. ``sha256`` is of the original bytes ``data`` (for the track of a video, of the
+    video's bytes, and ``data`` is ``None``). For an array there are none: the digest is then of
+    the ASCII header ``f32le 16000\n`` followed by ``samples`` as little-endian float32.
+    """
+
+    samples: np.ndarray
+    sha256: str
+    name: str
+    data: bytes | None = field(default=None, repr=False)
+    sample_rate: int = SAMPLE_RATE
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return int(self.samples.shape[0]) / self.sample_rate
+
+    def encoded(self) -> bytes:
+        """Return the original bytes, or where there are none a float WAV of the samples."""
+        if self.data is not None:
+            return self.data
+        buffer = io.BytesIO()
+        soundfile.write(buffer, self.samples, self.sample_rate, format="WAV", subtype="FLOAT")
+        return buffer.getvalue()
+
+
+def load_audio(
+    source: MediaSource | AudioArray,
+    *,
+    limits: MediaLimits = DEFAULT_LIMITS,
+    media_root: str | os.PathLike[str] | None = None,
+) -> LoadedAudio:
+    """Load audio as mono float32 at 16 kHz.
+
+    Channels are averaged. Values are not normalised and, for float sources, not clipped.
+
+    Parameters
+    ----------
+    source:
+        A path, bytes, a ``data:`` or ``file://`` URL (WAV, FLAC, MP3, OGG; through PyAV also M4A,
+        AAC, and the audio of MP4, WebM and others), an array at 16 kHz, or ``(array, rate)``.
+        Arrays are ``[n]``, ``[n, channels]`` or ``[channels, n]`` (the shorter axis is the
+        channels), of floats or of int8, uint8, int16 or int32, which are scaled to [-1, 1].
+    limits:
+        ``max_audio_seconds`` is checked before or while decoding.
+    media_root:
+        The folder against which relative paths are resolved.
+
+    Raises
+    ------
+    MediaError
+        If it is missing, not audio, empty, truncated, over a limit or has NaN or infinite values.
+    """
+    if isinstance(source, tuple | np.ndarray):
+        return _from_array(source, limits)
+    resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
+    data = resolved.read()
+    decoded = _decode_soundfile(resolved, data, limits)
+    if decoded is None:
+        # The bytes that were read are what is decoded, whatever happens to the file meanwhile.
+        fixed = Source(resolved.name, resolved.path, len(data), data)
+        decoded = decode_audio(fixed, limits)
+    if decoded is None:
+        raise broken(resolved, "audio", "it has no audio stream")
+    samples = to_model_rate(resolved.label, *decoded)
+    return LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
+
+
+def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:
+    """Check mono samples and resample them to 16 kHz."""
+    if mono.size == 0:
+        raise MediaError(
+            f"{label} has no audio samples",
+            legal="at least one sample",
+            fix="check that the recording was written completely",
+        )
+    if not np.all(np.isfinite(mono)):
+        raise MediaError(
+            f"{label} has NaN or infinite samples",
+            legal="finite samples",
+            fix="replace them, for example with numpy.nan_to_num",
+        )
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise MediaError(
+            f"{label} has a sample rate of {rate!r} Hz",
+            legal=f"a rate from {_RATES[0]} to {_RATES[1]} Hz",
+            fix="pass the number of samples per second",
+        )
+    if rate != SAMPLE_RATE:
+        mono = librosa.resample(mono, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _decode_soundfile(
+    source: Source, data: bytes, limits: MediaLimits
+) -> tuple[np.ndarray, int] | None:
+    """Decode with libsndfile; ``None`` if it does not know the format."""
+    try:
+        file = soundfile.SoundFile(io.BytesIO(data))
+    except (soundfile.SoundFileError, RuntimeError, TypeError):
+        return None
+    with file:
+        rate = int(file.samplerate)
+        _check_seconds(source.label, file.frames / rate, limits)
+        chunks: list[np.ndarray] = []
+        length = 0
+        try:
+            while True:
+                block = file.read(_BLOCK, dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                length += len(block)
+                _check_seconds(source.label, length / rate, limits)
+                chunks.append(block.mean(axis=1, dtype=np.float32))
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise broken(source, "audio", error) from error
+        if length < file.frames - rate / 10:
+            raise broken(source, "audio", f"truncated: {length} samples of {file.frames} are there")
+    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
+
+
+def _check_seconds(label: str, seconds: float, limits: MediaLimits) -> None:
+    if seconds > limits.max_audio_seconds:
+        raise MediaError(
+            f"{label} lasts {seconds:.1f} s",
+            legal=f"at most {limits.max_audio_seconds:g} s",
+            fix="cut it, or raise MediaLimits(max_audio_seconds=…)",
+        )
+
+
+def _from_array(source: AudioArray, limits: MediaLimits) -> LoadedAudio:
+    array: object = source
+    rate: object = SAMPLE_RATE
+    if isinstance(source, tuple):
+        array, rate = source if len(source) == 2 else (None, None)
+    if (
+        not isinstance(array, np.ndarray)
+        or isinstance(rate, bool)
+        or not isinstance(rate, int | float | np.integer | np.floating)
+    ):
+        raise MediaError(
+            "the audio tuple is not (samples, rate)",
+            legal="(numpy array, samples per second)",
+            fix="pass for example (samples, 44100)",
+        )
+    mono = _to_mono(array)
+    rate = float(rate)
+    if rate > 0:
+        _check_seconds("the audio array", mono.size / rate, limits)
+    samples = to_model_rate("the audio array", mono, rate)
+    digest = hashlib.sha256(b"f32le 16000\n" + samples.astype("<f4").tobytes()).hexdigest()
+    return LoadedAudio(samples, digest, "<array>")
+
+
+def _to_mono(array: np.ndarray) -> np.ndarray:
+    shape = "x".join(map(str, array.shape))
+    if array.ndim == 2 and array.shape[0] < array.shape[1]:
+        array = array.T
+    if array.ndim not in {1, 2} or (array.ndim == 2 and array.shape[1] > _MAX_CHANNELS):
+        raise MediaError(
+            f"the audio array has shape {shape or '()'}",
+            legal=f"[n], [n, channels] or [channels, n] with at most {_MAX_CHANNELS} channels",
+            fix="pass one recording",
+        )
+    if array.dtype == np.uint8:
+        array = (array.astype(np.float32) - 128) / 128
+    elif array.dtype in (np.int8, np.int16, np.int32):
+        array = array.astype(np.float64) / (-float(np.iinfo(array.dtype).min))
+    elif not np.issubdtype(array.dtype, np.floating):
+        raise MediaError(
+            f"the audio array has dtype {array.dtype}",
+            legal="floats, int8, uint8, int16 or int32",
+            fix="convert it to float32 in [-1, 1]",
+        )
+    if array.ndim == 2 and array.size:
+        array = array.mean(axis=1)
+    return array.astype(np.float32).reshape(-1)

@@ -1,0 +1,272 @@
+"""Video: frames sampled from a file or an array, with their true times, and the audio track."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import PIL.Image
+
+from omnitrace.errors import MediaError
+from omnitrace.media._container import decode_audio
+from omnitrace.media._frames import (
+    FrameMismatchError,
+    fetch_frames,
+    index_by_decoding,
+    index_frames,
+)
+from omnitrace.media.audio import LoadedAudio, to_model_rate
+from omnitrace.media.image import load_image
+from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits, check_frame_size
+from omnitrace.media.source import MediaSource, Source, resolve_source
+
+__all__ = ["LoadedVideo", "VideoFrames", "load_video"]
+
+VideoFrames: TypeAlias = np.ndarray | list[PIL.Image.Image]
+
+_LEGAL = (
+    "a path, bytes, a data: URL, a file:// URL, or frames (a numpy array [T,H,W,3] of uint8, or a "
+    "list of PIL images), alone or as (frames, rate)"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedVideo:
+    r"""Sampled frames of a video.
+
+    ``frames`` is uint8 ``[T, H, W, 3]``, upright. ``times`` is float64 ``[T]``: the seconds at
+    which each frame begins to be shown, relative to the beginning of the video's first frame (as
+    decord's start times). ``frame_indices`` is int64 ``[T]``: the frames' indices in the file, in
+    the order of display. Frame ``k`` is the one nearest to ``k / fps``, so a frame of a
+    variable-rate file may occur twice. ``fps`` is the rate of those instants, to be passed to
+    the processor: what was asked for, or the file's average rate where that is lower.
+
+    ``duration`` is that of the whole video stream. ``audio`` shares the video's clock: its sample
+    0 is at the beginning of the first frame. It is ``None`` without an audio track. ``sha256``
+    is of the original bytes; for frames there are none, and it is of the ASCII header
+    ``RGB <frames>x<height>x<width> <rate>\n`` followed by all the pixels that were passed.
+    ``source`` is what the user passed, ``None`` for frames.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    frame_indices: np.ndarray
+    fps: float
+    duration: float
+    sha256: str
+    name: str
+    audio: LoadedAudio | None = None
+    source: Source | None = None
+
+    @property
+    def width(self) -> int:
+        """Width in displayed pixels."""
+        return int(self.frames.shape[2])
+
+    @property
+    def height(self) -> int:
+        """Height in displayed pixels."""
+        return int(self.frames.shape[1])
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if there is one."""
+        return self.source.path if self.source is not None else None
+
+    def original(self) -> bytes | None:
+        """Return the original bytes (read again from the file), ``None`` for frames."""
+        return self.source.read() if self.source is not None else None
+
+
+def load_video(
+    source: MediaSource | VideoFrames | tuple[VideoFrames, float],
+    *,
+    fps: float = 2.0,
+    limits: MediaLimits = DEFAULT_LIMITS,
+    media_root: str | os.PathLike[str] | None = None,
+    with_audio: bool = True,
+) -> LoadedVideo:
+    """Sample the frames nearest to the instants ``k / fps`` in ``[0, duration)``.
+
+    Rotations and flips in the file's metadata are applied; pixel aspect ratios are not.
+
+    Parameters
+    ----------
+    source:
+        A path, bytes, a ``data:`` or ``file://`` URL of MP4, MOV, WebM, MKV, AVI and others; or
+        frames ``[T,H,W,3]`` of uint8 or a list of PIL images, as ``(frames, rate)`` with their
+        own rate; bare frames are taken to be sampled at ``fps`` already.
+    fps:
+        Frames per second to sample.
+    limits:
+        Durations and sizes are checked before the frames are decoded.
+    media_root:
+        The folder against which relative paths are resolved.
+    with_audio:
+        Whether to decode the audio track.
+
+    Raises
+    ------
+    MediaError
+        If it is missing, not a video, corrupt, truncated, empty or over a limit.
+    """
+    _check_rate("fps", fps)
+    if isinstance(source, np.ndarray | list):
+        return _from_frames(source, float(fps), float(fps), limits)
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise _bad_frames(f"a tuple of {len(source)} elements")
+        frames, rate = source
+        _check_rate("the rate of the frames", rate)
+        return _from_frames(frames, float(rate), float(fps), limits)
+    resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
+    digest = resolved.sha256()
+    try:
+        index = index_frames(resolved, limits)
+        sampled = _sample(resolved.label, index.times, index.duration, fps, limits)
+        _check_memory(resolved.label, len(sampled[0]), index.size, limits)
+        pixels = fetch_frames(resolved, index, sampled[0])
+    except FrameMismatchError:
+        index = index_by_decoding(resolved, limits)
+        sampled = _sample(resolved.label, index.times, index.duration, fps, limits)
+        _check_memory(resolved.label, len(sampled[0]), index.size, limits)
+        pixels = fetch_frames(resolved, index, sampled[0])
+    indices, effective = sampled
+    audio = None
+    if with_audio:
+        audio = _audio_track(resolved, digest, index.origin, limits)
+    return LoadedVideo(
+        frames=pixels,
+        times=index.times[indices],
+        frame_indices=indices,
+        fps=effective,
+        duration=index.duration,
+        sha256=digest,
+        name=resolved.name,
+        audio=audio,
+        source=resolved,
+    )
+
+
+def _audio_track(
+    source: Source, digest: str, origin: float, limits: MediaLimits
+) -> LoadedAudio | None:
+    try:
+        decoded = decode_audio(source, limits, origin=origin)
+        if decoded is None or decoded[0].size == 0:
+            return None
+        samples = to_model_rate(source.label, *decoded)
+    except MediaError as error:
+        raise MediaError(
+            f"the audio track: {error.found}",
+            legal=error.legal,
+            fix=f"{error.fix}; or leave the sound out with with_audio=False",
+        ) from error
+    return LoadedAudio(samples, digest, source.name)
+
+
+def _sample(
+    label: str, times: np.ndarray, duration: float, fps: float, limits: MediaLimits
+) -> tuple[np.ndarray, float]:
+    """Return the indices of the frames nearest to ``k / rate``, and that rate."""
+    if duration > limits.max_video_seconds:
+        raise MediaError(
+            f"{label} lasts {duration:.1f} s",
+            legal=f"at most {limits.max_video_seconds:g} s",
+            fix="cut it, or raise MediaLimits(max_video_seconds=…)",
+        )
+    rate = min(float(fps), times.size / duration)
+    count = max(1, math.ceil(duration * rate - 1e-6))
+    if count > limits.max_video_frames:
+        raise MediaError(
+            f"{label} lasts {duration:.1f} s, which at fps={fps:g} is {count} frames",
+            legal=f"at most {limits.max_video_frames} frames",
+            fix=f"choose fps={_lower_rate(limits.max_video_frames / duration)} or less, or raise "
+            "MediaLimits(max_video_frames=…)",
+        )
+    instants = np.arange(count) / rate
+    right = np.searchsorted(times, instants).clip(0, times.size - 1)
+    left = (right - 1).clip(0)
+    # The nanosecond makes ties go to the earlier frame whatever the rounding.
+    nearer_left = instants - times[left] <= times[right] - instants + 1e-9
+    return np.where(nearer_left, left, right).astype(np.int64), rate
+
+
+def _lower_rate(rate: float) -> str:
+    """Write a rate with 3 digits, rounded down."""
+    step = 10.0 ** (math.floor(math.log10(rate)) - 2)
+    return f"{math.floor(rate / step) * step:.3g}"
+
+
+def _check_memory(label: str, count: int, size: tuple[int, int], limits: MediaLimits) -> None:
+    needed = count * size[0] * size[1] * 3
+    if needed > limits.max_video_bytes:
+        raise MediaError(
+            f"the {count} sampled frames of {label} ({size[0]}x{size[1]}) need {needed} bytes",
+            legal=f"at most {limits.max_video_bytes} bytes",
+            fix="choose a lower fps, scale the video down, or raise MediaLimits(max_video_bytes=…)",
+        )
+
+
+def _check_rate(what: str, value: object) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not (0 < float(value) < math.inf)
+    ):
+        raise MediaError(
+            f"{what} is {value!r}",
+            legal="a positive, finite number of frames per second",
+            fix="pass for example fps=2.0",
+        )
+
+
+def _bad_frames(what: str) -> MediaError:
+    return MediaError(
+        f"{what} cannot be used as a video",
+        legal="frames [T,H,W,3] of uint8 or a list of PIL images of one size, alone or as "
+        "(frames, rate)",
+        fix="stack the frames with numpy.stack, channels last, values 0..255",
+    )
+
+
+def _from_frames(frames: Any, rate: float, fps: float, limits: MediaLimits) -> LoadedVideo:
+    if isinstance(frames, list):
+        if not all(isinstance(frame, PIL.Image.Image) for frame in frames):
+            raise _bad_frames("a list of something else than PIL images")
+        if len({frame.size for frame in frames}) > 1:
+            raise _bad_frames("a list of PIL images of different sizes")
+        size = frames[0].size if frames else (0, 0)
+    elif isinstance(frames, np.ndarray):
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+            shape = "x".join(map(str, frames.shape))
+            raise _bad_frames(f"an array of shape {shape or '()'} and dtype {frames.dtype}")
+        size = (frames.shape[2], frames.shape[1])
+    else:
+        raise _bad_frames(f"a {type(frames).__name__}")
+    total = len(frames)
+    if total == 0:
+        raise _bad_frames("a list or array of no frames")
+    check_frame_size("the video frames", size[0], size[1], limits)
+    duration = total / rate
+    indices, effective = _sample("the video", np.arange(total) / rate, duration, fps, limits)
+    _check_memory("the video", len(indices), size, limits)
+    if isinstance(frames, list):
+        frames = np.stack([np.asarray(load_image(frame, limits=limits).pixels) for frame in frames])
+    header = f"RGB {total}x{frames.shape[1]}x{frames.shape[2]} {rate!r}\n"
+    digest = hashlib.sha256(header.encode())
+    digest.update(np.ascontiguousarray(frames).data)
+    return LoadedVideo(
+        frames=frames[indices],
+        times=indices / rate,
+        frame_indices=indices,
+        fps=effective,
+        duration=duration,
+        sha256=digest.hexdigest(),
+        name="<frames>",
+    )

@@ -1,0 +1,132 @@
+"""What a model adapter owes: load, encode, describe its decoder, decode its tokens."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from omnitrace.errors import InputError
+from omnitrace.sources.geometry import Geometry
+from omnitrace.sources.messages import Conversation
+from omnitrace.sources.options import SourceOptions
+
+__all__ = ["Encoded", "LoadOptions", "ModelAdapter"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a checkpoint is loaded; the names are those of ``from_pretrained``."""
+
+    gguf_file: str | None = None
+    revision: str | None = None
+    dtype: torch.dtype | str | None = None
+    device: torch.device | str | None = None
+    device_map: str | Mapping[str, Any] | None = None
+    attn_implementation: str | None = None
+    trust_remote_code: bool = False
+
+    def for_config(self) -> dict[str, Any]:
+        """Return the arguments that configuration, processor and tokenizer share."""
+        kwargs: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
+        if self.revision is not None:
+            kwargs["revision"] = self.revision
+        if self.gguf_file is not None:
+            kwargs["gguf_file"] = self.gguf_file
+        return kwargs
+
+    def for_model(self) -> dict[str, Any]:
+        """Return the arguments of the model's ``from_pretrained``."""
+        kwargs = self.for_config()
+        for name in ("dtype", "device_map", "attn_implementation"):
+            if getattr(self, name) is not None:
+                kwargs[name] = getattr(self, name)
+        return kwargs
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A request as the model takes it, and where its tokens come from.
+
+    ``inputs`` are the tensors for ``generate``, batch 1, on the CPU; ``prompt_ids`` the row of
+    ``input_ids``; ``geometry`` the tokens of every part; ``generate_options`` what ``generate``
+    must be told for these inputs to mean what they should.
+    """
+
+    inputs: Mapping[str, torch.Tensor]
+    prompt_ids: tuple[int, ...]
+    geometry: Sequence[Geometry]
+    generate_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ModelAdapter(abc.ABC):
+    """Connects one family of models to Omnitrace.
+
+    Parameters
+    ----------
+    model:
+        A ``transformers`` model with ``generate``.
+    processor:
+        Its processor, or its tokenizer for a text model.
+    source:
+        The name, folder or file that the model came from, for the trace's provenance.
+    revision:
+        Revision of a hub model, if one was given.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, model: Any, processor: Any, *, source: str = "", revision: str | None = None
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.source = source or getattr(model, "name_or_path", "") or type(model).__name__
+        self.revision = revision
+
+    @classmethod
+    @abc.abstractmethod
+    def load(cls, path: str, options: LoadOptions) -> ModelAdapter:
+        """Load model and processor from a hub id, a local folder or a GGUF file's folder."""
+
+    @abc.abstractmethod
+    def encode(self, conversation: Conversation, options: SourceOptions) -> Encoded:
+        """Turn a conversation into model inputs and the geometry of its tokens.
+
+        Raises
+        ------
+        InputError, MediaError, NotSupportedError
+            If the model cannot take what the conversation holds.
+        """
+
+    @property
+    @abc.abstractmethod
+    def tokenizer(self) -> Any:
+        """The tokenizer that decodes the response."""
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The text decoder, whose self-attention is traced."""
+        decoder: nn.Module = self.model.get_decoder()
+        return decoder
+
+    @property
+    def max_context(self) -> int | None:
+        """The longest prompt that the model takes, in tokens; None if it does not say."""
+        text_config = self.model.config.get_text_config(decoder=True)
+        limit = getattr(text_config, "max_position_embeddings", None)
+        return int(limit) if limit else None
+
+    def check_length(self, tokens: int) -> None:
+        """Refuse a prompt that leaves the model no room to answer."""
+        limit = self.max_context
+        if limit is not None and tokens >= limit:
+            raise InputError(
+                f"the prompt has {tokens} tokens; {self.source} takes {limit}",
+                legal=f"prompts of fewer than {limit} tokens",
+                fix="shorten the texts, lower SourceOptions.video_fps, or use smaller media",
+            )

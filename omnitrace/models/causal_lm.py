@@ -1,0 +1,85 @@
+"""Any text model of ``transformers`` that uses its attention interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from omnitrace.errors import InputError
+from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
+from omnitrace.models.prompt import locate_texts, text_geometry, tokenize_with_offsets
+from omnitrace.sources.messages import Conversation, TextPart
+from omnitrace.sources.options import SourceOptions
+
+__all__ = ["CausalLMAdapter"]
+
+_PARAGRAPH = "\n\n"
+
+
+class CausalLMAdapter(ModelAdapter):
+    """Adapter for ``AutoModelForCausalLM`` with a fast tokenizer.
+
+    The text parts of a message are joined by a blank line. Without a chat template, so are the
+    messages, and the model continues the text.
+    """
+
+    name = "causal_lm"
+
+    @classmethod
+    def load(cls, path: str, options: LoadOptions) -> CausalLMAdapter:
+        """Load model and tokenizer with the ``Auto`` classes; GGUF files are dequantised."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(path, **options.for_config())
+        model = AutoModelForCausalLM.from_pretrained(path, **options.for_model()).eval()
+        if options.device is not None:
+            model = model.to(options.device)
+        return cls(model, tokenizer, source=path, revision=options.revision)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, which is also the processor."""
+        return self.processor
+
+    def _render(self, conversation: Conversation, texts: Sequence[str]) -> str:
+        by_part = dict(zip((id(part) for part in conversation.parts), texts, strict=True))
+        messages = [
+            {
+                "role": role,
+                "content": _PARAGRAPH.join(by_part[id(p)] for p in conversation.of(number)),
+            }
+            for number, role in enumerate(conversation.roles)
+        ]
+        if getattr(self.processor, "chat_template", None):
+            rendered: str = self.processor.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+            return rendered
+        return _PARAGRAPH.join(message["content"] for message in messages)
+
+    def encode(self, conversation: Conversation, options: SourceOptions) -> Encoded:
+        """Render, tokenize and map a text conversation."""
+        media = conversation.media()
+        if media:
+            raise InputError(
+                f"{self.source} reads text only; "
+                f'messages[{media[0].message}]["content"][{media[0].part}] is {media[0].modality}',
+                legal="text parts",
+                fix="use an omni-modal model, e.g. --model reference",
+            )
+        parts = [part for part in conversation.parts if isinstance(part, TextPart)]
+        prompt, anchors = locate_texts(lambda texts: self._render(conversation, texts), parts)
+        templated = bool(getattr(self.processor, "chat_template", None))
+        ids, offsets = tokenize_with_offsets(
+            self.processor, prompt, add_special_tokens=not templated
+        )
+        if not ids:
+            raise InputError("the request has no text", legal="at least one word")
+        input_ids = torch.tensor([ids], dtype=torch.long)
+        return Encoded(
+            inputs={"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)},
+            prompt_ids=tuple(ids),
+            geometry=text_geometry(parts, anchors, range(len(ids)), offsets),
+        )

@@ -1,0 +1,94 @@
+"""Find a model by name, folder or file, and load it through its adapter."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from omnitrace.errors import ModelError
+from omnitrace.models.base import LoadOptions, ModelAdapter
+from omnitrace.plugins.manager import registry
+
+__all__ = ["REFERENCE", "adapter_for", "load_adapter"]
+
+REFERENCE = "reference"
+
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.gguf", "*.bin")
+
+
+def _resolve(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
+    """Return what ``from_pretrained`` takes: the built-in model, a folder, or a hub id."""
+    if name == REFERENCE:
+        from omnitrace.reference import model_path
+
+        return str(model_path()), options
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"there is no file {name!r}", legal="a GGUF file")
+        return str(path.parent), dataclasses.replace(options, gguf_file=path.name)
+    if path.is_dir():
+        _check_folder(path, options)
+        return str(path), options
+    looks_local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if looks_local or path.exists():
+        raise ModelError(
+            f"there is no model folder {name!r}",
+            legal=f"{REFERENCE!r}, a hub id such as 'Qwen/Qwen2.5-Omni-3B', a folder, a GGUF file",
+        )
+    return name, options
+
+
+def _check_folder(path: Path, options: LoadOptions) -> None:
+    if options.gguf_file is None and not (path / "config.json").is_file():
+        raise ModelError(
+            f"the model folder {str(path)!r} has no config.json",
+            legal="a folder written by save_pretrained",
+        )
+    if not any(next(path.glob(pattern), None) for pattern in _WEIGHTS):
+        raise ModelError(
+            f"the model folder {str(path)!r} has no weights",
+            legal="*.safetensors or a GGUF file beside config.json",
+            fix="copy the weights there, or name the hub id instead",
+        )
+
+
+def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
+    """Load a model and its processor.
+
+    Parameters
+    ----------
+    name:
+        ``"reference"``, a hub id, a local folder, or a GGUF file.
+    options:
+        Passed on to ``from_pretrained``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, it has no weights, or ``transformers`` cannot load it.
+    """
+    from transformers import AutoConfig
+
+    path, options = _resolve(name, options)
+    try:
+        config = AutoConfig.from_pretrained(path, **options.for_config())
+        adapter_class: type[ModelAdapter] = registry().model_for(config).factory()
+        adapter = adapter_class.load(path, options)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ModelError(
+            f"cannot load the model {name!r}: {first_line}",
+            legal=f"{REFERENCE!r}, a hub id, a local folder, or a GGUF file",
+            fix="check the name, the network, and that the folder holds config, weights, processor",
+        ) from error
+    adapter.source = name
+    return adapter
+
+
+def adapter_for(model: Any, processor: Any) -> ModelAdapter:
+    """Wrap a model and processor that the user has loaded."""
+    entry = registry().model_for(model.config)
+    adapter_class: type[ModelAdapter] = entry.factory()
+    return adapter_class(model, processor)

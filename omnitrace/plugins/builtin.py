@@ -1,0 +1,67 @@
+"""The built-in signals and adapters, registered as any plugin registers its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omnitrace.plugins.hookspecs import RegisterModel, RegisterSignal, hookimpl
+
+if TYPE_CHECKING:
+    from omnitrace.models.base import ModelAdapter
+    from omnitrace.signals.base import Signal
+
+
+def _attention_mean() -> Signal:
+    from omnitrace.signals.attention import AttentionMean
+
+    return AttentionMean()
+
+
+def _attention_last() -> Signal:
+    from omnitrace.signals.attention import AttentionLast
+
+    return AttentionLast()
+
+
+def _qwen2_5_omni() -> type[ModelAdapter]:
+    from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+
+    return Qwen25OmniAdapter
+
+
+def _causal_lm() -> type[ModelAdapter]:
+    from omnitrace.models.causal_lm import CausalLMAdapter
+
+    return CausalLMAdapter
+
+
+@hookimpl
+def register_signals(register: RegisterSignal) -> None:
+    """Register the attention signals."""
+    register(
+        "attention-mean",
+        _attention_mean,
+        summary="attention, mean over all layers and heads (OmniTrace AttMean)",
+    )
+    register(
+        "attention-last",
+        _attention_last,
+        summary="attention of the last layer, mean over heads (OmniTrace RawAtt)",
+    )
+
+
+@hookimpl
+def register_models(register: RegisterModel) -> None:
+    """Register the adapters for Qwen2.5-Omni and for any causal language model."""
+    register(
+        "qwen2_5_omni",
+        _qwen2_5_omni,
+        config_classes=("Qwen2_5OmniConfig", "Qwen2_5OmniThinkerConfig"),
+        summary="Qwen2.5-Omni: text, images, audio, video with or without its sound",
+    )
+    register(
+        "causal_lm",
+        _causal_lm,
+        config_classes=("PreTrainedConfig",),
+        summary="any text model of transformers that uses its attention interface",
+    )

@@ -1,0 +1,150 @@
+"""Find plugins, let them register, and answer look-ups by name."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pluggy
+
+from omnitrace.errors import PluginError, unknown_name
+from omnitrace.plugins import hookspecs
+
+__all__ = ["Entry", "Registry", "build_registry", "registry"]
+
+_BUILTIN_PACKAGE = "omnitrace"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered thing: its name, what makes it, and who registered it."""
+
+    name: str
+    factory: Callable[..., Any]
+    summary: str
+    package: str
+    config_classes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Registry:
+    """Everything that the installed plugins registered, by kind and name."""
+
+    signals: dict[str, Entry] = field(default_factory=dict)
+    models: dict[str, Entry] = field(default_factory=dict)
+
+    def signal(self, name: str) -> Entry:
+        """Return the signal's entry; raises PluginError with near matches if there is none."""
+        try:
+            return self.signals[name]
+        except KeyError:
+            raise unknown_name("signal", name, self.signals) from None
+
+    def model_for(self, config: object) -> Entry:
+        """Return the adapter entry for a ``transformers`` configuration object.
+
+        Raises
+        ------
+        PluginError
+            If no adapter was registered for any class in the configuration's ancestry.
+        """
+        by_class = {cls: entry for entry in self.models.values() for cls in entry.config_classes}
+        for ancestor in type(config).__mro__:
+            if ancestor.__name__ in by_class:
+                return by_class[ancestor.__name__]
+        raise PluginError(
+            f"no model adapter is registered for {type(config).__name__}",
+            legal=", ".join(sorted(by_class)),
+        )
+
+
+def _add(table: dict[str, Entry], kind: str, entry: Entry) -> None:
+    if entry.name in table:
+        raise PluginError(
+            f"the {kind} {entry.name!r} of {entry.package!r} is already registered by "
+            f"{table[entry.name].package!r}",
+            fix="rename one of them or uninstall one of the packages",
+        )
+    table[entry.name] = entry
+
+
+def _collect(plugin: object, package: str) -> Registry:
+    """Return what one plugin registers, so that a broken plugin adds nothing at all."""
+    manager = pluggy.PluginManager("omnitrace")
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+    manager.check_pending()
+    found = Registry()
+
+    def register_signal(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
+        _add(found.signals, "signal", Entry(name, factory, summary, package))
+
+    def register_model(
+        name: str,
+        load_class: Callable[..., Any],
+        *,
+        config_classes: tuple[str, ...],
+        summary: str = "",
+    ) -> None:
+        _add(found.models, "model", Entry(name, load_class, summary, package, config_classes))
+
+    manager.hook.register_signals(register=register_signal)
+    manager.hook.register_models(register=register_model)
+    return found
+
+
+def build_registry(plugins: Mapping[str, object]) -> Registry:
+    """Let each of ``plugins`` (package name to plugin object) register.
+
+    A plugin that raises is named in a warning and skipped; a name that two plugins claim, or a
+    configuration class that two adapters claim, raises PluginError.
+    """
+    merged = Registry()
+    for package, plugin in plugins.items():
+        try:
+            found = _collect(plugin, package)
+        except Exception as error:  # a plugin may raise anything
+            warnings.warn(
+                f"the plugin {package!r} is broken and was skipped: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            continue
+        for entry in found.signals.values():
+            _add(merged.signals, "signal", entry)
+        for entry in found.models.values():
+            for other in merged.models.values():
+                if shared := set(other.config_classes) & set(entry.config_classes):
+                    raise PluginError(
+                        f"the models {other.name!r} of {other.package!r} and {entry.name!r} of "
+                        f"{entry.package!r} both claim {', '.join(sorted(shared))}"
+                    )
+            _add(merged.models, "model", entry)
+    return merged
+
+
+def _installed_plugins() -> dict[str, object]:
+    plugins: dict[str, object] = {}
+    for point in importlib.metadata.entry_points(group="omnitrace"):
+        package = point.dist.name if point.dist else point.name
+        try:
+            plugins[f"{package}:{point.name}"] = point.load()
+        except Exception as error:  # importing a plugin may raise anything
+            warnings.warn(
+                f"the plugin {package!r} cannot be imported and was skipped: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return plugins
+
+
+@functools.cache
+def registry() -> Registry:
+    """Return the registry of the built-ins and of every installed plugin."""
+    from omnitrace.plugins import builtin
+
+    return build_registry({_BUILTIN_PACKAGE: builtin, **_installed_plugins()})

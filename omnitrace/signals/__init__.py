@@ -1,0 +1,1 @@
+"""Signals: what scores the context for each generated token or span."""

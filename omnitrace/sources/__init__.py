@@ -1,0 +1,1 @@
+"""Source units: what can be cited, and which prompt tokens carry it."""

@@ -1,0 +1,74 @@
+"""Where the tokens of each part lie in the user's own coordinates.
+
+A model adapter describes every part of a request by one of these; everything that turns positions
+into units works on them alone and knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from omnitrace.sources.messages import MediaPart, TextPart
+from omnitrace.types import Locator, Modality
+
+__all__ = ["Geometry", "GridTokens", "TextTokens", "TimeTokens", "UnitDraft"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextTokens:
+    """Tokens of a text part: prompt ``positions`` and their character ranges in the part."""
+
+    part: TextPart
+    positions: Sequence[int]
+    ranges: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class GridTokens:
+    """Merged vision tokens of an image: row-major ``positions`` of a ``rows × columns`` grid."""
+
+    part: MediaPart
+    positions: Sequence[int]
+    rows: int
+    columns: int
+    width: int
+    height: int
+
+    def cell(self, index: int) -> tuple[float, float, float, float]:
+        """Return the box of one cell in pixels of the image as displayed."""
+        row, column = divmod(index, self.columns)
+        return (
+            column * self.width / self.columns,
+            row * self.height / self.rows,
+            (column + 1) * self.width / self.columns,
+            (row + 1) * self.height / self.rows,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TimeTokens:
+    """Tokens of an audio or video stream, each with the seconds ``[start, end)`` it carries."""
+
+    part: MediaPart
+    modality: Modality
+    positions: Sequence[int]
+    intervals: Sequence[tuple[float, float]]
+    duration: float
+    frames: Sequence[tuple[int, ...]] | None = None
+
+
+Geometry: TypeAlias = TextTokens | GridTokens | TimeTokens
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDraft:
+    """A source unit before it gets its id."""
+
+    modality: Modality
+    locator: Locator
+    positions: tuple[int, ...]
+    preview: str = ""
+    source_id: str | None = None
+    own_id: str | None = None

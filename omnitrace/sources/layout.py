@@ -1,0 +1,118 @@
+"""From the geometry of a prompt to its layout: units with ids, and a kind for every position."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from omnitrace.errors import InputError
+from omnitrace.sources.geometry import Geometry, GridTokens, TextTokens, TimeTokens, UnitDraft
+from omnitrace.sources.image import image_units
+from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.text import text_units
+from omnitrace.sources.time import time_units
+from omnitrace.types import Layout, PositionKind, SourceUnit
+
+__all__ = ["build_layout"]
+
+
+def _drafts(geometry: Sequence[Geometry], options: SourceOptions) -> list[UnitDraft]:
+    drafts: list[UnitDraft] = []
+    # A video's pictures and its sound are two streams of one part and may share their units.
+    streams: dict[tuple[int, int], list[TimeTokens]] = {}
+    for tokens in geometry:
+        if not tokens.part.is_source:
+            continue
+        if isinstance(tokens, TextTokens):
+            drafts += text_units(tokens, options)
+        elif isinstance(tokens, GridTokens):
+            drafts += image_units(tokens, options)
+        else:
+            streams.setdefault((tokens.part.message, tokens.part.part), []).append(tokens)
+    for group in streams.values():
+        in_video = group[0].part.modality == "video"
+        width = options.video_bin if in_video else options.audio_bin
+        # The user's own seconds are one unit each, heard and seen.
+        joined = options.audio_in_video == "joined" or group[0].part.units is not None
+        if len(group) > 1 and joined:
+            drafts += time_units(group, width, modality="video")
+        else:
+            for stream in group:
+                drafts += time_units([stream], width)
+    # In prompt order; interleaved streams of a video keep the order of their first tokens.
+    return sorted(drafts, key=lambda draft: (draft.positions[0], draft.modality))
+
+
+def _ids(drafts: Sequence[UnitDraft]) -> list[str]:
+    """Name units: the user's own id, else the part's source id, else modality and number."""
+    per_source = Counter(d.source_id for d in drafts if d.own_id is None and d.source_id)
+    count: Counter[str] = Counter()
+    names = []
+    for draft in drafts:
+        if draft.own_id is not None:
+            names.append(draft.own_id)
+        elif draft.source_id:
+            count[f"source {draft.source_id}"] += 1
+            number = count[f"source {draft.source_id}"]
+            single = per_source[draft.source_id] == 1
+            names.append(draft.source_id if single else f"{draft.source_id}#{number}")
+        else:
+            count[draft.modality] += 1
+            names.append(f"{draft.modality}-{count[draft.modality]}")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise InputError(
+            f"two source units have the id {twice[0]!r}",
+            legal="ids that are unique in the request",
+            fix="give the parts or units other ids",
+        )
+    return names
+
+
+def build_layout(
+    prompt_length: int, geometry: Sequence[Geometry], options: SourceOptions
+) -> Layout:
+    """Build the map from prompt positions to source units.
+
+    Parameters
+    ----------
+    prompt_length:
+        Number of prompt tokens.
+    geometry:
+        The tokens of every part of the request; positions of no part are template.
+    options:
+        How sources are cut.
+
+    Raises
+    ------
+    InputError
+        If the user's own units are malformed, overlap, or share an id.
+    """
+    kinds = np.full(prompt_length, PositionKind.TEMPLATE, dtype=np.uint8)
+    unit_index = np.full(prompt_length, -1, dtype=np.int32)
+    for tokens in geometry:
+        media_source = tokens.part.is_source and not isinstance(tokens, TextTokens)
+        kinds[list(tokens.positions)] = (
+            PositionKind.SOURCE if media_source else PositionKind.INSTRUCTION
+        )
+    drafts = _drafts(geometry, options)
+    units = []
+    for index, (draft, name) in enumerate(zip(drafts, _ids(drafts), strict=True)):
+        positions = list(draft.positions)
+        kinds[positions] = PositionKind.SOURCE
+        unit_index[positions] = index
+        units.append(
+            SourceUnit(
+                id=name,
+                modality=draft.modality,
+                locator=draft.locator,
+                positions=draft.positions,
+                preview=draft.preview,
+                source_id=draft.source_id,
+            )
+        )
+    kinds.setflags(write=False)
+    unit_index.setflags(write=False)
+    return Layout(kinds, unit_index, tuple(units))

@@ -1,0 +1,131 @@
+"""Audio and video units: time bins, or the user's own seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omnitrace.errors import InputError
+from omnitrace.sources.geometry import TimeTokens, UnitDraft
+from omnitrace.sources.userunits import intervals, name_of
+from omnitrace.types import Modality, TimeRange
+
+__all__ = ["time_units"]
+
+# Token centres that should fall on a bin's edge may miss it by rounding.
+_EPSILON = 1e-9
+
+
+def _centre(tokens: TimeTokens, index: int) -> float:
+    start, end = tokens.intervals[index]
+    end = min(end, tokens.duration)
+    return max(start, (start + end) / 2) if end > start else min(start, tokens.duration)
+
+
+def _cover(tokens: TimeTokens, members: Sequence[int]) -> tuple[float, float]:
+    """Return the seconds that the tokens carry, within the medium."""
+    start = min(tokens.intervals[i][0] for i in members)
+    end = max(tokens.intervals[i][1] for i in members)
+    return min(start, tokens.duration), min(end, tokens.duration)
+
+
+def _bins(tokens: TimeTokens, width: float) -> list[list[int]]:
+    last = max(0, int((tokens.duration - _EPSILON) / width)) if tokens.duration > 0 else 0
+    groups: dict[int, list[int]] = {}
+    for index in range(len(tokens.positions)):
+        key = min(last, int(_centre(tokens, index) / width + _EPSILON))
+        groups.setdefault(key, []).append(index)
+    return [groups[key] for key in sorted(groups)]
+
+
+def time_units(
+    streams: Sequence[TimeTokens], width: float, *, modality: Modality | None = None
+) -> list[UnitDraft]:
+    """Cut one medium's streams into units of time.
+
+    Parameters
+    ----------
+    streams:
+        The token streams that share units: one, or the pictures and the sound of a video where
+        both are to be cited as one.
+    width:
+        Length of a bin in seconds.
+    modality:
+        Modality of the units; by default that of the first stream.
+
+    Returns
+    -------
+    list[UnitDraft]
+        In order of time. A bin's locator is what its tokens really carry, so where a token is
+        longer than a bin, so is the unit. With the user's own seconds the locator is the user's,
+        and stretches outside them become further units.
+    """
+    merged = streams[0] if len(streams) == 1 else _merge(streams)
+    part = merged.part
+    kind = modality or merged.modality
+
+    def draft(
+        members: Sequence[int], span: tuple[float, float], own_id: str | None = None
+    ) -> UnitDraft:
+        frames: set[int] = set()
+        for index in members:
+            frames.update(merged.frames[index] if merged.frames is not None else ())
+        return UnitDraft(
+            modality=kind,
+            locator=TimeRange(part.message, part.part, *span, frames=tuple(sorted(frames))),
+            positions=tuple(sorted(merged.positions[index] for index in members)),
+            source_id=part.source_id,
+            own_id=own_id,
+        )
+
+    if not part.units:
+        return [draft(members, _cover(merged, members)) for members in _bins(merged, width)]
+    chosen = intervals(part, merged.duration, "seconds")
+    drafts: list[UnitDraft] = []
+    taken: set[int] = set()
+    for start, end, own_id in chosen:
+        members = [i for i in range(len(merged.positions)) if start <= _centre(merged, i) < end]
+        if not members:
+            token = merged.intervals[0]
+            raise InputError(
+                f"{name_of(part)} has the unit [{start:g}, {end:g}] s, which no token carries",
+                legal=f"units of at least {token[1] - token[0]:g} s",
+            )
+        taken.update(members)
+        drafts.append(draft(members, (start, end), own_id))
+    outside = [
+        i
+        for i in sorted(range(len(merged.positions)), key=lambda i: merged.intervals[i])
+        if i not in taken
+    ]
+    drafts += [draft(members, _cover(merged, members)) for members in _stretches(merged, outside)]
+    return sorted(drafts, key=lambda d: d.locator.start)  # type: ignore[union-attr]
+
+
+def _stretches(tokens: TimeTokens, outside: list[int]) -> list[list[int]]:
+    """Group tokens that no user range holds into uninterrupted stretches of time."""
+    runs: list[list[int]] = []
+    reached = -1.0
+    for index in outside:
+        start, end = tokens.intervals[index]
+        if runs and start <= reached + _EPSILON:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+        reached = max(reached, end)
+    return runs
+
+
+def _merge(streams: Sequence[TimeTokens]) -> TimeTokens:
+    first = streams[0]
+    return TimeTokens(
+        part=first.part,
+        modality=first.modality,
+        positions=[p for stream in streams for p in stream.positions],
+        intervals=[i for stream in streams for i in stream.intervals],
+        duration=max(stream.duration for stream in streams),
+        frames=[
+            frames
+            for stream in streams
+            for frames in (stream.frames or [()] * len(stream.positions))
+        ],
+    )

@@ -1,0 +1,85 @@
+"""Units that the user drew: ``part["units"]`` as ranges, boxes or seconds, with optional ids."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omnitrace.errors import InputError
+from omnitrace.sources.messages import Part
+
+__all__ = ["boxes", "intervals", "name_of"]
+
+
+def name_of(part: Part) -> str:
+    """Name a part as the user sees it."""
+    return f'messages[{part.message}]["content"][{part.part}]'
+
+
+def _numbers(
+    part: Part, index: int, raw: Any, keys: tuple[str, ...], form: str
+) -> tuple[list[float], str | None]:
+    unit_id: str | None = None
+    values: Any = raw
+    if isinstance(raw, Mapping):
+        unit_id = None if raw.get("id") is None else str(raw["id"])
+        values = raw["box"] if "box" in raw else [raw.get(key) for key in keys]
+    legal = isinstance(values, Sequence) and not isinstance(values, str)
+    if (
+        not legal
+        or len(values) != len(keys)
+        or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    ):
+        raise InputError(f"{name_of(part)} has the unit {index} {raw!r}", legal=form)
+    return [float(v) for v in values], unit_id
+
+
+def intervals(part: Part, limit: float, what: str) -> list[tuple[float, float, str | None]]:
+    """Return the user's half-open ranges within ``[0, limit]``, with their ids, in order of start.
+
+    Raises
+    ------
+    InputError
+        If a range is malformed, empty, outside the part, or overlaps another.
+    """
+    form = (
+        f"[start, end] or {{'start': …, 'end': …, 'id': …}} with 0 ≤ start < end ≤ {limit:g} {what}"
+    )
+    found: list[tuple[float, float, str | None]] = []
+    for index, raw in enumerate(part.units or ()):
+        (start, end), unit_id = _numbers(part, index, raw, ("start", "end"), form)
+        if not 0 <= start < end <= limit:
+            raise InputError(f"{name_of(part)} has the unit {index} {raw!r}", legal=form)
+        found.append((start, end, unit_id))
+    ordered = sorted(found, key=lambda item: item[:2])
+    for before, after in itertools.pairwise(ordered):
+        if after[0] < before[1]:
+            raise InputError(
+                f"{name_of(part)} has units that overlap: {before[:2]} and {after[:2]}",
+                legal="ranges that do not overlap, so that each token belongs to one unit",
+            )
+    return ordered
+
+
+def boxes(
+    part: Part, width: int, height: int
+) -> list[tuple[tuple[float, float, float, float], str | None]]:
+    """Return the user's boxes in pixels of the image as displayed, with their ids.
+
+    Raises
+    ------
+    InputError
+        If a box is malformed, empty or outside the image.
+    """
+    form = (
+        f"[x0, y0, x1, y1] or {{'box': […], 'id': …}} in pixels, 0 ≤ x0 < x1 ≤ {width} and "
+        f"0 ≤ y0 < y1 ≤ {height}"
+    )
+    found = []
+    for index, raw in enumerate(part.units or ()):
+        (x0, y0, x1, y1), unit_id = _numbers(part, index, raw, ("x0", "y0", "x1", "y1"), form)
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise InputError(f"{name_of(part)} has the unit {index} {raw!r}", legal=form)
+        found.append(((x0, y0, x1, y1), unit_id))
+    return found

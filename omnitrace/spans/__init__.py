@@ -1,0 +1,1 @@
+"""From the response to its spans, and from words to their weights."""

@@ -1,0 +1,247 @@
+"""The values that flow through Omnitrace: locators, units, layouts, tokens, spans, supports.
+
+All are frozen and hold plain Python or numpy values; none knows a model, a signal or a file.
+All ranges are half-open. Seconds are floats, pixels are those of the image as displayed (after
+EXIF orientation, before any resize), characters index the Python string that the user passed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from omnitrace.trace import Trace
+
+__all__ = [
+    "EndEvent",
+    "Event",
+    "ImageRegion",
+    "Layout",
+    "Locator",
+    "MediaRecord",
+    "Modality",
+    "PositionKind",
+    "SourceUnit",
+    "Span",
+    "SpanEvent",
+    "Support",
+    "TextRange",
+    "TimeRange",
+    "TokenEvent",
+    "TokenTrace",
+]
+
+Modality: TypeAlias = Literal["text", "image", "audio", "video"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRange:
+    """Characters ``[start, end)`` of the text in ``messages[message]["content"][part]``."""
+
+    message: int
+    part: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRegion:
+    """A region of the image in ``messages[message]["content"][part]``.
+
+    ``box`` is ``(x0, y0, x1, y1)`` in pixels of the image as displayed. ``grid`` is the
+    ``(rows, columns)`` of the model's merged vision tokens and ``cells`` the row-major indices of
+    those that carry the region: the exact mask, of which the box is the hull.
+    """
+
+    message: int
+    part: int
+    box: tuple[float, float, float, float]
+    grid: tuple[int, int]
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Seconds ``[start, end)`` of the audio or video in ``messages[message]["content"][part]``.
+
+    For video, ``frames`` are the indices (in the file) of the frames that the model was fed and
+    that lie in the range. An audio track inside a video has the video's clock.
+    """
+
+    message: int
+    part: int
+    start: float
+    end: float
+    frames: tuple[int, ...] = ()
+
+
+Locator: TypeAlias = TextRange | ImageRegion | TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUnit:
+    """The smallest thing that can be cited.
+
+    ``positions`` are the ascending prompt token positions that carry the unit (never shared with
+    another unit). ``preview`` is a short quote for text, empty for media and in redacted traces.
+    ``source_id`` is the user's own name for the part (a document id), if one was given.
+    """
+
+    id: str
+    modality: Modality
+    locator: Locator
+    positions: tuple[int, ...]
+    preview: str = ""
+    source_id: str | None = None
+
+
+class PositionKind(enum.IntEnum):
+    """What a context position is. Every position has exactly one kind."""
+
+    TEMPLATE = 0
+    INSTRUCTION = 1
+    SOURCE = 2
+    GENERATED = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """The map from prompt token positions to source units.
+
+    ``kinds`` is uint8 ``[prompt tokens]`` of :class:`PositionKind`; ``unit_index`` is int32
+    ``[prompt tokens]``, the index into ``units`` or -1. Positions after the prompt are generated.
+    """
+
+    kinds: np.ndarray
+    unit_index: np.ndarray
+    units: tuple[SourceUnit, ...]
+
+    @property
+    def prompt_length(self) -> int:
+        """Number of prompt tokens."""
+        return int(self.kinds.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTrace:
+    """One generated token and where its score mass went.
+
+    ``start``/``end`` are its characters in the response text (equal where a token completes no
+    character). ``unit`` is the id of the unit of highest mass, ``confidence`` that mass (OmniTrace,
+    Algorithm 1); ``None`` and 0.0 where there is no unit. The four masses are shares of the row's
+    total and sum to 1 (all zero for an all-zero row). ``grounding`` is the share on sources.
+    """
+
+    index: int
+    id: int
+    text: str
+    start: int
+    end: int
+    unit: str | None
+    confidence: float
+    grounding: float
+    instruction_mass: float
+    template_mass: float
+    generated_mass: float
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """One source unit selected for a span.
+
+    ``mass``: share of the span's total signal mass that lies on the unit, in [0, 1].
+    ``share``: the unit's share of the span's votes (p_s), ``run``: the share of its longest
+    uninterrupted run (r_s), ``score``: the ranking value, ``rank``: 1 is the strongest.
+    ``effect``: predicted or measured drop of the span's log-probability in nats, where known.
+    """
+
+    unit: SourceUnit
+    mass: float
+    share: float
+    run: float
+    score: float
+    rank: int
+    effect: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A chunk of the response with the sources that support it.
+
+    ``start``/``end`` are characters of the response, ``token_start``/``token_end`` generated
+    tokens. ``grounding`` is the share of the span's signal mass on sources. ``ungrounded`` is true
+    where no source supports the span; ``supports`` is then empty. ``effects`` holds a span
+    signal's value per unit id, where one was used.
+    """
+
+    index: int
+    text: str
+    start: int
+    end: int
+    token_start: int
+    token_end: int
+    grounding: float
+    supports: tuple[Support, ...]
+    ungrounded: bool
+    effects: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRecord:
+    """What a trace remembers of one medium.
+
+    ``sha256`` is of the original bytes. ``size`` is ``(width, height)`` in displayed pixels,
+    ``duration`` seconds, ``frame_times`` the seconds of the video frames fed to the model.
+    ``previews`` are small JPEG files (one for an image, several for a video, at
+    ``preview_times``), ``waveform`` up to 400 peak values in [0, 1]. ``data`` are the original
+    bytes, saved only on request.
+    """
+
+    message: int
+    part: int
+    modality: Modality
+    name: str
+    sha256: str
+    size: tuple[int, int] | None = None
+    duration: float | None = None
+    frame_times: tuple[float, ...] = ()
+    previews: tuple[bytes, ...] = ()
+    preview_times: tuple[float, ...] = ()
+    waveform: tuple[float, ...] = ()
+    data: bytes | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """A token was generated and traced."""
+
+    token: TokenTrace
+    type: Literal["token"] = "token"
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """A span ended; its supports are final."""
+
+    span: Span
+    type: Literal["span"] = "span"
+
+
+@dataclass(frozen=True, slots=True)
+class EndEvent:
+    """Generation ended; ``trace`` is the whole result."""
+
+    trace: Trace
+    type: Literal["end"] = "end"
+
+
+Event: TypeAlias = TokenEvent | SpanEvent | EndEvent
+
+# One content part or message in the format of transformers' chat templates.
+Part: TypeAlias = dict[str, Any]
+Message: TypeAlias = dict[str, Any]
