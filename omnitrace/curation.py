@@ -10,9 +10,10 @@ in that order until they cover enough of the votes, and weak ones are skipped. I
   leaves it its vote), whatever its modality.
 - *Runs.* Only voting tokens count: a run is broken by a vote for another unit, neither broken nor
   lengthened by a token without a vote. ``r`` is its length over the number of voting tokens.
-- *Nothing to select.* A span without votes is ungrounded: every token repeats the question,
-  carries on its own sentence, or is punctuation, so no claim in it leans on a source. A span whose
-  votes are spread so thin that every unit is skipped is not: the unit with most votes is taken.
+- *Nothing to select.* Whether a span is grounded is what ``min_grounding`` decides; an answer must
+  not be empty by accident. So where the gate leaves no vote at all, the tokens vote without it, and
+  where every unit is skipped because the votes are spread so thin, the unit with most votes is
+  taken. Both are what ``fallback`` means. Only a span of words without weight stays without votes.
 - *Per modality.* Each modality's units compete among themselves, shares and runs are of that
   modality's votes, and the selections are merged by score.
 
@@ -217,7 +218,9 @@ def curate_span(
         eligible = np.asarray(weights[rows], dtype=np.float64).copy()
     if config.gate:
         rivals = np.maximum(masses.assigned_instruction[rows], masses.assigned_generated[rows])
-        eligible[rivals > peak] = 0.0
+        ungated = np.where(rivals > peak, 0.0, eligible)
+        if (ungated * peak).any() or not config.fallback:
+            eligible = ungated
     # One scale for the whole span: it cancels in the shares, and keeps c^γ from under- or overflow.
     scale = float(peak.max(initial=0.0, where=eligible > 0)) or 1.0
     found: list[_Candidate] = []

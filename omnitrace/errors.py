@@ -43,7 +43,7 @@ class OmnitraceError(Exception):
         if legal:
             parts.append(f"Legal: {legal.rstrip('.')}.")
         if fix:
-            parts.append(f"Fix: {fix.rstrip('.')}.")
+            parts.append(f"Fix: {fix}" if fix.endswith("?") else f"Fix: {fix.rstrip('.')}.")
         super().__init__(" ".join(parts))
 
 

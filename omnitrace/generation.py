@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -68,12 +70,31 @@ def generation_config(
     if config.max_length is not None and given is None:
         config.max_length = None
     rest = config.update(**rest)
+    _refuse_unknown(rest, model)
     if not config.do_sample and given is None:
         for name in _SAMPLING:  # the checkpoint's own sampling settings mean nothing to greedy
             if name not in kwargs:
                 setattr(config, name, None)
     _refuse(config, rest, model)
     return config, rest
+
+
+def _refuse_unknown(rest: Mapping[str, Any], model: Any) -> None:
+    """Refuse misspelt arguments before any work is done."""
+    known = {
+        *inspect.signature(model.generate).parameters,
+        *inspect.signature(model.forward).parameters,
+        "tokenizer",
+        "assistant_tokenizer",
+    }
+    for name in rest:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *vars(GenerationConfig())], n=1)
+            raise InputError(
+                f"{name!r} is no argument of generate()",
+                legal="settings of transformers.GenerationConfig, arguments of generate()",
+                fix=f"did you mean {near[0]!r}?" if near else "",
+            )
 
 
 def _refuse(config: GenerationConfig, rest: Mapping[str, Any], model: Any) -> None:

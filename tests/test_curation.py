@@ -85,12 +85,20 @@ def slow(
         competitions = [[u for u in range(n_units) if mods[u] == m] for m in sorted(set(mods))]
     chosen = []
     everyone: list[tuple[float, int, float, float, float]] = []
+
+    def gated(t: int) -> bool:
+        rival = max(masses.assigned_instruction[t], masses.assigned_generated[t])
+        return bool(cfg.gate and rival > max(masses.assigned_units[t]))
+
+    def may_vote(t: int) -> bool:
+        return max(masses.assigned_units[t]) > 0 and (weights[t] > 0 or not cfg.position_weights)
+
+    gate = any(may_vote(t) and not gated(t) for t in tokens) or not cfg.fallback
     for units in competitions:
         cast: list[tuple[int, float]] = []
         for t in tokens:
             mass = [float(masses.assigned_units[t, u]) for u in range(n_units)]
-            rival = max(masses.assigned_instruction[t], masses.assigned_generated[t])
-            if cfg.gate and rival > max(mass):
+            if gate and gated(t):
                 continue
             best = max(units, key=lambda u: (mass[u], -u))
             weight = float(weights[t]) if cfg.position_weights else 1.0
@@ -247,11 +255,14 @@ def test_gate() -> None:
     assert indices(select(masses, with_(gate=True))) == [1]
 
 
-def test_a_span_that_only_repeats_the_question_is_ungrounded() -> None:
+def test_a_span_all_of_whose_tokens_are_gated() -> None:
     masses = make_masses([[0.3, 0.1]] * 3, instruction=0.6)
-    selection = select(masses, with_(gate=True, fallback=True))
+    assert indices(select(masses, with_(gate=True, fallback=True))) == [0]
+    selection = select(masses, with_(gate=True, fallback=False))
     assert (selection.supports, selection.ungrounded) == ((), True)
     assert selection.grounding == pytest.approx(0.4)
+    selection = select(masses, with_(gate=True, fallback=True, min_grounding=0.5))
+    assert (selection.supports, selection.ungrounded) == ((), True)
 
 
 def test_a_span_of_punctuation_is_ungrounded() -> None:

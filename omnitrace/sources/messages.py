@@ -209,6 +209,12 @@ def _units(raw: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
             f"{where} has 'units' of type {type(units).__name__}",
             legal="a list of ranges, boxes or seconds",
         )
+    if not units:
+        raise InputError(
+            f"{where}: 'units' is empty",
+            legal="at least one range, box or interval",
+            fix="leave 'units' out to have the part cut by the options",
+        )
     return tuple(units)
 
 
@@ -266,7 +272,7 @@ def read_messages(
         content = _content(message, number)
         roles.append(str(message["role"]))
         for position, raw in enumerate(content):
-            explicit = _explicit_source(raw)
+            explicit = _explicit_source(raw, _where(number, position))
             if explicit is None and raw.get("type") == "text":
                 undecided.add(len(parts))
             where = _Where(number, position, roles[-1], explicit is not False)
@@ -278,10 +284,13 @@ def read_messages(
     return Conversation(tuple(roles), tuple(settled))
 
 
-def _explicit_source(raw: Mapping[str, Any]) -> bool | None:
+def _explicit_source(raw: Mapping[str, Any], where: str) -> bool | None:
     """Return whether the user calls the part a source; None if nothing says so."""
-    if raw.get("source") is not None:
-        return bool(raw["source"])
+    said = raw.get("source")
+    if said is not None:
+        if not isinstance(said, bool):
+            raise InputError(f"{where} has the 'source' {said!r}", legal="true or false")
+        return said
     return True if raw.get("source_id") is not None or raw.get("units") is not None else None
 
 

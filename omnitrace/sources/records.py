@@ -38,7 +38,7 @@ def media_record(part: MediaPart) -> MediaRecord:
             sha256=media.sha256,
             duration=media.duration,
             waveform=waveform(media),
-            data=media.data,
+            data=media.encoded(),
         )
     previews, times = video_previews(media)
     return MediaRecord(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omnitrace.errors import InputError
-from omnitrace.sources.messages import Part
+from omnitrace.sources.messages import Part, TextPart
 
 __all__ = ["boxes", "intervals", "name_of"]
 
@@ -29,7 +30,7 @@ def _numbers(
     if (
         not legal
         or len(values) != len(keys)
-        or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        or not all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in values)
     ):
         raise InputError(f"{name_of(part)} has the unit {index} {raw!r}", legal=form)
     return [float(v) for v in values], unit_id
@@ -41,7 +42,7 @@ def intervals(part: Part, limit: float, what: str) -> list[tuple[float, float, s
     Raises
     ------
     InputError
-        If a range is malformed, empty, outside the part, or overlaps another.
+        If a range is malformed, empty, outside the part, splits a character, or overlaps another.
     """
     form = (
         f"[start, end] or {{'start': …, 'end': …, 'id': …}} with 0 ≤ start < end ≤ {limit:g} {what}"
@@ -49,7 +50,8 @@ def intervals(part: Part, limit: float, what: str) -> list[tuple[float, float, s
     found: list[tuple[float, float, str | None]] = []
     for index, raw in enumerate(part.units or ()):
         (start, end), unit_id = _numbers(part, index, raw, ("start", "end"), form)
-        if not 0 <= start < end <= limit:
+        split = isinstance(part, TextPart) and not (start.is_integer() and end.is_integer())
+        if not 0 <= start < end <= limit or split:
             raise InputError(f"{name_of(part)} has the unit {index} {raw!r}", legal=form)
         found.append((start, end, unit_id))
     ordered = sorted(found, key=lambda item: item[:2])

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import transformers as tf
-from tests.capture.tiny import FAMILIES, tiny
 from torch import nn
 
 from omnitrace.capture import interface
@@ -16,6 +15,7 @@ from omnitrace.capture.interface import attention_modules, model_lock, tapped
 from omnitrace.capture.probe import probe
 from omnitrace.capture.rows import RowCapture
 from omnitrace.errors import ModelError, NotSupportedError
+from tests.capture.tiny import FAMILIES, tiny
 
 
 def state(model: nn.Module) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.capture.tiny import FAMILIES, tiny
 
 from omnitrace.capture.interface import attention_modules, tapped
 from omnitrace.capture.rows import RowCapture, attention_rows
 from omnitrace.generation import TokenStreamer
+from tests.capture.tiny import FAMILIES, tiny
 
 NEW = 12
 PROMPT = 10

