@@ -6,8 +6,8 @@ import contextlib
 import copy
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import torch
 from transformers import GenerationConfig
@@ -16,8 +16,16 @@ from transformers.generation.streamers import BaseStreamer
 
 from omnitrace.errors import InputError, NotSupportedError
 
-__all__ = ["TokenStreamer", "defers", "generation_config", "generation_record", "seeded"]
+__all__ = [
+    "TokenStreamer",
+    "defers",
+    "ended",
+    "generation_config",
+    "generation_record",
+    "seeded",
+]
 
+DEFAULT_NEW_TOKENS: Final = 256
 _PLAIN = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
@@ -63,11 +71,13 @@ def generation_config(
         classifier-free guidance, several sequences, compiled decoding, a cache of one's own.
     """
     rest = dict(kwargs)
+    if rest.get("max_new_tokens") is None:
+        rest.pop("max_new_tokens", None)
     given = rest.pop("generation_config", None)
     config = copy.deepcopy(given if given is not None else model.generation_config)
     if given is None and "do_sample" not in rest:
         config.do_sample = False
-    if config.max_length is not None and given is None:
+    if given is None:
         config.max_length = None
     rest = config.update(**rest)
     _refuse_unknown(rest, model)
@@ -75,6 +85,8 @@ def generation_config(
         for name in _SAMPLING:  # the checkpoint's own sampling settings mean nothing to greedy
             if name not in kwargs:
                 setattr(config, name, None)
+    if config.max_new_tokens is None and config.max_length is None:
+        config.max_new_tokens = DEFAULT_NEW_TOKENS
     _refuse(config, rest, model)
     return config, rest
 
@@ -125,9 +137,19 @@ def generation_record(config: GenerationConfig) -> dict[str, Any]:
     """Return the settings that differ from the defaults, JSON-ready, for the provenance."""
     record = {}
     for name, value in sorted(config.to_diff_dict().items()):
-        if isinstance(value, str | int | float | bool | list) and name != "transformers_version":
+        if isinstance(value, str | int | float | bool | list) and not (
+            name.startswith("_") or name == "transformers_version"
+        ):
             record[name] = value
     return record
+
+
+def ended(config: GenerationConfig, ids: Sequence[int]) -> bool:
+    """Whether the answer ended by itself, and not because it reached ``max_new_tokens``."""
+    if config.max_new_tokens is None or len(ids) < config.max_new_tokens:
+        return True
+    stops = config.eos_token_id
+    return ids[-1] in (stops if isinstance(stops, list) else [stops])
 
 
 def defers(config: GenerationConfig) -> bool:

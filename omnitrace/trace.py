@@ -26,7 +26,7 @@ class Provenance:
 
     ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke).
     ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
-    false where generation was broken off and the trace holds what there was until then.
+    false where the answer was cut off by ``max_new_tokens``.
     """
 
     model: str

@@ -22,6 +22,7 @@ from omnitrace.errors import InputError, NotSupportedError, PluginError
 from omnitrace.generation import (
     TokenStreamer,
     defers,
+    ended,
     generation_config,
     generation_record,
     seeded,
@@ -156,7 +157,7 @@ class Tracer:
         self,
         messages: Sequence[Message],
         *,
-        max_new_tokens: int = 256,
+        max_new_tokens: int | None = None,
         seed: int | None = None,
         media_root: str | Path | None = None,
         **generate: Any,
@@ -168,7 +169,7 @@ class Tracer:
         messages:
             Chat messages; media as paths, bytes, data URLs, PIL images or arrays.
         max_new_tokens:
-            Longest answer in tokens.
+            Longest answer in tokens; None takes the generation settings', else 256.
         seed:
             Seed for sampling; torch's random state is restored afterwards. None leaves it alone.
         media_root:
@@ -191,7 +192,7 @@ class Tracer:
         self,
         messages: Sequence[Message],
         *,
-        max_new_tokens: int = 256,
+        max_new_tokens: int | None = None,
         seed: int | None = None,
         media_root: str | Path | None = None,
         block: int = 1,
@@ -218,7 +219,7 @@ class Tracer:
         self,
         messages: Sequence[Message],
         media_root: str | Path | None,
-        max_new_tokens: int,
+        max_new_tokens: int | None,
         seed: int | None,
         generate: dict[str, Any],
         *,
@@ -383,5 +384,6 @@ class _Run:
             segmentation={"unit": tracer.span_unit, "language": tracer.sources.language},
             versions={package: importlib.metadata.version(package) for package in _PACKAGES},
             timings={name: round(seconds, 6) for name, seconds in self._timings.items()},
+            finished=ended(self._config, self._engine.ids),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -81,6 +81,17 @@ def test_a_trace_is_consistent(trace: Trace, smollm2: Tracer) -> None:
     assert kinds == {PositionKind.TEMPLATE, PositionKind.INSTRUCTION, PositionKind.SOURCE}
 
 
+def test_the_provenance_says_how_the_trace_was_made(trace: Trace, smollm2: Tracer) -> None:
+    provenance = trace.provenance
+    assert provenance.model.endswith("SmolLM2-135M-Instruct.Q4_1.gguf")
+    assert provenance.attention == "sdpa"
+    assert provenance.signal["name"] == "attention-mean"
+    assert provenance.signal["layers"] == list(range(30))
+    assert provenance.generation["max_new_tokens"] == 40
+    assert provenance.versions["torch"] == torch.__version__.partition("+")[0]
+    assert not smollm2.trace(MESSAGES, max_new_tokens=2).provenance.finished
+
+
 def test_a_real_model_is_traced_to_the_sentence_that_it_repeats(trace: Trace) -> None:
     first = trace.spans[0]
     assert "324" in first.text

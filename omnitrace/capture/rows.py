@@ -8,6 +8,8 @@ windows) or that may be rewritten gets its rows computed at once, one step at a 
 
 from __future__ import annotations
 
+import functools
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,47 @@ def _last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
     return mask[:, :, -1, :keys]
 
 
+class Scratch:
+    """Memory that consecutive layers share, so that no layer waits for fresh pages."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """Return a float32 tensor of ``shape`` whose content is whatever it held before."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size or buffer.device != like.device:
+            # Some room to grow: the context is a little longer with every block.
+            buffer = torch.empty(size + size // 8, dtype=torch.float32, device=like.device)
+            self._buffers[name] = buffer
+        return buffer[:size].view(*shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _hidden(visible: tuple[int, ...], columns: int, device: torch.device) -> torch.Tensor:
+    """Return bool ``[rows, columns]``: which of these last columns a row must not see."""
+    limits = torch.tensor(visible, device=device)[:, None]
+    return torch.arange(columns, device=device) >= limits
+
+
+def _logits(
+    query: torch.Tensor, key: torch.Tensor, scale: float, scratch: Scratch | None
+) -> torch.Tensor:
+    """Scaled products of the queries with the keys, float32 ``[batch, heads, rows, keys]``."""
+    batch, heads, rows, dim = query.shape
+    groups, keys = key.shape[1], key.shape[2]
+    shape = (batch, heads, rows, keys)
+    if query.dtype != torch.float32:
+        packed = query.reshape(batch, groups, heads // groups * rows, dim)
+        return torch.matmul(packed, key.transpose(2, 3)).float().mul_(scale).view(shape)
+    packed = (query * scale).reshape(batch, groups, heads // groups * rows, dim)
+    if scratch is None or batch > 1:
+        return torch.matmul(packed, key.transpose(2, 3)).view(shape)
+    out = scratch.take("logits", (groups, heads // groups * rows, keys), query)
+    return torch.bmm(packed[0], key[0].transpose(1, 2), out=out).view(shape)
+
+
 def attention_rows(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -41,6 +84,7 @@ def attention_rows(
     mask: torch.Tensor | None = None,
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
+    scratch: Scratch | None = None,
 ) -> torch.Tensor:
     """Softmax rows of a few queries over the keys, in float32.
 
@@ -60,31 +104,32 @@ def attention_rows(
         Logits become ``softcap * tanh(logits / softcap)`` (Gemma 2).
     sinks:
         ``[heads]`` logits that take part in the softmax and are dropped (gpt-oss).
+    scratch:
+        Memory for the result, which is then valid until the next call with the same scratch.
 
     Returns
     -------
     torch.Tensor
         float32 ``[batch, heads, rows, keys]``; zero beyond the visible keys.
     """
-    batch, heads, rows, dim = query.shape
-    groups = key.shape[1]
-    packed = query.reshape(batch, groups, heads // groups * rows, dim)
-    logits = torch.matmul(packed, key.transpose(2, 3)).float().mul_(scale)
-    logits = logits.view(batch, heads, rows, key.shape[2])
+    batch, heads, rows, _ = query.shape
+    logits = _logits(query, key, scale, scratch)
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap
     first = min(visible)
     if first < key.shape[2]:
-        limits = torch.tensor(visible, device=logits.device)[:, None]
-        columns = torch.arange(first, key.shape[2], device=logits.device)
-        logits[..., first:].masked_fill_(columns >= limits, -torch.inf)
+        relative = tuple(limit - first for limit in visible)
+        hidden = _hidden(relative, key.shape[2] - first, logits.device)
+        logits[..., first:].masked_fill_(hidden, -torch.inf)
     if mask is not None:
         if mask.dtype == torch.bool:
             logits.masked_fill_(~mask, -torch.inf)
         else:
             logits += mask
     if sinks is None:
-        return torch.softmax(logits, dim=-1)
+        if scratch is None:
+            return torch.softmax(logits, dim=-1)
+        return torch.softmax(logits, dim=-1, out=scratch.take("rows", logits.shape, logits))
     extra = sinks.float().view(1, -1, 1, 1).expand(batch, heads, rows, 1)
     return torch.softmax(torch.cat([logits, extra], dim=-1), dim=-1)[..., :-1]
 
@@ -163,14 +208,14 @@ class _LayerTap:
             sinks=self._sinks,
         )
 
-    def rows(self, steps: int) -> torch.Tensor:
+    def rows(self, steps: int, scratch: Scratch | None = None) -> torch.Tensor:
         """Return float32 ``[batch, heads, steps, context of the last]`` of the first steps."""
         chosen = [self.steps[i] for i in range(steps)]
         context = chosen[-1].context
         if all(step.query is not None for step in chosen):
-            return self._deferred_rows(chosen, context)
+            return self._deferred_rows(chosen, context, scratch)
         finished = [
-            step.row if step.row is not None else self._deferred_rows([step], step.context)
+            step.row if step.row is not None else self._deferred_rows([step], step.context, None)
             for step in chosen
         ]
         batch, heads = finished[0].shape[:2]
@@ -180,7 +225,9 @@ class _LayerTap:
             result[:, :, i, step.context - row.shape[-1] : step.context] = row[:, :, 0]
         return result
 
-    def _deferred_rows(self, chosen: Sequence[_Step], context: int) -> torch.Tensor:
+    def _deferred_rows(
+        self, chosen: Sequence[_Step], context: int, scratch: Scratch | None
+    ) -> torch.Tensor:
         assert self._key is not None, "a deferred step always keeps the keys"
         mask = None
         if any(step.mask is not None for step in chosen):
@@ -202,6 +249,7 @@ class _LayerTap:
             mask=mask,
             softcap=self._softcap,
             sinks=self._sinks,
+            scratch=scratch,
         )
 
 
@@ -232,6 +280,7 @@ class RowCapture:
             _LayerTap(layer, prompt_length, use_cache=use_cache, deferred=deferred)
             for layer in layers
         ]
+        self._scratch = Scratch()
 
     @property
     def forgets(self) -> bool:
@@ -254,7 +303,10 @@ class RowCapture:
                     "rows cannot be told apart",
                     legal="greedy decoding or sampling, one token a step",
                 )
-            yield LayerRows(tap.layer, tap.rows(steps)[batch])
+            yield LayerRows(tap.layer, functools.partial(self._read, tap, steps, batch))
+
+    def _read(self, tap: _LayerTap, steps: int, batch: int, reuse: bool) -> torch.Tensor:
+        return tap.rows(steps, self._scratch if reuse else None)[batch]
 
     def drop(self, steps: int) -> None:
         """Forget the first ``steps`` pending steps."""

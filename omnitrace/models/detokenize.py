@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["Detokenizer"]
 
 _INCOMPLETE = "\ufffd"
-# A character takes at most four byte tokens; a longer run of them really decodes to U+FFFD.
+# A character takes at most four byte tokens.
 _LONGEST_CHARACTER = 4
 
 
@@ -23,7 +23,8 @@ class Detokenizer:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
         self._prefix = 0
-        self._read = 0
+        self._read = 0  # ids whose characters are complete
+        self._sent = 0  # characters, from the prefix on, that have been returned
 
     def _decode(self, start: int, end: int) -> str:
         text: str = self._tokenizer.decode(
@@ -41,10 +42,17 @@ class Detokenizer:
         return self._emit(final=True) if self._read < len(self._ids) else ""
 
     def _emit(self, *, final: bool) -> str:
-        known = self._decode(self._prefix, self._read)
         text = self._decode(self._prefix, len(self._ids))
         waiting = len(self._ids) - self._read
-        if text.endswith(_INCOMPLETE) and not final and waiting <= _LONGEST_CHARACTER:
-            return ""
+        if text.endswith(_INCOMPLETE) and not final:
+            if waiting <= _LONGEST_CHARACTER:
+                return ""
+            # A long run of them is really that text, but for its end, which may become another.
+            tail = len(text) - len(text.rstrip(_INCOMPLETE))
+            ended = max(self._sent, len(text) - min(tail, _LONGEST_CHARACTER - 1))
+            piece, self._sent = text[self._sent : ended], ended
+            return piece
+        piece = text[self._sent :]
         self._prefix, self._read = self._read, len(self._ids)
-        return text[len(known) :]
+        self._sent = len(self._decode(self._prefix, self._read))
+        return piece

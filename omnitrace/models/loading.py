@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from omnitrace.errors import ModelError
+from omnitrace.errors import ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.plugins.manager import registry
 
@@ -76,7 +76,9 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
         config = AutoConfig.from_pretrained(path, **options.for_config())
         adapter_class: type[ModelAdapter] = registry().model_for(config).factory()
         adapter = adapter_class.load(path, options)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except OmnitraceError:
+        raise
+    except Exception as error:  # readers of weights and tokenizers raise anything on broken files
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(
             f"cannot load the model {name!r}: {first_line}",

@@ -38,6 +38,11 @@ __all__ = ["Qwen25OmniAdapter"]
 
 # Mel frames behind one audio token: stride-2 convolution, then average pooling of 2.
 _FRAMES_PER_TOKEN = 4
+# The processor and the model's positions count these tokens, so no text may hold them.
+_RESERVED = (
+    *("image_token", "audio_token", "video_token"),
+    *("audio_bos_token", "audio_eos_token", "vision_bos_token", "vision_eos_token"),
+)
 
 
 def audio_tokens(mel_frames: int) -> int:
@@ -108,9 +113,7 @@ class Qwen25OmniAdapter(ModelAdapter):
         """Run the processor and locate every token of the result."""
         texts = [part for part in conversation.parts if isinstance(part, TextPart)]
         processor = self.processor
-        refuse_reserved(
-            texts, (processor.image_token, processor.audio_token, processor.video_token)
-        )
+        refuse_reserved(texts, [getattr(processor, name) for name in _RESERVED])
         prompt, anchors = locate_texts(lambda t: self._render(conversation, t), texts)
         hears_video = self._hears_video(conversation, options)
         media = _Media(conversation, hears_video)
@@ -196,8 +199,9 @@ class Qwen25OmniAdapter(ModelAdapter):
             kwargs["videos"] = [
                 torch.from_numpy(_video(part).frames).permute(0, 3, 1, 2) for part in media.videos
             ]
+            size = self.processor.video_processor.temporal_patch_size
             kwargs["videos_kwargs"] = {
-                "fps": _video(media.videos[0]).fps,
+                "fps": size / self._seconds_per_grid(media.videos[0]),
                 "do_sample_frames": False,
             }
         if media.audio:
@@ -214,11 +218,20 @@ class Qwen25OmniAdapter(ModelAdapter):
             raise MediaError(f"the model's processor refuses the media: {error}") from error
         if media.videos and not media.hears_video:
             # The processor takes one rate for all videos; each has its own.
-            size = self.processor.video_processor.temporal_patch_size
             inputs["video_second_per_grid"] = torch.tensor(
                 [size / _video(part).fps for part in media.videos]
             )
         return dict(inputs)
+
+    def _seconds_per_grid(self, part: MediaPart) -> float:
+        """Return the seconds of a temporal patch, such that all count chunks of sound alike.
+
+        The processor counts in float64 and the model in float32; where float32 cannot hold the
+        seconds, a patch on the edge of a chunk would fall before it for one and behind it for the
+        other, and the model's positions would be those of other tokens. A millionth puts it behind.
+        """
+        seconds: float = self.processor.video_processor.temporal_patch_size / _video(part).fps
+        return seconds if float(np.float32(seconds)) == seconds else seconds * (1 + 1e-6)
 
     def _place(self, part: MediaPart, inputs: dict[str, torch.Tensor], media: _Media) -> _Placed:
         """Say what the part's placeholder becomes."""
@@ -236,7 +249,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             return _Placed(part, [processor.video_token_id] * count, ["vision"] * count)
         streams = self._interleaved(
             grid,
-            float(inputs["video_second_per_grid"][index]),
+            self._seconds_per_grid(part),
             self._audio_count(part, inputs, media),
         )
         token = {"vision": processor.video_token_id, "audio": processor.audio_token_id}
@@ -333,13 +346,16 @@ class Qwen25OmniAdapter(ModelAdapter):
         video = _video(part)
         size = self.processor.video_processor.temporal_patch_size
         firsts = [float(video.times[min(i * size, len(video.times) - 1)]) for i in range(steps)]
-        edges = [0.0, *firsts[1:], max(video.duration, firsts[-1])]
+        # A frame that is shown for long is sampled again: until the next one it is the same.
+        ends = [
+            next((t for t in firsts[i:] if t > firsts[i]), video.duration) for i in range(steps)
+        ]
         per_step = len(positions) // steps
         return TimeTokens(
             part,
             "video",
             positions,
-            [(edges[i], edges[i + 1]) for i in range(steps) for _ in range(per_step)],
+            [(firsts[i], ends[i]) for i in range(steps) for _ in range(per_step)],
             video.duration,
             [
                 tuple(int(f) for f in video.frame_indices[i * size : (i + 1) * size])

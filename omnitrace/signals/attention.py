@@ -27,7 +27,7 @@ class AttentionMean:
         total: torch.Tensor | None = None
         count = 0
         for layer in rows:
-            mean = layer.weights.mean(dim=0)
+            mean = layer.mean()
             total = mean if total is None else total.add_(mean.to(total.device))
             count += 1
         assert total is not None, "capture always yields at least one layer"

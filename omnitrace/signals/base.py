@@ -7,7 +7,7 @@ span, in nats where it can.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -20,17 +20,35 @@ if TYPE_CHECKING:
 __all__ = ["Effect", "LayerRows", "Signal", "SpanSignal", "TokenSignal"]
 
 
-@dataclass(frozen=True, slots=True)
 class LayerRows:
     """Attention rows of one decoder layer for a few consecutive generated tokens.
 
-    ``weights`` is float32 ``[heads, rows, context]``. Row r is the softmax over the context of the
-    query that predicts the r-th of these tokens; entries after that query are zero. A row sums to
-    1, or to less where the model has attention sinks outside the context.
+    Row r is the softmax over the context of the query that predicts the r-th of these tokens;
+    entries after that query are zero. A row sums to 1, or to less where the model has attention
+    sinks outside the context.
+
+    Parameters
+    ----------
+    layer:
+        Index of the decoder layer.
+    compute:
+        Returns the rows; with True, in memory that the next layer may reuse.
     """
 
-    layer: int
-    weights: torch.Tensor
+    __slots__ = ("_compute", "layer")
+
+    def __init__(self, layer: int, compute: Callable[[bool], torch.Tensor]) -> None:
+        self.layer = layer
+        self._compute = compute
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """The rows, float32 ``[heads, rows, context]``, computed at each access."""
+        return self._compute(False)
+
+    def mean(self) -> torch.Tensor:
+        """Return ``weights.mean(0)``, float32 ``[rows, context]``, in less time and memory."""
+        return self._compute(True).mean(dim=0)
 
 
 @runtime_checkable

