@@ -310,7 +310,8 @@ def multimodal_trace(*, config: CurationConfig | None = None) -> Trace:
                 preview_times=times,
             ),
         ),
-        config=config,
+        # Without the fallback the last sentence, which repeats the question, has no support.
+        config=config or CurationConfig(fallback=False),
     )
 
 
