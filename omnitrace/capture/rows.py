@@ -164,13 +164,13 @@ class _LayerTap:
         self._seen = self._seen + queries if self._use_cache else queries
         if self._seen < self._prompt_length:  # a chunk of a chunked prefill
             return
-        self._scale = call.options.get("scaling") or call.query.shape[-1] ** -0.5
-        self._softcap = call.options.get("softcap")
-        self._sinks = call.options.get("s_aux")
+        if not self.steps:  # the layer's settings do not change from one call to the next
+            self._scale = call.options.get("scaling") or call.query.shape[-1] ** -0.5
+            self._softcap = call.options.get("softcap")
+            self._sinks = call.options.get("s_aux")
         step = _Step(self._seen)
-        query = call.query[:, :, -1:].detach()
-        # A view would keep the queries of the whole prompt alive.
-        query = query.clone() if queries > 1 else query
+        # A view of the last query would keep the queries of the whole prompt alive.
+        query = call.query.detach() if queries == 1 else call.query[:, :, -1:].detach().clone()
         keys = min(call.key.shape[2], self._seen)  # a static cache is longer than the context
         mask = _last_mask(call, keys)
         if call.weights is not None:
