@@ -14,6 +14,7 @@ from omnitrace.reference.train import Stage, learning_rate, recall_batch, repeat
 TOKENIZER = build_tokenizer()
 STAGES = (
     Stage("induction", 2, 3, 1e-3),
+    Stage("redraw", 0, 3, 0.0),
     Stage("facts", 2, 3, 1e-3),
     Stage("world", 2, 2, 1e-3),
 )
