@@ -32,7 +32,7 @@ MEMORY_RUNS: Final = 3
 
 #: glibc keeps freed memory or gives it back by rules that change as it runs, which moves the peak
 #: by half from run to run; with fixed rules the resident size is what is really in use.
-_MALLOC: Final = {
+MALLOC: Final = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "MALLOC_TRIM_THRESHOLD_": "65536",
@@ -91,13 +91,18 @@ def alternate(
     return rounds, left_out
 
 
-def memory_in_own_process(mode: str, prompt_tokens: int, given: argparse.Namespace) -> int | None:
-    """Measure one mode's peak growth in a fresh process; None where it did not get the memory."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", mode]
+def memory_in_own_process(
+    mode: str, prompt_tokens: int, given: argparse.Namespace, script: Path = Path(__file__)
+) -> int | None:
+    """Measure one mode's peak growth in a fresh process of ``script``.
+
+    Returns None where it did not get the memory.
+    """
+    command = [sys.executable, str(script.resolve()), "--memory-of", mode]
     command += ["--lengths", str(prompt_tokens), "--threads", str(given.threads)]
     command += ["--new-tokens", str(given.new_tokens)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | _MALLOC
+        command, capture_output=True, text=True, check=False, env=os.environ | MALLOC
     )
     if done.returncode != 0:
         if mode == "eager":
@@ -123,15 +128,20 @@ def measure_memory(given: argparse.Namespace) -> int:
     return 0
 
 
-def _memory(
-    prompt_tokens: int, modes: Sequence[str], runs: int, given: argparse.Namespace
+def grown_memory(
+    prompt_tokens: int,
+    modes: Sequence[str],
+    runs: int,
+    given: argparse.Namespace,
+    script: Path = Path(__file__),
 ) -> dict[str, list[int]]:
+    """Return every mode's peak growths, each from a process of its own; eager runs once."""
     grown: dict[str, list[int]] = {mode: [] for mode in modes}
     for number in range(runs):
         for mode in rotated(modes, number):
             if mode == "eager" and number:
                 continue
-            growth = memory_in_own_process(mode, prompt_tokens, given)
+            growth = memory_in_own_process(mode, prompt_tokens, given, script)
             if growth is not None:
                 grown[mode].append(growth)
     return grown
@@ -170,7 +180,7 @@ def measure(given: argparse.Namespace) -> Result:
         "after decoding: closing the last span, assembling the trace",
         "peak growth: of the resident size over the loaded, warmed-up model, each mode in a "
         "process of its own, median of the processes, eager once; glibc's malloc is told to give "
-        "freed memory back at once (" + " ".join(f"{k}={v}" for k, v in _MALLOC.items()) + ")",
+        "freed memory back at once (" + " ".join(f"{k}={v}" for k, v in MALLOC.items()) + ")",
         "eager (output_attentions=True) runs in the first alternations only: it is slow, and "
         "keeps layers · heads · n² numbers of the prompt",
     ]
@@ -180,7 +190,7 @@ def measure(given: argparse.Namespace) -> Result:
         tracer = decoder.tracer
         rounds, left_out = alternate(decoder, given.alternations, given.eager, given.new_tokens)
         modes = ["untraced", "traced", *(["eager"] if given.eager and not given.quick else [])]
-        memory = _memory(length, modes, given.memory_runs, given)
+        memory = grown_memory(length, modes, given.memory_runs, given)
         if left_out:
             notes.append(left_out)
         values[str(length)] = {

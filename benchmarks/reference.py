@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from omnitrace import CurationConfig
 
 MODALITIES: Final = ("text", "image", "audio", "video")
-SIGNALS: Final = ("attention-mean", "attention-last")
+SIGNALS: Final = (
+    "attention-mean",
+    "attention-last",
+    "value-attention",
+    "grad-sam",
+    "grad-sam-last",
+)
 
 #: What the full run switches, one at a time.
 SWITCHES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "relay on": {"relay": True},
     "gate off": {"gate": False},
     "position weights off": {"position_weights": False},
     "confidence weight off": {"confidence_weight": False},

@@ -17,6 +17,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from omnitrace.errors import (
+    ConformanceError,
     InputError,
     MediaError,
     ModelError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __version__ = importlib.metadata.version("omnitrace-attribution")
 
 __all__ = [
+    "ConformanceError",
     "CurationConfig",
     "EndEvent",
     "ImageRegion",

@@ -34,7 +34,7 @@ import numpy as np
 from omnitrace.errors import InputError
 from omnitrace.tracing import Assign, Masses
 
-__all__ = ["CurationConfig", "Selected", "Selection", "curate", "curate_span"]
+__all__ = ["CurationConfig", "Selected", "Selection", "curate_span"]
 
 _DIGITS: Final = 12
 _SLACK: Final = 1e-9
@@ -48,7 +48,7 @@ _NUMBERS: Final[Mapping[str, tuple[float, float, bool]]] = {
     "run_min": (0.0, 1.0, True),
     "min_grounding": (0.0, 1.0, True),
 }
-_SWITCHES: Final = ("gate", "position_weights", "confidence_weight", "runs", "fallback")
+_SWITCHES: Final = ("relay", "gate", "position_weights", "confidence_weight", "runs", "fallback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ class CurationConfig:
     ----------
     assign:
         How a unit's scores become its mass; see :func:`omnitrace.tracing.measure`.
+    relay:
+        Whether a token's mass on earlier generated tokens is carried on to what those rest on; see
+        :class:`omnitrace.relay.Relay`.
     gate:
         Whether instruction and generated text compete for a token's vote.
     compete:
@@ -86,6 +89,7 @@ class CurationConfig:
     """
 
     assign: Assign = "unit-sum"
+    relay: bool = False
     gate: bool = True
     compete: Literal["joint", "per-modality"] = "joint"
     position_weights: bool = True
@@ -161,17 +165,6 @@ class Selection:
     supports: tuple[Selected, ...]
     grounding: float
     ungrounded: bool
-
-
-def curate(
-    masses: Masses,
-    weights: np.ndarray,
-    spans: Sequence[tuple[int, int]],
-    config: CurationConfig,
-    modalities: Sequence[str],
-) -> list[Selection]:
-    """Select the supports of each of ``spans``, given as half-open token ranges."""
-    return [curate_span(masses, weights, span, config, modalities) for span in spans]
 
 
 def curate_span(

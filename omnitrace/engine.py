@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
-from omnitrace.capture.rows import RowCapture
+from omnitrace.capture.base import Capture
 from omnitrace.curation import CurationConfig
-from omnitrace.errors import PluginError
+from omnitrace.errors import ConformanceError
 from omnitrace.models.detokenize import Detokenizer
+from omnitrace.relay import Relay
 from omnitrace.signals.base import TokenSignal
+from omnitrace.signals.contract import scored, subject_of
 from omnitrace.spans.build import SpanBuilder, tokens_of
 from omnitrace.spans.salience import Salience
 from omnitrace.spans.segment import Segmenter
@@ -36,8 +39,9 @@ class Engine:
         Units of the prompt.
     capture:
         Where the rows of the generated tokens wait.
-    signal:
-        Scores the rows.
+    signal, package:
+        Scores the rows; the package that registered it, where that is known. If it breaks its
+        contract, decoding goes on without it and :meth:`finish` raises.
     detokenizer, segmenter, salience:
         Token ids to text, text to spans, words to weights.
     config:
@@ -50,7 +54,7 @@ class Engine:
     """
 
     layout: Layout
-    capture: RowCapture
+    capture: Capture
     signal: TokenSignal
     detokenizer: Detokenizer
     segmenter: Segmenter
@@ -58,6 +62,7 @@ class Engine:
     config: CurationConfig
     block: int = 16
     live: bool = False
+    package: str | None = None
 
     text: str = ""
     ids: list[int] = field(default_factory=list)
@@ -69,12 +74,22 @@ class Engine:
     _rows: list[np.ndarray] = field(default_factory=list)
     _masses: list[Masses] = field(default_factory=list)
     _ended: list[tuple[int, int]] = field(default_factory=list)
+    _relay: Relay | None = field(init=False, default=None)
+    _broken: ConformanceError | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.config.relay:
+            self._relay = Relay(self.layout.prompt_length)
 
     def push(self, token_id: int) -> list[TokenEvent | SpanEvent]:
         """Take a token that the model has selected; return the events that it completes."""
+        self.capture.select(token_id)
         piece = self.detokenizer.push(token_id)
         self.ids.append(token_id)
         self._append(piece)
+        if self._broken is not None:
+            self.capture.drop(1)
+            return []
         self._ended += self.segmenter.push(piece)
         pending = len(self.ids) - len(self.tokens)
         full = pending >= self.block or self.capture.forgets
@@ -83,7 +98,13 @@ class Engine:
         return []
 
     def finish(self) -> list[TokenEvent | SpanEvent]:
-        """End the response: read what is pending and close the last spans."""
+        """End the response: read what is pending and close the last spans.
+
+        Raises
+        ------
+        ConformanceError
+            If the signal has broken its contract; it carries the whole text.
+        """
         rest = self.detokenizer.finish()
         if rest and self.ids:
             start, _ = self.ranges[-1]
@@ -92,7 +113,11 @@ class Engine:
             self.pieces[-1] += rest
         self._ended += self.segmenter.push(rest)
         self._ended += self.segmenter.finish()
-        return self._flush()
+        events = self._flush() if self._broken is None else []
+        if self._broken is not None:
+            self._broken.text = self.text
+            raise self._broken
+        return events
 
     def scores(self) -> np.ndarray:
         """Return float32 ``[generated tokens, prompt + generated tokens]``."""
@@ -122,7 +147,10 @@ class Engine:
         first, last = len(self.tokens), len(self.ids)
         if last > first:
             scores = self._score(last - first)
-            masses = measure(scores, self.layout, self.config.assign, first=first)
+            if scores is None:
+                return []
+            carried = scores if self._relay is None else self._relay.push(scores)
+            masses = measure(carried, self.layout, self.config.assign, first=first)
             traces = token_traces(
                 masses,
                 self.layout,
@@ -139,17 +167,20 @@ class Engine:
         events += [SpanEvent(span) for span in self._build(ended)]
         return events
 
-    def _score(self, count: int) -> np.ndarray:
-        scores = self.signal.score(self.capture.rows(count))
-        width = self.layout.prompt_length + len(self.ids) - 1
-        if tuple(scores.shape) != (count, width):
-            raise PluginError(
-                f"the signal {self.signal.name!r} returned scores of shape {tuple(scores.shape)}",
-                legal=f"[rows, context] = {(count, width)}",
+    def _score(self, count: int) -> np.ndarray | None:
+        """Score the pending rows; None, and no scores from here on, if the signal is broken."""
+        shape = count, self.layout.prompt_length + len(self.ids) - 1
+        subject = subject_of(self.signal, self.package)
+        first = len(self.tokens)
+        scores: torch.Tensor | None = None
+        try:
+            scores = scored(
+                self.signal, self.capture.rows(count), shape, first=first, subject=subject
             )
+        except ConformanceError as error:
+            self._broken = error
         self.capture.drop(count)
-        block: np.ndarray = scores.float().cpu().numpy()
-        return block
+        return None if scores is None else scores.numpy()
 
     def _build(self, ended: Sequence[tuple[int, int]]) -> list[Span]:
         if not ended:

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ConformanceError",
     "InputError",
     "MediaError",
     "ModelError",
@@ -65,6 +66,28 @@ class NotSupportedError(OmnitraceError):
 
 class PluginError(OmnitraceError):
     """A plugin, signal or adapter that is unknown, duplicated or broken."""
+
+
+class ConformanceError(PluginError):
+    """A signal or adapter that does not keep what its protocol promises.
+
+    Parameters
+    ----------
+    subject:
+        What broke the promise: "the signal 'x' of the package 'y'".
+    contract:
+        The promise, in words.
+    found:
+        What it did instead, with the offending value.
+    text:
+        All that the model wrote meanwhile: a broken signal loses no answer.
+    """
+
+    def __init__(self, subject: str, contract: str, found: str, *, text: str = "") -> None:
+        self.subject = subject
+        self.contract = contract
+        self.text = text
+        super().__init__(f"{subject} {found}", legal=contract)
 
 
 class TraceFileError(OmnitraceError):

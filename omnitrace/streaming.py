@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ __all__ = ["EventStream"]
 
 _QUEUE_SIZE = 256
 _POLL_SECONDS = 0.05
+_JOIN_POLLS = 40
 
 
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -89,6 +91,7 @@ class EventStream:
 
     def __init__(self, work: Callable[[Callable[[Event], None]], None]) -> None:
         self._channel = _Channel(work)
+        self._launched = False
         context = contextvars.copy_context()
         self._thread = threading.Thread(
             target=context.run, args=(self._channel.run,), name="omnitrace-stream", daemon=True
@@ -101,9 +104,10 @@ class EventStream:
         channel = self._channel
         if channel.stop.is_set():
             raise StopIteration
-        if self._thread.ident is None:
-            self._thread.start()
         try:
+            if not self._launched:
+                self._launched = True
+                self._thread.start()
             event = channel.queue.get()
         except BaseException:  # Ctrl-C while waiting
             self.close()
@@ -132,5 +136,12 @@ class EventStream:
     def close(self) -> None:
         """Stop the worker at its next token and wait until the model is as it was."""
         self._channel.stop.set()
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if not self._launched or self._thread is threading.current_thread():
+            return
+        # Ctrl-C may fall between asking for the thread and its first breath: it is then neither
+        # absent nor ready to be joined, and a process must not end while it is inside the model.
+        for _ in range(_JOIN_POLLS):
+            with contextlib.suppress(RuntimeError):
+                self._thread.join()
+                return
+            time.sleep(_POLL_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import numpy as np
 
 from omnitrace.curation import CurationConfig
 from omnitrace.errors import InputError
+from omnitrace.relay import Relay
 from omnitrace.spans.build import SpanBuilder
+from omnitrace.spans.effects import checked_effects
 from omnitrace.tracing import Masses, measure, token_traces
-from omnitrace.types import Layout, MediaRecord, Message, SourceUnit, Span, TokenTrace
+from omnitrace.types import Effect, Layout, MediaRecord, Message, SourceUnit, Span, TokenTrace
 
 __all__ = ["Provenance", "Trace"]
 
@@ -24,7 +26,8 @@ __all__ = ["Provenance", "Trace"]
 class Provenance:
     """Where a trace comes from: enough to make it again.
 
-    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke).
+    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke); with a
+    span signal also ``token_signal``, the name of the one that gave the token scores.
     ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
     false where the answer was cut off by ``max_new_tokens``.
     """
@@ -101,8 +104,14 @@ class Trace:
         return self.layout.units
 
     def masses(self) -> Masses:
-        """Sum the scores over units, instruction, template and generated positions."""
-        return measure(self.scores, self.layout, self.config.assign)
+        """Sum the scores over units, instruction, template and generated positions.
+
+        With ``config.relay`` they are relayed first.
+        """
+        scores = self.scores
+        if self.config.relay:
+            scores = Relay(self.layout.prompt_length).push(scores)
+        return measure(scores, self.layout, self.config.assign)
 
     def unit_scores(self) -> np.ndarray:
         """Return float64 ``[generated tokens, units]``: each unit's summed score for each token."""
@@ -118,7 +127,10 @@ class Trace:
         )
 
     def recurate(self, config: CurationConfig) -> Trace:
-        """Select supports anew under ``config``, from the stored scores, without the model."""
+        """Select supports anew under ``config``, from what is stored, without the model.
+
+        A span with effects gets its supports by them, any other span by the scores.
+        """
         changed = dataclasses.replace(self, config=config)
         masses = changed.masses()
         tokens = token_traces(
@@ -131,12 +143,41 @@ class Trace:
         changed = dataclasses.replace(changed, tokens=tokens)
         builder = changed._builder(masses)
         spans = tuple(
-            builder.build(span.index, self.text, span.start, span.end) for span in self.spans
+            builder.build(span.index, self.text, span.start, span.end, span.effects)
+            for span in self.spans
         )
         return dataclasses.replace(changed, spans=spans)
 
+    def with_effects(self, effects: Sequence[Mapping[str, Effect]]) -> Trace:
+        """Choose supports by the effects of units on spans, as a span signal gives them.
+
+        Parameters
+        ----------
+        effects:
+            One map a span, from unit id to effect; see :mod:`omnitrace.spans.effects`.
+
+        Raises
+        ------
+        InputError
+            If there is not one map a span, a unit is unknown, or a number is not finite.
+        """
+        try:
+            checked = checked_effects(effects, len(self.spans), [unit.id for unit in self.units])
+        except ValueError as error:
+            raise InputError(
+                f"the effects are {error}", legal="one dict a span, from unit ids to finite Effects"
+            ) from error
+        spans = tuple(
+            dataclasses.replace(span, effects=found)
+            for span, found in zip(self.spans, checked, strict=True)
+        )
+        return dataclasses.replace(self, spans=spans).recurate(self.config)
+
     def explain(self, phrase: str, *, occurrence: int = 0) -> Span:
         """Return the supports of any substring of the response, as a span of its own.
+
+        The tokens vote, also where a span signal chose the supports of the trace: its effects are
+        of whole spans.
 
         Parameters
         ----------

@@ -28,6 +28,7 @@ from omnitrace.trace_schema import (
     parse,
 )
 from omnitrace.types import (
+    Effect,
     ImageRegion,
     Layout,
     Locator,
@@ -66,7 +67,12 @@ def to_model(trace: Trace, *, media: bool = False) -> tuple[TraceModel, Arrays]:
         "tokens": [_fields(token) for token in trace.tokens],
         "spans": [
             _fields(span)
-            | {"supports": [_fields(each) | {"unit": each.unit.id} for each in span.supports]}
+            | {
+                "supports": [_fields(each) | {"unit": each.unit.id} for each in span.supports],
+                "effects": None
+                if span.effects is None
+                else {name: _fields(each) for name, each in span.effects.items()},
+            }
             for span in trace.spans
         ],
         "media": [_plain_media(record, media) for record in trace.media],
@@ -128,11 +134,12 @@ def _plain_unit(unit: SourceUnit) -> dict[str, Any]:
 
 def _plain_media(record: MediaRecord, media: bool) -> dict[str, Any]:
     plain = _fields(record)
-    data = plain.pop("data")
+    del plain["read"]
     plain["name"] = PureWindowsPath(PurePosixPath(record.name).name).name
     plain["previews"] = [base64.b64encode(each).decode("ascii") for each in record.previews]
     plain["stored"] = None
-    if media and data is not None:
+    if media and record.read is not None:
+        data = record.read()
         plain["stored"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return plain
 
@@ -158,7 +165,10 @@ def from_model(model: TraceModel, arrays: Arrays, media: Mapping[int, bytes]) ->
                     "supports": tuple(
                         Support(**_fields_of(each) | {"unit": by_id[each.unit]})
                         for each in span.supports
-                    )
+                    ),
+                    "effects": None
+                    if span.effects is None
+                    else {name: Effect(**_fields_of(each)) for name, each in span.effects.items()},
                 }
             )
             for span in model.spans
@@ -188,7 +198,7 @@ def _record(model: MediaModel, data: bytes | None) -> MediaRecord:
     fields = _fields_of(model)
     del fields["stored"]
     fields["previews"] = tuple(base64.b64decode(each, validate=True) for each in model.previews)
-    return MediaRecord(**fields, data=data)
+    return MediaRecord(**fields, read=None if data is None else lambda: data)
 
 
 def redacted(trace: Trace) -> Trace:
@@ -216,7 +226,7 @@ def redacted(trace: Trace) -> Trace:
         spans=tuple(_redacted_span(span, units) for span in trace.spans),
         media=tuple(
             dataclasses.replace(
-                record, name="", previews=(), preview_times=(), waveform=(), data=None
+                record, name="", previews=(), preview_times=(), waveform=(), read=None
             )
             for record in trace.media
         ),

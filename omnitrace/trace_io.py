@@ -80,7 +80,7 @@ def save(trace: Trace, path: Path, *, media: bool = False) -> Path:
     """
     if media:
         for i, record in enumerate(trace.media):
-            if record.data is None:
+            if record.read is None:
                 raise TraceFileError(
                     f"the original bytes of media {i} ({record.name!r}) are not in this trace",
                     fix="save without media=True, or trace again with the media kept",
@@ -127,8 +127,8 @@ def _members(trace: Trace, media: bool) -> dict[str, bytes]:
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     members = {DOCUMENT: text.encode("utf-8"), TENSORS: tensors}
     for i, record in enumerate(trace.media):
-        if media and record.data is not None:
-            members[f"{MEDIA}/{i}"] = record.data
+        if media and record.read is not None:
+            members[f"{MEDIA}/{i}"] = record.read()
     return members
 
 

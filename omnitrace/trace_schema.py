@@ -124,8 +124,16 @@ class SupportModel(_Model):
     effect: float | None
 
 
+class EffectModel(_Model):
+    """An :class:`~omnitrace.types.Effect`."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
 class SpanModel(_Model):
-    """A :class:`~omnitrace.types.Span`; ``effects`` maps unit ids to nats."""
+    """A :class:`~omnitrace.types.Span`; ``effects`` is by unit id."""
 
     index: Index
     text: str
@@ -136,7 +144,7 @@ class SpanModel(_Model):
     grounding: float
     supports: tuple[SupportModel, ...]
     ungrounded: bool
-    effects: dict[str, float] | None
+    effects: dict[str, EffectModel] | None
 
 
 class StoredModel(_Model):

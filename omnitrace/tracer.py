@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
+import dataclasses
+import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from omnitrace.capture.interface import model_lock, tapped
 from omnitrace.capture.probe import probe
-from omnitrace.capture.rows import RowCapture
 from omnitrace.curation import CurationConfig
-from omnitrace.engine import Engine
 from omnitrace.errors import InputError, NotSupportedError, PluginError
-from omnitrace.generation import (
-    TokenStreamer,
-    defers,
-    ended,
-    generation_config,
-    generation_record,
-    seeded,
-)
 from omnitrace.media import MediaLimits
-from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
-from omnitrace.models.detokenize import Detokenizer
+from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.plugins.manager import registry
-from omnitrace.signals.base import SpanSignal, TokenSignal
+from omnitrace.run import Request, Run, replay_run, traced_run
+from omnitrace.scoring import ResponseScorer
+from omnitrace.signals.base import Signal, SpanSignal, TokenSignal, gradient_target
 from omnitrace.sources.layout import build_layout
-from omnitrace.sources.messages import Conversation, read_messages
+from omnitrace.sources.messages import read_messages
 from omnitrace.sources.options import SourceOptions
-from omnitrace.sources.records import media_record
+from omnitrace.spans.effects import measured_effects
 from omnitrace.spans.salience import Salience
-from omnitrace.spans.segment import Segmenter
 from omnitrace.spans.segment import Unit as SpanUnit
 from omnitrace.streaming import EventStream
-from omnitrace.trace import Provenance, Trace
-from omnitrace.types import EndEvent, Event, Layout, Message
+from omnitrace.trace import Trace
+from omnitrace.types import EndEvent, Event, Message
 
 __all__ = ["Tracer"]
 
-_PACKAGES = ("omnitrace-attribution", "torch", "transformers", "numpy", "spacy", "sentencex")
+# Where a span signal chooses the supports, this one gives the token scores.
+_TOKEN_SIGNAL: Final = "attention-mean"
 
 
 class Tracer:
@@ -59,7 +47,8 @@ class Tracer:
     adapter:
         Instead of both, an adapter for a family that no plugin registers.
     signal:
-        Name of a registered signal, or a signal object.
+        Name of a registered signal, or a signal object. With a span signal the token scores are
+        those of "attention-mean", and supports are chosen by the effects that it measures.
     curation:
         How supports are chosen.
     sources:
@@ -88,7 +77,7 @@ class Tracer:
         processor: Any = None,
         *,
         adapter: ModelAdapter | None = None,
-        signal: str | TokenSignal = "attention-mean",
+        signal: str | Signal = "attention-mean",
         curation: CurationConfig | None = None,
         sources: SourceOptions | None = None,
         limits: MediaLimits | None = None,
@@ -111,7 +100,7 @@ class Tracer:
         self.span_unit = span_unit
         self.salience = Salience.create(salience, self.sources.language)
         self.block = block
-        self.signal = _signal(signal)
+        self.signal, self.span_signal, self.signal_package = _signals(signal)
         self._layers = probe(self.adapter.model, self.adapter.decoder, what=self.adapter.source)
 
     @classmethod
@@ -142,7 +131,7 @@ class Tracer:
             Anything that ``Tracer(...)`` takes.
         """
         if "signal" in options:
-            options["signal"] = _signal(options["signal"])  # fail before loading gigabytes
+            _signals(options["signal"])  # fail before loading gigabytes
         load = LoadOptions(
             revision=revision,
             dtype=dtype,
@@ -184,9 +173,15 @@ class Tracer:
         NotSupportedError
             If ``generate`` is asked for something whose steps cannot be matched with tokens.
         """
-        run = self._prepare(messages, media_root, max_new_tokens, seed, generate, live=False)
-        run.generate(lambda event: None)
-        return run.trace()
+        run = traced_run(
+            self,
+            self._read(messages, media_root),
+            {"max_new_tokens": max_new_tokens, **generate},
+            seed=seed,
+            live=False,
+            block=self.block,
+        )
+        return self._finished(run)
 
     def stream(
         self,
@@ -204,28 +199,147 @@ class Tracer:
         as its sentence has ended; the last event carries the whole trace. The model runs in a
         thread of its own; leaving the loop, or closing the stream, stops it at the next token.
         Arguments are those of :meth:`trace`.
+
+        Raises
+        ------
+        NotSupportedError
+            With a span signal, which needs the whole answer first; and as :meth:`trace`.
         """
-        run = self._prepare(
-            messages, media_root, max_new_tokens, seed, generate, live=True, block=block
+        if self.span_signal is not None:
+            raise NotSupportedError(
+                f"{self.span_signal.name!r} is a span signal: it measures an answer that is "
+                "finished, and cannot be streamed",
+                legal="streams with a token signal, such as 'attention-mean'",
+                fix="call trace() instead",
+            )
+        run = traced_run(
+            self,
+            self._read(messages, media_root),
+            {"max_new_tokens": max_new_tokens, **generate},
+            seed=seed,
+            live=True,
+            block=block,
         )
 
         def work(emit: Callable[[Event], None]) -> None:
-            run.generate(emit)
+            run.run(emit)
             emit(EndEvent(run.trace()))
 
         return EventStream(work)
 
-    def _prepare(
+    def replay(
         self,
         messages: Sequence[Message],
-        media_root: str | Path | None,
-        max_new_tokens: int | None,
-        seed: int | None,
-        generate: dict[str, Any],
+        response: str | Sequence[int],
         *,
-        live: bool,
-        block: int | None = None,
-    ) -> _Run:
+        against: str | Sequence[int] | None = None,
+        media_root: str | Path | None = None,
+    ) -> Trace:
+        """Attribute an answer that exists already: from a server, a file, or a person.
+
+        The answer is teacher-forced: each of its tokens is scored as if the model had written it.
+        Replaying what the model wrote greedily gives the supports of the live trace.
+
+        Parameters
+        ----------
+        messages, media_root:
+            The request, as for :meth:`trace`.
+        response:
+            The answer, as text or as token ids. Text is tokenized anew; pass ids to be exact.
+        against:
+            Another answer: each token that differs from its counterpart there is explained by what
+            speaks for it and against the counterpart, in the context of ``response``; all
+            other tokens get no scores. Needs a signal with gradients, or a span signal: its
+            effects are then on the difference of the two log-probabilities.
+
+        Raises
+        ------
+        InputError
+            If the request is malformed, the answer is empty, or prompt and answer are too long.
+        NotSupportedError
+            If ``against`` is given and the signal has no gradients and is no span signal.
+        """
+        silent = self.span_signal is None and gradient_target(self.signal.needs) is None
+        if against is not None and silent:
+            raise NotSupportedError(
+                f"the signal {self.signal.name!r} cannot contrast two answers: attention does "
+                "not depend on what else might have been written",
+                legal="a signal with gradients, such as 'grad-sam', or a span signal",
+            )
+        request, ids, foils = self._answered(messages, response, against, media_root)
+        run = replay_run(self, request, ids, foils, block=self.block)
+        return self._finished(run, foils)
+
+    def scorer(
+        self,
+        messages: Sequence[Message],
+        response: str | Sequence[int],
+        *,
+        against: str | Sequence[int] | None = None,
+        media_root: str | Path | None = None,
+    ) -> ResponseScorer:
+        """Return what measures an answer under changed inputs, as a span signal is given it.
+
+        Arguments are those of :meth:`replay`.
+        """
+        return self._scorer(*self._answered(messages, response, against, media_root))
+
+    def _answered(
+        self,
+        messages: Sequence[Message],
+        response: str | Sequence[int],
+        against: str | Sequence[int] | None,
+        media_root: str | Path | None,
+    ) -> tuple[Request, list[int], list[int | None] | None]:
+        """Read a request and its answer, and pair the answer with the one it is told from."""
+        request = self._read(messages, media_root)
+        ids = self._tokens_of(response, "response")
+        self.adapter.check_length(request.prompt_length + len(ids) - 1)
+        foils = None if against is None else _foils(ids, self._tokens_of(against, "against"))
+        return request, ids, foils
+
+    def _scorer(
+        self, request: Request, ids: Sequence[int], foils: Sequence[int | None] | None
+    ) -> ResponseScorer:
+        device = self.adapter.model.get_input_embeddings().weight.device
+        return ResponseScorer(
+            self.adapter,
+            request.inputs_with(ids[:-1], device),
+            request.layout,
+            ids,
+            options=request.encoded.generate_options,
+            foils=foils,
+        )
+
+    def _finished(self, run: Run, foils: Sequence[int | None] | None = None) -> Trace:
+        """Run to the end; then let the span signal speak, if there is one."""
+        run.run(lambda event: None)
+        trace = run.trace()
+        if self.span_signal is None or not trace.spans:
+            return trace
+        started = time.perf_counter()
+        with torch.inference_mode(False), torch.enable_grad():
+            scorer = self._scorer(run.request, trace.token_ids, foils)
+            effects = measured_effects(self.span_signal, scorer, trace.spans, text=trace.text)
+        seconds = round(time.perf_counter() - started, 6)
+        timings = {**trace.provenance.timings, "effects": seconds}
+        provenance = dataclasses.replace(trace.provenance, timings=timings)
+        return dataclasses.replace(trace, provenance=provenance).with_effects(effects)
+
+    def _tokens_of(self, text: str | Sequence[int], what: str) -> list[int]:
+        if isinstance(text, str):
+            ids = self.adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
+        else:
+            ids = list(text)
+        size = int(self.adapter.model.get_input_embeddings().num_embeddings)
+        if not ids or not all(isinstance(i, int) and 0 <= i < size for i in ids):
+            raise InputError(
+                f"{what} is {text!r}"[:200], legal=f"text, or token ids of 0 to {size - 1}"
+            )
+        return [int(i) for i in ids]
+
+    def _read(self, messages: Sequence[Message], media_root: str | Path | None) -> Request:
+        """Read, encode and map a request."""
         started = time.perf_counter()
         conversation = read_messages(
             messages,
@@ -236,154 +350,45 @@ class Tracer:
         encoded = self.adapter.encode(conversation, self.sources)
         self.adapter.check_length(len(encoded.prompt_ids))
         layout = build_layout(len(encoded.prompt_ids), encoded.geometry, self.sources)
-        return _Run(
-            self,
-            conversation,
-            encoded,
-            layout,
-            {"max_new_tokens": max_new_tokens, **generate},
-            seed,
-            live=live,
-            block=self.block if block is None else block,
-            encode_seconds=time.perf_counter() - started,
+        return Request(conversation, encoded, layout, time.perf_counter() - started)
+
+
+def _foils(ids: Sequence[int], others: Sequence[int]) -> list[int | None]:
+    """Pair each token with what the other answer has in its place; None where nothing differs.
+
+    Raises
+    ------
+    InputError
+        If the answers have no token that takes another's place.
+    """
+    foils: list[int | None] = [None] * len(ids)
+    matcher = difflib.SequenceMatcher(None, ids, others, autojunk=False)
+    for tag, first, last, other_first, other_last in matcher.get_opcodes():
+        if tag == "replace":
+            count = min(last - first, other_last - other_first)
+            foils[first : first + count] = others[other_first : other_first + count]
+    if all(foil is None for foil in foils):
+        raise InputError(
+            "no word of the response stands in the place of another one of `against`",
+            legal="two answers that differ in some words",
         )
+    return foils
 
 
-def _signal(signal: str | TokenSignal) -> TokenSignal:
-    made = registry().signal(signal).factory() if isinstance(signal, str) else signal
+def _signals(signal: str | Signal) -> tuple[TokenSignal, SpanSignal | None, str | None]:
+    """Return what scores tokens, the span signal if it is one, and the token signal's package."""
+    package: str | None = None
+    made: Any = signal
+    if isinstance(signal, str):
+        entry = registry().signal(signal)
+        package, made = entry.package, entry.make()
     if isinstance(made, TokenSignal):
-        return made
+        return made, None, package
     if isinstance(made, SpanSignal):
-        raise NotSupportedError(
-            f"{made.name!r} is a span signal; the tracer runs token signals",
-            legal=", ".join(repr(name) for name in registry().signals),
-        )
+        entry = registry().signal(_TOKEN_SIGNAL)
+        return entry.make(), made, entry.package
     raise PluginError(
-        f"{signal!r} is no signal", legal="an object with name, parameters, layers() and score()"
+        f"{signal!r} is no signal",
+        legal="an object with name, parameters and needs, and with layers() and score() or with "
+        "effects()",
     )
-
-
-class _Run:
-    """One request on its way through the model."""
-
-    def __init__(
-        self,
-        tracer: Tracer,
-        conversation: Conversation,
-        encoded: Encoded,
-        layout: Layout,
-        generate: Mapping[str, Any],
-        seed: int | None,
-        *,
-        live: bool,
-        block: int,
-        encode_seconds: float,
-    ) -> None:
-        self._tracer = tracer
-        self._conversation = conversation
-        self._encoded = encoded
-        self._seed = seed
-        self._config, self._extra = generation_config(tracer.adapter.model, generate)
-        self._timings = {"encode": encode_seconds}
-        by_index = dict(tracer._layers)
-        wanted = list(tracer.signal.layers(sorted(by_index)))
-        self._modules = [by_index[layer] for layer in wanted]
-        self._layers = wanted
-        capture = RowCapture(
-            wanted,
-            len(encoded.prompt_ids),
-            use_cache=self._config.use_cache is not False,
-            deferred=defers(self._config),
-        )
-        self._engine = Engine(
-            layout=layout,
-            capture=capture,
-            signal=tracer.signal,
-            detokenizer=Detokenizer(tracer.adapter.tokenizer),
-            segmenter=Segmenter(unit=tracer.span_unit, language=tracer.sources.language),
-            salience=tracer.salience,
-            config=tracer.curation,
-            block=block,
-            live=live,
-        )
-
-    def generate(self, emit: Callable[[Event], None]) -> None:
-        """Run the model, passing every event to ``emit`` as it happens."""
-        model = self._tracer.adapter.model
-        engine = self._engine
-
-        def push(token_id: int) -> None:
-            for event in engine.push(token_id):
-                emit(event)
-
-        extra = dict(self._extra)
-        streamer = TokenStreamer(push, also=extra.pop("streamer", None))
-        device = model.get_input_embeddings().weight.device
-        inputs = {name: value.to(device) for name, value in self._encoded.inputs.items()}
-        started = time.perf_counter()
-        was_training = model.training
-        with model_lock(model), seeded(self._seed):
-            try:
-                model.eval()
-                with tapped(model, self._modules, engine.capture.taps):
-                    model.generate(
-                        **inputs,
-                        **self._encoded.generate_options,
-                        **extra,
-                        generation_config=self._config,
-                        streamer=streamer,
-                    )
-                    for event in engine.finish():
-                        emit(event)
-            finally:
-                if was_training:
-                    model.train()
-        self._timings["generate"] = time.perf_counter() - started
-
-    def trace(self) -> Trace:
-        """Assemble the result."""
-        engine = self._engine
-        return Trace(
-            messages=self._conversation.records(),
-            text=engine.text,
-            token_ids=tuple(engine.ids),
-            prompt_ids=self._encoded.prompt_ids,
-            layout=engine.layout,
-            scores=engine.scores(),
-            tokens=tuple(engine.tokens),
-            spans=tuple(engine.spans),
-            salience=engine.salience_weights(),
-            media=tuple(media_record(part) for part in self._conversation.media()),
-            config=engine.config,
-            provenance=self._provenance(),
-        )
-
-    def _provenance(self) -> Provenance:
-        tracer = self._tracer
-        adapter = tracer.adapter
-        config = adapter.model.config
-        digest = hashlib.sha256(
-            json.dumps(config.to_dict(), sort_keys=True, default=str).encode()
-        ).hexdigest()
-        return Provenance(
-            model=adapter.source,
-            adapter=adapter.name,
-            revision=adapter.revision,
-            config_digest=digest,
-            processor=type(adapter.processor).__name__,
-            attention=str(self._modules[0].config._attn_implementation),  # type: ignore[union-attr]
-            dtype=str(adapter.model.dtype).removeprefix("torch."),
-            signal={
-                "name": tracer.signal.name,
-                "parameters": dict(tracer.signal.parameters),
-                "layers": self._layers,
-            },
-            generation=generation_record(self._config),
-            seed=self._seed,
-            salience=tracer.salience.name,
-            segmentation={"unit": tracer.span_unit, "language": tracer.sources.language},
-            versions={package: importlib.metadata.version(package) for package in _PACKAGES},
-            timings={name: round(seconds, 6) for name, seconds in self._timings.items()},
-            finished=ended(self._config, self._engine.ids),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from omnitrace.trace import Trace
 
 __all__ = [
+    "Effect",
     "EndEvent",
     "Event",
     "ImageRegion",
@@ -151,6 +153,18 @@ class TokenTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """The predicted or measured drop of a span's log-probability when a unit is taken away.
+
+    ``value`` is in nats where the signal is calibrated; ``low``/``high`` bound it where known.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Support:
     """One source unit selected for a span.
 
@@ -158,6 +172,8 @@ class Support:
     ``share``: the unit's share of the span's votes (p_s), ``run``: the share of its longest
     uninterrupted run (r_s), ``score``: the ranking value, ``rank``: 1 is the strongest.
     ``effect``: predicted or measured drop of the span's log-probability in nats, where known.
+    Chosen by its effect, a unit has its share of all positive effects as ``share`` and ``score``,
+    and a ``run`` of 0.
     """
 
     unit: SourceUnit
@@ -176,7 +192,7 @@ class Span:
     ``start``/``end`` are characters of the response, ``token_start``/``token_end`` generated
     tokens. ``grounding`` is the share of the span's signal mass on sources. ``ungrounded`` is true
     where no source supports the span; ``supports`` is then empty. ``effects`` holds a span
-    signal's value per unit id, where one was used.
+    signal's effect per unit id, where one was used; the supports are then chosen from it.
     """
 
     index: int
@@ -188,7 +204,7 @@ class Span:
     grounding: float
     supports: tuple[Support, ...]
     ungrounded: bool
-    effects: dict[str, float] | None = None
+    effects: dict[str, Effect] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +214,9 @@ class MediaRecord:
     ``sha256`` is of the original bytes. ``size`` is ``(width, height)`` in displayed pixels,
     ``duration`` seconds, ``frame_times`` the seconds of the video frames fed to the model.
     ``previews`` are small JPEG files (one for an image, several for a video, at
-    ``preview_times``), ``waveform`` up to 400 peak values in [0, 1]. ``data`` are the original
-    bytes, saved only on request.
+    ``preview_times``), ``waveform`` up to 400 peak values in [0, 1]. ``read`` returns the original
+    bytes, saved only on request; it is None where they are not at hand (a loaded trace without
+    media, video frames given as an array).
     """
 
     message: int
@@ -213,7 +230,7 @@ class MediaRecord:
     previews: tuple[bytes, ...] = ()
     preview_times: tuple[float, ...] = ()
     waveform: tuple[float, ...] = ()
-    data: bytes | None = dataclasses.field(default=None, repr=False)
+    read: Callable[[], bytes] | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

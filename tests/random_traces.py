@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from omnitrace.curation import CurationConfig
 from omnitrace.trace import Provenance, Trace
 from omnitrace.types import (
+    Effect,
     ImageRegion,
     MediaRecord,
     PositionKind,
@@ -54,13 +55,10 @@ def same(left: Trace, right: Trace, *, media: bool = True) -> bool:
     for name in ("kinds", "unit_index"):
         if not np.array_equal(getattr(left.layout, name), getattr(right.layout, name)):
             return False
-    if media and [m.data for m in left.media] != [m.data for m in right.media]:
+    originals = [[m.read and m.read() for m in trace.media] for trace in (left, right)]
+    if media and originals[0] != originals[1]:
         return False
-    without = [
-        tuple(dataclasses.replace(record, data=None) for record in trace.media)
-        for trace in (left, right)
-    ]
-    return without[0] == without[1] and all(
+    return left.media == right.media and all(
         repr(getattr(left, name)) == repr(getattr(right, name)) for name in COMPARED
     )
 
@@ -97,7 +95,7 @@ def records(draw: st.DrawFn, modality: str, part: int) -> MediaRecord:
         previews=tuple(draw(st.lists(st.binary(max_size=9), max_size=2))),
         preview_times=tuple(draw(st.lists(numbers, max_size=2))),
         waveform=tuple(draw(st.lists(numbers, max_size=4))),
-        data=data,
+        read=None if data is None else lambda: data,
     )
 
 
@@ -162,6 +160,7 @@ def traces(draw: st.DrawFn) -> Trace:
             finished=draw(st.booleans()),
         ),
     ).recurate(draw(configs()))
-    effects = {unit.id: draw(numbers) for unit in layout.units}
+    bound = st.none() | numbers
+    effects = {unit.id: Effect(draw(numbers), draw(bound), draw(bound)) for unit in layout.units}
     spans = tuple(dataclasses.replace(span, effects=effects) for span in trace.spans)
     return dataclasses.replace(trace, spans=spans)

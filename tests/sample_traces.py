@@ -133,7 +133,7 @@ def record(
     modality: Modality, part: int, name: str, data: bytes, message: int = 0, **fields: object
 ) -> MediaRecord:
     digest = hashlib.sha256(data).hexdigest()
-    return MediaRecord(message, part, modality, name, digest, data=data, **fields)  # type: ignore[arg-type]
+    return MediaRecord(message, part, modality, name, digest, read=lambda: data, **fields)  # type: ignore[arg-type]
 
 
 def words(text: str) -> list[tuple[int, int]]:

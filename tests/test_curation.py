@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnitrace.curation import CurationConfig, Selection, curate, curate_span
+from omnitrace.curation import CurationConfig, Selection, curate_span
 from omnitrace.errors import InputError
 from omnitrace.tracing import Masses
 
@@ -115,13 +115,13 @@ def slow(
                 longest = max(longest, current)
             p, r = votes / all_votes, longest / len(cast)
             score = cfg.alpha * p + (1 - cfg.alpha) * r if cfg.runs else p
-            ranked.append((-round(score, 9), u, p, r, score))
+            ranked.append((-round(score, 12), u, p, r, score))
             everyone.append((-votes, u, p, r, score))
         covered = 0.0
         for _, u, p, r, score in sorted(ranked):
             if p < cfg.p_min and (not cfg.runs or r < cfg.run_min):
                 continue
-            chosen.append((-round(score, 9), u, p, r, score))
+            chosen.append((-round(score, 12), u, p, r, score))
             covered += p
             if covered >= cfg.coverage:
                 break
@@ -187,7 +187,6 @@ def test_curation_agrees_with_the_slow_one(
     assert got.grounding == pytest.approx(grounding)
     assert got.ungrounded == (not got.supports)
     assert [s.rank for s in got.supports] == list(range(1, len(got.supports) + 1))
-    assert curate(masses, weights, [span, span], config, modalities) == [got, got]
 
 
 @given(
@@ -361,7 +360,6 @@ def test_edges() -> None:
     assert no_units == Selection((), 1.0, ungrounded=True)
     single = select(votes_for(1), config)
     assert dataclasses.astuple(single.supports[0]) == (1, 1.0, 1.0, 1.0, 1.0, 1)
-    assert curate(make_masses(np.ones((1, 1))), np.ones(1), [], config, ["text"]) == []
 
 
 def test_illegal_arguments() -> None:

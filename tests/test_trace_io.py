@@ -31,7 +31,7 @@ def test_any_trace_round_trips(tmp_path: Path, trace: Trace, form: str, config: 
     path = trace.save(tmp_path / form)
     loaded = Trace.load(path)
     assert same(trace, loaded, media=False)
-    assert all(record.data is None for record in loaded.media)
+    assert all(record.read is None for record in loaded.media)
     assert loaded.to_dict() == trace.to_dict() == json.loads(json.dumps(trace.to_dict()))
     assert loaded.recurate(config).spans == trace.recurate(config).spans
 
@@ -42,7 +42,7 @@ def test_media_are_stored_on_request_only(tmp_path: Path, form: str):
     with_media = trace.save(tmp_path / "with" / form, media=True)
     assert same(Trace.load(with_media), trace)
     without = Trace.load(trace.save(tmp_path / "without" / form))
-    assert [record.data for record in without.media] == [None] * 3
+    assert [record.read for record in without.media] == [None] * 3
     with pytest.raises(TraceFileError, match=r"original bytes of media 0 \('pier.png'\)"):
         without.save(tmp_path / "again", media=True)
 

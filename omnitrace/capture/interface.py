@@ -2,7 +2,8 @@
 
 ``transformers`` looks its attention function up by the name in the configuration. We register one
 function per base implementation (SDPA, FlashAttention, eager) that calls the base untouched and
-then shows the call to a *tap*, if the attention module carries one. The base's name stays inside
+then shows the call to a *tap*, if the attention module carries one. A tap may hand back a tensor of
+the same values with a gradient of its own. The base's name stays inside
 ours because ``transformers`` reads it: without "sdpa" or "flash" in the name, some families would
 silently lose attention sinks, softcaps or masks.
 
@@ -54,7 +55,7 @@ class AttentionCall:
     weights: torch.Tensor | None
 
 
-Tap: TypeAlias = Callable[[AttentionCall], None]
+Tap: TypeAlias = Callable[[AttentionCall], torch.Tensor | None]
 
 
 def _base_function(base: str, module: nn.Module) -> Callable[..., Any]:
@@ -79,14 +80,15 @@ def _attention_beside(base: str) -> Callable[..., Any]:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        result = _base_function(base, module)(
-            module, query, key, value, attention_mask, *args, **kwargs
-        )
+        function = _base_function(base, module)
         tap: Tap | None = module.__dict__.get(_TAP)
-        if tap is not None:
-            output, weights = result
-            tap(AttentionCall(module, query, key, value, attention_mask, kwargs, output, weights))
-        return result
+        if tap is None:
+            return function(module, query, key, value, attention_mask, *args, **kwargs)
+        with torch.no_grad():  # a graph through the base would only be thrown away
+            output, weights = function(module, query, key, value, attention_mask, *args, **kwargs)
+        call = AttentionCall(module, query, key, value, attention_mask, kwargs, output, weights)
+        replaced = tap(call)
+        return (output if replaced is None else replaced), weights
 
     return attention
 

@@ -18,13 +18,14 @@ import torch
 from torch import nn
 
 from omnitrace.capture.interface import AttentionCall
+from omnitrace.capture.values import ValueNorms
 from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LayerRows
 
-__all__ = ["RowCapture", "attention_rows"]
+__all__ = ["RowCapture", "attention_rows", "last_mask"]
 
 
-def _last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
+def last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
     """Return the last query's mask over the keys, bool or additive: ``[batch, 1 or heads, k]``."""
     mask = call.mask
     if mask is None:
@@ -147,8 +148,11 @@ class _Step:
 class _LayerTap:
     """Collects the steps of one decoder layer."""
 
-    def __init__(self, layer: int, prompt_length: int, *, use_cache: bool, deferred: bool) -> None:
+    def __init__(
+        self, layer: int, prompt_length: int, *, use_cache: bool, deferred: bool, values: bool
+    ) -> None:
         self.layer = layer
+        self.norms = ValueNorms() if values else None
         self.steps: deque[_Step] = deque()
         self._prompt_length = prompt_length
         self._use_cache = use_cache
@@ -162,6 +166,8 @@ class _LayerTap:
     def __call__(self, call: AttentionCall) -> None:
         queries = call.query.shape[2]
         self._seen = self._seen + queries if self._use_cache else queries
+        if self.norms is not None:
+            self.norms.add(call, self._seen)
         if self._seen < self._prompt_length:  # a chunk of a chunked prefill
             return
         if not self.steps:  # the layer's settings do not change from one call to the next
@@ -172,7 +178,7 @@ class _LayerTap:
         # A view of the last query would keep the queries of the whole prompt alive.
         query = call.query.detach() if queries == 1 else call.query[:, :, -1:].detach().clone()
         keys = min(call.key.shape[2], self._seen)  # a static cache is longer than the context
-        mask = _last_mask(call, keys)
+        mask = last_mask(call, keys)
         if call.weights is not None:
             step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
         elif self._may_defer(call, mask):
@@ -266,6 +272,8 @@ class RowCapture:
         Whether the model decodes with a key-value cache.
     deferred:
         Whether the cached keys stay valid until a block of steps is read (dynamic caches).
+    values:
+        Whether the norms of the value vectors are wanted too.
     """
 
     def __init__(
@@ -275,9 +283,10 @@ class RowCapture:
         *,
         use_cache: bool = True,
         deferred: bool = True,
+        values: bool = False,
     ) -> None:
         self.taps = [
-            _LayerTap(layer, prompt_length, use_cache=use_cache, deferred=deferred)
+            _LayerTap(layer, prompt_length, use_cache=use_cache, deferred=deferred, values=values)
             for layer in layers
         ]
         self._scratch = Scratch()
@@ -303,7 +312,20 @@ class RowCapture:
                     "rows cannot be told apart",
                     legal="greedy decoding or sampling, one token a step",
                 )
-            yield LayerRows(tap.layer, functools.partial(self._read, tap, steps, batch))
+            norms = functools.partial(self._read_norms, tap, steps, batch)
+            yield LayerRows(
+                tap.layer,
+                functools.partial(self._read, tap, steps, batch),
+                value_norms=None if tap.norms is None else norms,
+            )
+
+    def select(self, token_id: int) -> None:
+        """Take note of the token that was selected; rows do not depend on it."""
+
+    @staticmethod
+    def _read_norms(tap: _LayerTap, steps: int, batch: int) -> torch.Tensor:
+        assert tap.norms is not None
+        return tap.norms.read(tap.steps[steps - 1].context, batch)
 
     def _read(self, tap: _LayerTap, steps: int, batch: int, reuse: bool) -> torch.Tensor:
         return tap.rows(steps, self._scratch if reuse else None)[batch]

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from omnitrace.cli.guard import guarded
-from omnitrace.cli.printing import make_console, plain, print_trace
+from omnitrace.cli.printing import make_console, print_table, print_trace
 from omnitrace.errors import InputError
 
 __all__ = ["app", "main"]
@@ -232,17 +231,13 @@ def demo(
 def list_(
     kind: Annotated[str, typer.Argument(metavar="signals|models", help="What to list.")],
 ) -> None:
-    """List the installed signals, or the families of models, and who provides them."""
-    from omnitrace.plugins.manager import registry
+    """List the installed signals, or the families of models, and who provides them.
 
-    tables = {"signals": registry().signals, "models": registry().models}
-    if kind not in tables:
-        raise InputError(f"there is no kind {kind!r}", legal=", ".join(sorted(tables)))
-    rows = [("name", "package", "summary")]
-    rows += [(entry.name, entry.package, entry.summary) for entry in tables[kind].values()]
-    widths = [max(len(plain(row[column])) for row in rows) for column in range(2)]
-    console = make_console()
-    for number, row in enumerate(rows):
-        name, package, summary = map(plain, row)
-        line = f"{name:<{widths[0]}}  {package:<{widths[1]}}  {summary}".rstrip()
-        console.print(Text(line, style="bold" if number == 0 else ""), soft_wrap=True)
+    For a signal also: what it needs, what an answer costs with it, and whether its scores come
+    while the model writes.
+    """
+    from omnitrace.cli.listing import LISTINGS
+
+    if kind not in LISTINGS:
+        raise InputError(f"there is no kind {kind!r}", legal=", ".join(sorted(LISTINGS)))
+    print_table(make_console(), LISTINGS[kind]())

@@ -27,7 +27,9 @@ __all__ = [
     "names_of_trace",
     "plain",
     "print_span",
+    "print_table",
     "print_trace",
+    "print_unsupported",
 ]
 
 # What the user calls the media parts, by message and part.
@@ -114,6 +116,14 @@ def print_span(console: Console, span: Span, names: PartNames | None = None) -> 
         console.print(Text("      no source supports this", style="dim"), soft_wrap=True)
 
 
+def print_unsupported(console: Console, text: str) -> None:
+    """Print an answer of which nothing is known but its words."""
+    for line in text.splitlines():
+        console.print(Text(plain(line), style="bold"), soft_wrap=True)
+    note = "      no supports: the signal failed"
+    console.print(Text(note, style="dim"), soft_wrap=True)
+
+
 def print_trace(console: Console, trace: Trace, title: str) -> None:
     """Print a whole trace: what it is of, then its spans."""
     made = trace.provenance
@@ -128,6 +138,16 @@ def print_trace(console: Console, trace: Trace, title: str) -> None:
         print_span(console, span, names)
     if not trace.spans:
         console.print(Text("(the response is empty)", style="dim"), soft_wrap=True)
+
+
+def print_table(console: Console, rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of as many cells each in columns, the first as their heading."""
+    lines = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for number, line in enumerate(lines):
+        cells = [f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)]
+        text = "  ".join(cells).rstrip()
+        console.print(Text(text, style="bold" if number == 0 else ""), soft_wrap=True)
 
 
 def names_of_trace(trace: Trace) -> PartNames:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,10 +21,11 @@ from omnitrace.cli.printing import (
     names_of_request,
     plain,
     print_span,
+    print_unsupported,
 )
-from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.errors import ConformanceError, InputError, OmnitraceError
 from omnitrace.requests import Request, RequestProblem
-from omnitrace.types import EndEvent, SpanEvent
+from omnitrace.types import EndEvent, Event, SpanEvent
 
 if TYPE_CHECKING:
     from omnitrace.trace import Trace
@@ -115,7 +116,7 @@ class Runner:
     model, signal:
         As for ``Tracer.from_pretrained``; loaded when the first request needs them.
     options:
-        What ``Tracer.stream`` is given besides the request.
+        What ``Tracer.stream`` is given besides the request (or ``trace``, with a span signal).
     out:
         Folder for the traces, if they are kept.
     html, media:
@@ -177,9 +178,12 @@ class Runner:
             self._done += 1
         except OmnitraceError as error:
             self._mistakes.append(entry.id)
+            text = error.text if isinstance(error, ConformanceError) else ""
             with progress.paused():
+                if text and not self.as_json:
+                    print_unsupported(make_console(), text)
                 say_mistake(f"{entry.id}: {error}" if several else str(error))
-            self._print_failure(entry.id, str(error))
+            self._print_failure(entry.id, str(error), text)
         except BrokenPipeError:
             raise
         except Exception as error:
@@ -193,9 +197,7 @@ class Runner:
     ) -> None:
         console = make_console()
         names = names_of_request(request.messages)
-        with tracer.stream(
-            request.messages, media_root=request.media_root, block=_BLOCK, **self.options
-        ) as events:
+        with self._events(request, tracer) as events:
             if several and not self.as_json:
                 with progress.paused():
                     console.print(Text(plain(request.id), style="bold underline"), soft_wrap=True)
@@ -210,6 +212,17 @@ class Runner:
                 else:
                     tokens += 1
                     progress.show(f"{request.id}{where}: {tokens} tokens")
+
+    def _events(
+        self, request: Request, tracer: Tracer
+    ) -> contextlib.AbstractContextManager[Iterable[Event]]:
+        """Return what happens, as it happens where the signal allows it."""
+        if tracer.span_signal is None:
+            return tracer.stream(
+                request.messages, media_root=request.media_root, block=_BLOCK, **self.options
+            )
+        trace = tracer.trace(request.messages, media_root=request.media_root, **self.options)
+        return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])
 
     def _keep(self, name: str, trace: Trace, progress: Progress) -> None:
         if self.out is not None:
@@ -230,10 +243,10 @@ class Runner:
         self._taken.add(safe.casefold())
         return safe
 
-    def _print_failure(self, name: str, reason: str) -> None:
+    def _print_failure(self, name: str, reason: str, text: str = "") -> None:
         """Keep the documents on stdout in step with the requests."""
         if self.as_json:
-            print_json({"id": name, "error": reason})
+            print_json({"id": name, "error": reason} | ({"text": text} if text else {}))
 
     def _report(self) -> None:
         from omnitrace.trace import Trace

@@ -78,10 +78,6 @@ class LoadedVideo:
         """The file, if there is one."""
         return self.source.path if self.source is not None else None
 
-    def original(self) -> bytes | None:
-        """Return the original bytes (read again from the file), ``None`` for frames."""
-        return self.source.read() if self.source is not None else None
-
 
 def load_video(
     source: MediaSource | VideoFrames | tuple[VideoFrames, float],

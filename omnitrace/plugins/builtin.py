@@ -23,6 +23,24 @@ def _attention_last() -> Signal:
     return AttentionLast()
 
 
+def _value_attention() -> Signal:
+    from omnitrace.signals.attention import ValueAttention
+
+    return ValueAttention()
+
+
+def _grad_sam(target: str = "logit") -> Signal:
+    from omnitrace.signals.gradients import GradSAM
+
+    return GradSAM(target)
+
+
+def _grad_sam_last(target: str = "logit") -> Signal:
+    from omnitrace.signals.gradients import GradSAMLast
+
+    return GradSAMLast(target)
+
+
 def _qwen2_5_omni() -> type[ModelAdapter]:
     from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
 
@@ -37,7 +55,7 @@ def _causal_lm() -> type[ModelAdapter]:
 
 @hookimpl
 def register_signals(register: RegisterSignal) -> None:
-    """Register the attention signals."""
+    """Register the attention and gradient signals."""
     register(
         "attention-mean",
         _attention_mean,
@@ -47,6 +65,21 @@ def register_signals(register: RegisterSignal) -> None:
         "attention-last",
         _attention_last,
         summary="attention of the last layer, mean over heads (OmniTrace RawAtt)",
+    )
+    register(
+        "value-attention",
+        _value_attention,
+        summary="attention times the norm of the projected value (Kobayashi et al. 2020)",
+    )
+    register(
+        "grad-sam",
+        _grad_sam,
+        summary="attention times its positive gradient, all layers (Barkan et al. 2021)",
+    )
+    register(
+        "grad-sam-last",
+        _grad_sam_last,
+        summary="attention times its positive gradient, last layer (OmniTrace AttGrads)",
     )
 
 

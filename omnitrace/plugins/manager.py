@@ -11,7 +11,7 @@ from typing import Any
 
 import pluggy
 
-from omnitrace.errors import PluginError, unknown_name
+from omnitrace.errors import OmnitraceError, PluginError, unknown_name
 from omnitrace.plugins import hookspecs
 
 __all__ = ["Entry", "Registry", "build_registry", "registry"]
@@ -28,6 +28,18 @@ class Entry:
     summary: str
     package: str
     config_classes: tuple[str, ...] = ()
+
+    def make(self) -> Any:
+        """Call the factory with its defaults; raises PluginError if that fails."""
+        try:
+            return self.factory()
+        except OmnitraceError:
+            raise
+        except Exception as error:  # a plugin may raise anything
+            raise PluginError(
+                f"{self.name!r} of the package {self.package!r} cannot be made: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 @dataclass(slots=True)

@@ -8,52 +8,111 @@ span, in nats where it can.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+from omnitrace.errors import PluginError
+from omnitrace.types import Effect
 
 if TYPE_CHECKING:
     import torch
 
-    from omnitrace.trace import Trace
+    from omnitrace.scoring import ResponseScorer
     from omnitrace.types import Span
 
-__all__ = ["Effect", "LayerRows", "Signal", "SpanSignal", "TokenSignal"]
+__all__ = ["Effect", "LayerRows", "Need", "Signal", "SpanSignal", "TokenSignal", "gradient_target"]
+
+Need: TypeAlias = Literal["rows", "values", "logit-gradients", "logprob-gradients", "forwards"]
+
+_TARGETS: Final[Mapping[Need, Literal["logit", "logprob"]]] = {
+    "logit-gradients": "logit",
+    "logprob-gradients": "logprob",
+}
+
+
+def gradient_target(needs: Iterable[Need]) -> Literal["logit", "logprob"] | None:
+    """Return what is differentiated for a signal with these needs; None without gradients."""
+    found = [target for need, target in _TARGETS.items() if need in set(needs)]
+    if len(found) > 1:
+        raise PluginError(
+            "a signal asks for gradients of the logit and of the log-probability at once",
+            legal="one of 'logit-gradients' and 'logprob-gradients'",
+        )
+    return found[0] if found else None
 
 
 class LayerRows:
-    """Attention rows of one decoder layer for a few consecutive generated tokens.
+    """What one decoder layer shows of a few consecutive generated tokens.
 
-    Row r is the softmax over the context of the query that predicts the r-th of these tokens;
-    entries after that query are zero. A row sums to 1, or to less where the model has attention
-    sinks outside the context.
+    Row r belongs to the query that predicts the r-th of these tokens. ``weights`` is its softmax
+    over the context; entries after that query are zero. A row sums to 1, or to less where the model
+    has attention sinks outside the context.
 
     Parameters
     ----------
     layer:
         Index of the decoder layer.
-    compute:
+    weights:
         Returns the rows; with True, in memory that the next layer may reuse.
+    gradients, value_norms:
+        Return what the properties of these names describe, where the signal asked for it.
     """
 
-    __slots__ = ("_compute", "layer")
+    __slots__ = ("_gradients", "_value_norms", "_weights", "layer")
 
-    def __init__(self, layer: int, compute: Callable[[bool], torch.Tensor]) -> None:
+    def __init__(
+        self,
+        layer: int,
+        weights: Callable[[bool], torch.Tensor],
+        *,
+        gradients: Callable[[], torch.Tensor] | None = None,
+        value_norms: Callable[[], torch.Tensor] | None = None,
+    ) -> None:
         self.layer = layer
-        self._compute = compute
+        self._weights = weights
+        self._gradients = gradients
+        self._value_norms = value_norms
 
     @property
     def weights(self) -> torch.Tensor:
         """The rows, float32 ``[heads, rows, context]``, computed at each access."""
-        return self._compute(False)
+        return self._weights(False)
 
     def mean(self) -> torch.Tensor:
         """Return ``weights.mean(0)``, float32 ``[rows, context]``, in less time and memory."""
-        return self._compute(True).mean(dim=0)
+        return self._weights(True).mean(dim=0)
+
+    @property
+    def gradients(self) -> torch.Tensor:
+        """Derivative of the token's score by ``weights``, float32 ``[heads, rows, context]``.
+
+        The score is the logit or the log-probability of the token that was written, before any
+        logits processor, as the signal's needs say.
+        """
+        return _asked_for(self._gradients, "gradients", "'logit-gradients' or 'logprob-gradients'")
+
+    @property
+    def value_norms(self) -> torch.Tensor:
+        """Length of what each position adds to the residual stream at full attention.
+
+        float32 ``[heads, context]``: the Euclidean norm of ``W_O^h v``, the head's value vector
+        after its part of the output projection (Kobayashi et al. 2020, section 3).
+        """
+        return _asked_for(self._value_norms, "value norms", "'values'")
+
+
+def _asked_for(read: Callable[[], torch.Tensor] | None, what: str, need: str) -> torch.Tensor:
+    if read is None:
+        raise PluginError(
+            f"the signal reads {what} that were not captured", fix=f"add {need} to its needs"
+        )
+    return read()
 
 
 @runtime_checkable
 class TokenSignal(Protocol):
     """Scores every context token for each generated token, while the model writes.
+
+    Inherit from it to get the defaults: no parameters, rows of all layers.
 
     Attributes
     ----------
@@ -61,14 +120,18 @@ class TokenSignal(Protocol):
         The name it is registered under.
     parameters:
         JSON-ready settings, kept in the trace's provenance.
+    needs:
+        What it reads beside the rows: ``"values"``, and one of ``"logit-gradients"`` and
+        ``"logprob-gradients"``.
     """
 
     name: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = {}
+    needs: frozenset[Need] = frozenset({"rows"})
 
     def layers(self, available: Sequence[int]) -> Sequence[int]:
         """Choose the decoder layers whose rows are wanted, out of the ``available`` indices."""
-        ...
+        return available
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Return float32 ``[rows, context]``, non-negative and finite.
@@ -79,26 +142,23 @@ class TokenSignal(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """The predicted or measured drop of a span's log-probability when a unit is taken away.
-
-    ``value`` is in nats where the signal is calibrated; ``low``/``high`` bound it where known.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
 @runtime_checkable
 class SpanSignal(Protocol):
-    """Gives each source unit a signed effect on each span of a finished or growing trace."""
+    """Gives each source unit a signed effect on each span of a finished response.
+
+    Attributes
+    ----------
+    name, parameters:
+        As for a token signal.
+    needs:
+        ``"forwards"``: it runs the model again.
+    """
 
     name: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = {}
+    needs: frozenset[Need] = frozenset({"forwards"})
 
-    def effects(self, trace: Trace, spans: Sequence[Span]) -> list[dict[str, Effect]]:
+    def effects(self, scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[str, Effect]]:
         """Return, for each span, a map from unit id to its effect."""
         ...
 

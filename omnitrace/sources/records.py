@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+
+from omnitrace.errors import MediaError
 from omnitrace.media import (
     LoadedAudio,
     LoadedImage,
+    LoadedVideo,
     image_preview,
     video_previews,
     waveform,
@@ -27,7 +32,7 @@ def media_record(part: MediaPart) -> MediaRecord:
             sha256=media.sha256,
             size=(media.width, media.height),
             previews=(image_preview(media),),
-            data=media.encoded(),
+            read=media.encoded,
         )
     if isinstance(media, LoadedAudio):
         return MediaRecord(
@@ -38,7 +43,7 @@ def media_record(part: MediaPart) -> MediaRecord:
             sha256=media.sha256,
             duration=media.duration,
             waveform=waveform(media),
-            data=media.encoded(),
+            read=media.encoded,
         )
     previews, times = video_previews(media)
     return MediaRecord(
@@ -47,11 +52,29 @@ def media_record(part: MediaPart) -> MediaRecord:
         modality=part.modality,
         name=media.name,
         sha256=media.sha256,
-        size=(int(media.frames.shape[2]), int(media.frames.shape[1])),
+        size=(media.width, media.height),
         duration=media.duration,
         frame_times=tuple(float(t) for t in media.times),
         previews=tuple(previews),
         preview_times=tuple(float(t) for t in times),
         waveform=() if media.audio is None else waveform(media.audio),
-        data=media.original(),
+        read=_reader(media),
     )
+
+
+def _reader(video: LoadedVideo) -> Callable[[], bytes] | None:
+    """Return what reads the video again; it must not keep the decoded frames alive."""
+    source, sha256 = video.source, video.sha256
+    if source is None:
+        return None
+
+    def read() -> bytes:
+        data = source.read()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise MediaError(
+                f"{source.label} is not the video that was traced any more",
+                fix="trace it again, or save without media=True",
+            )
+        return data
+
+    return read

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from omnitrace.curation import CurationConfig, curate_span
+from omnitrace.spans.effects import select_by_effect
 from omnitrace.tracing import Masses
-from omnitrace.types import Layout, Span, Support
+from omnitrace.types import Effect, Layout, Span, Support
 
 __all__ = ["SpanBuilder", "tokens_of"]
 
@@ -30,8 +31,27 @@ class SpanBuilder:
     token_ranges: Sequence[tuple[int, int]]
     config: CurationConfig
 
-    def build(self, index: int, text: str, start: int, end: int) -> Span:
-        """Curate the span of ``text[start:end]``."""
+    def build(
+        self,
+        index: int,
+        text: str,
+        start: int,
+        end: int,
+        effects: Mapping[str, Effect] | None = None,
+    ) -> Span:
+        """Choose the supports of ``text[start:end]``, by ``effects`` where a span signal gave some.
+
+        Parameters
+        ----------
+        index:
+            Index of the span.
+        text:
+            The response.
+        start, end:
+            Characters of the span.
+        effects:
+            Effect of each unit on the span, by unit id; None lets the tokens vote.
+        """
         token_start, token_end = tokens_of(self.token_ranges, start, end)
         selection = curate_span(
             self.masses,
@@ -40,17 +60,20 @@ class SpanBuilder:
             self.config,
             [unit.modality for unit in self.layout.units],
         )
-        supports = tuple(
-            Support(
-                unit=self.layout.units[chosen.unit_index],
-                mass=chosen.mass,
-                share=chosen.share,
-                run=chosen.run,
-                score=chosen.score,
-                rank=chosen.rank,
+        if effects is None:
+            supports = tuple(
+                Support(
+                    unit=self.layout.units[chosen.unit_index],
+                    mass=chosen.mass,
+                    share=chosen.share,
+                    run=chosen.run,
+                    score=chosen.score,
+                    rank=chosen.rank,
+                )
+                for chosen in selection.supports
             )
-            for chosen in selection.supports
-        )
+        else:
+            supports = self._by_effect(effects, slice(token_start, token_end))
         return Span(
             index=index,
             text=text[start:end],
@@ -60,5 +83,24 @@ class SpanBuilder:
             token_end=token_end,
             grounding=selection.grounding,
             supports=supports,
-            ungrounded=selection.ungrounded,
+            ungrounded=not supports,
+            effects=None if effects is None else dict(effects),
+        )
+
+    def _by_effect(self, effects: Mapping[str, Effect], rows: slice) -> tuple[Support, ...]:
+        total = float(self.masses.total[rows].sum())
+        units = self.layout.units
+        return tuple(
+            Support(
+                unit=units[chosen.unit_index],
+                mass=float(self.masses.units[rows, chosen.unit_index].sum()) / total
+                if total > 0
+                else 0.0,
+                share=chosen.share,
+                run=0.0,
+                score=chosen.share,
+                rank=rank,
+                effect=chosen.effect,
+            )
+            for rank, chosen in enumerate(select_by_effect(effects, units, self.config), start=1)
         )

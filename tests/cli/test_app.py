@@ -45,30 +45,6 @@ def test_version(run: Run) -> None:
     assert result.stdout.startswith("omnitrace 0.")
 
 
-def test_list_signals(run: Run) -> None:
-    result = run("list", "signals")
-    assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert lines[0].split() == ["name", "package", "summary"]
-    row = next(line for line in lines if line.startswith("attention-mean "))
-    assert row.split()[1] == "omnitrace"
-    assert "attention" in row.split(maxsplit=2)[2]
-
-
-def test_list_models(run: Run) -> None:
-    result = run("list", "models")
-    assert result.exit_code == 0
-    assert "qwen2_5_omni" in result.stdout
-
-
-def test_list_of_an_unknown_kind(run: Run) -> None:
-    result = run("list", "sginals")
-    assert result.exit_code == 2
-    assert "'sginals'" in result.stderr
-    assert "models, signals" in result.stderr
-    assert result.stdout == ""
-
-
 def test_show(run: Run, saved: Path) -> None:
     result = run("show", saved)
     assert result.exit_code == 0

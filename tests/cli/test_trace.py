@@ -51,7 +51,8 @@ def test_json_out_html_and_media(run: Run, model: str, sample: Path, tmp_path: P
     assert loaded.provenance.seed == 3
     assert [record.name for record in loaded.media] == ["image.png", "audio.wav", "video.mp4"]
     for record in loaded.media:
-        assert record.data == (sample.parent / record.name).read_bytes()
+        assert record.read is not None
+        assert record.read() == (sample.parent / record.name).read_bytes()
     assert name in (out / "report.html").read_text(encoding="utf-8")
 
 

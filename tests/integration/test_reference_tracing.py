@@ -71,7 +71,7 @@ def test_the_answers_are_right(traced: list[tuple[Sample, Path, Trace]]) -> None
     results = [statement.text == span.text for statement, span in pairs(traced)]
     assert len(results) == 16
     assert all(trace.provenance.finished for _, _, trace in traced)
-    assert sum(results) >= 14
+    assert sum(results) >= 15
 
 
 def test_the_strongest_support_is_the_evidence(traced: list[tuple[Sample, Path, Trace]]) -> None:
@@ -80,7 +80,7 @@ def test_the_strongest_support_is_the_evidence(traced: list[tuple[Sample, Path, 
         and any(names_evidence(span.supports[0].unit.locator, e) for e in statement.evidence)
         for statement, span in pairs(traced)
     ]
-    assert sum(hits) >= 13, hits
+    assert sum(hits) >= 11, hits
 
 
 def test_greedy_ids_are_those_of_the_untraced_model(

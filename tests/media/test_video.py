@@ -176,7 +176,7 @@ def test_same_content_by_path_bytes_and_url(files, tmp_path: Path, decoder: str)
         assert np.array_equal(video.times, expected.times)
         assert np.array_equal(video.audio.samples, expected.audio.samples)
         assert video.sha256 == hashlib.sha256(data).hexdigest()
-        assert video.original() == data
+        assert video.source.read() == data
 
 
 @settings(deadline=None, max_examples=50)
@@ -204,7 +204,7 @@ def test_lists_of_images():
     assert video.frames[:, 0, 0, 0].tolist() == [0, 2, 4, 6, 8]
     stacked = np.stack([np.asarray(image.convert("RGB")) for image in images])
     assert load_video((stacked, 10), fps=5).sha256 == video.sha256
-    assert video.original() is None
+    assert video.source is None
 
 
 @pytest.mark.parametrize(

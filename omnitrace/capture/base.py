@@ -1,0 +1,37 @@
+"""What the engine reads from a capture, however its rows came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from omnitrace.capture.interface import Tap
+from omnitrace.signals.base import LayerRows
+
+__all__ = ["Capture"]
+
+
+class Capture(Protocol):
+    """Hands out what the decoder layers showed of the pending tokens, oldest first."""
+
+    @property
+    def taps(self) -> Sequence[Tap]:
+        """What the attention modules call, one for each layer that is listened to."""
+        ...
+
+    @property
+    def forgets(self) -> bool:
+        """Whether rows are finished with every step, so that waiting for a block gains nothing."""
+        ...
+
+    def select(self, token_id: int) -> None:
+        """Take note of the token that was written after the last step."""
+        ...
+
+    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
+        """Yield the rows of the first ``steps`` pending tokens, layer by layer."""
+        ...
+
+    def drop(self, steps: int) -> None:
+        """Forget the first ``steps`` pending tokens."""
+        ...

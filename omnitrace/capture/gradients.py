@@ -1,0 +1,331 @@
+"""Gradients of a token's score by the attention rows that predict it, while the model writes.
+
+The row of layer l at position t - 1 reaches the token at t through position t - 1 alone, because no
+later position exists yet. With the cached keys and values held constant, one single-token forward
+with gradients and one backward therefore give the exact derivative; nothing is recomputed over the
+prefix and nothing grows with it but the row itself.
+
+``generate`` runs without gradients. Hooks switch them on for steps of one token, give ``generate``
+detached logits, and keep the graph until the token is selected. Decoding stays as it was to the
+last bit: every layer returns its own attention's output, and only the backward pass sees the
+softmax behind it (:class:`Listened`). The first token's query belongs to the prefill, so the last
+prompt token runs once more beside it, on the keys and values that the prefill left
+(:class:`_Prompt`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache, DynamicLayer
+
+from omnitrace.capture.backward import Head, Listened
+from omnitrace.capture.interface import AttentionCall
+from omnitrace.capture.values import ValueNorms
+from omnitrace.errors import NotSupportedError
+from omnitrace.signals.base import LayerRows
+
+__all__ = ["GradientCapture"]
+
+
+class _Prompt(DynamicLayer):  # type: ignore[misc]
+    """The prompt's keys and values, into which its last token may be run once more.
+
+    They are the prefill's own tensors: a copy would double the memory of a long prompt.
+    """
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self._all = keys, values
+        self.keys, self.values = keys[:, :, :-1], values[:, :, :-1]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return all of the prompt; the last token's key and value are there already."""
+        return self._all
+
+
+class GradientTap:
+    """One decoder layer: its prompt's keys and values, then row and gradient of every step."""
+
+    def __init__(self, capture: GradientCapture, layer: int, *, values: bool) -> None:
+        self._capture = capture
+        self.layer = layer
+        self.steps: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
+        self.norms = ValueNorms() if values else None
+        self.prompt: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.context = 0
+        self.scale = 1.0
+        self.row: torch.Tensor | None = None
+        self.gradient: torch.Tensor | None = None
+
+    def __call__(self, call: AttentionCall) -> torch.Tensor | None:
+        capture = self._capture
+        queries = call.query.shape[2]
+        if not capture.replaying_prompt:
+            self.context += queries
+            if self.norms is not None:
+                self.norms.add(call, self.context)
+        if not capture.listening:
+            if self.context == capture.prompt_length:
+                keys = call.key[:, :, : self.context], call.value[:, :, : self.context]
+                self.prompt = keys[0].detach(), keys[1].detach()
+            return None
+        new = capture.fresh.pop(self.layer, None)
+        batch, heads, _, dim = call.key.shape
+        if new is None or new[0].shape != (batch, heads, 1, dim):
+            raise NotSupportedError(
+                f"layer {self.layer} attends to keys that it does not cache itself, so gradients "
+                "by its attention cannot be had from a single step",
+                legal="models in which every layer caches the keys it attends to",
+                fix="use a signal that needs rows only",
+            )
+        self.scale = call.options.get("scaling") or call.query.shape[-1] ** -0.5
+        return Listened.apply(call.query, *new, self, call)  # type: ignore[no-any-return]
+
+    def commit(self) -> None:
+        """Keep row and gradient of the step that was differentiated, at absolute positions."""
+        row, gradient = self.row, self.gradient
+        assert row is not None, "every layer lies between the embedding and the logits"
+        assert gradient is not None
+        missing = self.context - row.shape[-1]  # a sliding window's cache has the last keys only
+        if missing:
+            row, gradient = (nn.functional.pad(each, (missing, 0)) for each in (row, gradient))
+        self.steps.append((row, gradient))
+        self.row = self.gradient = None
+
+    def read_rows(self, steps: int, batch: int, reuse: bool = False) -> torch.Tensor:
+        """Return float32 ``[heads, steps, context]``."""
+        return self._join([self.steps[i][0][batch] for i in range(steps)])
+
+    def read_gradients(self, steps: int, batch: int) -> torch.Tensor:
+        """Return float32 ``[heads, steps, context]``."""
+        return self._join([self.steps[i][1][batch] for i in range(steps)])
+
+    def read_norms(self, steps: int, batch: int) -> torch.Tensor:
+        """Return float32 ``[heads, context]``."""
+        assert self.norms is not None
+        return self.norms.read(self.steps[steps - 1][0].shape[-1], batch)
+
+    @staticmethod
+    def _join(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        width = rows[-1].shape[-1]
+        padded = [nn.functional.pad(row, (0, width - row.shape[-1])) for row in rows]
+        return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
+
+
+class GradientCapture:
+    """Rows and their gradients for the tokens generated so far.
+
+    Parameters
+    ----------
+    layers:
+        Indices of the layers whose rows are wanted, ascending.
+    every:
+        Indices of all decoder layers: gradients flow through every one of them.
+    prompt_length:
+        Number of prompt tokens.
+    target:
+        What is differentiated: the token's logit or its log-probability, before any processor.
+    foils:
+        For each generated token the id of the token to tell it from, or None where there is none:
+        the score is then the difference of the two logits, which is that of the
+        log-probabilities, and zero for None.
+    values:
+        Whether the norms of the value vectors are wanted too.
+    """
+
+    forgets = True  # rows are finished with every step, so nothing is gained by waiting
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        every: Sequence[int],
+        prompt_length: int,
+        *,
+        target: Literal["logit", "logprob"] = "logit",
+        foils: Sequence[int | None] | None = None,
+        values: bool = False,
+    ) -> None:
+        self.prompt_length = prompt_length
+        self.listening = False
+        self.replaying_prompt = False
+        self.fresh: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.taps = [GradientTap(self, layer, values=values) for layer in every]
+        self._wanted = [tap for tap in self.taps if tap.layer in set(layers)]
+        self._target = target
+        self._foils = foils
+        self._logits: torch.Tensor | None = None
+        self._selected = 0
+        self._model: Any = None
+        self._last_id: torch.Tensor | None = None
+        self._position_ids: torch.Tensor | None = None
+        self._attention_mask: torch.Tensor | None = None
+        self._grad_mode = False
+
+    @contextlib.contextmanager
+    def attached(self, model: Any, decoder: nn.Module) -> Iterator[None]:
+        """Listen to ``model`` inside the block; parameters need no gradients there."""
+        self._model = model
+        trained = [each for each in model.parameters() if each.requires_grad]
+        handles = [
+            model.register_forward_pre_hook(self._before, with_kwargs=True),
+            model.register_forward_hook(self._after, with_kwargs=True, always_call=True),
+            model.get_input_embeddings().register_forward_hook(self._embedded),
+            decoder.register_forward_pre_hook(self._decoding, with_kwargs=True),
+        ]
+        head = model.get_output_embeddings()
+        if self._target == "logprob" and type(head) is nn.Linear:
+            handles.append(head.register_forward_hook(self._head))
+        caches: list[Any] = []
+        self._caches = caches
+        try:
+            for parameter in trained:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for cache in caches:
+                cache.__dict__.pop("update", None)
+            for parameter in trained:
+                parameter.requires_grad_(True)
+            self._model = self._logits = None
+
+    def select(self, token_id: int) -> None:
+        """Differentiate the score of the token that the model has just selected."""
+        if self._logits is None:
+            self._first_step()
+        logits, self._logits = self._logits, None
+        assert logits is not None
+        foil = self._foils[self._selected] if self._foils is not None else None
+        self._selected += 1
+        with torch.enable_grad():
+            scores = logits.float()
+            if foil is not None:
+                score = (scores[..., token_id] - scores[..., foil]).sum()
+            elif self._foils is not None:
+                score = scores[..., token_id].sum() * 0.0
+            elif self._target == "logit":
+                score = scores[..., token_id].sum()
+            else:
+                score = torch.log_softmax(scores, dim=-1)[..., token_id].sum()
+        torch.autograd.backward(score)
+        for tap in self.taps:
+            tap.commit()
+
+    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
+        """Yield rows and gradients of the first ``steps`` pending steps, layer by layer."""
+        for tap in self._wanted:
+            yield LayerRows(
+                tap.layer,
+                functools.partial(tap.read_rows, steps, batch),
+                gradients=functools.partial(tap.read_gradients, steps, batch),
+                value_norms=None
+                if tap.norms is None
+                else functools.partial(tap.read_norms, steps, batch),
+            )
+
+    def drop(self, steps: int) -> None:
+        """Forget the first ``steps`` pending steps."""
+        for tap in self.taps:
+            for _ in range(steps):
+                tap.steps.popleft()
+
+    def _first_step(self) -> None:
+        """Run the last prompt token again, with gradients, on what the prefill cached."""
+        layers = []
+        for tap in self.taps:
+            if tap.prompt is None or tap.prompt[0].shape[2] < self.prompt_length:
+                raise NotSupportedError(
+                    f"the prefill left only a part of the prompt's keys in layer {tap.layer}",
+                    legal="gradients with a prompt that is read in one piece",
+                    fix="leave out prefill_chunk_size, or use a signal that needs rows only",
+                )
+            layers.append(_Prompt(*tap.prompt))
+            tap.prompt = None
+        self.replaying_prompt = True
+        try:
+            self._model(
+                input_ids=self._last_id,
+                attention_mask=self._attention_mask,
+                position_ids=self._position_ids,
+                past_key_values=Cache(layers=layers),
+                use_cache=True,
+                return_dict=True,
+            )
+        finally:
+            self.replaying_prompt = False
+
+    def _before(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        ids = kwargs.get("input_ids")
+        if ids is None and args:
+            ids = args[0]
+        if ids is None:
+            raise NotSupportedError("gradients need the tokens that are fed to the model")
+        if self.taps[0].context < self.prompt_length:
+            self._last_id = ids[:, -1:]
+            mask = kwargs.get("attention_mask")
+            flat = isinstance(mask, torch.Tensor) and mask.dim() == 2
+            self._attention_mask = mask if flat else None
+            return
+        cache = kwargs.get("past_key_values")
+        if ids.shape[1] != 1 or cache is None:
+            raise NotSupportedError(
+                "gradients need decoding with a cache, one token a step",
+                fix="leave use_cache on, or use a signal that needs rows only",
+            )
+        self._watch(cache)
+        self.listening = True
+        self._grad_mode = torch.is_grad_enabled()
+        torch.set_grad_enabled(True)
+
+    def _after(
+        self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
+    ) -> Any:
+        if not self.listening:
+            return None
+        if output is not None:  # it is None where the forward raised
+            self._logits = output.logits[:, -1]
+            output.logits = output.logits.detach()
+        self.listening = False
+        torch.set_grad_enabled(self._grad_mode)
+        self.fresh.clear()
+        return output
+
+    def _embedded(self, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor | None:
+        return output.detach().requires_grad_() if self.listening else None
+
+    def _head(self, module: nn.Linear, args: Any, output: torch.Tensor) -> torch.Tensor | None:
+        if not self.listening or module.weight.device != output.device:  # offloaded again
+            return None
+        return Head.apply(args[0], output, module.weight)  # type: ignore[no-any-return]
+
+    def _decoding(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not self.listening and kwargs.get("position_ids") is not None:
+            self._position_ids = kwargs["position_ids"][..., -1:]
+
+    def _watch(self, cache: Any) -> None:
+        """See new keys and values before they are cached, and let the cache hold no graph."""
+        if "update" in cache.__dict__:
+            return
+        update = cache.update
+        capture = self
+
+        def watched(
+            key: torch.Tensor, value: torch.Tensor, layer: int, *args: Any, **kwargs: Any
+        ) -> Any:
+            if capture.listening:
+                capture.fresh[layer] = key, value
+            return update(key.detach(), value.detach(), layer, *args, **kwargs)
+
+        cache.update = watched
+        self._caches.append(cache)

@@ -1,0 +1,129 @@
+"""Attention rows of a response that exists already, from one pass over prompt and response."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from omnitrace.capture.interface import AttentionCall
+from omnitrace.capture.rows import Scratch, attention_rows
+from omnitrace.capture.values import ValueNorms
+from omnitrace.signals.base import LayerRows
+
+__all__ = ["ReplayCapture"]
+
+
+class _PassTap:
+    """Keeps the queries that predict the response, and the keys they looked at."""
+
+    def __init__(self, layer: int, prompt_length: int, *, values: bool) -> None:
+        self.layer = layer
+        self.norms = ValueNorms() if values else None
+        self._first = prompt_length - 1
+        self._query: torch.Tensor | None = None
+        self._key: torch.Tensor | None = None
+        self._mask: torch.Tensor | None = None
+        self._weights: torch.Tensor | None = None
+        self._settings: dict[str, object] = {}
+
+    def __call__(self, call: AttentionCall) -> None:
+        length = call.query.shape[2]
+        if self.norms is not None:
+            self.norms.add(call, length)
+        self._query = call.query[:, :, self._first :].detach().clone()
+        self._key = call.key.detach()
+        self._mask = self._rows_of_mask(call, length)
+        if call.weights is not None:
+            self._weights = call.weights[:, :, self._first :].detach().float().clone()
+        self._settings = {
+            "scale": call.options.get("scaling") or call.query.shape[-1] ** -0.5,
+            "softcap": call.options.get("softcap"),
+            "sinks": call.options.get("s_aux"),
+        }
+
+    def _rows_of_mask(self, call: AttentionCall, length: int) -> torch.Tensor | None:
+        """Return the mask of the response's rows, ``[batch, 1 or heads, rows, keys]``."""
+        mask = call.mask
+        if mask is not None and mask.dim() == 4:
+            chosen: torch.Tensor = mask[:, :, self._first :, :length].detach().clone()
+            return chosen
+        rows = None if mask is None else mask[:, None, None, :length].bool()  # FlashAttention
+        window = call.options.get("sliding_window")
+        if window is None or window >= length:
+            return rows
+        query = torch.arange(self._first, length, device=call.key.device)[:, None]
+        recent: torch.Tensor = torch.arange(length, device=call.key.device) > query - window
+        return recent[None, None] if rows is None else rows & recent
+
+    def read(self, first: int, steps: int, scratch: Scratch | None) -> torch.Tensor:
+        """Return float32 ``[batch, heads, steps, context of the last]``."""
+        assert self._query is not None, "the model has not run"
+        assert self._key is not None
+        context = self._first + first + steps
+        rows = slice(first, first + steps)
+        if self._weights is not None:
+            return self._weights[:, :, rows, :context]
+        return attention_rows(
+            self._query[:, :, rows],
+            self._key[:, :, :context],
+            visible=range(context - steps + 1, context + 1),
+            mask=None if self._mask is None else self._mask_of(rows, context),
+            scratch=scratch,
+            **self._settings,  # type: ignore[arg-type]
+        )
+
+    def _mask_of(self, rows: slice, context: int) -> torch.Tensor:
+        assert self._mask is not None
+        mask = self._mask[..., :context]
+        return mask if mask.shape[2] == 1 else mask[:, :, rows]
+
+
+class ReplayCapture:
+    """The rows of all tokens of a response, read in blocks as those of a live one are.
+
+    The model runs once over prompt and response. Every layer keeps the response's queries and its
+    keys; rows are computed a block of queries at a time, so that nothing of size ``n²`` exists.
+
+    Parameters
+    ----------
+    layers:
+        Indices of the layers to listen to, ascending.
+    prompt_length:
+        Number of prompt tokens.
+    values:
+        Whether the norms of the value vectors are wanted too.
+    """
+
+    forgets = False
+
+    def __init__(self, layers: Sequence[int], prompt_length: int, *, values: bool = False) -> None:
+        self.taps = [_PassTap(layer, prompt_length, values=values) for layer in layers]
+        self._prompt_length = prompt_length
+        self._scratch = Scratch()
+        self._first = 0
+
+    def select(self, token_id: int) -> None:
+        """Take note of a token; rows do not depend on it."""
+
+    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
+        """Yield the rows of the next ``steps`` tokens, layer by layer."""
+        for tap in self.taps:
+            norms = functools.partial(self._read_norms, tap, steps, batch)
+            yield LayerRows(
+                tap.layer,
+                functools.partial(self._read, tap, steps, batch),
+                value_norms=None if tap.norms is None else norms,
+            )
+
+    def drop(self, steps: int) -> None:
+        """Go on to the tokens after the next ``steps``."""
+        self._first += steps
+
+    def _read(self, tap: _PassTap, steps: int, batch: int, reuse: bool) -> torch.Tensor:
+        return tap.read(self._first, steps, self._scratch if reuse else None)[batch]
+
+    def _read_norms(self, tap: _PassTap, steps: int, batch: int) -> torch.Tensor:
+        assert tap.norms is not None
+        return tap.norms.read(self._prompt_length - 1 + self._first + steps, batch)

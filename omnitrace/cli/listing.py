@@ -1,0 +1,35 @@
+"""The tables of ``omnitrace list``: a heading, then one row for each thing that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from omnitrace.plugins.manager import registry
+from omnitrace.signals.describe import SignalFacts, describe
+
+__all__ = ["LISTINGS"]
+
+Row = tuple[str, ...]
+
+
+def _signals() -> list[Row]:
+    heading = ("name", "needs", "cost", "streams", "package", "summary")
+    return [heading, *(_signal(describe(entry)) for entry in registry().signals.values())]
+
+
+def _signal(facts: SignalFacts) -> Row:
+    if facts.problem:
+        summary = f"{facts.summary} (cannot be made: {facts.problem})".lstrip()
+        return facts.name, "?", "?", "?", facts.package, summary
+    needs = ", ".join(facts.needs)
+    streams = "yes" if facts.streams else "no"
+    return facts.name, needs, facts.cost, streams, facts.package, facts.summary
+
+
+def _models() -> list[Row]:
+    entries = registry().models.values()
+    return [("name", "package", "summary"), *((e.name, e.package, e.summary) for e in entries)]
+
+
+LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {"models": _models, "signals": _signals}

@@ -1,0 +1,367 @@
+"""One request on its way through the model: live, or with a response that exists already."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from omnitrace.capture.base import Capture
+from omnitrace.capture.gradients import GradientCapture
+from omnitrace.capture.interface import model_lock, tapped
+from omnitrace.capture.replay import ReplayCapture
+from omnitrace.capture.rows import RowCapture
+from omnitrace.engine import Engine
+from omnitrace.errors import NotSupportedError
+from omnitrace.generation import (
+    TokenStreamer,
+    defers,
+    ended,
+    generation_config,
+    generation_record,
+    seeded,
+)
+from omnitrace.models.base import Encoded
+from omnitrace.models.detokenize import Detokenizer
+from omnitrace.signals.base import Signal, gradient_target
+from omnitrace.signals.contract import chosen_layers, subject_of
+from omnitrace.sources.messages import Conversation
+from omnitrace.sources.records import media_record
+from omnitrace.spans.segment import Segmenter
+from omnitrace.trace import Provenance, Trace
+from omnitrace.types import Event, Layout
+
+if TYPE_CHECKING:
+    from omnitrace.tracer import Tracer
+
+__all__ = ["Request", "Run", "replay_run", "traced_run"]
+
+_PACKAGES = ("omnitrace-attribution", "torch", "transformers", "numpy", "spacy", "sentencex")
+# Inputs with one entry a prompt token, and what a token of the response has there.
+_PER_TOKEN = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that is read, encoded and mapped, and the seconds that took."""
+
+    conversation: Conversation
+    encoded: Encoded
+    layout: Layout
+    seconds: float
+
+    @property
+    def prompt_length(self) -> int:
+        """Number of prompt tokens."""
+        return len(self.encoded.prompt_ids)
+
+    def inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
+        """Return the model's inputs on ``device``."""
+        return {name: value.to(device) for name, value in self.encoded.inputs.items()}
+
+    def inputs_with(self, response: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
+        """Return the inputs of prompt and ``response`` in one pass."""
+        inputs = self.inputs(device)
+        ids = torch.tensor([list(response)], dtype=torch.long, device=device)
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
+        for name, fill in _PER_TOKEN.items():
+            if name in inputs:
+                inputs[name] = torch.cat([inputs[name], torch.full_like(ids, fill)], dim=1)
+        return inputs
+
+
+@dataclass(slots=True)
+class Run:
+    """What is running: the engine, the capture that feeds it, and what becomes provenance."""
+
+    tracer: Tracer
+    request: Request
+    capture: Capture
+    modules: Sequence[nn.Module]
+    layers: Sequence[int]
+    engine: Engine
+    work: Callable[[Run, Callable[[int], None]], None]
+    generation: Mapping[str, Any]
+    seed: int | None = None
+    finished: Callable[[Sequence[int]], bool] = lambda ids: True
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def run(self, emit: Callable[[Event], None]) -> None:
+        """Run the model, passing every event to ``emit`` as it happens."""
+        adapter = self.tracer.adapter
+        model = adapter.model
+
+        def push(token_id: int) -> None:
+            for event in self.engine.push(token_id):
+                emit(event)
+
+        started = time.perf_counter()
+        was_training = model.training
+        with model_lock(model), seeded(self.seed):
+            try:
+                model.eval()
+                with _listening(model, adapter.decoder, self.modules, self.capture):
+                    self.work(self, push)
+                    for event in self.engine.finish():
+                        emit(event)
+            finally:
+                if was_training:
+                    model.train()
+        self.timings = {
+            "encode": self.request.seconds,
+            "generate": time.perf_counter() - started,
+        }
+
+    def trace(self) -> Trace:
+        """Assemble the result."""
+        engine, conversation = self.engine, self.request.conversation
+        return Trace(
+            messages=conversation.records(),
+            text=engine.text,
+            token_ids=tuple(engine.ids),
+            prompt_ids=self.request.encoded.prompt_ids,
+            layout=engine.layout,
+            scores=engine.scores(),
+            tokens=tuple(engine.tokens),
+            spans=tuple(engine.spans),
+            salience=engine.salience_weights(),
+            media=tuple(media_record(part) for part in conversation.media()),
+            config=engine.config,
+            provenance=self._provenance(),
+        )
+
+    def _provenance(self) -> Provenance:
+        tracer = self.tracer
+        adapter = tracer.adapter
+        digest = hashlib.sha256(
+            json.dumps(adapter.model.config.to_dict(), sort_keys=True, default=str).encode()
+        ).hexdigest()
+        return Provenance(
+            model=adapter.source,
+            adapter=adapter.name,
+            revision=adapter.revision,
+            config_digest=digest,
+            processor=type(adapter.processor).__name__,
+            attention=str(self.modules[0].config._attn_implementation),  # type: ignore[union-attr]
+            dtype=str(adapter.model.dtype).removeprefix("torch."),
+            signal=self._signal_record(),
+            generation=self.generation,
+            seed=self.seed,
+            salience=tracer.salience.name,
+            segmentation={"unit": tracer.span_unit, "language": tracer.sources.language},
+            versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+            timings={name: round(seconds, 6) for name, seconds in self.timings.items()},
+            finished=self.finished(self.engine.ids),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _signal_record(self) -> dict[str, Any]:
+        """Describe what chose the supports; beside a span signal, also what scored the tokens."""
+        token, span = self.tracer.signal, self.tracer.span_signal
+        chosen: Signal = token if span is None else span
+        return {
+            "name": chosen.name,
+            "parameters": dict(chosen.parameters),
+            **({} if span is None else {"token_signal": token.name}),
+            "layers": list(self.layers),
+        }
+
+
+def traced_run(
+    tracer: Tracer,
+    request: Request,
+    generate: Mapping[str, Any],
+    *,
+    seed: int | None,
+    live: bool,
+    block: int,
+) -> Run:
+    """Prepare to let the model answer, with its own ``generate``."""
+    config, extra = generation_config(tracer.adapter.model, generate)
+
+    def rows(layers: Sequence[int], values: bool) -> Capture:
+        return RowCapture(
+            layers,
+            request.prompt_length,
+            use_cache=config.use_cache is not False,
+            deferred=defers(config),
+            values=values,
+        )
+
+    def work(run: Run, push: Callable[[int], None]) -> None:
+        arguments = dict(extra)
+        streamer = TokenStreamer(push, also=arguments.pop("streamer", None))
+        model = tracer.adapter.model
+        model.generate(
+            **request.inputs(_device(model)),
+            **request.encoded.generate_options,
+            **arguments,
+            generation_config=config,
+            streamer=streamer,
+        )
+
+    return _run(
+        tracer,
+        request,
+        rows,
+        work,
+        live=live,
+        block=block,
+        seed=seed,
+        generation=generation_record(config),
+        finished=lambda ids: ended(config, ids),
+    )
+
+
+def replay_run(
+    tracer: Tracer,
+    request: Request,
+    response: Sequence[int],
+    foils: Sequence[int | None] | None,
+    *,
+    block: int,
+) -> Run:
+    """Prepare to attribute ``response``, which the model need not have written.
+
+    Rows come from one pass over prompt and response. Gradients come step by step from the cache, as
+    in generation: ``generate`` runs, and may choose nothing but the response.
+    """
+    model = tracer.adapter.model
+
+    def rows(layers: Sequence[int], values: bool) -> Capture:
+        return ReplayCapture(layers, request.prompt_length, values=values)
+
+    def one_pass(run: Run, push: Callable[[int], None]) -> None:
+        inputs = request.inputs_with(response[:-1], _device(model))
+        with torch.no_grad():
+            # The logits of a long prompt would be the largest tensor of all.
+            model(**inputs, **request.encoded.generate_options, use_cache=False, logits_to_keep=1)
+        for token_id in response:
+            push(token_id)
+
+    def step_by_step(run: Run, push: Callable[[int], None]) -> None:
+        config, _ = generation_config(model, {"max_new_tokens": len(response)})
+        model.generate(
+            **request.inputs(_device(model)),
+            **request.encoded.generate_options,
+            generation_config=config,
+            streamer=TokenStreamer(push),
+            logits_processor=LogitsProcessorList([_Forced(response, request.prompt_length)]),
+        )
+
+    stepwise = gradient_target(tracer.signal.needs) is not None
+    return _run(
+        tracer,
+        request,
+        rows,
+        step_by_step if stepwise else one_pass,
+        live=False,
+        block=block,
+        generation={"replay": True, "contrast": foils is not None},
+        foils=foils,
+    )
+
+
+class _Forced(LogitsProcessor):  # type: ignore[misc]
+    """Leaves ``generate`` one choice a step: the response's own token."""
+
+    def __init__(self, response: Sequence[int], prompt_length: int) -> None:
+        self._response = response
+        self._prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        forced = torch.full_like(scores, -torch.inf)
+        forced[:, self._response[input_ids.shape[1] - self._prompt_length]] = 0.0
+        return forced
+
+
+def _run(
+    tracer: Tracer,
+    request: Request,
+    rows: Callable[[Sequence[int], bool], Capture],
+    work: Callable[[Run, Callable[[int], None]], None],
+    *,
+    live: bool,
+    block: int,
+    generation: Mapping[str, Any],
+    foils: Sequence[int | None] | None = None,
+    **options: Any,
+) -> Run:
+    signal = tracer.signal
+    by_index = dict(tracer._layers)
+    every = sorted(by_index)
+    package = tracer.signal_package
+    layers = chosen_layers(signal, every, subject=subject_of(signal, package))
+    values = "values" in signal.needs
+    target = gradient_target(signal.needs)
+    if target is None:
+        capture = rows(layers, values)
+        heard = layers
+    else:
+        _check_gradients(tracer, every)
+        capture = GradientCapture(
+            layers, every, request.prompt_length, target=target, foils=foils, values=values
+        )
+        heard = every
+    engine = Engine(
+        layout=request.layout,
+        capture=capture,
+        signal=signal,
+        detokenizer=Detokenizer(tracer.adapter.tokenizer),
+        segmenter=Segmenter(unit=tracer.span_unit, language=tracer.sources.language),
+        salience=tracer.salience,
+        config=tracer.curation,
+        block=block,
+        live=live,
+        package=package,
+    )
+    return Run(
+        tracer,
+        request,
+        capture,
+        [by_index[layer] for layer in heard],
+        layers,
+        engine,
+        work,
+        generation,
+        **options,
+    )
+
+
+def _check_gradients(tracer: Tracer, every: Sequence[int]) -> None:
+    config = tracer.adapter.model.config.get_text_config(decoder=True)
+    depth = getattr(config, "num_hidden_layers", len(every))
+    if depth != len(every):
+        raise NotSupportedError(
+            f"{depth - len(every)} of the {depth} layers of {tracer.adapter.source} have no "
+            "softmax attention; their states would have to be differentiated too",
+            legal="gradients in models whose layers all have softmax attention",
+            fix="use a signal that needs rows only, such as 'attention-mean'",
+        )
+
+
+@contextlib.contextmanager
+def _listening(
+    model: Any, decoder: nn.Module, modules: Sequence[nn.Module], capture: Capture
+) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(tapped(model, modules, capture.taps))
+        if isinstance(capture, GradientCapture):
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(capture.attached(model, decoder))
+        yield
+
+
+def _device(model: Any) -> torch.device:
+    device: torch.device = model.get_input_embeddings().weight.device
+    return device

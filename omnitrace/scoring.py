@@ -1,0 +1,375 @@
+"""Log-probabilities of a response under changed inputs: what perturbation methods measure with.
+
+The model runs once over prompt and response, and what its decoder is fed is recorded: the input
+embeddings, with every medium in its place, and the (multimodal) rotary positions. From then on the
+*whole* model runs on embeddings of one's choice, so that the scaling and softcaps of its head
+apply, and never again on media. That is sound only where media reach the decoder through its input
+embeddings alone; with the recorded embeddings the log-probabilities must be those of the first run,
+or the model is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from omnitrace.errors import InputError, ModelError
+from omnitrace.models.base import ModelAdapter
+from omnitrace.models.forward import forward_parameters, last_logits, undisturbed
+from omnitrace.types import Layout, Modality, Span
+
+__all__ = ["ResponseScorer"]
+
+# Inputs with one entry a token that say nothing of media contents.
+_PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
+_MEMORY: Final = 2**30
+_MOST_ROWS: Final = 64
+# Largest difference, in nats, between the model on ids and on the embeddings of the same.
+_TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+class ResponseScorer:
+    """Teacher-forces one response under changed inputs.
+
+    Parameters
+    ----------
+    adapter:
+        The model.
+    inputs:
+        The model's inputs of the prompt and all tokens of the response but the last, batch 1, on
+        the model's device; see ``Request.inputs_with`` in :mod:`omnitrace.run`.
+    layout:
+        Units of the prompt.
+    response:
+        Token ids of the response, at least one.
+    options:
+        What the model must be told for these inputs to mean what they should.
+    foils:
+        For each token of the response the id of another one that it is told from, or None: values
+        are then ``log p(token) - log p(foil)``, and 0 for None.
+    memory:
+        Bytes that one forward pass may take beside the weights. By this the rows that run at once
+        are estimated.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be run on embeddings, or if media do more in it than to stand in place
+        of tokens.
+    """
+
+    def __init__(
+        self,
+        adapter: ModelAdapter,
+        inputs: Mapping[str, torch.Tensor],
+        layout: Layout,
+        response: Sequence[int],
+        *,
+        options: Mapping[str, Any] | None = None,
+        foils: Sequence[int | None] | None = None,
+        memory: int = _MEMORY,
+    ) -> None:
+        length = inputs["input_ids"].shape[1]
+        if not response or length != layout.prompt_length + len(response) - 1:
+            raise InputError(
+                f"{length} input tokens for a prompt of {layout.prompt_length} tokens and a "
+                f"response of {len(response)}",
+                legal="the prompt and all tokens of the response but the last",
+            )
+        if foils is not None and len(foils) != len(response):
+            raise InputError(f"{len(foils)} foils", legal=f"one a token, {len(response)}")
+        self._model = adapter.model
+        self._memory = memory
+        self._forwards = 0
+        self._dtype, self._positions, self._embeddings, plain = self._record(
+            adapter, inputs, options or {}, len(response)
+        )
+        device = self._embeddings.device
+        self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
+        self._ids = torch.tensor(list(response), device=device)
+        self._foils: tuple[torch.Tensor, torch.Tensor] | None = None
+        if foils is not None:
+            contrasted = [t for t, foil in enumerate(foils) if foil is not None]
+            others = [foil for foil in foils if foil is not None]
+            self._foils = (
+                torch.tensor(contrasted, dtype=torch.long, device=device),
+                torch.tensor(others, dtype=torch.long, device=device),
+            )
+        self._units = tuple(unit.id for unit in layout.units)
+        self._modalities = tuple(unit.modality for unit in layout.units)
+        self._unit_of = torch.full((length,), -1, dtype=torch.long, device=device)
+        self._unit_of[: layout.prompt_length] = torch.from_numpy(
+            layout.unit_index.astype("int64")
+        ).to(device)
+        self._absent = self._without_units()
+        self._check(plain)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Ids of the source units, in the layout's order."""
+        return self._units
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modality of each unit."""
+        return self._modalities
+
+    @property
+    def unit_of(self) -> torch.Tensor:
+        """int64 ``[N]``: the index of the unit that each position carries, or -1."""
+        return self._unit_of
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """float32 ``[1, N, d]``, detached: what the decoder is fed for prompt and response.
+
+        ``N`` is one less than the tokens of both: the last one is predicted, never read. A model
+        in float64 keeps that.
+        """
+        return self._embeddings
+
+    @property
+    def tokens(self) -> int:
+        """``T``, the number of tokens of the response."""
+        return int(self._ids.shape[0])
+
+    @property
+    def forwards(self) -> int:
+        """How many rows have run through the model since the scorer was made."""
+        return self._forwards
+
+    def rows(self, *, gradients: bool = False) -> int:
+        """Estimate how many rows run at once within the memory; at least 1, at most 64."""
+        config = self._model.config.get_text_config(decoder=True)
+        vocabulary = int(self._model.get_input_embeddings().num_embeddings)
+        _, length, width = self._embeddings.shape
+        inner = int(getattr(config, "intermediate_size", 4 * width) or 4 * width)
+        logits = 12 * self.tokens * vocabulary  # in float32, with two temporaries
+        layer = length * (8 * width + 3 * inner) * self._dtype.itemsize
+        if gradients:
+            layer *= 2 * int(getattr(config, "num_hidden_layers", 1))
+        return max(1, min(_MOST_ROWS, self._memory // (logits + layer)))
+
+    def masked(self, keep: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings with only some units left.
+
+        The positions of every other unit carry the mean embedding of all positions whose units have
+        the same modality.
+
+        Parameters
+        ----------
+        keep:
+            bool ``[m, units]``.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``[m, N, d]``.
+        """
+        keep = self._checked_keep(keep)
+        # Positions without a unit have the index -1, the column added last.
+        always = torch.ones((len(keep), 1), dtype=torch.bool, device=keep.device)
+        kept = torch.cat([keep, always], dim=1)[:, self._unit_of]
+        return torch.where(kept[:, :, None], self._embeddings, self._absent)
+
+    def logprobs(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return the log-probability of every token of the response, in nats.
+
+        With foils, its difference to the foil's at the contrasted tokens and 0 elsewhere.
+
+        Parameters
+        ----------
+        embeddings:
+            ``[m, N, d]``. If it requires gradients, so does the result, and the graph of all rows
+            is kept until it is used.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``[m, T]``.
+        """
+        if embeddings.dim() != 3 or embeddings.shape[1:] != self._embeddings.shape[1:]:
+            raise InputError(
+                f"embeddings of shape {tuple(embeddings.shape)}",
+                legal=f"[rows, {self._embeddings.shape[1]}, {self._embeddings.shape[2]}]",
+            )
+        gradients = torch.is_grad_enabled() and embeddings.requires_grad
+        step = self.rows(gradients=gradients)
+        parts = []
+        with undisturbed(self._model), torch.set_grad_enabled(gradients):
+            for start in range(0, len(embeddings), step):
+                part = embeddings[start : start + step]
+                self._forwards += len(part)
+                parts.append(self._values(self._run(part)))
+        if not parts:
+            return torch.zeros((0, self.tokens), device=self._embeddings.device)
+        return torch.cat(parts)
+
+    def summed(self, values: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
+        """Sum values of tokens over the tokens of each span: ``[m, T]`` to ``[m, spans]``."""
+        inside = torch.zeros((self.tokens, len(spans)), device=values.device)
+        for column, span in enumerate(spans):
+            if not 0 <= span.token_start <= span.token_end <= self.tokens:
+                raise InputError(
+                    f"a span of tokens {span.token_start} to {span.token_end}",
+                    legal=f"within 0 and {self.tokens}",
+                )
+            inside[span.token_start : span.token_end, column] = 1.0
+        return values @ inside
+
+    def span_logprobs(
+        self,
+        keep: torch.Tensor,
+        spans: Sequence[Span],
+        *,
+        max_forwards: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> torch.Tensor:
+        """Return the log-probability of each span with only some units left, in nats.
+
+        One forward pass a row of ``keep`` gives the values of all spans.
+
+        Parameters
+        ----------
+        keep:
+            bool ``[m, units]``.
+        spans:
+            Spans of the response.
+        max_forwards:
+            Refuse more rows than this; None for no limit.
+        progress:
+            Called with the rows done and the rows in all.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``[m, spans]``, without gradients.
+
+        Raises
+        ------
+        InputError
+            If ``keep`` has the wrong shape or more rows than ``max_forwards``.
+        """
+        keep = self._checked_keep(keep)
+        if max_forwards is not None and len(keep) > max_forwards:
+            raise InputError(
+                f"{len(keep)} forward passes are more than max_forwards={max_forwards}",
+                legal=f"at most {max_forwards} rows",
+                fix="raise max_forwards, or draw fewer rows",
+            )
+        step = self.rows()
+        found = torch.empty((len(keep), len(spans)), device=self._embeddings.device)
+        with torch.no_grad():
+            for start in range(0, len(keep), step):
+                rows = slice(start, start + step)
+                found[rows] = self.summed(self.logprobs(self.masked(keep[rows])), spans)
+                if progress is not None:
+                    progress(min(start + step, len(keep)), len(keep))
+        return found
+
+    def _checked_keep(self, keep: torch.Tensor) -> torch.Tensor:
+        shape = tuple(keep.shape)
+        if len(shape) != 2 or shape[1] != len(self._units) or keep.dtype != torch.bool:
+            raise InputError(
+                f"keep is {keep.dtype} of shape {shape}",
+                legal=f"torch.bool of shape [rows, {len(self._units)} units]",
+            )
+        return keep.to(self._embeddings.device)
+
+    def _record(
+        self,
+        adapter: ModelAdapter,
+        inputs: Mapping[str, torch.Tensor],
+        options: Mapping[str, Any],
+        tokens: int,
+    ) -> tuple[torch.dtype, torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        """Run the model as it is; return what its decoder was fed, and the response's logits."""
+        family = type(self._model).__name__
+        if "inputs_embeds" not in forward_parameters(self._model):
+            raise ModelError(
+                f"{family} cannot be run on embeddings",
+                legal="models whose forward() takes inputs_embeds",
+            )
+        calls: list[dict[str, Any]] = []
+        names = list(inspect.signature(adapter.decoder.forward).parameters)
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls.append(dict(zip(names, args, strict=False)) | kwargs)
+
+        with undisturbed(self._model), torch.no_grad():
+            handle = adapter.decoder.register_forward_pre_hook(before, with_kwargs=True)
+            try:
+                with last_logits(self._model, tokens) as arguments:
+                    output = self._model(**inputs, **options, **arguments)
+            finally:
+                handle.remove()
+            if len(calls) != 1:
+                raise ModelError(f"{family} ran its decoder {len(calls)} times in one pass")
+            embeddings = calls[0].get("inputs_embeds")
+            if embeddings is None:
+                embeddings = self._model.get_input_embeddings()(inputs["input_ids"])
+            plain = output.logits[:, -tokens:].float()
+            positions = calls[0].get("position_ids")
+            exact = torch.promote_types(embeddings.dtype, torch.float32)
+            return embeddings.dtype, positions, embeddings.detach().to(exact), plain
+
+    def _run(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the response's tokens, ``[rows, T, vocabulary]``."""
+        count = len(embeddings)
+        arguments: dict[str, Any] = {
+            name: value.expand(count, -1) for name, value in self._per_token.items()
+        }
+        positions = self._positions
+        if positions is not None:  # else the model counts them by itself, now as then
+            # [1, N], or [axes, 1, N] where the rotary embedding is multimodal
+            shape = (*positions.shape[:-2], count, positions.shape[-1])
+            arguments["position_ids"] = positions.expand(shape)
+        with last_logits(self._model, self.tokens) as more:
+            output = self._model(
+                inputs_embeds=embeddings.to(self._embeddings.device, self._dtype),
+                **arguments,
+                **more,
+            )
+        logits: torch.Tensor = output.logits[:, -self.tokens :]
+        return logits
+
+    def _values(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return float32 ``[rows, T]`` from ``[rows, T, vocabulary]``."""
+        logits = logits.float()
+        rows = len(logits)
+        chosen = logits.gather(2, self._ids.to(logits.device).expand(rows, -1)[:, :, None])[..., 0]
+        if self._foils is None:
+            values = chosen - logits.logsumexp(dim=-1)
+        else:
+            contrasted, others = (each.to(logits.device) for each in self._foils)
+            # The normaliser is common to both, so it cancels.
+            difference = chosen[:, contrasted] - logits[:, contrasted, others]
+            values = torch.zeros_like(chosen).index_copy(1, contrasted, difference)
+        return values.to(self._embeddings.device)
+
+    def _without_units(self) -> torch.Tensor:
+        """Return ``[1, N, d]``: each unit's positions at the mean embedding of its modality."""
+        absent = self._embeddings.clone()
+        for modality in set(self._modalities):
+            of_modality = [i for i, each in enumerate(self._modalities) if each == modality]
+            wanted = torch.tensor(of_modality, device=self._unit_of.device)
+            positions = torch.isin(self._unit_of, wanted)
+            if positions.any():
+                absent[:, positions] = self._embeddings[:, positions].mean(dim=1, keepdim=True)
+        return absent
+
+    def _check(self, plain: torch.Tensor) -> None:
+        with undisturbed(self._model), torch.no_grad():
+            again = self._values(self._run(self._embeddings))
+            difference = float((again - self._values(plain)).abs().max())
+        if not difference <= _TOLERANCE.get(self._dtype, 1e-3):
+            raise ModelError(
+                f"{type(self._model).__name__} does more with this request than its decoder's "
+                f"input embeddings show: run on them, log-probabilities differ by {difference:.2g}",
+                legal="models whose media reach the decoder through its input embeddings alone",
+                fix="use a token signal, such as 'attention-mean'",
+            )

@@ -1,0 +1,136 @@
+"""What a token signal promises, and the checks that hold it to that while a model writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import torch
+
+from omnitrace.errors import ConformanceError, NotSupportedError
+
+if TYPE_CHECKING:
+    from omnitrace.signals.base import LayerRows, TokenSignal
+
+__all__ = [
+    "CAUSAL",
+    "FINITE",
+    "LAYERS",
+    "NON_NEGATIVE",
+    "RETURNS",
+    "SHAPE",
+    "TENSOR",
+    "Breach",
+    "breach_of_scores",
+    "chosen_layers",
+    "scored",
+    "subject_of",
+]
+
+LAYERS: Final = "layers() chooses at least one of the available layers, ascending and none twice"
+RETURNS: Final = "score() returns without raising"
+TENSOR: Final = "scores are a tensor of floating-point numbers"
+SHAPE: Final = "scores have the shape [rows, context]"
+FINITE: Final = "scores are finite"
+NON_NEGATIVE: Final = "scores are not negative"
+CAUSAL: Final = "the scores of a token are zero from its own position on"
+
+
+class Breach(NamedTuple):
+    """A broken promise: which, and what was found instead."""
+
+    contract: str
+    found: str
+
+
+def subject_of(signal: object, package: str | None) -> str:
+    """Name a signal, and the package that registered it where that is known."""
+    name = f"the signal {getattr(signal, 'name', type(signal).__name__)!r}"
+    return name if package is None else f"{name} of the package {package!r}"
+
+
+def breach_of_scores(scores: Any, rows: int, context: int, *, first: int = 0) -> Breach | None:
+    """Say what is wrong with a block of scores; None if nothing is.
+
+    Parameters
+    ----------
+    scores:
+        What ``score`` returned for ``rows`` consecutive tokens. The last of them sees ``context``
+        positions, each one before it one less.
+    first:
+        Index of the generated token in the first row.
+    """
+    if not isinstance(scores, torch.Tensor) or not scores.is_floating_point():
+        dtype = f" of {scores.dtype}" if isinstance(scores, torch.Tensor) else ""
+        return Breach(TENSOR, f"returned a {type(scores).__name__}{dtype}")
+    if tuple(scores.shape) != (rows, context):
+        expected = f"{[rows, context]} was asked for"
+        return Breach(SHAPE, f"returned scores of shape {list(scores.shape)}; {expected}")
+    ahead = torch.ones(rows, context, dtype=torch.bool, device=scores.device)
+    ahead = ahead.triu(context - rows + 1)
+    for contract, wrong in (
+        (FINITE, ~torch.isfinite(scores)),
+        (NON_NEGATIVE, scores < 0),
+        (CAUSAL, ahead & (scores != 0)),
+    ):
+        if wrong.any():
+            row, position = wrong.nonzero()[0].tolist()
+            value = float(scores[row, position])
+            return Breach(
+                contract,
+                f"returned the score {value:g} for generated token {first + row} at context "
+                f"position {position}",
+            )
+    return None
+
+
+def scored(
+    signal: TokenSignal,
+    rows: Iterable[LayerRows],
+    shape: tuple[int, int],
+    *,
+    first: int,
+    subject: str,
+) -> torch.Tensor:
+    """Let ``signal`` score ``rows``; return float32 ``shape`` = [rows, context], on the CPU.
+
+    Raises
+    ------
+    ConformanceError
+        If the signal raises, or returns what it must not.
+    NotSupportedError
+        If the rows cannot be read, which is not the signal's doing.
+    """
+    try:
+        scores = signal.score(rows)
+    except NotSupportedError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise ConformanceError(
+            subject, RETURNS, f"raised {type(error).__name__}: {error}"
+        ) from error
+    if isinstance(scores, torch.Tensor):
+        scores = scores.detach().cpu()
+    breach = breach_of_scores(scores, *shape, first=first)
+    if breach is not None:
+        raise ConformanceError(subject, *breach)
+    return scores.float()
+
+
+def chosen_layers(signal: TokenSignal, available: Sequence[int], *, subject: str) -> list[int]:
+    """Return the decoder layers that ``signal`` wants, out of the ``available`` indices.
+
+    Raises
+    ------
+    ConformanceError
+        If it raises, or chooses none, one that is not there, or in another order.
+    """
+    try:
+        chosen = list(signal.layers(list(available)))
+    except Exception as error:  # a plugin may raise anything
+        raise ConformanceError(
+            subject, LAYERS, f"raised {type(error).__name__}: {error}"
+        ) from error
+    if not chosen or chosen != [layer for layer in available if layer in chosen]:
+        raise ConformanceError(subject, LAYERS, f"chose {chosen} out of {list(available)}")
+    return chosen

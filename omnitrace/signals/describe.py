@@ -1,0 +1,70 @@
+"""What a signal asks for and costs, read off the signal itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, get_args
+
+from omnitrace.signals.base import Need, SpanSignal, TokenSignal
+
+if TYPE_CHECKING:
+    from omnitrace.plugins.manager import Entry
+
+__all__ = ["COSTS", "KNOWN_NEEDS", "SignalFacts", "cost_of", "describe"]
+
+KNOWN_NEEDS: Final[tuple[str, ...]] = get_args(Need)
+
+_PLAIN: Final = "1× decoding"  # noqa: RUF001
+_BACKWARD: Final = "≈2.5× decoding"  # noqa: RUF001
+
+# The dearest thing that a signal needs says what an answer costs with it.
+COSTS: Final[dict[str, str]] = {
+    "forwards": "many forwards",
+    "logprob-gradients": _BACKWARD,
+    "logit-gradients": _BACKWARD,
+    "values": _PLAIN,
+    "rows": _PLAIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFacts:
+    """One line of the list of signals.
+
+    ``streams`` says whether scores come while the model writes. Where the signal cannot be made,
+    ``problem`` says why, and ``needs``, ``cost`` and ``streams`` are not known.
+    """
+
+    name: str
+    package: str
+    summary: str
+    needs: tuple[str, ...] = ()
+    cost: str = ""
+    streams: bool | None = None
+    problem: str = ""
+
+
+def cost_of(needs: Collection[str]) -> str:
+    """Return the cost class of a signal with these needs."""
+    return next((cost for need, cost in COSTS.items() if need in needs), "unknown")
+
+
+def describe(entry: Entry) -> SignalFacts:
+    """Make the signal of ``entry`` with its default parameters and say what it is."""
+    try:
+        signal = entry.factory()
+        is_token = isinstance(signal, TokenSignal)
+        if not is_token and not isinstance(signal, SpanSignal):
+            raise TypeError(f"{type(signal).__name__} is no signal")
+        needs = tuple(sorted(map(str, signal.needs), key=_order))
+    except Exception as error:  # a plugin may raise anything
+        problem = f"{type(error).__name__}: {error}"
+        return SignalFacts(entry.name, entry.package, entry.summary, problem=problem)
+    return SignalFacts(
+        entry.name, entry.package, entry.summary, needs, cost_of(needs), streams=is_token
+    )
+
+
+def _order(need: str) -> int:
+    return KNOWN_NEEDS.index(need) if need in KNOWN_NEEDS else len(KNOWN_NEEDS)

@@ -1,0 +1,285 @@
+"""Methods that take units away: ablation, Shapley values, Kernel SHAP, LIME.
+
+To Captum the input is one vector of ones, one entry a unit; an entry of zero takes the unit away.
+One forward pass gives the log-probabilities of all spans, and no set of units is run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from captum._utils.models.linear_model import SkLearnLasso
+from captum.attr import FeatureAblation, KernelShap, Lime, ShapleyValueSampling
+
+from omnitrace import InputError, Span
+from omnitrace_captum.base import CaptumSignal, seeded, whole
+
+if TYPE_CHECKING:
+    from omnitrace.scoring import ResponseScorer
+
+__all__ = [
+    "CaptumFeatureAblation",
+    "CaptumKernelShap",
+    "CaptumLime",
+    "CaptumShapley",
+    "SpanLogprobs",
+]
+
+_PERMUTATIONS = 25  # Captum's default
+_SAMPLES_PER_UNIT = 16
+
+
+class SpanLogprobs:
+    """The forward function: from the units that are left to the spans' log-probabilities.
+
+    Parameters
+    ----------
+    scorer:
+        Runs the model.
+    spans:
+        Spans of the response.
+    advance:
+        Told of every forward pass that is done.
+    """
+
+    def __init__(
+        self,
+        scorer: ResponseScorer,
+        spans: Sequence[Span],
+        advance: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self._scorer = scorer
+        self._spans = spans
+        self._advance = advance
+        self._known: dict[bytes, torch.Tensor] = {}
+
+    def __call__(self, keep: torch.Tensor) -> torch.Tensor:
+        """Return float32 ``[rows, spans]`` for ``keep``, ``[rows, units]`` of 1 and 0."""
+        wanted = keep > 0.5
+        keys = [row.tobytes() for row in wanted.numpy()]
+        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if new:
+            found = self._scorer.span_logprobs(wanted[list(new.values())], self._spans).cpu()
+            self._known.update(zip(new, found, strict=True))
+            self._advance(len(new))
+        return torch.stack([self._known[key] for key in keys])
+
+
+class CaptumFeatureAblation(CaptumSignal):
+    """The drop of a span's log-probability when one unit is taken away, all others kept.
+
+    Zeiler and Fergus 2014 (arXiv 1311.2901), section 4.2. Costs a pass a unit, and one.
+
+    Parameters
+    ----------
+    max_forwards, progress:
+        As for :class:`CaptumSignal`.
+    """
+
+    name = "captum-feature-ablation"
+
+    def __init__(self, *, max_forwards: int = 512, progress: bool = False) -> None:
+        super().__init__(max_forwards, progress)
+
+    def passes(self, units: int, spans: int) -> int:
+        """One for every unit, and one with all."""
+        return self.affordable(units + 1, f"ablating each of {units} units")
+
+    def attributions(
+        self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
+    ) -> torch.Tensor:
+        """Run Captum's FeatureAblation."""
+        units = len(scorer.units)
+        found: torch.Tensor = FeatureAblation(SpanLogprobs(scorer, spans, advance)).attribute(
+            torch.ones(1, units), baselines=0.0, perturbations_per_eval=scorer.rows()
+        )
+        return found.reshape(len(spans), units)
+
+
+class CaptumShapley(CaptumSignal):
+    """Shapley values by sampled permutations: they sum to f(all units) - f(no unit).
+
+    Castro et al. 2009 (doi 10.1016/j.cor.2008.04.004).
+
+    Parameters
+    ----------
+    permutations:
+        How many; None takes up to 25, as many as ``max_forwards`` allows. Each costs one pass
+        less than there are units.
+    seed:
+        Of the permutations.
+    max_forwards, progress:
+        As for :class:`CaptumSignal`.
+    """
+
+    name = "captum-shapley"
+
+    def __init__(
+        self,
+        *,
+        permutations: int | None = None,
+        seed: int = 0,
+        max_forwards: int = 512,
+        progress: bool = False,
+    ) -> None:
+        super().__init__(max_forwards, progress, {"permutations": permutations, "seed": seed})
+        self.permutations = None if permutations is None else whole("permutations", permutations)
+        self.seed = whole("seed", seed, 0)
+
+    def passes(self, units: int, spans: int) -> int:
+        """Two ends, which all permutations share, and what lies between."""
+        count = self._permutations(units)
+        return self.affordable(2 + count * (units - 1), f"{count} permutations of {units} units")
+
+    def _permutations(self, units: int) -> int:
+        if self.permutations is not None:
+            return self.permutations
+        return max(1, min(_PERMUTATIONS, (self.max_forwards - 2) // max(1, units - 1)))
+
+    def attributions(
+        self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
+    ) -> torch.Tensor:
+        """Run Captum's ShapleyValueSampling."""
+        units = len(scorer.units)
+        method = ShapleyValueSampling(SpanLogprobs(scorer, spans, advance))
+        with seeded(self.seed):
+            found: torch.Tensor = method.attribute(
+                torch.ones(1, units),
+                baselines=0.0,
+                n_samples=self._permutations(units),
+                perturbations_per_eval=scorer.rows(),
+            )
+        return found.reshape(len(spans), units)
+
+
+class _Regression(CaptumSignal):
+    """A linear model of randomly drawn ablations, fitted for each span on the same draws.
+
+    Parameters
+    ----------
+    samples:
+        How many; None takes up to 16 a unit, as many as ``max_forwards`` allows.
+    seed:
+        Of the draws.
+    """
+
+    def __init__(
+        self, samples: int | None, seed: int, max_forwards: int, progress: bool, **more: float
+    ) -> None:
+        super().__init__(max_forwards, progress, {"samples": samples, "seed": seed, **more})
+        self.samples = None if samples is None else whole("samples", samples)
+        self.seed = whole("seed", seed, 0)
+
+    def passes(self, units: int, spans: int) -> int:
+        """Refuse fewer samples than the linear model has unknowns."""
+        fewest = units + 2
+        if self.samples is not None and self.samples < fewest:
+            raise InputError(
+                f"{self.name}: {self.samples} samples for {units} units",
+                legal=f"{fewest} samples or more",
+            )
+        self.affordable(fewest, f"a linear model of {units} units")
+        count = self._samples(units)
+        return self.affordable(count, f"{count} samples")
+
+    def _samples(self, units: int) -> int:
+        if self.samples is not None:
+            return self.samples
+        return min(self.max_forwards, 2 + _SAMPLES_PER_UNIT * units)
+
+    def _fitted(self, method: KernelShap | Lime, units: int, rows: int, spans: int) -> torch.Tensor:
+        found = []
+        for span in range(spans):
+            with seeded(self.seed):  # the same draws, so that no pass is made twice
+                found.append(
+                    method.attribute(
+                        torch.ones(1, units),
+                        baselines=0.0,
+                        target=span,
+                        n_samples=self._samples(units),
+                        perturbations_per_eval=rows,
+                        return_input_shape=False,
+                    ).reshape(units)
+                )
+        return torch.stack(found).float()
+
+
+class CaptumKernelShap(_Regression):
+    """Shapley values by weighted regression: they sum to f(all units) - f(no unit).
+
+    Lundberg and Lee 2017 (arXiv 1705.07874), section 4.1.
+
+    Parameters
+    ----------
+    samples:
+        Sets of units that are drawn; None takes up to 16 a unit, as many as ``max_forwards``
+        allows.
+    seed:
+        Of the draws.
+    max_forwards, progress:
+        As for :class:`CaptumSignal`.
+    """
+
+    name = "captum-kernel-shap"
+
+    def __init__(
+        self,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        max_forwards: int = 512,
+        progress: bool = False,
+    ) -> None:
+        super().__init__(samples, seed, max_forwards, progress)
+
+    def attributions(
+        self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
+    ) -> torch.Tensor:
+        """Run Captum's KernelShap."""
+        units = len(scorer.units)
+        forward = SpanLogprobs(scorer, spans, advance)
+        if units == 1:  # Captum would draw from sets that are neither empty nor whole
+            ends = forward(torch.tensor([[1.0], [0.0]]))
+            return (ends[0] - ends[1])[:, None]
+        return self._fitted(KernelShap(forward), units, scorer.rows(), len(spans))
+
+
+class CaptumLime(_Regression):
+    """Weights of a sparse linear model of ablations in which each unit is kept at even odds.
+
+    Ribeiro et al. 2016 (arXiv 1602.04938), section 3; near ablations weigh more. Weights are
+    shrunk: they rank units, and understate their effects.
+
+    Parameters
+    ----------
+    samples, seed, max_forwards, progress:
+        As for :class:`CaptumKernelShap`.
+    alpha:
+        Strength of the lasso.
+    """
+
+    name = "captum-lime"
+
+    def __init__(
+        self,
+        *,
+        samples: int | None = None,
+        alpha: float = 0.01,
+        seed: int = 0,
+        max_forwards: int = 512,
+        progress: bool = False,
+    ) -> None:
+        if not alpha > 0:
+            raise InputError(f"alpha is {alpha!r}", legal="a number of more than 0")
+        super().__init__(samples, seed, max_forwards, progress, alpha=alpha)
+        self.alpha = alpha
+
+    def attributions(
+        self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
+    ) -> torch.Tensor:
+        """Run Captum's Lime."""
+        forward = SpanLogprobs(scorer, spans, advance)
+        method = Lime(forward, interpretable_model=SkLearnLasso(alpha=self.alpha))
+        return self._fitted(method, len(scorer.units), scorer.rows(), len(spans))

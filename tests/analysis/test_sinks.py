@@ -1,0 +1,88 @@
+"""Sinks: found, measured on a null question, and taken out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from omnitrace import InputError, Trace
+from omnitrace.analysis import baseline, find_sinks, without_sinks
+from tests.sample_traces import multimodal_trace
+
+
+def with_scores(trace: Trace, scores: np.ndarray) -> Trace:
+    changed = dataclasses.replace(trace, scores=scores.astype(np.float32))
+    return changed.recurate(trace.config)
+
+
+@pytest.fixture
+def trace() -> Trace:
+    """Make a trace whose tokens look at one unit each, and all of them at a sink in the first."""
+    sample = multimodal_trace()
+    prompt = sample.layout.prompt_length
+    scores = np.zeros_like(sample.scores)
+    units = sample.units
+    for t in range(len(scores)):
+        target = units[1 + t % (len(units) - 1)]
+        scores[t, list(target.positions)] = 0.3 / len(target.positions)
+    scores[:, units[0].positions[0]] += 0.7
+    assert scores[:, :prompt].sum() == pytest.approx(len(scores), rel=1e-5)
+    return with_scores(sample, scores)
+
+
+def test_the_position_that_all_tokens_look_at_is_found(trace: Trace):
+    sinks = find_sinks(trace)
+    unit = trace.units[0]
+    assert sinks.positions.tolist() == [unit.positions[0]]
+    assert sinks.shares == pytest.approx([0.7])
+    assert sinks.mass == pytest.approx(0.7)
+    assert sinks.unit_mass == pytest.approx({unit.id: 0.7})
+
+
+@pytest.mark.parametrize("how", ["exclude", "subtract"])
+def test_without_it_the_units_looked_at_come_first(trace: Trace, how):
+    assert {token.unit for token in trace.tokens} == {trace.units[0].id}
+    clean = without_sinks(trace, find_sinks(trace), how)
+    units = trace.units
+    expected = [units[1 + t % (len(units) - 1)].id for t in range(len(trace.tokens))]
+    assert [token.unit for token in clean.tokens] == expected
+    assert find_sinks(clean).positions.size == 0
+    assert trace.scores[0, units[0].positions[0]] == pytest.approx(0.7), "the trace is untouched"
+
+
+def test_subtracting_keeps_what_goes_beyond_the_baseline(trace: Trace):
+    scores = trace.scores.copy()
+    position = trace.units[0].positions[0]
+    scores[3] = 0.0
+    scores[3, position] = 1.0
+    more = with_scores(trace, scores)
+    clean = without_sinks(more, find_sinks(more), "subtract")
+    assert clean.scores[3, position] == pytest.approx(0.3)
+    assert without_sinks(more, find_sinks(more)).scores[3].sum() == 0.0
+
+
+def test_the_baseline_of_a_null_question(trace: Trace):
+    sinks = baseline(trace, trace)
+    prompt = trace.layout.prompt_length
+    mean = trace.scores[:, :prompt].mean(axis=0)
+    np.testing.assert_allclose(sinks.shares, mean[sinks.positions], rtol=1e-5)
+    units = dataclasses.replace(trace.layout, units=trace.units[:-1])
+    with pytest.raises(InputError, match="other sources"):
+        baseline(dataclasses.replace(trace, layout=units), trace)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"quantile": 1.0}, "quantile is 1.0"), ({"factor": 0.5}, "factor is 0.5")],
+)
+def test_bad_options(trace: Trace, options, words):
+    with pytest.raises(InputError, match=words):
+        find_sinks(trace, **options)
+    with pytest.raises(InputError, match="how is 'drop'"):
+        without_sinks(trace, find_sinks(trace), "drop")  # type: ignore[arg-type]
+
+
+def test_a_short_answer_says_nothing(trace: Trace):
+    short = dataclasses.replace(trace, scores=trace.scores[:4])
+    with pytest.raises(InputError, match="the trace has 4 tokens"):
+        find_sinks(short)

@@ -1,0 +1,55 @@
+"""Omnitrace's own signals and adapters keep what they ask of others."""
+
+from __future__ import annotations
+
+from omnitrace.models.base import ModelAdapter
+from omnitrace.plugins import builtin
+from omnitrace.plugins.manager import build_registry
+from omnitrace.plugins.testing import AdapterConformance, SignalConformance
+from omnitrace.plugins.testing.bench import reference
+from omnitrace.signals.gradients import GradSAM
+from tests.plugins.adapters import text_adapter
+
+
+class TestAttentionMean(SignalConformance):
+    signal = "attention-mean"
+
+
+class TestAttentionLast(SignalConformance):
+    signal = "attention-last"
+
+
+class TestValueAttention(SignalConformance):
+    signal = "value-attention"
+
+
+class TestGradSAM(SignalConformance):
+    signal = "grad-sam"
+
+
+class TestGradSAMLast(SignalConformance):
+    signal = "grad-sam-last"
+
+
+class TestGradSAMOfLogProbabilities(SignalConformance):
+    signal = GradSAM("logprob")
+
+
+class TestQwen25Omni(AdapterConformance):
+    modalities = ("text", "image", "audio", "video")
+
+    def adapter(self) -> ModelAdapter:
+        return reference().adapter
+
+
+class TestCausalLM(AdapterConformance):
+    def adapter(self) -> ModelAdapter:
+        return text_adapter()
+
+
+def test_none_is_left_out() -> None:
+    tested = {cls.signal for cls in SignalConformance.__subclasses__() if hasattr(cls, "signal")}
+    found = build_registry({"omnitrace": builtin})
+    assert set(found.signals) <= tested
+    adapters = {cls().adapter().name for cls in (TestQwen25Omni, TestCausalLM)}
+    assert set(found.models) == adapters

@@ -1,0 +1,61 @@
+"""What a plugin author is told is all there is, and all that is there is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from omnitrace.plugins import builtin, hookspecs, testing
+from omnitrace.plugins.manager import Entry, build_registry
+from omnitrace.signals.describe import COSTS, KNOWN_NEEDS
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+SIGNALS = (ROOT / "docs" / "signals.md").read_text(encoding="utf-8")
+BUILTINS = build_registry({"omnitrace": builtin})
+
+
+@pytest.mark.parametrize("hook", [name for name in vars(hookspecs) if name.startswith("register_")])
+def test_every_hook_is_documented(hook: str) -> None:
+    assert f"| `{hook}(register)` |" in PLUGINS
+    assert getattr(hookspecs, hook).__doc__
+
+
+@pytest.mark.parametrize("entry", BUILTINS.signals.values(), ids=lambda entry: entry.name)
+def test_every_builtin_signal_is_documented(entry: Entry) -> None:
+    assert f"| `{entry.name}` |" in SIGNALS
+    assert entry.summary
+    kind = type(entry.make())
+    assert kind.__doc__
+    assert kind.__doc__ not in {base.__doc__ for base in kind.__mro__[1:]}
+
+
+def test_every_builtin_adapter_is_documented() -> None:
+    for entry in BUILTINS.models.values():
+        assert entry.summary
+        assert entry.make().__doc__
+
+
+@pytest.mark.parametrize("need", KNOWN_NEEDS)
+def test_every_need_is_documented_with_its_cost(need: str) -> None:
+    (row,) = [line for line in PLUGINS.splitlines() if line.startswith(f'| `"{need}"`')]
+    assert row.endswith(f"| {COSTS[need]} |")
+
+
+def test_the_tutorial_is_the_example_package() -> None:
+    """Every line of the tutorial's class body stands in the package."""
+    folder = ROOT / "plugins" / "omnitrace-example-signal"
+    tutorial = PLUGINS.partition("class DeepFocus(TokenSignal):")[2].partition("@hookimpl")[0]
+    code = (folder / "omnitrace_example_signal" / "__init__.py").read_text()
+    for line in tutorial.splitlines():
+        body = line.strip()
+        assert body.startswith("def ") or body in code, body
+    assert 'example-signal = "omnitrace_example_signal"' in PLUGINS
+    assert 'example-signal = "omnitrace_example_signal"' in (folder / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_the_kit_is_documented(name: str) -> None:
+    assert name in PLUGINS
+    assert getattr(testing, name).__doc__

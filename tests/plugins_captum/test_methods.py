@@ -1,0 +1,299 @@
+"""Captum's methods through our forward function, against what they must equal."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import omnitrace_captum
+import pytest
+import torch
+from omnitrace_captum.base import CaptumSignal
+from omnitrace_captum.gradients import CaptumInputXGradient, CaptumIntegratedGradients
+from omnitrace_captum.perturbation import (
+    CaptumFeatureAblation,
+    CaptumKernelShap,
+    CaptumLime,
+    CaptumShapley,
+)
+
+from omnitrace import InputError, Span, Tracer
+from omnitrace.plugins import builtin
+from omnitrace.plugins.manager import build_registry
+from omnitrace.scoring import ResponseScorer
+from omnitrace.signals.base import Effect, SpanSignal, TokenSignal
+
+NOTE = "The lamp weighs seven grams. The cup weighs twelve grams. The stone weighs ninety grams."
+ANSWER = "The stone weighs ninety grams. The lamp weighs seven grams."
+MESSAGES = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": NOTE},
+            {"type": "text", "text": "What does the stone weigh? What does the lamp weigh?"},
+        ],
+    }
+]
+SIGNALS: list[type[CaptumSignal]] = [
+    CaptumFeatureAblation,
+    CaptumShapley,
+    CaptumKernelShap,
+    CaptumLime,
+    CaptumIntegratedGradients,
+    CaptumInputXGradient,
+]
+
+
+@pytest.fixture(scope="module")
+def spans(reference: Tracer) -> tuple[Span, ...]:
+    return reference.replay(MESSAGES, ANSWER).spans
+
+
+@pytest.fixture
+def scorer(reference: Tracer) -> ResponseScorer:
+    return reference.scorer(MESSAGES, ANSWER)
+
+
+def values(
+    signal: SpanSignal, scorer: ResponseScorer, spans: Sequence[Span]
+) -> list[dict[str, float]]:
+    return [
+        {unit: effect.value for unit, effect in found.items()}
+        for found in signal.effects(scorer, spans)
+    ]
+
+
+def logprobs(
+    scorer: ResponseScorer, spans: Sequence[Span], kept: Sequence[Sequence[bool]]
+) -> torch.Tensor:
+    """Run one row after the other, without Captum: ``[rows, spans]``."""
+    rows = [scorer.logprobs(scorer.masked(torch.tensor([row]))) for row in kept]
+    return torch.cat([scorer.summed(row, spans) for row in rows])
+
+
+def difference(scorer: ResponseScorer, spans: Sequence[Span]) -> list[float]:
+    """Return f(all units) - f(no unit) for each span."""
+    ends = logprobs(scorer, spans, [[True] * 3, [False] * 3])
+    found: list[float] = (ends[0] - ends[1]).tolist()
+    return found
+
+
+def test_feature_ablation_equals_a_loop_of_ablations(
+    scorer: ResponseScorer, spans: tuple[Span, ...]
+) -> None:
+    found = values(CaptumFeatureAblation(), scorer, spans)
+    assert scorer.forwards == 4
+    everything = logprobs(scorer, spans, [[True] * 3])[0]
+    for index, unit in enumerate(scorer.units):
+        without = logprobs(scorer, spans, [[i != index for i in range(3)]])[0]
+        for span, drop in enumerate((everything - without).tolist()):
+            assert found[span][unit] == pytest.approx(drop, abs=1e-5)
+
+
+def test_one_span_and_many_give_the_same(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
+    for signal in (
+        CaptumFeatureAblation(),
+        CaptumShapley(permutations=3),
+        CaptumKernelShap(samples=20),
+        CaptumLime(samples=20),
+        CaptumIntegratedGradients(steps=8),
+        CaptumInputXGradient(),
+    ):
+        both = values(signal, scorer, spans)
+        for index, span in enumerate(spans):
+            (alone,) = values(signal, scorer, [span])
+            assert alone == pytest.approx(both[index], abs=1e-4), signal.name
+
+
+def test_shapley_values_are_the_mean_over_permutations_and_sum_up(
+    scorer: ResponseScorer, spans: tuple[Span, ...]
+) -> None:
+    sampled = values(CaptumShapley(permutations=4, seed=3), scorer, spans)
+    assert scorer.forwards <= 2 + 4 * 2
+    for found, total in zip(sampled, difference(scorer, spans), strict=True):
+        assert sum(found.values()) == pytest.approx(total, abs=1e-4)
+    again = values(CaptumShapley(permutations=4, seed=3), scorer, spans)
+    assert again == sampled
+    assert values(CaptumShapley(permutations=1, seed=4), scorer, spans) != sampled
+    exact = exact_shapley(scorer, spans)
+    many = values(CaptumShapley(permutations=60), scorer, spans)
+    regressed = values(CaptumKernelShap(samples=200), scorer, spans)
+    for span in range(2):
+        scale = max(map(abs, exact[span].values()))
+        assert many[span] == pytest.approx(exact[span], abs=0.2 * scale)
+        assert regressed[span] == pytest.approx(exact[span], abs=0.2 * scale)
+
+
+def exact_shapley(scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[str, float]]:
+    result = [dict.fromkeys(scorer.units, 0.0) for _ in spans]
+    orders = list(itertools.permutations(range(3)))
+    for order in orders:
+        kept = [[unit in order[:size] for unit in range(3)] for size in range(4)]
+        found = logprobs(scorer, spans, kept)
+        for position, unit in enumerate(order):
+            gain = (found[position + 1] - found[position]).tolist()
+            for span in range(len(spans)):
+                result[span][scorer.units[unit]] += gain[span] / len(orders)
+    return result
+
+
+def test_kernel_shap_sums_to_the_difference(
+    scorer: ResponseScorer, spans: tuple[Span, ...]
+) -> None:
+    found = values(CaptumKernelShap(samples=60), scorer, spans)
+    assert scorer.forwards <= 8  # as many as there are sets of three units
+    for each, total in zip(found, difference(scorer, spans), strict=True):
+        assert sum(each.values()) == pytest.approx(total, abs=1e-2)
+
+
+def test_integrated_gradients_are_complete(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
+    found = values(CaptumIntegratedGradients(steps=100), scorer, spans)
+    for each, total in zip(found, difference(scorer, spans), strict=True):
+        assert sum(each.values()) == pytest.approx(total, abs=0.02 * abs(total))
+
+
+def test_input_times_gradient_is_the_dot_product(
+    scorer: ResponseScorer, spans: tuple[Span, ...]
+) -> None:
+    (found,) = values(CaptumInputXGradient(), scorer, spans[:1])
+    embeddings = scorer.embeddings.clone().requires_grad_()
+    scorer.summed(scorer.logprobs(embeddings), spans[:1]).sum().backward()
+    assert embeddings.grad is not None
+    products = (embeddings * embeddings.grad).detach()[0].sum(dim=-1)
+    for index, unit in enumerate(scorer.units):
+        expected = float(products[scorer.unit_of == index].sum())
+        assert found[unit] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", SIGNALS[:-1])  # the last is a first-order estimate
+def test_the_evidence_matters_most(
+    scorer: ResponseScorer, spans: tuple[Span, ...], kind: type[CaptumSignal]
+) -> None:
+    found = values(kind(), scorer, spans)  # type: ignore[call-arg]
+    assert [max(each, key=each.__getitem__) for each in found] == ["text-3", "text-1"]
+
+
+def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
+    content = [
+        {"type": "text", "text": "The cup weighs twelve grams."},
+        {"type": "text", "text": "What does the cup weigh?"},
+    ]
+    messages = [{"role": "user", "content": content}]
+    answer = "The cup weighs twelve grams."
+    (span,) = reference.replay(messages, answer).spans
+    scorer = reference.scorer(messages, answer)
+    assert len(scorer.units) == 1
+    ends = logprobs(scorer, [span], [[True], [False]])
+    drop = float(ends[0, 0] - ends[1, 0])
+    for kind in (CaptumFeatureAblation, CaptumShapley, CaptumKernelShap):
+        assert values(kind(), scorer, [span]) == [pytest.approx({"text-1": drop}, abs=1e-4)]
+    (weight,) = values(CaptumLime(), scorer, [span])
+    assert 0 < weight["text-1"] <= drop * 1.01
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_nothing_to_attribute_costs_nothing(
+    reference: Tracer, spans: tuple[Span, ...], kind: type[CaptumSignal]
+) -> None:
+    request, ids, _ = reference._answered(MESSAGES, ANSWER, None, None)
+    sources = np.full_like(request.layout.unit_index, -1)
+    layout = dataclasses.replace(request.layout, unit_index=sources, units=())
+    inputs = request.inputs_with(ids[:-1], torch.device("cpu"))
+    scorer = ResponseScorer(reference.adapter, inputs, layout, ids)
+    assert kind().effects(scorer, spans) == [{}, {}]  # type: ignore[call-arg]
+    assert kind().effects(scorer, []) == []  # type: ignore[call-arg]
+    assert scorer.forwards == 0
+
+
+def test_the_budget_bounds_the_samples_and_refuses_beforehand(
+    scorer: ResponseScorer, spans: tuple[Span, ...]
+) -> None:
+    for signal in (
+        CaptumShapley(max_forwards=7),
+        CaptumKernelShap(max_forwards=7),
+        CaptumLime(max_forwards=7),
+        CaptumIntegratedGradients(max_forwards=17),
+        CaptumInputXGradient(max_forwards=2),
+        CaptumFeatureAblation(max_forwards=4),
+    ):
+        before = scorer.forwards
+        signal.effects(scorer, spans)
+        assert 0 < scorer.forwards - before <= signal.max_forwards, signal.name
+    before = scorer.forwards
+    for signal in (
+        CaptumFeatureAblation(max_forwards=3),
+        CaptumShapley(max_forwards=3),
+        CaptumShapley(permutations=9, max_forwards=10),
+        CaptumKernelShap(max_forwards=4),
+        CaptumLime(samples=20, max_forwards=19),
+        CaptumIntegratedGradients(max_forwards=15),
+        CaptumIntegratedGradients(steps=10, max_forwards=15),
+        CaptumInputXGradient(max_forwards=1),
+    ):
+        with pytest.raises(InputError, match="forward passes, more than max_forwards="):
+            signal.effects(scorer, spans)
+    with pytest.raises(InputError, match="4 samples for 3 units"):
+        CaptumLime(samples=4).effects(scorer, spans)
+    assert scorer.forwards == before
+
+
+def test_random_numbers_are_left_alone(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
+    before = torch.get_rng_state()
+    for kind in SIGNALS:
+        kind().effects(scorer, spans)  # type: ignore[call-arg]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_progress_is_shown_on_request_and_on_stderr(
+    scorer: ResponseScorer, spans: tuple[Span, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    CaptumShapley(permutations=2).effects(scorer, spans)
+    assert capfd.readouterr() == ("", "")
+    CaptumShapley(permutations=2, progress=True).effects(scorer, spans)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "captum-shapley" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (CaptumFeatureAblation, {"max_forwards": 0}),
+        (CaptumShapley, {"permutations": 0}),
+        (CaptumShapley, {"seed": -1}),
+        (CaptumKernelShap, {"samples": 2.5}),
+        (CaptumLime, {"alpha": 0.0}),
+        (CaptumIntegratedGradients, {"steps": True}),
+    ],
+)
+def test_bad_parameters_are_named(kind: type[CaptumSignal], wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(InputError, match=f"{name} is {wrong[name]!r}"):
+        kind(**wrong)
+
+
+def test_the_plugin_registers_all_six_through_the_hooks() -> None:
+    found = build_registry({"omnitrace": builtin, "omnitrace-captum": omnitrace_captum})
+    ours = {name: each for name, each in found.signals.items() if name.startswith("captum-")}
+    assert set(ours) == {kind.name for kind in SIGNALS}
+    for name, entry in ours.items():
+        signal = entry.factory(max_forwards=99)
+        assert signal.name == name
+        assert signal.parameters["max_forwards"] == 99
+        assert isinstance(signal, SpanSignal)
+        assert not isinstance(signal, TokenSignal)
+        assert entry.package == "omnitrace-captum"
+        assert entry.summary
+        assert all(isinstance(value, int | float | None) for value in signal.parameters.values())
+
+
+def test_effects_are_plain_numbers(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
+    for kind in SIGNALS:
+        for found in kind().effects(scorer, spans):  # type: ignore[call-arg]
+            assert list(found) == list(scorer.units)
+            assert all(
+                type(each) is Effect and type(each.value) is float for each in found.values()
+            )

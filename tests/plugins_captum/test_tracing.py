@@ -1,0 +1,72 @@
+"""The plugin in the tracer, on requests whose evidence is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omnitrace_captum.gradients import CaptumIntegratedGradients
+from omnitrace_captum.perturbation import CaptumFeatureAblation, CaptumShapley
+
+from omnitrace import Trace, Tracer
+from omnitrace.cli.demo import names_evidence
+from omnitrace.reference.files import write_sample
+from omnitrace.reference.world import Sample, held_out_seed, make_sample
+
+ORDERS = [("text", "image"), ("image", "audio"), ("audio",), ("text",)]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Sample, Path]]:
+    drawn = [
+        make_sample(held_out_seed(700 + i), questions=1, order=order)  # type: ignore[arg-type]
+        for i, order in enumerate(ORDERS * 2)
+    ]
+    return [
+        (sample, write_sample(sample, tmp_path_factory.mktemp(f"captum{i}")))
+        for i, sample in enumerate(drawn)
+    ]
+
+
+def messages(path: Path) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = json.loads(path.read_text())["messages"]
+    return loaded
+
+
+def test_the_true_evidence_has_the_largest_effect(
+    reference: Tracer, samples: list[tuple[Sample, Path]], tmp_path: Path
+) -> None:
+    tracer = Tracer(adapter=reference.adapter, signal=CaptumFeatureAblation())
+    hits = 0
+    for sample, path in samples:
+        trace = tracer.replay(messages(path), sample.answer, media_root=path.parent)
+        (statement,), (span,) = sample.statements, trace.spans
+        effects = span.effects
+        assert effects is not None
+        best = max(trace.units, key=lambda unit: effects[unit.id].value)
+        if span.supports:
+            assert span.supports[0].unit == best
+        hits += any(names_evidence(best.locator, each) for each in statement.evidence)
+        loaded = Trace.load(trace.save(tmp_path / f"{sample.id}.omnitrace"))
+        assert loaded.recurate(trace.config).spans == trace.spans
+    # A mean embedding can happen to say the same as the one it replaces.
+    assert hits >= 7
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [CaptumFeatureAblation(), CaptumShapley(permutations=5), CaptumIntegratedGradients(steps=16)],
+    ids=lambda signal: signal.name,
+)
+def test_contrast_names_what_tells_two_answers_apart(reference: Tracer, signal: Any) -> None:
+    note = "The lamp weighs ten grams. The cup weighs twelve grams. The stone weighs nine grams."
+    content = [{"type": "text", "text": note}, {"type": "text", "text": "What does the cup weigh?"}]
+    trace = Tracer(adapter=reference.adapter, signal=signal).replay(
+        [{"role": "user", "content": content}],
+        "The cup weighs twelve grams.",
+        against="The cup weighs nine grams.",
+    )
+    assert trace.spans[0].supports[0].unit.id == "text-2"
+    assert trace.provenance.signal["name"] == signal.name
