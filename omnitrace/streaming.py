@@ -131,7 +131,9 @@ class EventStream:
         self.close()
 
     def __del__(self) -> None:
-        self._channel.stop.set()
+        channel = getattr(self, "_channel", None)  # absent where Ctrl-C fell into __init__
+        if channel is not None:
+            channel.stop.set()
 
     def close(self) -> None:
         """Stop the worker at its next token and wait until the model is as it was."""
