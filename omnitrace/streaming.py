@@ -7,6 +7,7 @@ import contextvars
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -92,6 +93,9 @@ class EventStream:
     def __init__(self, work: Callable[[Callable[[Event], None]], None]) -> None:
         self._channel = _Channel(work)
         self._launched = False
+        # Not __del__: a Ctrl-C that falls into one is lost. A closed stream runs nothing more.
+        self._dropped = weakref.finalize(self, self._channel.stop.set)
+        self._dropped.atexit = False
         context = contextvars.copy_context()
         self._thread = threading.Thread(
             target=context.run, args=(self._channel.run,), name="omnitrace-stream", daemon=True
@@ -130,14 +134,10 @@ class EventStream:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        channel = getattr(self, "_channel", None)  # absent where Ctrl-C fell into __init__
-        if channel is not None:
-            channel.stop.set()
-
     def close(self) -> None:
         """Stop the worker at its next token and wait until the model is as it was."""
         self._channel.stop.set()
+        self._dropped.detach()
         if not self._launched or self._thread is threading.current_thread():
             return
         # Ctrl-C may fall between asking for the thread and its first breath: it is then neither

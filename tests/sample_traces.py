@@ -168,7 +168,8 @@ def build_trace(
     places = {unit.id: list(unit.positions) for unit in layout.units}
     places["instruction"] = np.flatnonzero(layout.kinds == PositionKind.INSTRUCTION).tolist()
     for t, (start, _) in enumerate(ranges):
-        sentence = max(i for i, span in enumerate(spans) if span[0] <= start + 1)
+        begun = [i for i, span in enumerate(spans) if span[0] <= start + 1]
+        sentence = max(begun, default=0)
         row = rng.random(prompt + t) * 0.3 / (prompt + t)
         names = looks_at[sentence]
         ahead = len([r for r in ranges[:t] if r[0] + 1 >= spans[sentence][0]])

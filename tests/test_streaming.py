@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from typing import Any
 
 import pytest
 
 from omnitrace.streaming import EventStream
+from omnitrace.types import EndEvent
 
 
 def test_ctrl_c_while_the_worker_starts_leaves_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,12 +35,22 @@ def test_ctrl_c_while_the_worker_starts_leaves_no_worker(monkeypatch: pytest.Mon
     assert next(stream, "over") == "over"
 
 
-def test_ctrl_c_while_a_stream_is_made_says_nothing_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    unraisable: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
-    stream = EventStream.__new__(EventStream)  # __init__ has not come to its first line
+def test_a_dropped_stream_stops_its_worker_and_a_closed_one_runs_nothing() -> None:
+    finished = threading.Event()
+
+    def work(emit: Any) -> None:
+        try:
+            while True:
+                emit(EndEvent(None))  # type: ignore[arg-type]
+        finally:
+            finished.set()
+
+    stream = EventStream(work)
+    next(stream)
+    assert stream._dropped.alive
     del stream
     gc.collect()
-    assert not unraisable
+    assert finished.wait(10)
+    closed = EventStream(work)
+    closed.close()
+    assert not closed._dropped.alive
