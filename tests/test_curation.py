@@ -123,7 +123,8 @@ def slow(
                 continue
             chosen.append((-round(score, 12), u, p, r, score))
             covered += p
-            if covered >= cfg.coverage:
+            # A share below the slack is none: 1 - 1e-15 of the votes are all of them.
+            if covered >= cfg.coverage - 1e-9:
                 break
     if not chosen and everyone and cfg.fallback:
         chosen = [min(everyone)]
