@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
+import functools
 import gc
 import importlib.util
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -70,23 +74,62 @@ class Timing:
     ids: tuple[int, ...]
 
 
-class Stopwatch(BaseStreamer):  # type: ignore[misc]
-    """Notes the time of every token that ``generate`` hands over."""
+class Turns:
+    """Lets threads work one at a time, each until it hands over to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self._order = deque(range(count))
+        self._changed = threading.Condition()
+
+    def wait(self, who: int) -> None:
+        """Wait until it is this thread's turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._order[0] == who)
+
+    def hand_over(self, who: int) -> None:
+        """Let all others have a turn, then go on."""
+        with self._changed:
+            self._order.rotate(-1)
+            self._changed.notify_all()
+        self.wait(who)
+
+    def leave(self, who: int) -> None:
+        """Take no more turns."""
+        with self._changed:
+            self._order.remove(who)
+            self._changed.notify_all()
+
+
+class Stopwatch(BaseStreamer):  # type: ignore[misc]
+    """Notes the time of every token that ``generate`` hands over.
+
+    With ``turns`` it stands still, and ``generate`` with it, while others have theirs.
+    """
+
+    def __init__(self, turns: Turns | None = None, who: int = 0) -> None:
         self.stamps: list[float] = []
         self.ended = 0.0
         self._prompt_seen = False
+        self._turns, self._who = turns, who
+        self._stood = 0.0
+
+    def now(self) -> float:
+        """Return the seconds on this watch."""
+        return time.perf_counter() - self._stood
 
     def put(self, value: torch.Tensor) -> None:
         """Note the time of a token; the first call brings the prompt."""
         if self._prompt_seen:
-            self.stamps.append(time.perf_counter())
+            self.stamps.append(self.now())
+            if self._turns is not None:
+                handed = time.perf_counter()
+                self._turns.hand_over(self._who)
+                self._stood += time.perf_counter() - handed
         self._prompt_seen = True
 
     def end(self) -> None:
         """Note the end of the loop."""
-        self.ended = time.perf_counter()
+        self.ended = self.now()
 
 
 class Decoder:
@@ -127,30 +170,58 @@ class Decoder:
     def _length(self, sentences: int) -> int:
         return len(self._encode(self._request(sentences)))
 
-    def run(self, mode: Mode, new_tokens: int = NEW_TOKENS) -> Timing:
+    @functools.cached_property
+    def _twin(self) -> Any:
+        """The model once more, for runs beside a traced one: tracing takes its model whole."""
+        return copy.deepcopy(self.model)
+
+    def run_in_turns(self, modes: Sequence[Mode], new_tokens: int = NEW_TOKENS) -> list[Timing]:
+        """Answer the prompt in several modes that take turns at every token.
+
+        Whatever else the machine does then slows all modes alike, if it lasts longer than a token.
+        """
+        _ = self._twin  # copied before anything is timed
+        turns = Turns(len(modes))
+
+        def work(who: int) -> Timing:
+            turns.wait(who)
+            try:
+                return self.run(modes[who], new_tokens, Stopwatch(turns, who))
+            finally:
+                turns.leave(who)
+
+        with ThreadPoolExecutor(len(modes)) as pool:
+            return list(pool.map(work, range(len(modes))))
+
+    def run(
+        self, mode: Mode, new_tokens: int = NEW_TOKENS, watch: Stopwatch | None = None
+    ) -> Timing:
         """Answer the prompt in one mode, always with the same number of tokens."""
         gc.collect()
-        watch = Stopwatch()
+        model = self._twin if watch is not None else self.model
+        watch = watch or Stopwatch()
         length = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
-        started = time.perf_counter()
+        started = watch.now()
         if mode == "traced":
             ids = self.tracer.trace(self.messages, streamer=watch, **length).token_ids
         else:
-            ids = self._generate(mode, watch, length)
-        done = time.perf_counter()
+            ids = self._generate(mode, model, watch, length)
+        done = watch.now()
         if len(ids) != new_tokens:
             raise BenchmarkError(f"{mode}: {len(ids)} tokens were written instead of {new_tokens}")
         first = watch.stamps[0]
         return Timing(mode, first - started, watch.ended - first, done - watch.ended, ids)
 
-    def _generate(self, mode: Mode, watch: Stopwatch, length: dict[str, int]) -> tuple[int, ...]:
+    def _generate(
+        self, mode: Mode, model: Any, watch: Stopwatch, length: dict[str, int]
+    ) -> tuple[int, ...]:
         inputs = torch.tensor([self.ids])
         extra: dict[str, Any] = {}
         if mode == "eager":
-            self.model.set_attn_implementation("eager")
+            model.set_attn_implementation("eager")
             extra = {"output_attentions": True, "return_dict_in_generate": True}
         try:
-            output = self.model.generate(
+            output = model.generate(
                 inputs,
                 attention_mask=torch.ones_like(inputs),
                 do_sample=False,
@@ -160,7 +231,7 @@ class Decoder:
             )
         finally:
             if mode == "eager":
-                self.model.set_attn_implementation("sdpa")
+                model.set_attn_implementation("sdpa")
         sequence = output.sequences if mode == "eager" else output
         return tuple(sequence[0, len(self.ids) :].tolist())
 

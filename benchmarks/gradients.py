@@ -158,9 +158,9 @@ def measure(given: argparse.Namespace) -> Result:
     bars: list[Bar] = []
     values: dict[str, Any] = {}
     notes = [
-        f"{given.new_tokens} new tokens, greedy; {given.threads} torch threads; every alternation "
-        f"runs untraced and {SIGNAL} once, in rotated order; their token ids were equal in every "
-        "alternation",
+        f"{given.new_tokens} new tokens, greedy; {given.threads} torch threads; in every "
+        f"alternation untraced and {SIGNAL} take turns at each token (two copies of the model, one "
+        "at work at a time; which begins changes); their token ids were equal in every alternation",
         "decode: from the first selected token to the end of the loop; medians; the ratio is the "
         "median of the alternations' ratios, with the order statistics that hold it at 95 %",
     ]

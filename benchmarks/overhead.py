@@ -61,7 +61,9 @@ def rotated(modes: Sequence[str], by: int) -> list[str]:
 def alternate(
     decoder: Any, alternations: int, eager: int, new_tokens: int
 ) -> tuple[list[list[Any]], str]:
-    """Run all modes in turn; also say why eager attention was left out, if it was.
+    """Run untraced and traced beside each other, again and again, and eager attention after them.
+
+    Also say why eager attention was left out, if it was.
 
     Raises
     ------
@@ -82,8 +84,9 @@ def alternate(
         eager = 0
     rounds = []
     for number in track(range(alternations), description=f"{decoder.prompt_tokens} tokens"):
-        modes = ["untraced", "traced", *(["eager"] if number < eager else [])]
-        timings = [decoder.run(mode, new_tokens) for mode in rotated(modes, number)]
+        timings = decoder.run_in_turns(rotated(("untraced", "traced"), number), new_tokens)
+        if number < eager:
+            timings.append(decoder.run("eager", new_tokens))
         by_mode = {timing.mode: timing for timing in timings}
         if by_mode["traced"].ids != by_mode["untraced"].ids:
             raise BenchmarkError("traced and untraced decoding wrote different tokens")
@@ -171,9 +174,10 @@ def measure(given: argparse.Namespace) -> Result:
     sections: list[int] = []
     bars: list[Bar] = []
     notes = [
-        f"{given.new_tokens} new tokens, greedy; {given.threads} torch threads; every alternation "
-        "runs each mode once, in rotated order; the token ids of traced and untraced were equal "
-        "in every alternation",
+        f"{given.new_tokens} new tokens, greedy; {given.threads} torch threads; in every "
+        "alternation untraced and traced decoding take turns at each token (two copies of the "
+        "model, one at work at a time; which begins changes), eager attention runs after them; "
+        "the token ids of traced and untraced were equal in every alternation",
         "decode: from the first selected token to the end of the loop, prefill excluded; medians; "
         "the ratio is the median of the alternations' ratios, with the order statistics that hold "
         "it at 95 %",

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +51,9 @@ class FakeDecoder:
     def warm_up(self) -> None:
         pass
 
+    def run_in_turns(self, modes: Sequence[str], new_tokens: int) -> list[Any]:
+        return [self.run(mode, new_tokens) for mode in modes]
+
     def run(self, mode: str, new_tokens: int) -> Any:
         self.order.append(mode)
         seconds = {"untraced": 2.0, "traced": 3.0, "eager": 8.0}[mode]
@@ -80,6 +85,32 @@ def test_eager_is_left_out_where_memory_lacks(monkeypatch: pytest.MonkeyPatch) -
 
 def test_eager_bytes_counts_all_layers_and_heads() -> None:
     assert _decoding.eager_bytes(FakeDecoder().model, 10) == 2 * 3 * 10 * 10 * 4
+
+
+def test_watches_in_turns_stand_still_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(_decoding.time, "perf_counter", lambda: clock[0])
+    turns = _decoding.Turns(2)
+    log: list[tuple[str, int]] = []
+
+    def work(who: int) -> float:
+        turns.wait(who)
+        watch = _decoding.Stopwatch(turns, who)
+        started = watch.now()
+        for step in range(5):
+            clock[0] += 1 + 2 * who
+            log.append(("ab"[who], step))
+            watch.put(torch.tensor([0]))
+        watch.end()
+        turns.leave(who)
+        return watch.ended - started
+
+    with ThreadPoolExecutor(2) as pool:
+        seconds = list(pool.map(work, range(2)))
+    # The prompt is no token: nobody hands over after it.
+    assert log[:4] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert log[4:] == [(name, step) for step in range(2, 5) for name in "ab"]
+    assert seconds == [5.0, 15.0]
 
 
 def test_stopwatch_skips_the_prompt() -> None:
