@@ -158,7 +158,7 @@ def measure(given: argparse.Namespace) -> Result:
     bars: list[Bar] = []
     values: dict[str, Any] = {}
     notes = [
-        f"{given.new_tokens} new tokens, greedy; {given.threads} torch threads; in every "
+        f"{given.new_tokens} new tokens, greedy; {given.threads} torch thread(s); in every "
         f"alternation untraced and {SIGNAL} take turns at each token (two copies of the model, one "
         "at work at a time; which begins changes); their token ids were equal in every alternation",
         "decode: from the first selected token to the end of the loop; medians; the ratio is the "
@@ -247,7 +247,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--memory-tokens", type=int, help="new tokens of the memory runs")
     made.add_argument("--memory-runs", type=int, help="processes a mode")
     made.add_argument("--no-memory", action="store_true", help="leave the memory runs out")
-    made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--threads", type=int, default=1)
     made.add_argument("--memory-of", help=argparse.SUPPRESS)
     return made
 
@@ -255,7 +255,7 @@ def options() -> argparse.ArgumentParser:
 def _defaults(given: argparse.Namespace) -> dict[str, Any]:
     quick = given.quick
     return {
-        "threads": 2,
+        "threads": 1,
         "lengths": [LENGTHS[0]] if quick else list(LENGTHS),
         "alternations": 3 if quick else ALTERNATIONS,
         "new_tokens": 16 if quick else 64,

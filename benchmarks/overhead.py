@@ -26,8 +26,8 @@ UPPER_LIMIT: Final = 1.08
 MEMORY_LIMIT: Final = 1.10
 
 LENGTHS: Final = (800, 4000)
-ALTERNATIONS: Final = 24
-EAGER_ALTERNATIONS: Final = 3
+ALTERNATIONS: Final = 20
+EAGER_ALTERNATIONS: Final = 1
 MEMORY_RUNS: Final = 3
 
 #: glibc keeps freed memory or gives it back by rules that change as it runs, which moves the peak
@@ -174,7 +174,7 @@ def measure(given: argparse.Namespace) -> Result:
     sections: list[int] = []
     bars: list[Bar] = []
     notes = [
-        f"{given.new_tokens} new tokens, greedy; {given.threads} torch threads; in every "
+        f"{given.new_tokens} new tokens, greedy; {given.threads} torch thread(s); in every "
         "alternation untraced and traced decoding take turns at each token (two copies of the "
         "model, one at work at a time; which begins changes), eager attention runs after them; "
         "the token ids of traced and untraced were equal in every alternation",
@@ -263,7 +263,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--eager", type=int, help="alternations that include eager attention")
     made.add_argument("--new-tokens", type=int, help="by default 64, quick 32")
     made.add_argument("--memory-runs", type=int, help="processes a mode; 0 leaves memory out")
-    made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--threads", type=int, default=1)
     made.add_argument("--memory-of", help=argparse.SUPPRESS)
     return made
 

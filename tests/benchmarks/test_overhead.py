@@ -15,7 +15,7 @@ def test_defaults_depend_on_quick() -> None:
     assert full.lengths == [800, 4000]
     assert full.alternations >= 20
     assert full.new_tokens == 64
-    assert full.threads == quick.threads == 2
+    assert full.threads == quick.threads == 1
     assert quick.lengths == [800]
     assert quick.alternations < full.alternations
     given = overhead.parse(["--quick", "--alternations", "9", "--eager", "0"])
