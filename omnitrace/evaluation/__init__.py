@@ -1,0 +1,1 @@
+"""How far attributions can be trusted: labels, matching, metrics, baselines, intervals."""
