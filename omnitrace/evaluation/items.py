@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -78,47 +78,32 @@ def items_of(label: Label, trace: Trace) -> Iterator[Item]:
         If a source is not in the request; check the label first.
     """
     masses = trace.masses().assigned_units
-    for index, (labelled, span) in enumerate(
-        zip(label.spans, match_spans(label, trace), strict=True)
-    ):
-        yield _span_item(label, index, labelled, trace, span, masses)
+    ranges = [(token.start, token.end) for token in trace.tokens]
+    same_text = trace.text == label.response
+    spans = match_spans(label, trace)
+    for index, (labelled, span) in enumerate(zip(label.spans, spans, strict=True)):
+        unsaid = _unsaid(label.id, index, None, labelled, labelled.sources, trace)
+        yield unsaid if span is None else _said(unsaid, span, masses)
         for number, word in enumerate(labelled.words):
-            base = _facts(label.id, index, labelled, word.sources, trace)
+            unsaid = _unsaid(label.id, index, number, labelled, word.sources, trace)
             if span is None:
-                yield Item(**base, word=number)
+                yield unsaid
                 continue
-            place = word_range(word, labelled, span, same_text=trace.text == label.response)
-            tokens = tokens_of([(token.start, token.end) for token in trace.tokens], *place)
+            tokens = tokens_of(ranges, *word_range(word, labelled, span, same_text=same_text))
             scores = masses[slice(*tokens)].sum(axis=0)
-            yield Item(
-                **base,
-                word=number,
-                tokens=tokens,
-                masses=scores,
-                prediction=Prediction(scores, frozenset()),
-            )
+            prediction = Prediction(scores, frozenset())
+            yield replace(unsaid, tokens=tokens, masses=scores, prediction=prediction)
 
 
-def _span_item(
-    label: Label,
-    index: int,
-    labelled: LabelledSpan,
-    trace: Trace,
-    span: Span | None,
-    masses: np.ndarray,
-) -> Item:
-    base = _facts(label.id, index, labelled, labelled.sources, trace)
-    if span is None:
-        return Item(**base, word=None)
+def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
+    """Add what the trace says of a labelled span."""
     tokens = (span.token_start, span.token_end)
-    mass = masses[slice(*tokens)].sum(axis=0)
-    scores = mass
+    scores = mass = masses[slice(*tokens)].sum(axis=0)
     if span.effects is not None:
-        effects = span.effects
-        scores = np.array([effects[u.id].value if u.id in effects else 0.0 for u in trace.units])
-    return Item(
-        **base,
-        word=None,
+        values = {name: effect.value for name, effect in span.effects.items()}
+        scores = np.array([values.get(unit.id, 0.0) for unit in unsaid.units])
+    return replace(
+        unsaid,
         tokens=tokens,
         masses=mass,
         prediction=Prediction(scores, frozenset(each.unit.id for each in span.supports)),
@@ -128,27 +113,34 @@ def _span_item(
     )
 
 
-def _facts(
-    example: str, index: int, labelled: LabelledSpan, sources: Sequence[Source], trace: Trace
-) -> dict[str, object]:
+def _unsaid(
+    example: str,
+    index: int,
+    word: int | None,
+    labelled: LabelledSpan,
+    sources: Sequence[Source],
+    trace: Trace,
+) -> Item:
+    """Return what the label alone says of a span or word."""
     named = [named_units(source, trace.units, trace.messages) for source in sources]
     missed = [f"\0unreachable {i}" for i, found in enumerate(named) if not found]
-    return {
-        "example": example,
-        "span": index,
-        "category": labelled.category,
-        "modality": modality_of(sources, trace),
-        "sources": len(sources),
-        "truth": frozenset(missed).union(*named),
-        "unreachable": len(missed),
-        "regions": tuple(_regions(sources, trace)),
-        "seconds": tuple(
+    return Item(
+        example=example,
+        span=index,
+        word=word,
+        category=labelled.category,
+        modality=modality_of(sources, trace),
+        sources=len(sources),
+        truth=frozenset(missed).union(*named),
+        unreachable=len(missed),
+        regions=tuple(_regions(sources, trace)),
+        seconds=tuple(
             ((source.message, source.part), (source.start, 0.0, source.end, 1.0))
             for source in sources
             if isinstance(source, TimeSource)
         ),
-        "units": trace.units,
-    }
+        units=trace.units,
+    )
 
 
 def modality_of(sources: Iterable[Source], trace: Trace) -> str:

@@ -20,10 +20,11 @@ __all__ = [
     "LabelError",
     "LabelProblem",
     "LabelScan",
+    "label_mistakes",
     "read_labels",
     "scan_labels",
     "write_labels",
-    "write_lines",
+    "write_text",
 ]
 
 _SHOWN: Final = 60  # characters of an offending value
@@ -97,7 +98,7 @@ def scan_labels(path: str | Path) -> LabelScan:
         try:
             label = Label.model_validate_json(line)
         except ValidationError as error:
-            problems += [LabelProblem(str(path), number, *found) for found in _mistakes(error)]
+            problems += [LabelProblem(str(path), number, *found) for found in label_mistakes(error)]
             continue
         if label.id in first:
             message = f"{label.id!r} is already the id of line {first[label.id]}"
@@ -146,16 +147,22 @@ def write_labels(path: str | Path, labels: Iterable[Label]) -> Path:
         if label.id in lines:
             raise InputError(f"two labels have the id {label.id!r}", legal="an id for each request")
         lines[label.id] = label.line()
-    return write_lines(path, lines.values())
+    return write_text(path, "".join(f"{line}\n" for line in lines.values()))
 
 
-def write_lines(path: str | Path, lines: Iterable[str]) -> Path:
-    """Write lines as UTF-8; the file is replaced whole or not at all."""
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text as UTF-8; the file is replaced whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as file:
-            file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
+            file.write(text.encode("utf-8"))
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write {str(path)!r}: {reason}") from error
@@ -176,7 +183,7 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _mistakes(error: ValidationError) -> list[tuple[str, str]]:
+def label_mistakes(error: ValidationError) -> list[tuple[str, str]]:
     """Return (field, what is wrong) for everything that pydantic found."""
     found: list[tuple[str, str]] = []
     for detail in error.errors(include_url=False):

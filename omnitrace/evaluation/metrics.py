@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -181,26 +181,33 @@ def top_one(scores: np.ndarray, truth: np.ndarray) -> float | None:
     return float(np.mean(truth[scores == best])) if best > 0 else 0.0
 
 
-def abstention_f1(predicted: Sequence[bool], truth: Sequence[bool]) -> float | None:
+def abstention_f1(
+    predicted: Sequence[bool] | np.ndarray, truth: Sequence[bool] | np.ndarray
+) -> float | None:
     """F1 of "ungrounded" over spans, against those that are labelled to have no evidence.
 
     None where neither the labels nor the predictions hold one.
     """
-    both = sum(p and t for p, t in zip(predicted, truth, strict=True))
-    either = sum(predicted) + sum(truth)
-    return 2 * both / either if either else None
+    said, true = np.asarray(predicted, dtype=bool), np.asarray(truth, dtype=bool)
+    if said.shape != true.shape:
+        raise InputError(f"{len(said)} predictions for {len(true)} labels", legal="as many of each")
+    either = int(said.sum()) + int(true.sum())
+    return 2 * int((said & true).sum()) / either if either else None
 
 
-def abstention_auroc(grounding: Sequence[float], truth: Sequence[bool]) -> float | None:
+def abstention_auroc(
+    grounding: Sequence[float] | np.ndarray, truth: Sequence[bool] | np.ndarray
+) -> float | None:
     """Chance that a span without evidence has a lower grounding than one with (ties: one half).
 
     The area under the ROC curve of ``1 − grounding``. None where the labels are all alike.
     """
-    if len(set(map(bool, truth))) < 2:
+    true = np.asarray(truth, dtype=bool)
+    if true.all() or not true.any():
         return None
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(np.asarray(truth, dtype=bool), -np.asarray(grounding, dtype=float)))
+    return float(roc_auc_score(true, -np.asarray(grounding, dtype=float)))
 
 
 def option_consistency(masses: Sequence[float], chosen: int) -> float | None:
@@ -307,8 +314,8 @@ class PositionBias:
     uniform one (Kolmogorov-Smirnov), in [0, 1].
     """
 
-    positions: tuple[float, ...]
-    cdf: tuple[float, ...]
+    positions: tuple[float, ...] = field(repr=False)
+    cdf: tuple[float, ...] = field(repr=False)
     mean: float
     distance: float
 

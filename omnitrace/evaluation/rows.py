@@ -76,6 +76,7 @@ def score(item: Item, method: str, prediction: Prediction | None) -> Row:
     names = SPAN_METRICS if item.word is None else WORD_METRICS
     values: dict[str, float | None] = dict.fromkeys(names)
     abstained = False
+    said_span = prediction is not None and item.word is None
     if prediction is not None:
         values.update(_ranks(item, prediction, item.top if traced else None, traced))
         if item.word is None:
@@ -93,7 +94,7 @@ def score(item: Item, method: str, prediction: Prediction | None) -> Row:
         sources=item.sources,
         said=prediction is not None,
         abstained=abstained,
-        grounding=item.grounding if traced and prediction is not None else None,
+        grounding=item.grounding if said_span and traced else None,
         counts=common,
         values=values,
     )
