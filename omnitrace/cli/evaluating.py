@@ -14,8 +14,8 @@ from omnitrace.cli.printing import make_console, plain, print_table
 from omnitrace.cli.running import Progress, safe_name
 from omnitrace.errors import InputError
 from omnitrace.evaluation.evaluate import evaluate
-from omnitrace.evaluation.label_check import check_label
 from omnitrace.evaluation.importers import read_paper_labels
+from omnitrace.evaluation.label_check import check_label
 from omnitrace.evaluation.label_files import (
     LabelError,
     LabelProblem,

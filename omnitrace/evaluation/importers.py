@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from omnitrace.errors import InputError
 from omnitrace.evaluation.label_files import LabelError, LabelProblem, label_mistakes
 from omnitrace.evaluation.labels import VERSION, Label
 from omnitrace.requests import Request, read_requests
@@ -35,7 +36,7 @@ _NUMBER: Final = ("sentence_index", "sentence_id", "chunk_id", "index")
 _CLOCK: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)\s*s?")
 
 
-class _Unmapped(Exception):
+class _UnmappedError(Exception):
     """A field of an entry that cannot be mapped, and why."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -91,13 +92,16 @@ def read_paper_labels(
     path = Path(path)
     labels: list[Label] = []
     problems: list[LabelProblem] = []
+    requests = read_requests(path)
     raw = _entries(path)
-    for number, (request, entry) in enumerate(zip(read_requests(path), raw, strict=True)):
+    if len(raw) != len(requests):
+        raise InputError(f"{str(path)!r} holds messages", legal="entries with 'question'")
+    for number, (request, entry) in enumerate(zip(requests, raw, strict=True)):
         try:
             if not isinstance(request, Request):
-                raise _Unmapped("", str(request.error))
+                raise _UnmappedError("", str(request.error))
             labels.append(_label(request, entry, image_base))
-        except _Unmapped as error:
+        except _UnmappedError as error:
             field = f"[{number}]" + (f".{error.field}" if error.field else "")
             problems.append(LabelProblem(str(path), 0, field, str(error)))
         except ValidationError as error:
@@ -111,8 +115,7 @@ def read_paper_labels(
 
 
 def _entries(path: Path) -> list[Any]:
-    """Return the raw entries, as many and in the order that ``read_requests`` finds."""
-    read_requests(path)  # it refuses what is no file of entries, in its own words
+    """Return the raw entries of a file that ``read_requests`` takes, in its order."""
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".jsonl":
         return [_lenient(line) for line in text.split("\n") if line.strip()]
@@ -129,7 +132,7 @@ def _lenient(line: str) -> Any:
 
 def _label(request: Request, entry: Mapping[str, Any], image_base: int) -> Label:
     if "question" not in entry:
-        raise _Unmapped("question", "there is no such field; the paper's form has it")
+        raise _UnmappedError("question", "there is no such field; the paper's form has it")
     name, sentences = _sentences(entry)
     chunks = _strings(entry, "gen_chunks") or _strings(entry.get("attribution"), "gen_chunks")
     texts = [_said(each, chunks, f"{name}[{i}]") for i, each in enumerate(sentences)]
@@ -144,7 +147,9 @@ def _label(request: Request, entry: Mapping[str, Any], image_base: int) -> Label
         place = f"{name}[{index}]"
         start = response.find(text, reached)
         if start < 0:
-            raise _Unmapped(place, f"the response does not say {text!r} after character {reached}")
+            raise _UnmappedError(
+                place, f"the response does not say {text!r} after character {reached}"
+            )
         reached = start + len(text)
         sources = [
             *_text_sources(sentence, joined, numbered, place),
@@ -168,7 +173,7 @@ def _sentences(entry: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
     if len(found) != 1:
         names = ", ".join(repr(name) for name, _ in found) or "none"
         wanted = ", ".join(map(repr, _FIELDS))
-        raise _Unmapped(
+        raise _UnmappedError(
             "", f"one list of sentences with any of {wanted} is needed; there is {names}"
         )
     return found[0]
@@ -186,11 +191,13 @@ def _said(sentence: Mapping[str, Any], chunks: Sequence[str], place: str) -> str
             return text.strip()
     for name in _NUMBER:
         index = sentence.get(name)
-        if isinstance(index, int) and not isinstance(index, bool):
+        if _is_number(index):
             if 0 <= index < len(chunks) and chunks[index].strip():
                 return chunks[index].strip()
-            raise _Unmapped(f"{place}.{name}", f"{index} is none of the {len(chunks)} 'gen_chunks'")
-    raise _Unmapped(place, f"it has neither its words ({', '.join(_SENTENCE)}) nor its number")
+            raise _UnmappedError(
+                f"{place}.{name}", f"{index} is none of the {len(chunks)} 'gen_chunks'"
+            )
+    raise _UnmappedError(place, f"it has neither its words ({', '.join(_SENTENCE)}) nor its number")
 
 
 def _texts(request: Request, entry: Mapping[str, Any]) -> _Texts:
@@ -212,12 +219,18 @@ def _chunk_ranges(entry: Mapping[str, Any], texts: _Texts) -> dict[int, tuple[in
     reached = 0
     chunks = entry.get("input_text_chunks")
     for chunk in chunks if isinstance(chunks, list) else []:
+        if not isinstance(chunk, Mapping):
+            continue
         number, text = chunk.get("chunk_id"), chunk.get("text")
-        if isinstance(number, int) and isinstance(text, str) and text.strip():
+        if _is_number(number) and isinstance(text, str) and text.strip():
             place = _find(text, texts.joined, reached)
             found[number] = place or text
             reached = place[1] if place else reached
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _find(words: str, text: str, start: int) -> tuple[int, int] | None:
@@ -232,7 +245,7 @@ def _listed(sentence: Mapping[str, Any], name: str, place: str) -> Iterator[tupl
     if value is None:
         return
     if not isinstance(value, list):
-        raise _Unmapped(f"{place}.{name}", f"{value!r} is no list")
+        raise _UnmappedError(f"{place}.{name}", f"{value!r} is no list")
     for index, item in enumerate(value):
         number = item.get("source_chunk_id") if isinstance(item, Mapping) else None
         yield f"{place}.{name}[{index}]", item if number is None else number
@@ -249,12 +262,14 @@ def _text_sources(
         if isinstance(item, str):
             found = _find(item, texts.joined, 0) or item
         else:
-            found = numbered.get(item) if isinstance(item, int) else None
+            found = numbered.get(item) if _is_number(item) else None
         if found is None:
             known = f"{min(numbered)} to {max(numbered)}" if numbered else "there are none"
-            raise _Unmapped(field, f"{item!r} is no 'chunk_id' of 'input_text_chunks' ({known})")
+            raise _UnmappedError(
+                field, f"{item!r} is no 'chunk_id' of 'input_text_chunks' ({known})"
+            )
         if isinstance(found, str):
-            raise _Unmapped(field, f"the chunk {found!r} is not in the texts of the question")
+            raise _UnmappedError(field, f"the chunk {found!r} is not in the texts of the question")
         yield from texts.sources(*found)
 
 
@@ -264,10 +279,10 @@ def _image_sources(
     content = request.messages[0]["content"]
     images = [i for i, part in enumerate(content) if part["type"] == "image"]
     for field, item in _listed(sentence, "image_source", place):
-        if not isinstance(item, int) or not base <= item < base + len(images):
+        if not _is_number(item) or not base <= item < base + len(images):
             last = base + len(images) - 1
             known = f"{base} to {last}" if images else "there are none"
-            raise _Unmapped(field, f"{item!r} is no number of an image ({known})")
+            raise _UnmappedError(field, f"{item!r} is no number of an image ({known})")
         yield {"type": "image", "message": 0, "part": images[item - base]}
 
 
@@ -280,7 +295,7 @@ def _time_sources(
         media = [i for i, part in enumerate(content) if part["type"] in kinds]
         for field, item in _listed(sentence, name, place):
             if len(media) != 1:
-                raise _Unmapped(
+                raise _UnmappedError(
                     field,
                     f"the question has {len(media)} {' or '.join(kinds)} parts; a time needs "
                     "exactly one to be of",
@@ -305,7 +320,9 @@ def _interval(item: Any, field: str) -> tuple[float, float]:
             return float(math.floor(known[0])), float(math.floor(known[0]) + 1)
         if 0 <= known[0] < known[1]:
             return known[0], known[1]
-    raise _Unmapped(field, f"{item!r} is no time: seconds, 'm:ss', or a start and an end of these")
+    raise _UnmappedError(
+        field, f"{item!r} is no time: seconds, 'm:ss', or a start and an end of these"
+    )
 
 
 def _seconds(value: Any) -> float | None:

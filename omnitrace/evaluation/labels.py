@@ -165,8 +165,8 @@ class Label(_Model):
             for index, word in enumerate(span.words):
                 wrong += self._misread(f"{name}.words[{index}]", word)
         if wrong:
-            first = f"{wrong[0][0]}: {wrong[0][1]}".replace("{", "{{").replace("}", "}}")
-            raise PydanticCustomError(MISREAD, first, {"wrong": wrong})  # type: ignore[arg-type,unused-ignore]
+            context = {"first": f"{wrong[0][0]}: {wrong[0][1]}", "wrong": wrong}
+            raise PydanticCustomError(MISREAD, "{first}", context)
         return self
 
     def _misread(self, name: str, said: _Said) -> list[tuple[str, str]]:
