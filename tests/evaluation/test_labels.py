@@ -205,3 +205,9 @@ def test_a_label_made_in_python_is_checked_too() -> None:
             '{"version":1,"id":"a","response":"}","spans":'
             '[{"start":0,"end":1,"text":"{","sources":[]}]}'
         )
+
+
+def test_the_example_in_the_docs_is_a_label() -> None:
+    page = SCHEMA.with_name("labels.md").read_text(encoding="utf-8")
+    example = page.split("```json\n")[1].split("```")[0]
+    assert [len(span.sources) for span in Label.model_validate_json(example).spans] == [1, 2, 0]
