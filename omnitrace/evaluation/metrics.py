@@ -153,21 +153,25 @@ def _covered(boxes: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
     """Area under the precision-recall curve of unit scores, ``Σ_n (R_n − R_{n−1})·P_n``.
 
-    scikit-learn's ``average_precision_score``: ties are one step, so constant scores give the
-    share of true units. None where no unit is true.
+    The definition of scikit-learn's ``average_precision_score``, without its checks, which take
+    forty times as long for a few units. Ties are one step, so constant scores give the share of
+    true units. None where no unit is true.
 
     Parameters
     ----------
     scores:
-        float ``[units]``.
+        float ``[units]``, finite.
     truth:
         bool ``[units]``.
     """
-    if not np.any(truth):
+    total = int(np.count_nonzero(truth))
+    if not total:
         return None
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(truth, scores))
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    steps = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    hits = np.cumsum(truth[order])[steps]
+    return float(np.sum(np.diff(hits, prepend=0) / total * hits / (steps + 1)))
 
 
 def top_one(scores: np.ndarray, truth: np.ndarray) -> float | None:
@@ -202,12 +206,15 @@ def abstention_auroc(
 
     The area under the ROC curve of ``1 − grounding``. None where the labels are all alike.
     """
-    true = np.asarray(truth, dtype=bool)
-    if true.all() or not true.any():
+    true, values = np.asarray(truth, dtype=bool), np.asarray(grounding, dtype=float)
+    if true.shape != values.shape:
+        raise InputError(f"{len(values)} values for {len(true)} labels", legal="as many of each")
+    without, with_evidence = values[true], np.sort(values[~true])
+    if not len(without) or not len(with_evidence):
         return None
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(true, -np.asarray(grounding, dtype=float)))
+    above = len(with_evidence) - np.searchsorted(with_evidence, without, side="right")
+    ties = len(with_evidence) - above - np.searchsorted(with_evidence, without, side="left")
+    return float(np.mean(above + ties / 2)) / len(with_evidence)
 
 
 def option_consistency(masses: Sequence[float], chosen: int) -> float | None:

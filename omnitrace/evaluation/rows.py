@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from omnitrace.evaluation.metrics import (
 )
 from omnitrace.types import ImageRegion, TimeRange
 
-__all__ = ["SPAN_METRICS", "TRACED", "WORD_METRICS", "Baseline", "Row", "score"]
+__all__ = ["SPAN_METRICS", "TRACED", "WORD_METRICS", "Row", "score"]
 
 SPAN_METRICS: Final = (
     "precision",
@@ -36,9 +36,6 @@ WORD_METRICS: Final = ("top1", "auprc")
 
 #: Name of the method that is judged; the others are baselines.
 TRACED: Final = "trace"
-
-#: A method that looks at an item's sources alone.
-Baseline: TypeAlias = Callable[[Item], Prediction]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
-from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.metrics import (
@@ -133,24 +139,21 @@ def test_boxes_equal_counted_pixels(
     assert found == (pytest.approx(len(said & true) / len(said | true)) if said | true else None)
 
 
-def slow_average_precision(scores: list[float], truth: list[bool]) -> float:
-    total, before = 0.0, 0.0
-    for threshold in sorted(set(scores), reverse=True):
-        chosen = [t for s, t in zip(scores, truth, strict=True) if s >= threshold]
-        recall = sum(chosen) / sum(truth)
-        total += (recall - before) * sum(chosen) / len(chosen)
-        before = recall
-    return total
-
-
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=9))
-def test_average_precision_equals_the_formula(pairs: list[tuple[int, bool]]) -> None:
+def test_average_precision_equals_scikit_learn(pairs: list[tuple[int, bool]]) -> None:
     scores, truth = [float(s) for s, _ in pairs], [t for _, t in pairs]
     found = average_precision(np.array(scores), np.array(truth))
     if not any(truth):
         assert found is None
     else:
-        assert found == pytest.approx(slow_average_precision(scores, truth))
+        assert found == pytest.approx(average_precision_score(truth, scores))
+
+
+def test_average_precision_by_hand() -> None:
+    # True at ranks 1 and 3 of 4: (1/1 + 2/3) / 2; constant scores are one step of precision 1/2.
+    truth = np.array([True, False, True, False])
+    assert average_precision(np.array([4.0, 3, 2, 1]), truth) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(np.ones(4), truth) == 0.5
 
 
 def test_the_first_unit() -> None:
@@ -184,6 +187,8 @@ def test_abstention_by_hand() -> None:
     assert abstention_f1([True, True, False], [True, False, True]) == 0.5
     with pytest.raises(InputError, match="2 predictions for 1 labels"):
         abstention_f1([True, True], [True])
+    with pytest.raises(InputError, match="2 values for 1 labels"):
+        abstention_auroc([0.5, 0.5], [True])
 
 
 def test_option_consistency() -> None:
