@@ -1,1 +1,1 @@
-"""The command line: ``omnitrace trace``, ``show``, ``demo`` and ``list``."""
+"""The command line: ``omnitrace trace``, ``show``, ``demo``, ``list``, ``evaluate``, ``label``."""

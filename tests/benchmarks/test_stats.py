@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from _stats import Estimate, bootstrap_mean, median_interval
+from _stats import median_interval
 
 
 def coverage(n: int, k: int) -> float:
@@ -40,35 +40,3 @@ def test_median_interval_of_few_values_is_unbounded() -> None:
     assert found.figures() == {"value": 2.0, "low": None, "high": None, "count": 3}
     assert median_interval([]).count == 0
     assert median_interval([]).text() == "–"  # noqa: RUF001
-
-
-def slow_bootstrap(groups: list[list[float]], draws: int, seed: int) -> tuple[float, float]:
-    picks = np.random.default_rng(seed).integers(len(groups), size=(draws, len(groups)))
-    means = []
-    for row in picks:
-        values = [value for group in row for value in groups[group]]
-        means.append(sum(values) / len(values))
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
-def test_bootstrap_resamples_whole_groups() -> None:
-    groups = [[1.0, 0.0], [1.0], [0.0, 0.0, 1.0], [0.5]]
-    found = bootstrap_mean(groups, draws=500, seed=7)
-    assert found.value == pytest.approx(3.5 / 7)
-    assert (found.low, found.high) == pytest.approx(slow_bootstrap(groups, 500, 7))
-    assert found.count == 7
-
-
-def test_bootstrap_leaves_empty_groups_out() -> None:
-    assert bootstrap_mean([[], [1.0], []]) == Estimate(1.0, 1.0, 1.0, 1)
-    assert bootstrap_mean([[], []]).count == 0
-
-
-def test_bootstrap_interval_covers_the_mean_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    covered = 0
-    for run in range(200):
-        groups = [list(rng.normal(size=3) + rng.normal()) for _ in range(40)]
-        found = bootstrap_mean(groups, draws=300, seed=run)
-        covered += found.low <= 0 <= found.high
-    assert 0.88 <= covered / 200 <= 0.99

@@ -1,0 +1,102 @@
+"""Average rows: over all of them, by modality, by number of sources and by category."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from omnitrace.evaluation.metrics import abstention_auroc, abstention_f1, micro_scores
+from omnitrace.evaluation.rows import SPAN_METRICS, TRACED, WORD_METRICS, Row
+from omnitrace.evaluation.statistics import Estimate, bootstrap, bootstrap_mean
+
+__all__ = ["ALL", "Figure", "figures_of", "groups_of"]
+
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """An estimate of a metric: of which method, for spans or words, in which group of them."""
+
+    method: str
+    level: str
+    group: str
+    metric: str
+    estimate: Estimate
+
+
+def groups_of(row: Row) -> list[str]:
+    """Return the groups that a row is in: "all", "modality: …", "sources: …", "category: …"."""
+    number = str(row.sources) if row.sources < 2 else "2+"
+    groups = [ALL, f"modality: {row.modality}", f"sources: {number}"]
+    return groups if row.category is None else [*groups, f"category: {row.category}"]
+
+
+def figures_of(
+    rows: Iterable[Row], *, level: float = 0.95, draws: int = 1000, seed: int = 0
+) -> tuple[Figure, ...]:
+    """Estimate every metric of every method in every group, with intervals over examples.
+
+    Beside the means over spans, all spans of a method together give the micro scores and, as far
+    as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding.
+    """
+    options = {"level": level, "draws": draws, "seed": seed}
+    sorted_rows: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        for group in groups_of(row):
+            sorted_rows.setdefault((row.method, row.level, group), []).append(row)
+    found = []
+    for (method, kind, group), members in sorted_rows.items():
+        for metric in SPAN_METRICS if kind == "span" else WORD_METRICS:
+            groups = [[row.values[metric] for row in rows] for rows in _by_example(members)]
+            estimate = bootstrap_mean(groups, level=level, draws=draws, seed=seed)
+            found.append(Figure(method, kind, group, metric, estimate))
+        if kind == "span" and group == ALL:
+            for metric, estimate in _together(members, method, options):
+                found.append(Figure(method, kind, group, metric, estimate))
+    return tuple(found)
+
+
+def _by_example(rows: Sequence[Row]) -> list[list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.example, []).append(row)
+    return list(groups.values())
+
+
+def _together(
+    rows: Sequence[Row], method: str, options: dict[str, float | int]
+) -> Iterator[tuple[str, Estimate]]:
+    """Yield what is no mean over spans, each on whole examples that were drawn."""
+    examples = _by_example([row for row in rows if row.said])
+    sums = np.array([np.sum([row.counts for row in each], axis=0) for each in examples])
+
+    def micro(name: str) -> Callable[[np.ndarray], float | None]:
+        def statistic(picks: np.ndarray) -> float | None:
+            return float(getattr(micro_scores([tuple(sums[picks].sum(axis=0))]), name))
+
+        return statistic
+
+    abstained = [np.array([row.abstained for row in each]) for each in examples]
+    empty = [np.array([not row.sources for row in each]) for each in examples]
+    grounding = [np.array([row.grounding or 0.0 for row in each]) for each in examples]
+
+    def abstention(picks: np.ndarray) -> float | None:
+        return abstention_f1(_drawn(abstained, picks), _drawn(empty, picks))
+
+    def separation(picks: np.ndarray) -> float | None:
+        return abstention_auroc(_drawn(grounding, picks), _drawn(empty, picks))
+
+    statistics = {f"micro_{name}": micro(name) for name in ("precision", "recall", "f1")}
+    statistics["abstention_f1"] = abstention
+    if method == TRACED:
+        statistics["abstention_auroc"] = separation
+    for name, statistic in statistics.items():
+        yield name, bootstrap(len(examples), statistic, **options)  # type: ignore[arg-type]
+
+
+def _drawn(values: Sequence[np.ndarray], picks: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[i] for i in picks])

@@ -1,0 +1,282 @@
+"""Judge saved traces by labels, without the model: rows, grouped estimates, baselines, bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omnitrace.errors import InputError
+from omnitrace.evaluation.baselines import (
+    PositionPrior,
+    Prediction,
+    all_units,
+    embedding_similarity,
+    longest_unit,
+    no_unit,
+    random_units,
+)
+from omnitrace.evaluation.bias import Bias, measure_bias
+from omnitrace.evaluation.estimates import Figure, figures_of
+from omnitrace.evaluation.items import Item, items_of
+from omnitrace.evaluation.label_check import check_label
+from omnitrace.evaluation.label_files import FileLabel, LabelError, LabelProblem, LabelScan
+from omnitrace.evaluation.labels import Label
+from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.statistics import Estimate, Group, paired_difference
+from omnitrace.trace import Trace
+
+__all__ = ["Counts", "Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much was judged, and what could not be.
+
+    ``unsaid``: labelled spans that the trace does not say. ``unreachable``: sources of spans that
+    no unit names; they count as missed. ``unlabelled``: traces without a label, ``untraced``:
+    labels without a trace (their ids). ``invalid``: mistakes for which labels were skipped.
+    """
+
+    examples: int
+    spans: int
+    words: int
+    unsaid: int
+    unreachable: int
+    unlabelled: tuple[str, ...]
+    untraced: tuple[str, ...]
+    invalid: tuple[LabelProblem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What traces are worth by labels.
+
+    ``signals`` are the names of the signals that gave the traces. ``rows`` has one for each method
+    and labelled span or word, ``figures`` the estimates of their groups, ``bias`` how the choices
+    lie in the request.
+    """
+
+    signals: tuple[str, ...]
+    rows: tuple[Row, ...]
+    figures: tuple[Figure, ...]
+    bias: Bias
+    counts: Counts
+
+    def figure(
+        self, metric: str, method: str = TRACED, *, level: str = "span", group: str = "all"
+    ) -> Estimate:
+        """Return one estimate; ``group`` is "all" or such as "modality: image".
+
+        Raises
+        ------
+        InputError
+            If there is no such figure.
+        """
+        for found in self.figures:
+            if (found.metric, found.method, found.level, found.group) == (
+                metric,
+                method,
+                level,
+                group,
+            ):
+                return found.estimate
+        raise InputError(
+            f"there is no figure {metric!r} of {method!r} for {level}s in {group!r}",
+            legal=", ".join(sorted({f"{f.method} {f.metric}" for f in self.figures})),
+        )
+
+    def values(
+        self, metric: str, method: str = TRACED, *, level: str = "span"
+    ) -> dict[str, list[float | None]]:
+        """Return a metric's values by example, in the order of the labels."""
+        found: dict[str, list[float | None]] = {}
+        for row in self.rows:
+            if row.method == method and row.level == level:
+                found.setdefault(row.example, []).append(row.values.get(metric))
+        return found
+
+    def difference(
+        self,
+        metric: str,
+        other: Evaluation | None = None,
+        *,
+        method: str = TRACED,
+        against: str = TRACED,
+        level: str = "span",
+        seed: int = 0,
+    ) -> Estimate:
+        """Return the paired difference of ``method`` here to ``against`` in ``other`` (or here).
+
+        Both evaluations must be of the same labels and examples. See
+        :func:`~omnitrace.evaluation.statistics.paired_difference`.
+        """
+        first = self.values(metric, method, level=level)
+        second = (other or self).values(metric, against, level=level)
+        if first.keys() != second.keys():
+            odd = sorted(first.keys() ^ second.keys())
+            raise InputError(
+                f"only one of the two evaluations has {', '.join(map(repr, odd[:5]))}",
+                legal="two evaluations of the same examples",
+            )
+        pairs: list[tuple[Group, Group]] = [(first[name], second[name]) for name in first]
+        return paired_difference([a for a, _ in pairs], [b for _, b in pairs], seed=seed)
+
+
+@dataclass(slots=True)
+class _Collected:
+    items: list[Item] = field(default_factory=list)
+    embedded: dict[int, Prediction] = field(default_factory=dict)  # by the index of the item
+    signals: dict[str, None] = field(default_factory=dict)
+    problems: list[LabelProblem] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
+    examples: set[str] = field(default_factory=set)
+
+
+def evaluate(
+    traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
+    labels: Iterable[Label] | LabelScan,
+    *,
+    baselines: bool = True,
+    embeddings: np.ndarray | None = None,
+    skip_invalid: bool = False,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Judge traces by labels.
+
+    Parameters
+    ----------
+    traces:
+        Traces by the id of their label, or pairs of id and trace; they are used one after the
+        other, so that they may be loaded only when it is their turn.
+    labels:
+        The labels; with what :func:`~omnitrace.evaluation.label_files.scan_labels` returns,
+        mistakes are told with file and line.
+    baselines:
+        Also score random, all, longest, no unit, and the position prior of the other examples.
+    embeddings:
+        float ``[vocabulary, width]``, the input embeddings of the traced model: also score the
+        similarity of spans and text units in them.
+    skip_invalid:
+        Leave labels with mistakes out instead of refusing; they are counted.
+    level, draws, seed:
+        Of the bootstrap intervals, over examples; the seed is also that of the random baseline.
+
+    Raises
+    ------
+    LabelError
+        If labels do not fit their requests and ``skip_invalid`` is not set; it lists all mistakes.
+    InputError
+        If two labels share an id, or no trace has a label.
+    """
+    scan = labels if isinstance(labels, LabelScan) else _as_scan(labels)
+    collected = _collect(traces, scan, embeddings)
+    problems = [*scan.problems, *collected.problems]
+    if problems and not skip_invalid:
+        raise LabelError(problems)
+    if not collected.examples:
+        raise _nothing_found(collected, scan, problems)
+    rows = _rows(collected, baselines, seed)
+    spans = [item for item in collected.items if item.word is None]
+    counts = Counts(
+        examples=len(collected.examples),
+        spans=len(spans),
+        words=len(collected.items) - len(spans),
+        unsaid=sum(item.prediction is None for item in spans),
+        unreachable=sum(item.unreachable for item in spans),
+        unlabelled=tuple(collected.unlabelled),
+        untraced=tuple(
+            entry.label.id for entry in scan.entries if entry.label.id not in collected.examples
+        ),
+        invalid=tuple(problems),
+    )
+    return Evaluation(
+        signals=tuple(collected.signals),
+        rows=rows,
+        figures=figures_of(rows, level=level, draws=draws, seed=seed),
+        bias=measure_bias(spans),
+        counts=counts,
+    )
+
+
+def _as_scan(labels: Iterable[Label]) -> LabelScan:
+    entries = [FileLabel(0, label) for label in labels]
+    ids = [entry.label.id for entry in entries]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise InputError(f"two labels have the id {twice[0]!r}", legal="an id for each request")
+    return LabelScan("labels", tuple(entries), ())
+
+
+def _collect(
+    traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
+    scan: LabelScan,
+    embeddings: np.ndarray | None,
+) -> _Collected:
+    by_id = {entry.label.id: entry for entry in scan.entries}
+    found = _Collected()
+    seen: set[str] = set()
+    for name, trace in traces.items() if isinstance(traces, Mapping) else traces:
+        if name in seen:
+            raise InputError(f"two traces have the id {name!r}", legal="a trace for each request")
+        seen.add(name)
+        if name not in by_id:
+            found.unlabelled.append(name)
+            continue
+        entry = by_id[name]
+        mistakes = check_label(entry.label, trace)
+        if mistakes:
+            place = (scan.file, entry.line)
+            found.problems += [LabelProblem(*place, *mistake) for mistake in mistakes]
+            continue
+        found.examples.add(name)
+        found.signals[str(trace.provenance.signal.get("name", ""))] = None
+        for item in items_of(entry.label, trace):
+            if embeddings is not None and item.prediction is not None:
+                predicted = embedding_similarity(trace, item.tokens, embeddings)
+                found.embedded[len(found.items)] = predicted
+            found.items.append(item)
+    return found
+
+
+def _nothing_found(
+    collected: _Collected, scan: LabelScan, problems: Sequence[LabelProblem]
+) -> InputError:
+    if problems:
+        return InputError(f"no label is left: {len(problems)} mistakes", fix="mend the labels")
+    labelled = ", ".join(repr(entry.label.id) for entry in scan.entries[:3]) or "none"
+    traced = ", ".join(map(repr, collected.unlabelled[:3])) or "none"
+    return InputError(
+        f"no trace has a label: the labels are of {labelled}, the traces are {traced}",
+        legal="traces whose file is named after the id of their label",
+    )
+
+
+def _rows(collected: _Collected, baselines: bool, seed: int) -> tuple[Row, ...]:
+    items = collected.items
+    rows = [score(item, TRACED, item.prediction) for item in items]
+    if baselines:
+        prior = PositionPrior()
+        for item in items:
+            prior.add(item.example, item.units, item.truth)
+        for item in items:
+            for name, predicted in _baselines(item, prior, seed).items():
+                rows.append(score(item, name, predicted if item.prediction is not None else None))
+    for index, item in enumerate(items):
+        if collected.embedded:
+            rows.append(score(item, "embedding", collected.embedded.get(index)))
+    return tuple(rows)
+
+
+def _baselines(item: Item, prior: PositionPrior, seed: int) -> dict[str, Prediction]:
+    key = f"{item.example}-{item.span}-{item.word}"
+    return {
+        "random": random_units(item.units, key, seed=seed),
+        "all": all_units(item.units),
+        "longest": longest_unit(item.units),
+        "none": no_unit(item.units),
+        "position": prior.predict(item.units, without=item.example),
+    }

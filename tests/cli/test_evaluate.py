@@ -1,0 +1,163 @@
+"""``omnitrace evaluate`` and ``omnitrace label``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from omnitrace.cli.evaluating import find_traces
+from omnitrace.errors import InputError
+from omnitrace.evaluation.label_files import read_labels, write_labels
+from omnitrace.evaluation.labels import TimeSource
+from tests.cli.conftest import Run
+from tests.evaluation.labelled import label, span
+from tests.sample_traces import ANSWER, multimodal_trace
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Path:
+    """A folder with a trace file of the request ``a/1`` and a trace folder of ``b``."""
+    folder = tmp_path / "traces"
+    multimodal_trace().save(folder / "a_1.omnitrace")
+    multimodal_trace().save(folder / "b")
+    return folder
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_labels(tmp_path / "labels.jsonl", [label("a/1"), label("b")])
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    bad = label("b", [span("A fog horn", [TimeSource(message=0, part=2, start=1, end=99)])])
+    path = write_labels(tmp_path / "wrong.jsonl", [label("a/1"), bad])
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"version": 1}\n')
+    return path
+
+
+def test_evaluate(run: Run, traces: Path, labels: Path, tmp_path: Path) -> None:
+    document, rows = tmp_path / "out.json", tmp_path / "out.csv"
+    result = run(
+        "evaluate", traces, "--labels", labels, "--json", document, "--csv", rows, "--seed", "3"
+    )
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:4] == ["method", "group", "count", "F1"]
+    assert lines[1].startswith("trace")
+    assert "0.85 [0.85, 0.85]" in lines[1]
+    assert any(line.startswith("position") for line in lines)
+    assert "10 labelled spans and 2 words in 2 examples; signal: attention-mean" in lines
+    made = json.loads(document.read_text("utf-8"))
+    assert made["counts"]["examples"] == 2
+    assert len(list(csv.DictReader(rows.open()))) == len(made["rows"])
+    assert f"wrote {document}" in result.stderr
+
+
+def test_without_baselines(run: Run, traces: Path, labels: Path) -> None:
+    result = run("evaluate", traces / "b", "--labels", labels, "--no-baselines")
+    assert result.exit_code == 0
+    assert "random" not in result.stdout
+    assert "1 labels have no trace: a/1" in result.stdout
+
+
+def test_wrong_labels_are_told_line_by_line(run: Run, traces: Path, wrong: Path) -> None:
+    result = run("evaluate", traces, "--labels", wrong)
+    assert result.exit_code == 2
+    assert not result.stdout
+    told = [line for line in result.stderr.splitlines() if str(wrong) in line]
+    assert f"{wrong}, line 3, id: this field is required" in told[0]
+    assert told[-1].endswith(
+        "line 2, spans[0].sources[0].end: 99 s is beyond the end of the audio, which lasts 12 s"
+    )
+
+
+def test_skip_invalid(run: Run, traces: Path, wrong: Path) -> None:
+    result = run("evaluate", traces, "--labels", wrong, "--skip-invalid")
+    assert result.exit_code == 0
+    assert "5 labelled spans and 1 words in 1 examples" in result.stdout
+    assert "mistakes in the labels; their lines are left out" in result.stdout
+    assert "line 2, spans[0].sources[0].end" in result.stderr
+
+
+def test_label_init_is_refused_until_it_is_filled_in(
+    run: Run, traces: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "template.jsonl"
+    result = run("label", "init", traces, "--out", out)
+    assert result.exit_code == 0
+    assert "1200 by 900 pixels: pier.png" in result.stdout
+    assert "12 s: horn.wav" in result.stdout
+    before = run("label", "check", out, traces)
+    assert before.exit_code == 2
+    assert before.stderr.count("not labelled yet") == 10
+    out.write_text(out.read_text("utf-8").replace('"sources": null', '"sources": []'), "utf-8")
+    assert run("label", "check", out, traces).exit_code == 0
+    found = read_labels(out)
+    assert [each.id for each in found] == ["a_1", "b"]
+    assert found[0].response == ANSWER
+    assert [each.text for each in found[0].spans] == [s.text for s in multimodal_trace().spans]
+    again = run("label", "init", traces, "--out", out)
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
+
+
+def test_label_check(run: Run, traces: Path, labels: Path, wrong: Path) -> None:
+    good = run("label", "check", labels, traces)
+    assert good.exit_code == 0
+    assert "2 labels with 10 spans are fine" in good.stderr
+    bad = run("label", "check", wrong, traces)
+    assert bad.exit_code == 2
+    told = [line.split(": ")[2] for line in bad.stderr.splitlines()]
+    assert told == [
+        f"{wrong}, line 2, spans[0].sources[0].end",
+        f"{wrong}, line 3, id",
+        f"{wrong}, line 3, response",
+        f"{wrong}, line 3, spans",
+    ]
+    alone = run("label", "check", labels, traces / "b")
+    assert alone.exit_code == 2
+    assert "line 1, id: there is no trace of 'a/1' to check it against" in alone.stderr
+
+
+def test_label_import(run: Run, tmp_path: Path) -> None:
+    entry = {
+        "id": "one",
+        "prompt": "What is it?",
+        "question": [{"text": "A pier."}],
+        "response": "A pier.",
+        "labels": [{"sentence": "A pier.", "text_source": ["A pier."]}],
+    }
+    broken = {**entry, "id": "two", "labels": [{"sentence": "A pier.", "image_source": [0]}]}
+    paper, out = tmp_path / "paper.json", tmp_path / "labels.jsonl"
+    paper.write_text(json.dumps([entry, broken]), encoding="utf-8")
+    refused = run("label", "import", paper, "--out", out)
+    assert refused.exit_code == 2
+    assert "[1].labels[0].image_source[0]: 0 is no number of an image" in refused.stderr
+    assert not out.exists()
+    assert run("label", "import", paper, "--out", out, "--skip-invalid").exit_code == 0
+    assert [each.id for each in read_labels(out)] == ["one"]
+
+
+def test_traces_that_are_none(tmp_path: Path, traces: Path) -> None:
+    assert find_traces([traces]) == [traces / "a_1.omnitrace", traces / "b"]
+    assert find_traces([traces / "b"]) == [traces / "b"]
+    with pytest.raises(InputError, match="there is no"):
+        find_traces([tmp_path / "missing"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no trace"):
+        find_traces([tmp_path / "empty"])
+    with pytest.raises(InputError, match="2 traces are named 'b'"):
+        find_traces([traces, traces / "b"])
+
+
+def test_a_broken_trace_is_the_users_mistake(run: Run, labels: Path, tmp_path: Path) -> None:
+    path = tmp_path / "b.omnitrace"
+    path.write_bytes(b"no zip")
+    result = run("evaluate", path, "--labels", labels)
+    assert result.exit_code == 2
+    assert str(path) in result.stderr
