@@ -1,0 +1,1 @@
+"""Against labels and against causal effects: how far an attribution can be trusted."""
