@@ -20,7 +20,7 @@ __all__ = ["MaskDealer", "leave_one_out", "random_masks", "sized_masks"]
 
 # Up to so many units all masks are listed; beyond, masks are drawn until enough differ.
 _LISTED: Final = 12
-_PATIENCE: Final = 64
+_PATIENCE: Final = 16  # draws for each mask that is wanted
 
 
 def leave_one_out(units: int) -> np.ndarray:
@@ -103,9 +103,9 @@ def sized_masks(
         If there are fewer masks than are wanted.
     """
     tokens = _checked_sizes(sizes)
-    draw = _Sized(tokens, _checked_rates(rate)[0], count, _generator(seed, "sized"))
+    draw = _Sized(tokens, _checked_rates(rate)[0], 4.0 * count, _generator(seed, "sized"))
     found: dict[bytes, np.ndarray] = {}
-    for _ in range(_PATIENCE * max(1, count)):
+    for _ in range(_PATIENCE * max(16, count)):
         if len(found) >= count:
             break
         mask = draw()
@@ -173,8 +173,15 @@ class MaskDealer:
         share = _checked_rates(rate)[0]
         rng = _generator(self._name, self._next("sized"))
         # Half of all masks are for fitting, and some are dealt already.
-        draw = _Sized(self.sizes, share, 2 * count + len(self._evaluated), rng)
-        return self._collect(count, draw, antithetic=share == 0.5, evaluation=True)
+        enough = 3.0 * _checked_count(count)
+        while True:
+            draw = _Sized(self.sizes, share, enough, rng)
+            try:
+                return self._collect(count, draw, antithetic=share == 0.5, evaluation=True)
+            except InputError:
+                if enough >= draw.reachable:
+                    raise
+            enough *= 2
 
     def fitted(self, masks: np.ndarray) -> None:
         """Take note that a method was fitted on bool ``[m, K]`` which the dealer did not deal.
@@ -201,14 +208,18 @@ class MaskDealer:
         InputError
             If a mask was dealt or noted for fitting.
         """
+        used = np.flatnonzero(self.was_fitted(masks))
+        if len(used):
+            raise InputError(
+                f"mask {used[0]} was used for fitting, and cannot be used for evaluation",
+                legal="masks of evaluation() or sized_evaluation()",
+            )
+        return masks
+
+    def was_fitted(self, masks: np.ndarray) -> np.ndarray:
+        """Return bool ``[m]``: which of bool ``[m, K]`` were dealt or noted for fitting."""
         checked = checked_masks(masks, self.units)
-        for number, mask in enumerate(checked):
-            if mask.tobytes() in self._fitted:
-                raise InputError(
-                    f"mask {number} was used for fitting, and cannot be used for evaluation",
-                    legal="masks of evaluation() or sized_evaluation()",
-                )
-        return checked
+        return np.array([mask.tobytes() in self._fitted for mask in checked], dtype=bool)
 
     def is_for_evaluation(self, mask: np.ndarray) -> bool:
         """Whether bool ``[K]`` is among those that may be dealt for evaluation."""
@@ -261,9 +272,12 @@ class MaskDealer:
 
 
 class _Sized:
-    """Draws masks whose kept tokens lie within a tolerance of a target, each equally likely."""
+    """Draws masks whose kept tokens are near a target, each of them equally likely.
 
-    def __init__(self, sizes: np.ndarray, rate: float, count: int, rng: np.random.Generator):
+    They are those within the smallest tolerance that ``enough`` masks are in.
+    """
+
+    def __init__(self, sizes: np.ndarray, rate: float, enough: float, rng: np.random.Generator):
         self._sizes, self._rng = sizes, rng
         total = int(sizes.sum())
         # ways[i][s]: in how many ways units i and after sum to s, relative to 2 ** (K - i)
@@ -277,8 +291,9 @@ class _Sized:
         off = np.abs(np.arange(total + 1) - rate * total)
         order = np.argsort(off, kind="stable")
         reached = np.cumsum(masks[order])
-        enough = min(4.0 * count, reached[-1])
-        tolerance = off[order[int(np.searchsorted(reached, enough * (1 - 1e-9)))]]
+        self.reachable = float(reached[-1])
+        wanted = min(enough, self.reachable) * (1 - 1e-9)
+        tolerance = off[order[int(np.searchsorted(reached, wanted))]]
         self._sums = np.flatnonzero((off <= tolerance + 1e-9) & (ways[0] > 0))
         weights = ways[0][self._sums]
         self._weights = weights / weights.sum()
