@@ -77,6 +77,13 @@ class ResponseScorer:
     rewriting:
         The request that ``inputs`` come from, for operators that change the input itself.
 
+    Attributes
+    ----------
+    adapter, model, memory, rewriting, response, foils, source_units:
+        As given; ``dtype`` is what the decoder is fed.
+    reach, forwards:
+        How far the layers look on these inputs; how many rows have run since.
+
     Raises
     ------
     ModelError

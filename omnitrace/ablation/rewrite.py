@@ -88,7 +88,8 @@ def _decoder_rows(scorer: ResponseScorer, masks: np.ndarray, chosen: Chosen) -> 
 
 def _check_hiding(scorer: ResponseScorer) -> None:
     model, name = scorer.model, type(scorer.model).__name__
-    heard, layers = scorer.reach.calls, model.config.get_text_config(decoder=True).num_hidden_layers
+    heard = scorer.reach.calls
+    layers = int(getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", heard))
     if heard != layers:
         raise NotSupportedError(
             f"{heard} of the {layers} layers of {name} have softmax attention; the others carry "
