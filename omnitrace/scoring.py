@@ -10,19 +10,31 @@ or the model is refused.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import nn
 
+from omnitrace.capture.interface import attention_modules, tapped
+from omnitrace.capture.reach import AttentionReach
 from omnitrace.errors import InputError, ModelError
-from omnitrace.models.base import ModelAdapter
-from omnitrace.models.forward import forward_parameters, last_logits, undisturbed
-from omnitrace.types import Layout, Modality, Span
+from omnitrace.models.base import Encoded, ModelAdapter
+from omnitrace.models.forward import (
+    DecoderInputs,
+    decoder_inputs,
+    forward_parameters,
+    last_logits,
+    undisturbed,
+)
+from omnitrace.models.memory import row_bytes
+from omnitrace.types import Layout, Modality, SourceUnit, Span
 
-__all__ = ["ResponseScorer"]
+if TYPE_CHECKING:
+    from omnitrace.run import Request
+    from omnitrace.sources.messages import Conversation
+
+__all__ = ["ResponseScorer", "Rewriting"]
 
 # Inputs with one entry a token that say nothing of media contents.
 _PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
@@ -30,6 +42,14 @@ _MEMORY: Final = 2**30
 _MOST_ROWS: Final = 64
 # Largest difference, in nats, between the model on ids and on the embeddings of the same.
 _TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What it takes to change a request itself: the request, and what encodes another one."""
+
+    request: Request
+    encode: Callable[[Conversation], Encoded]
 
 
 class ResponseScorer:
@@ -54,6 +74,15 @@ class ResponseScorer:
     memory:
         Bytes that one forward pass may take beside the weights. By this the rows that run at once
         are estimated.
+    rewriting:
+        The request that ``inputs`` come from, for operators that change the input itself.
+
+    Attributes
+    ----------
+    adapter, model, memory, rewriting, response, foils, source_units:
+        As given; ``dtype`` is what the decoder is fed.
+    reach, forwards:
+        How far the layers look on these inputs; how many rows have run since.
 
     Raises
     ------
@@ -72,6 +101,7 @@ class ResponseScorer:
         options: Mapping[str, Any] | None = None,
         foils: Sequence[int | None] | None = None,
         memory: int = _MEMORY,
+        rewriting: Rewriting | None = None,
     ) -> None:
         length = inputs["input_ids"].shape[1]
         if not response or length != layout.prompt_length + len(response) - 1:
@@ -82,12 +112,16 @@ class ResponseScorer:
             )
         if foils is not None and len(foils) != len(response):
             raise InputError(f"{len(foils)} foils", legal=f"one a token, {len(response)}")
-        self._model = adapter.model
-        self._memory = memory
-        self._forwards = 0
-        self._dtype, self._positions, self._embeddings, plain = self._record(
-            adapter, inputs, options or {}, len(response)
-        )
+        self.adapter = adapter
+        self.model = adapter.model
+        self.memory = memory
+        self.rewriting = rewriting
+        self.response = tuple(response)
+        self.foils = None if foils is None else tuple(foils)
+        self.forwards = 0
+        self.reach = AttentionReach()
+        fed = self._record(inputs, options or {})
+        self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.embeddings
         device = self._embeddings.device
         self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
         self._ids = torch.tensor(list(response), device=device)
@@ -99,6 +133,7 @@ class ResponseScorer:
                 torch.tensor(contrasted, dtype=torch.long, device=device),
                 torch.tensor(others, dtype=torch.long, device=device),
             )
+        self.source_units: tuple[SourceUnit, ...] = layout.units
         self._units = tuple(unit.id for unit in layout.units)
         self._modalities = tuple(unit.modality for unit in layout.units)
         self._unit_of = torch.full((length,), -1, dtype=torch.long, device=device)
@@ -106,7 +141,8 @@ class ResponseScorer:
             layout.unit_index.astype("int64")
         ).to(device)
         self._absent = self._without_units()
-        self._check(plain)
+        assert fed.logits is not None
+        self._check(self.values(fed.logits))
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -138,21 +174,26 @@ class ResponseScorer:
         return int(self._ids.shape[0])
 
     @property
-    def forwards(self) -> int:
-        """How many rows have run through the model since the scorer was made."""
-        return self._forwards
+    def positions(self) -> torch.Tensor:
+        """The rotary positions of the recorded pass: int64 ``[N]``, or ``[axes, N]``."""
+        if self._positions is None:  # the model counts them by itself
+            return torch.arange(self._embeddings.shape[1], device=self._embeddings.device)
+        return self._positions.to(self._embeddings.device)[..., 0, :]
+
+    @property
+    def extras(self) -> dict[str, torch.Tensor]:
+        """Other inputs with one value a token, each ``[N]``."""
+        return {
+            name: value[0] for name, value in self._per_token.items() if name != "attention_mask"
+        }
 
     def rows(self, *, gradients: bool = False) -> int:
         """Estimate how many rows run at once within the memory; at least 1, at most 64."""
-        config = self._model.config.get_text_config(decoder=True)
-        vocabulary = int(self._model.get_input_embeddings().num_embeddings)
-        _, length, width = self._embeddings.shape
-        inner = int(getattr(config, "intermediate_size", 4 * width) or 4 * width)
-        logits = 12 * self.tokens * vocabulary  # in float32, with two temporaries
-        layer = length * (8 * width + 3 * inner) * self._dtype.itemsize
-        if gradients:
-            layer *= 2 * int(getattr(config, "num_hidden_layers", 1))
-        return max(1, min(_MOST_ROWS, self._memory // (logits + layer)))
+        _, length, _ = self._embeddings.shape
+        needed = row_bytes(
+            self.model, length, self.tokens, self.dtype.itemsize, gradients=gradients
+        )
+        return max(1, min(_MOST_ROWS, self.memory // needed))
 
     def masked(self, keep: torch.Tensor) -> torch.Tensor:
         """Return the embeddings with only some units left.
@@ -200,11 +241,11 @@ class ResponseScorer:
         gradients = torch.is_grad_enabled() and embeddings.requires_grad
         step = self.rows(gradients=gradients)
         parts = []
-        with undisturbed(self._model), torch.set_grad_enabled(gradients):
+        with undisturbed(self.model), torch.set_grad_enabled(gradients):
             for start in range(0, len(embeddings), step):
                 part = embeddings[start : start + step]
-                self._forwards += len(part)
-                parts.append(self._values(self._run(part)))
+                self.forwards += len(part)
+                parts.append(self.values(self._run(part)))
         if not parts:
             return torch.zeros((0, self.tokens), device=self._embeddings.device)
         return torch.cat(parts)
@@ -226,12 +267,14 @@ class ResponseScorer:
         keep: torch.Tensor,
         spans: Sequence[Span],
         *,
+        operator: str = "mean",
         max_forwards: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
         """Return the log-probability of each span with only some units left, in nats.
 
-        One forward pass a row of ``keep`` gives the values of all spans.
+        One forward pass a row of ``keep`` gives the values of all spans; what rows share from the
+        beginning on runs once (:mod:`omnitrace.ablation`).
 
         Parameters
         ----------
@@ -239,10 +282,12 @@ class ResponseScorer:
             bool ``[m, units]``.
         spans:
             Spans of the response.
+        operator:
+            Name of the operator that takes the units away.
         max_forwards:
             Refuse more rows than this; None for no limit.
         progress:
-            Called with the rows done and the rows in all.
+            Called with the rows done and the rows in all; equal rows run once.
 
         Returns
         -------
@@ -261,15 +306,10 @@ class ResponseScorer:
                 legal=f"at most {max_forwards} rows",
                 fix="raise max_forwards, or draw fewer rows",
             )
-        step = self.rows()
-        found = torch.empty((len(keep), len(spans)), device=self._embeddings.device)
-        with torch.no_grad():
-            for start in range(0, len(keep), step):
-                rows = slice(start, start + step)
-                found[rows] = self.summed(self.logprobs(self.masked(keep[rows])), spans)
-                if progress is not None:
-                    progress(min(start + step, len(keep)), len(keep))
-        return found
+        from omnitrace.ablation.effects import ablated_logprobs
+
+        found = ablated_logprobs(self, keep, operator=operator, progress=progress or False)
+        return self.summed(found.to(self._embeddings.device), spans)
 
     def _checked_keep(self, keep: torch.Tensor) -> torch.Tensor:
         shape = tuple(keep.shape)
@@ -281,41 +321,24 @@ class ResponseScorer:
         return keep.to(self._embeddings.device)
 
     def _record(
-        self,
-        adapter: ModelAdapter,
-        inputs: Mapping[str, torch.Tensor],
-        options: Mapping[str, Any],
-        tokens: int,
-    ) -> tuple[torch.dtype, torch.Tensor | None, torch.Tensor, torch.Tensor]:
-        """Run the model as it is; return what its decoder was fed, and the response's logits."""
-        family = type(self._model).__name__
-        if "inputs_embeds" not in forward_parameters(self._model):
+        self, inputs: Mapping[str, torch.Tensor], options: Mapping[str, Any]
+    ) -> DecoderInputs:
+        """Run the model as it is: note what its decoder is fed, and how far it looks."""
+        if "inputs_embeds" not in forward_parameters(self.model):
             raise ModelError(
-                f"{family} cannot be run on embeddings",
+                f"{type(self.model).__name__} cannot be run on embeddings",
                 legal="models whose forward() takes inputs_embeds",
             )
-        calls: list[dict[str, Any]] = []
-        names = list(inspect.signature(adapter.decoder.forward).parameters)
+        modules = attention_modules(self.adapter.decoder)
+        with undisturbed(self.model), tapped(self.model, modules, [self.reach] * len(modules)):
+            return decoder_inputs(self.adapter, inputs, options, tokens=len(self.response))
 
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls.append(dict(zip(names, args, strict=False)) | kwargs)
-
-        with undisturbed(self._model), torch.no_grad():
-            handle = adapter.decoder.register_forward_pre_hook(before, with_kwargs=True)
-            try:
-                with last_logits(self._model, tokens) as arguments:
-                    output = self._model(**inputs, **options, **arguments)
-            finally:
-                handle.remove()
-            if len(calls) != 1:
-                raise ModelError(f"{family} ran its decoder {len(calls)} times in one pass")
-            embeddings = calls[0].get("inputs_embeds")
-            if embeddings is None:
-                embeddings = self._model.get_input_embeddings()(inputs["input_ids"])
-            plain = output.logits[:, -tokens:].float()
-            positions = calls[0].get("position_ids")
-            exact = torch.promote_types(embeddings.dtype, torch.float32)
-            return embeddings.dtype, positions, embeddings.detach().to(exact), plain
+    def refed(
+        self, inputs: Mapping[str, torch.Tensor], options: Mapping[str, Any]
+    ) -> DecoderInputs:
+        """Return what the decoder would be fed for other inputs, without running it."""
+        with undisturbed(self.model):
+            return decoder_inputs(self.adapter, inputs, options)
 
     def _run(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the logits of the response's tokens, ``[rows, T, vocabulary]``."""
@@ -328,17 +351,17 @@ class ResponseScorer:
             # [1, N], or [axes, 1, N] where the rotary embedding is multimodal
             shape = (*positions.shape[:-2], count, positions.shape[-1])
             arguments["position_ids"] = positions.expand(shape)
-        with last_logits(self._model, self.tokens) as more:
-            output = self._model(
-                inputs_embeds=embeddings.to(self._embeddings.device, self._dtype),
+        with last_logits(self.model, self.tokens) as more:
+            output = self.model(
+                inputs_embeds=embeddings.to(self._embeddings.device, self.dtype),
                 **arguments,
                 **more,
             )
         logits: torch.Tensor = output.logits[:, -self.tokens :]
         return logits
 
-    def _values(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return float32 ``[rows, T]`` from ``[rows, T, vocabulary]``."""
+    def values(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return ``[rows, T]`` as ``logprobs`` does, from logits ``[rows, T, vocabulary]``."""
         logits = logits.float()
         rows = len(logits)
         chosen = logits.gather(2, self._ids.to(logits.device).expand(rows, -1)[:, :, None])[..., 0]
@@ -363,12 +386,12 @@ class ResponseScorer:
         return absent
 
     def _check(self, plain: torch.Tensor) -> None:
-        with undisturbed(self._model), torch.no_grad():
-            again = self._values(self._run(self._embeddings))
-            difference = float((again - self._values(plain)).abs().max())
-        if not difference <= _TOLERANCE.get(self._dtype, 1e-3):
+        with undisturbed(self.model), torch.no_grad():
+            again = self.values(self._run(self._embeddings))
+            difference = float((again - plain).abs().max())
+        if not difference <= _TOLERANCE.get(self.dtype, 1e-3):
             raise ModelError(
-                f"{type(self._model).__name__} does more with this request than its decoder's "
+                f"{type(self.model).__name__} does more with this request than its decoder's "
                 f"input embeddings show: run on them, log-probabilities differ by {difference:.2g}",
                 legal="models whose media reach the decoder through its input embeddings alone",
                 fix="use a token signal, such as 'attention-mean'",

@@ -19,7 +19,7 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.plugins.manager import registry
 from omnitrace.run import Request, Run, replay_run, traced_run
-from omnitrace.scoring import ResponseScorer
+from omnitrace.scoring import ResponseScorer, Rewriting
 from omnitrace.signals.base import Signal, SpanSignal, TokenSignal, gradient_target
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import read_messages
@@ -309,6 +309,7 @@ class Tracer:
             ids,
             options=request.encoded.generate_options,
             foils=foils,
+            rewriting=Rewriting(request, lambda new: self.adapter.encode(new, self.sources)),
         )
 
     def _finished(self, run: Run, foils: Sequence[int | None] | None = None) -> Trace:

@@ -8,6 +8,7 @@ import pytest
 import transformers as tf
 
 from omnitrace import PluginError, hookimpl
+from omnitrace.ablation import DecoderOperator, InputOperator
 from omnitrace.plugins import builtin, hookspecs
 from omnitrace.plugins.manager import build_registry, registry
 from omnitrace.signals.base import SpanSignal, TokenSignal
@@ -42,6 +43,30 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         assert isinstance(signal, TokenSignal)
         assert not isinstance(signal, SpanSignal)
         assert signal.name == entry.name
+
+
+def test_the_builtin_operators_are_registered_through_the_hook() -> None:
+    found = build_registry({"omnitrace": builtin}).operators
+    assert set(found) == {"attention", "mean", "drop", "grey", "blur", "silence", "freeze"}
+    for entry in found.values():
+        assert entry.package == "omnitrace"
+        assert entry.summary
+        operator = entry.make()
+        assert isinstance(operator, DecoderOperator | InputOperator)
+        assert operator.name == entry.name
+        assert operator.modalities
+    with pytest.raises(PluginError, match=r"unknown operator 'silent'.*'silence'"):
+        registry().operator("silent")
+
+
+def test_an_operators_name_that_is_taken_raises() -> None:
+    class Other:
+        @hookimpl
+        def register_operators(self, register: hookspecs.RegisterOperator) -> None:
+            register("mean", object)  # type: ignore[arg-type]
+
+    with pytest.raises(PluginError, match="the operator 'mean' of 'other' is already registered"):
+        build_registry({"omnitrace": builtin, "other": Other()})
 
 
 def test_a_users_signal_stands_beside_the_builtins() -> None:

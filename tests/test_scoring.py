@@ -86,8 +86,10 @@ def test_rows_run_alone_or_together_give_the_same() -> None:
     spans = [span(0, 2), span(1, 5), span(3, 3)]
     seen: list[tuple[int, int]] = []
     found = alone.span_logprobs(keep, spans, progress=lambda *done: seen.append(done))
-    assert seen == [(i, 7) for i in range(1, 8)]
-    assert alone.forwards == 7
+    different = len(torch.unique(keep, dim=0))
+    assert different == 5
+    assert seen == [(i, different) for i in range(1, 6)]
+    assert alone.forwards == different
     torch.testing.assert_close(found, together.span_logprobs(keep, spans), atol=1e-5, rtol=0)
     values = together.logprobs(together.masked(keep))
     torch.testing.assert_close(found[:, 0], values[:, :2].sum(dim=1), atol=1e-5, rtol=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from omnitrace.plugins.manager import registry
+from omnitrace.errors import PluginError
+from omnitrace.plugins.manager import Entry, registry
 from omnitrace.signals.describe import SignalFacts, describe
 
 __all__ = ["LISTINGS"]
@@ -32,4 +33,21 @@ def _models() -> list[Row]:
     return [("name", "package", "summary"), *((e.name, e.package, e.summary) for e in entries)]
 
 
-LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {"models": _models, "signals": _signals}
+def _operators() -> list[Row]:
+    entries = registry().operators.values()
+    heading = ("name", "modalities", "package", "summary")
+    return [heading, *((e.name, _modalities(e), e.package, e.summary) for e in entries)]
+
+
+def _modalities(entry: Entry) -> str:
+    try:
+        return ", ".join(sorted(entry.make().modalities))
+    except (PluginError, AttributeError):  # a broken plugin does not hide the others
+        return "?"
+
+
+LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {
+    "models": _models,
+    "operators": _operators,
+    "signals": _signals,
+}

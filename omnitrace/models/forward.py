@@ -4,15 +4,96 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from omnitrace.capture.interface import model_lock, tapped
+from omnitrace.errors import ModelError
 
-__all__ = ["forward_parameters", "last_logits", "undisturbed"]
+if TYPE_CHECKING:
+    from omnitrace.models.base import ModelAdapter
+
+__all__ = ["DecoderInputs", "decoder_inputs", "forward_parameters", "last_logits", "undisturbed"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderInputs:
+    """What a model's decoder is fed for one request, with every medium in its place.
+
+    ``embeddings`` is ``[1, N, d]`` in at least float32 and ``dtype`` what they were; ``positions``
+    is ``[1, N]``, ``[axes, 1, N]`` where the rotary embedding is multimodal, or None where the
+    decoder counts by itself. ``logits`` is float32 ``[1, tokens, vocabulary]`` where the model was
+    run to its end.
+    """
+
+    embeddings: torch.Tensor
+    positions: torch.Tensor | None
+    dtype: torch.dtype
+    logits: torch.Tensor | None
+
+
+class _SeenError(Exception):
+    """Ends a pass before the decoder: what was wanted is known."""
+
+
+def decoder_inputs(
+    adapter: ModelAdapter,
+    inputs: Mapping[str, torch.Tensor],
+    options: Mapping[str, Any],
+    *,
+    tokens: int | None = None,
+) -> DecoderInputs:
+    """Show what the decoder is fed for ``inputs``; call it inside :func:`undisturbed`.
+
+    Parameters
+    ----------
+    adapter, inputs, options:
+        The model, its inputs (batch 1), and what else its forward pass must be told.
+    tokens:
+        How many of the last logits are wanted; with None the decoder does not run at all.
+
+    Raises
+    ------
+    ModelError
+        If the decoder does not run exactly once in a pass.
+    """
+    model = adapter.model
+    calls: list[dict[str, Any]] = []
+    names = list(inspect.signature(adapter.decoder.forward).parameters)
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append(dict(zip(names, args, strict=False)) | kwargs)
+        if tokens is None:
+            raise _SeenError
+
+    output: Any = None
+    handle = adapter.decoder.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        with (
+            torch.no_grad(),
+            last_logits(model, tokens or 1) as more,
+            contextlib.suppress(_SeenError),
+        ):
+            output = model(**inputs, **options, **more)
+    finally:
+        handle.remove()
+    if len(calls) != 1:
+        raise ModelError(f"{type(model).__name__} ran its decoder {len(calls)} times in one pass")
+    embeddings = calls[0].get("inputs_embeds")
+    if embeddings is None:
+        with torch.no_grad():
+            embeddings = model.get_input_embeddings()(inputs["input_ids"])
+    exact = torch.promote_types(embeddings.dtype, torch.float32)
+    return DecoderInputs(
+        embeddings.detach().to(exact),
+        calls[0].get("position_ids"),
+        embeddings.dtype,
+        None if tokens is None else output.logits[:, -tokens:].float(),
+    )
 
 
 def forward_parameters(model: Any) -> frozenset[str]:

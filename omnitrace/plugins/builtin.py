@@ -1,12 +1,13 @@
-"""The built-in signals and adapters, registered as any plugin registers its own."""
+"""The built-in signals, adapters and operators, registered as any plugin registers its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from omnitrace.plugins.hookspecs import RegisterModel, RegisterSignal, hookimpl
+from omnitrace.plugins.hookspecs import RegisterModel, RegisterOperator, RegisterSignal, hookimpl
 
 if TYPE_CHECKING:
+    from omnitrace.ablation.operators import Operator
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
 
@@ -51,6 +52,48 @@ def _causal_lm() -> type[ModelAdapter]:
     from omnitrace.models.causal_lm import CausalLMAdapter
 
     return CausalLMAdapter
+
+
+def _attention() -> Operator:
+    from omnitrace.ablation.operators import Attention
+
+    return Attention()
+
+
+def _mean() -> Operator:
+    from omnitrace.ablation.operators import Mean
+
+    return Mean()
+
+
+def _drop() -> Operator:
+    from omnitrace.ablation.inputs import Drop
+
+    return Drop()
+
+
+def _grey() -> Operator:
+    from omnitrace.ablation.inputs import Grey
+
+    return Grey()
+
+
+def _blur(radius: float = 0.1) -> Operator:
+    from omnitrace.ablation.inputs import Blur
+
+    return Blur(radius)
+
+
+def _silence() -> Operator:
+    from omnitrace.ablation.inputs import Silence
+
+    return Silence()
+
+
+def _freeze() -> Operator:
+    from omnitrace.ablation.inputs import Freeze
+
+    return Freeze()
 
 
 @hookimpl
@@ -98,3 +141,19 @@ def register_models(register: RegisterModel) -> None:
         config_classes=("PreTrainedConfig",),
         summary="any text model of transformers that uses its attention interface",
     )
+
+
+@hookimpl
+def register_operators(register: RegisterOperator) -> None:
+    """Register the operators on the decoder and on the input."""
+    register(
+        "attention",
+        _attention,
+        summary="hidden from every later position in all layers; positions are kept",
+    )
+    register("mean", _mean, summary="embeddings replaced by the mean of the modality")
+    register("drop", _drop, summary="characters left out of the text")
+    register("grey", _grey, summary="region of the image greyed")
+    register("blur", _blur, summary="region of the image blurred")
+    register("silence", _silence, summary="seconds of the recording silenced")
+    register("freeze", _freeze, summary="frames of the video replaced by a neighbouring one")

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Protocol
 import pluggy
 
 if TYPE_CHECKING:
+    from omnitrace.ablation.operators import Operator
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
 
-__all__ = ["RegisterModel", "RegisterSignal", "hookimpl", "hookspec"]
+__all__ = ["RegisterModel", "RegisterOperator", "RegisterSignal", "hookimpl", "hookspec"]
 
 hookspec = pluggy.HookspecMarker("omnitrace")
 hookimpl = pluggy.HookimplMarker("omnitrace")
@@ -58,6 +59,13 @@ class RegisterModel(Protocol):
         """
 
 
+class RegisterOperator(Protocol):
+    """Registers an ablation operator under a name; ``factory()`` makes one."""
+
+    def __call__(self, name: str, factory: Callable[..., Operator], *, summary: str = "") -> None:
+        """Register ``factory`` as ``name``; raises PluginError if the name is taken."""
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -66,3 +74,8 @@ def register_signals(register: RegisterSignal) -> None:
 @hookspec
 def register_models(register: RegisterModel) -> None:
     """Register model adapters: how a family of models is loaded, fed and mapped to sources."""
+
+
+@hookspec
+def register_operators(register: RegisterOperator) -> None:
+    """Register ablation operators: how a source unit is taken away from the model."""

@@ -48,6 +48,7 @@ class Registry:
 
     signals: dict[str, Entry] = field(default_factory=dict)
     models: dict[str, Entry] = field(default_factory=dict)
+    operators: dict[str, Entry] = field(default_factory=dict)
 
     def signal(self, name: str) -> Entry:
         """Return the signal's entry; raises PluginError with near matches if there is none."""
@@ -55,6 +56,13 @@ class Registry:
             return self.signals[name]
         except KeyError:
             raise unknown_name("signal", name, self.signals) from None
+
+    def operator(self, name: str) -> Entry:
+        """Return the operator's entry; raises PluginError with near matches if there is none."""
+        try:
+            return self.operators[name]
+        except KeyError:
+            raise unknown_name("operator", name, self.operators) from None
 
     def model_for(self, config: object) -> Entry:
         """Return the adapter entry for a ``transformers`` configuration object.
@@ -104,8 +112,12 @@ def _collect(plugin: object, package: str) -> Registry:
     ) -> None:
         _add(found.models, "model", Entry(name, load_class, summary, package, config_classes))
 
+    def register_operator(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
+        _add(found.operators, "operator", Entry(name, factory, summary, package))
+
     manager.hook.register_signals(register=register_signal)
     manager.hook.register_models(register=register_model)
+    manager.hook.register_operators(register=register_operator)
     return found
 
 
@@ -128,6 +140,8 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             continue
         for entry in found.signals.values():
             _add(merged.signals, "signal", entry)
+        for entry in found.operators.values():
+            _add(merged.operators, "operator", entry)
         for entry in found.models.values():
             for other in merged.models.values():
                 if shared := set(other.config_classes) & set(entry.config_classes):

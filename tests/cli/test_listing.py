@@ -33,11 +33,19 @@ def test_models(run: Run) -> None:
     assert _row(result.stdout, "qwen2_5_omni")
 
 
+def test_operators(run: Run) -> None:
+    result = run("list", "operators")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].split() == ["name", "modalities", "package", "summary"]
+    cells = [cell.strip() for cell in _row(result.stdout, "silence")]
+    assert cells[1:3] == ["audio", "omnitrace"]
+
+
 def test_an_unknown_kind(run: Run) -> None:
     result = run("list", "sginals")
     assert result.exit_code == 2
     assert "'sginals'" in result.stderr
-    assert "models, signals" in result.stderr
+    assert "models, operators, signals" in result.stderr
     assert result.stdout == ""
 
 

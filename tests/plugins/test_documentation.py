@@ -13,6 +13,7 @@ from omnitrace.signals.describe import COSTS, KNOWN_NEEDS
 ROOT = Path(__file__).parents[2]
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 SIGNALS = (ROOT / "docs" / "signals.md").read_text(encoding="utf-8")
+ABLATION = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
 BUILTINS = build_registry({"omnitrace": builtin})
 
 
@@ -29,6 +30,12 @@ def test_every_builtin_signal_is_documented(entry: Entry) -> None:
     kind = type(entry.make())
     assert kind.__doc__
     assert kind.__doc__ not in {base.__doc__ for base in kind.__mro__[1:]}
+
+
+@pytest.mark.parametrize("entry", BUILTINS.operators.values(), ids=lambda entry: entry.name)
+def test_every_builtin_operator_is_documented(entry: Entry) -> None:
+    assert f"| `{entry.name}`" in ABLATION
+    assert type(entry.make()).__doc__
 
 
 def test_every_builtin_adapter_is_documented() -> None:

@@ -1,0 +1,38 @@
+"""Causal truth: what happens to a response when source units are taken away.
+
+>>> from omnitrace.ablation import effects, leave_one_out
+>>> found = effects(tracer, trace, leave_one_out(len(trace.units)))  # doctest: +SKIP
+>>> found.drops  # [units, spans], in nats  # doctest: +SKIP
+"""
+
+from omnitrace.ablation.effects import (
+    Effects,
+    Operators,
+    ablated_logprobs,
+    effects,
+    measure,
+    scorer_of,
+)
+from omnitrace.ablation.masks import (
+    MaskDealer,
+    leave_one_out,
+    random_masks,
+    sized_masks,
+)
+from omnitrace.ablation.operators import DecoderOperator, InputOperator, Operator
+
+__all__ = [
+    "DecoderOperator",
+    "Effects",
+    "InputOperator",
+    "MaskDealer",
+    "Operator",
+    "Operators",
+    "ablated_logprobs",
+    "effects",
+    "leave_one_out",
+    "measure",
+    "random_masks",
+    "scorer_of",
+    "sized_masks",
+]

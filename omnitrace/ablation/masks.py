@@ -1,0 +1,370 @@
+"""Keep-masks: drawn at random, of one size, leaving one out; and who may use which.
+
+A keep-mask is bool ``[K]``, True where a unit is kept. All drawing is seeded. What a method was
+fitted on must never judge it: a :class:`MaskDealer` hands out the masks of one example such that
+no mask is ever dealt both for fitting and for evaluation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from omnitrace.ablation.effects import checked_masks
+from omnitrace.errors import InputError
+
+__all__ = ["MaskDealer", "leave_one_out", "random_masks", "sized_masks"]
+
+# Up to so many units all masks are listed; beyond, masks are drawn until enough differ.
+_LISTED: Final = 12
+_PATIENCE: Final = 16  # draws for each mask that is wanted
+
+
+def leave_one_out(units: int) -> np.ndarray:
+    """Return bool ``[K, K]``: row k keeps every unit but k."""
+    _check_units(units)
+    return ~np.eye(units, dtype=bool)
+
+
+def random_masks(
+    units: int,
+    count: int,
+    *,
+    seed: int | str,
+    rates: float | Sequence[float] = 0.5,
+    antithetic: bool = True,
+) -> np.ndarray:
+    """Draw masks in which each unit is kept with a given probability, independently.
+
+    Parameters
+    ----------
+    units, count:
+        Units of the example (``K``, at least 1), and how many masks.
+    seed:
+        A number or a name; give each example its own, such as its id.
+    rates:
+        Probability of keeping a unit, in (0, 1). With several, masks take turns.
+    antithetic:
+        Whether masks come in pairs, each followed by its complement (whose rate is one less the
+        mask's): of a pair's mean, the part that is linear in the mask has no variance.
+
+    Returns
+    -------
+    np.ndarray
+        bool ``[count, K]``. Masks may repeat.
+    """
+    _check_units(units)
+    rng = _generator(seed, "random")
+    draw = _bernoulli(rng, units, _checked_rates(rates))
+    found: list[np.ndarray] = []
+    while len(found) < _checked_count(count):
+        mask = draw()
+        found += [mask, ~mask] if antithetic else [mask]
+    return _stacked(found[:count], units)
+
+
+def sized_masks(
+    sizes: Sequence[int] | np.ndarray,
+    count: int,
+    *,
+    seed: int | str,
+    rate: float = 0.5,
+    antithetic: bool = True,
+) -> np.ndarray:
+    """Draw different masks that all keep the same number of tokens, as nearly as can be.
+
+    Of all masks whose kept tokens differ from ``rate`` of the total by no more than a tolerance,
+    each is equally likely; the tolerance is the smallest with four times as many masks as are
+    wanted (or, where there are fewer, with as many as wanted). Among such masks the number of kept
+    tokens, and a score by length with it, predicts next to nothing.
+
+    Parameters
+    ----------
+    sizes:
+        Tokens of each unit, at least 1 each.
+    count:
+        How many masks.
+    seed, antithetic:
+        As for :func:`random_masks`; pairs need a rate of 0.5, and are left out with any other.
+    rate:
+        Share of the tokens that is kept, in (0, 1).
+
+    Returns
+    -------
+    np.ndarray
+        bool ``[count, K]``, no two equal.
+
+    Raises
+    ------
+    InputError
+        If there are fewer masks than are wanted.
+    """
+    tokens = _checked_sizes(sizes)
+    draw = _Sized(tokens, _checked_rates(rate)[0], 4.0 * count, _generator(seed, "sized"))
+    found: dict[bytes, np.ndarray] = {}
+    for _ in range(_PATIENCE * max(16, count)):
+        if len(found) >= count:
+            break
+        mask = draw()
+        for each in (mask, ~mask) if antithetic and rate == 0.5 else (mask,):
+            found.setdefault(each.tobytes(), each)
+    if len(found) < count:
+        raise InputError(
+            f"{count} masks of one size are wanted, and {len(found)} were found for "
+            f"{len(tokens)} units",
+            legal=f"at most {len(found)}",
+            fix="ask for fewer, or cut the sources into more units",
+        )
+    return _stacked(list(found.values())[:count], len(tokens))
+
+
+class MaskDealer:
+    """Deals the masks of one example: some for fitting, others for evaluation, never the same.
+
+    Of each mask and its complement it is settled by the seed and the example alone, and so in every
+    process and in any order, whether both are for fitting or for evaluation. Beside that the dealer
+    remembers what it has dealt, and what it was told of with :meth:`fitted`: a mask that a method
+    was fitted on is refused for evaluation. The masks that keep all or nothing are never dealt.
+
+    Parameters
+    ----------
+    sizes:
+        Tokens of each unit.
+    seed:
+        Of the experiment.
+    example:
+        Name of the example; each has masks of its own.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int] | np.ndarray, *, seed: int = 0, example: str = ""
+    ) -> None:
+        self.sizes = _checked_sizes(sizes)
+        self.units = len(self.sizes)
+        self._name = f"{seed}/{example}"
+        self._fitted: set[bytes] = set()
+        self._evaluated: set[bytes] = set()
+        self._hands = 0
+        self._listed = _halves(self.units, self._name) if self.units <= _LISTED else None
+
+    def fit(
+        self, count: int, *, rates: float | Sequence[float] = 0.5, antithetic: bool = True
+    ) -> np.ndarray:
+        """Deal bool ``[count, K]`` for fitting, none of them dealt before.
+
+        Raises
+        ------
+        InputError
+            If there are not as many left.
+        """
+        return self._deal(count, _checked_rates(rates), antithetic, evaluation=False)
+
+    def evaluation(
+        self, count: int, *, rates: float | Sequence[float] = 0.5, antithetic: bool = True
+    ) -> np.ndarray:
+        """Deal bool ``[count, K]`` for evaluation, none of them dealt before or fitted on."""
+        return self._deal(count, _checked_rates(rates), antithetic, evaluation=True)
+
+    def sized_evaluation(self, count: int, *, rate: float = 0.5) -> np.ndarray:
+        """Deal size-controlled masks for evaluation, bool ``[count, K]``; see ``sized_masks``."""
+        share = _checked_rates(rate)[0]
+        rng = _generator(self._name, self._next("sized"))
+        # Half of all masks are for fitting, and some are dealt already.
+        enough = 3.0 * _checked_count(count)
+        while True:
+            draw = _Sized(self.sizes, share, enough, rng)
+            try:
+                return self._collect(count, draw, antithetic=share == 0.5, evaluation=True)
+            except InputError:
+                if enough >= draw.reachable:
+                    raise
+            enough *= 2
+
+    def fitted(self, masks: np.ndarray) -> None:
+        """Take note that a method was fitted on bool ``[m, K]`` which the dealer did not deal.
+
+        Raises
+        ------
+        InputError
+            If one of them was dealt for evaluation.
+        """
+        for number, mask in enumerate(checked_masks(masks, self.units)):
+            if mask.tobytes() in self._evaluated:
+                raise InputError(
+                    f"mask {number} was dealt for evaluation, and a method was fitted on it",
+                    legal="masks of fit(), or masks that were not dealt",
+                    fix="fit first, then ask for evaluation masks",
+                )
+            self._fitted.add(mask.tobytes())
+
+    def check(self, masks: np.ndarray) -> np.ndarray:
+        """Return bool ``[m, K]`` as it is, if no method was ever fitted on any of it.
+
+        Raises
+        ------
+        InputError
+            If a mask was dealt or noted for fitting.
+        """
+        used = np.flatnonzero(self.was_fitted(masks))
+        if len(used):
+            raise InputError(
+                f"mask {used[0]} was used for fitting, and cannot be used for evaluation",
+                legal="masks of evaluation() or sized_evaluation()",
+            )
+        return masks
+
+    def was_fitted(self, masks: np.ndarray) -> np.ndarray:
+        """Return bool ``[m]``: which of bool ``[m, K]`` were dealt or noted for fitting."""
+        checked = checked_masks(masks, self.units)
+        return np.array([mask.tobytes() in self._fitted for mask in checked], dtype=bool)
+
+    def is_for_evaluation(self, mask: np.ndarray) -> bool:
+        """Whether bool ``[K]`` is among those that may be dealt for evaluation."""
+        key = min(mask.tobytes(), (~mask).tobytes())
+        if self._listed is not None:
+            return key in self._listed
+        return hashlib.blake2b(key, key=_key(self._name)).digest()[0] % 2 == 1
+
+    def _deal(
+        self, count: int, rates: Sequence[float], antithetic: bool, *, evaluation: bool
+    ) -> np.ndarray:
+        rng = _generator(self._name, self._next("evaluation" if evaluation else "fit"))
+        draw = _bernoulli(rng, self.units, rates)
+        return self._collect(count, draw, antithetic=antithetic, evaluation=evaluation)
+
+    def _collect(
+        self, count: int, draw: Callable[[], np.ndarray], *, antithetic: bool, evaluation: bool
+    ) -> np.ndarray:
+        found: dict[bytes, np.ndarray] = {}
+        for _ in range(_PATIENCE * max(16, _checked_count(count))):
+            if len(found) >= count:
+                break
+            mask = draw()
+            for each in (mask, ~mask) if antithetic else (mask,):
+                if self._may_deal(each, evaluation):
+                    found.setdefault(each.tobytes(), each)
+        if len(found) < count:
+            what = "evaluation" if evaluation else "fitting"
+            raise InputError(
+                f"{count} masks of {self.units} units are wanted for {what}, and {len(found)} "
+                "were found that are not used yet",
+                legal=f"at most {len(found)}",
+                fix="ask for fewer, or cut the sources into more units",
+            )
+        masks = list(found.values())[:count]
+        (self._evaluated if evaluation else self._fitted).update(mask.tobytes() for mask in masks)
+        return (
+            self.check(_stacked(masks, self.units)) if evaluation else _stacked(masks, self.units)
+        )
+
+    def _may_deal(self, mask: np.ndarray, evaluation: bool) -> bool:
+        key = mask.tobytes()
+        if mask.all() or not mask.any() or key in self._fitted or key in self._evaluated:
+            return False
+        return self.is_for_evaluation(mask) == evaluation
+
+    def _next(self, what: str) -> str:
+        self._hands += 1
+        return f"{what} {self._hands}"
+
+
+class _Sized:
+    """Draws masks whose kept tokens are near a target, each of them equally likely.
+
+    They are those within the smallest tolerance that ``enough`` masks are in.
+    """
+
+    def __init__(self, sizes: np.ndarray, rate: float, enough: float, rng: np.random.Generator):
+        self._sizes, self._rng = sizes, rng
+        total = int(sizes.sum())
+        # ways[i][s]: in how many ways units i and after sum to s, relative to 2 ** (K - i)
+        ways = [np.zeros(total + 1) for _ in range(len(sizes) + 1)]
+        ways[-1][0] = 1.0
+        for i in range(len(sizes) - 1, -1, -1):
+            ways[i] = ways[i + 1] / 2
+            ways[i][sizes[i] :] += ways[i + 1][: total + 1 - sizes[i]] / 2
+        self._ways = ways
+        masks = ways[0] * 2.0 ** min(len(sizes), 1000)
+        off = np.abs(np.arange(total + 1) - rate * total)
+        order = np.argsort(off, kind="stable")
+        reached = np.cumsum(masks[order])
+        self.reachable = float(reached[-1])
+        wanted = min(enough, self.reachable) * (1 - 1e-9)
+        tolerance = off[order[int(np.searchsorted(reached, wanted))]]
+        self._sums = np.flatnonzero((off <= tolerance + 1e-9) & (ways[0] > 0))
+        weights = ways[0][self._sums]
+        self._weights = weights / weights.sum()
+
+    def __call__(self) -> np.ndarray:
+        """Return bool ``[K]``."""
+        left = int(self._rng.choice(self._sums, p=self._weights))
+        mask = np.zeros(len(self._sizes), dtype=bool)
+        for i, size in enumerate(self._sizes):
+            kept = self._ways[i + 1][left - size] if left >= size else 0.0
+            without = self._ways[i + 1][left]
+            mask[i] = self._rng.random() * (kept + without) < kept
+            left -= int(size) if mask[i] else 0
+        return mask
+
+
+def _bernoulli(
+    rng: np.random.Generator, units: int, rates: Sequence[float]
+) -> Callable[[], np.ndarray]:
+    turn = 0
+
+    def draw() -> np.ndarray:
+        nonlocal turn
+        turn += 1
+        return rng.random(units) < rates[(turn - 1) % len(rates)]
+
+    return draw
+
+
+def _halves(units: int, name: str) -> frozenset[bytes]:
+    """Return the masks for evaluation, each named by the lesser of it and its complement."""
+    numbers = np.arange(2**units)
+    masks = (numbers[:, None] >> np.arange(units)) % 2 == 1
+    pairs = sorted({min(mask.tobytes(), (~mask).tobytes()) for mask in masks[1:-1]})
+    order = _generator(name, "halves").permutation(len(pairs))
+    return frozenset(pairs[i] for i in order[: len(pairs) // 2])
+
+
+def _generator(seed: int | str, purpose: str) -> np.random.Generator:
+    return np.random.default_rng(list(_key(f"{seed}/{purpose}")))
+
+
+def _key(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _stacked(masks: Sequence[np.ndarray], units: int) -> np.ndarray:
+    return np.stack(masks) if masks else np.zeros((0, units), dtype=bool)
+
+
+def _check_units(units: int) -> None:
+    if units < 1:
+        raise InputError(f"units is {units!r}", legal="at least 1")
+
+
+def _checked_count(count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise InputError(f"count is {count!r}", legal="a whole number of 0 or more")
+    return int(count)
+
+
+def _checked_rates(rates: float | Sequence[float]) -> list[float]:
+    found = [float(each) for each in np.atleast_1d(np.asarray(rates, dtype=np.float64))]
+    if not found or not all(0 < each < 1 for each in found):
+        raise InputError(f"the rate is {rates!r}", legal="numbers above 0 and below 1")
+    return found
+
+
+def _checked_sizes(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+    found = np.asarray(sizes)
+    whole = found.ndim == 1 and len(found) > 0 and np.issubdtype(found.dtype, np.integer)
+    if not whole or int(found.min()) < 1:
+        raise InputError(f"sizes is {sizes!r}"[:200], legal="a whole number of 1 or more a unit")
+    return found.astype(np.int64)

@@ -1,0 +1,201 @@
+"""Ablation of all modalities, on the reference model: on the decoder and at the input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from omnitrace import InputError, Trace, Tracer
+from omnitrace.ablation import Effects, effects, leave_one_out, measure, random_masks, scorer_of
+from omnitrace.ablation.inputs import Blur, Drop, Freeze, Grey, Silence
+from omnitrace.reference.files import write_sample
+from omnitrace.reference.world import Sample, held_out_seed, make_sample
+from omnitrace.sources.messages import MediaPart, TextPart, read_messages
+from tests.ablation import naive
+
+INPUT = {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
+    drawn = make_sample(held_out_seed(601), questions=4, order=("video", "text", "audio", "image"))
+    return drawn, write_sample(drawn, tmp_path_factory.mktemp("ablated"))
+
+
+@pytest.fixture(scope="module")
+def messages(folder: tuple[Sample, Path]) -> Any:
+    return json.loads(folder[1].read_text())["messages"]
+
+
+@pytest.fixture(scope="module")
+def trace(reference: Tracer, folder: tuple[Sample, Path], messages: Any) -> Trace:
+    return reference.trace(messages, media_root=folder[1].parent)
+
+
+def test_effects_of_all_modalities_equal_a_loop(reference: Tracer, trace: Trace) -> None:
+    made = scorer_of(reference, trace)
+    assert made.positions.shape[0] in (3, 4)
+    masks = np.concatenate(
+        [leave_one_out(len(trace.units))[::4], random_masks(len(trace.units), 8, seed=0)]
+    )
+    found = effects(reference, trace, masks)
+    np.testing.assert_allclose(found.tokens, naive.by_attention(made, masks), atol=1e-4)
+    assert found.run_tokens < 0.75 * found.naive_tokens
+    assert set(found.operators) == {"text", "image", "audio", "video"}
+    meant = effects(reference, trace, masks, operator="mean")
+    np.testing.assert_allclose(meant.tokens, naive.by_mean(made, masks), atol=1e-4)
+    made.reach.full = False
+    hidden = measure(made, trace.spans, masks)
+    np.testing.assert_allclose(hidden.tokens, found.tokens, atol=1e-4)
+
+
+def test_what_the_statements_rest_on_has_the_largest_effect(
+    reference: Tracer, trace: Trace, folder: tuple[Sample, Path]
+) -> None:
+    asked = [each.category.partition("-")[0] for each in folder[0].statements]
+    assert len(asked) == len(trace.spans)
+    kinds = ["text", "image", "audio", "video"]
+    without = np.array([[unit.modality != kind for unit in trace.units] for kind in kinds])
+    found = effects(reference, trace, without)
+    assert [kinds[kind] for kind in found.drops.argmax(axis=0)] == asked
+    assert (found.drops.max(axis=0) > 1.0).all()
+
+
+def by_input(reference: Tracer, trace: Trace, messages: Any, root: Path, mask: np.ndarray) -> Any:
+    """Change the files' contents by hand, and run the model on what its processor makes of them."""
+    conversation = read_messages(
+        messages, options=reference.sources, limits=reference.limits, media_root=root
+    )
+    operators = {"text": Drop(), "image": Grey(), "audio": Silence(), "video": Freeze()}
+    parts = []
+    for part in conversation.parts:
+        gone = [
+            unit
+            for unit, kept in zip(trace.units, mask, strict=True)
+            if not kept and unit.locator.part == part.part
+        ]
+        parts.append(operators[gone[0].modality].edit(part, gone) if gone else part)
+    encoded = reference.adapter.encode(
+        type(conversation)(conversation.roles, tuple(parts)), reference.sources
+    )
+    ids = torch.tensor([trace.token_ids[:-1]])
+    inputs = dict(encoded.inputs)
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    with torch.no_grad():
+        logits = reference.adapter.model(**inputs, **encoded.generate_options).logits
+    return naive.of_response(logits, trace.token_ids).numpy()
+
+
+def test_effects_at_the_input_equal_a_loop(
+    reference: Tracer, trace: Trace, messages: Any, folder: tuple[Sample, Path]
+) -> None:
+    masks = np.concatenate(
+        [leave_one_out(len(trace.units))[::3], random_masks(len(trace.units), 2, seed=0)]
+    )
+    root = folder[1].parent
+    found = effects(reference, trace, masks, operator=INPUT)  # type: ignore[arg-type]
+    expected = np.stack([by_input(reference, trace, messages, root, mask) for mask in masks])
+    np.testing.assert_allclose(found.tokens, expected, atol=1e-4)
+    assert found.operators == INPUT
+    assert found.run_tokens < found.naive_tokens
+    again = effects(reference, trace, masks[:3], operator=INPUT, messages=messages, media_root=root)  # type: ignore[arg-type]
+    np.testing.assert_allclose(again.tokens, found.tokens[:3], atol=1e-4)
+    # Where nothing is taken away by a modality's operator, no operator need be given for it.
+    video = [unit.modality == "video" for unit in trace.units]
+    keep = np.array([[not each for each in video]])
+    alone = effects(reference, trace, keep, operator={"video": "freeze"})
+    assert float(np.abs(alone.drops).max()) > 1.0
+
+
+def test_portions_of_a_small_memory_give_the_same(reference: Tracer, trace: Trace) -> None:
+    made = scorer_of(reference, trace)
+    masks = random_masks(len(trace.units), 4, seed=3)
+    whole = measure(made, trace.spans, masks, operator=INPUT)  # type: ignore[arg-type]
+    made.memory = 8 * made.embeddings.numel() * 2
+    assert_same(measure(made, trace.spans, masks, operator=INPUT), whole)  # type: ignore[arg-type]
+
+
+def assert_same(found: Effects, expected: Effects) -> None:
+    np.testing.assert_allclose(found.tokens, expected.tokens, atol=1e-4)
+    np.testing.assert_allclose(found.full, expected.full, atol=1e-4)
+
+
+def test_an_operator_that_does_not_fit_a_modality_is_refused(
+    reference: Tracer, trace: Trace
+) -> None:
+    masks = leave_one_out(len(trace.units))
+    with pytest.raises(InputError, match=r"'silence' acts on audio.*video unit.*'freeze'"):
+        effects(reference, trace, masks, operator="silence")
+
+
+def test_another_request_or_forgotten_media_are_refused(
+    reference: Tracer, trace: Trace, tmp_path: Path
+) -> None:
+    masks = leave_one_out(len(trace.units))
+    other = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}]}]
+    with pytest.raises(InputError, match=r"units that are not the .* of the trace"):
+        effects(reference, trace, masks, messages=other)
+    trace.save(tmp_path / "t.omnitrace")
+    with pytest.raises(InputError, match=r"does not remember the video.*pass messages="):
+        effects(reference, Trace.load(tmp_path / "t.omnitrace"), masks)
+
+
+def part_of(messages: Any, root: Path, reference: Tracer, modality: str) -> Any:
+    parts = read_messages(
+        messages, options=reference.sources, limits=reference.limits, media_root=root
+    ).parts
+    return next(
+        p for p in parts if (p.modality if isinstance(p, MediaPart) else "text") == modality
+    )
+
+
+def test_input_operators_change_the_unit_and_nothing_else(
+    reference: Tracer, trace: Trace, messages: Any, folder: tuple[Sample, Path]
+) -> None:
+    def part(modality: str) -> Any:
+        return part_of(messages, folder[1].parent, reference, modality)
+
+    def units(modality: str) -> Any:
+        return [unit for unit in trace.units if unit.modality == modality]
+
+    text, first = part("text"), units("text")[0]
+    assert isinstance(text, TextPart)
+    place = first.locator
+    edited = Drop().edit(text, [first])
+    assert edited.text == text.text[: place.start] + text.text[place.end :]  # type: ignore[union-attr]
+    everything = Drop().edit(text, units("text"))
+    assert not everything.text.strip()  # type: ignore[union-attr]
+
+    image, region = part("image"), units("image")[0]
+    x0, y0, x1, y1 = (round(each) for each in region.locator.box)
+    before = np.asarray(image.media.pixels)
+    for operator in (Grey(), Blur()):
+        after = np.asarray(operator.edit(image, [region]).media.pixels)  # type: ignore[union-attr]
+        inside = np.zeros(before.shape[:2], dtype=bool)
+        inside[y0:y1, x0:x1] = True
+        assert (after[~inside] == before[~inside]).all()
+        assert (after[inside] != before[inside]).any()
+        assert after[inside].std() < before[inside].std()
+    assert (np.asarray(image.media.pixels) == before).all()
+
+    audio, second = part("audio"), units("audio")[1]
+    silent = Silence().edit(audio, [second]).media.samples  # type: ignore[union-attr]
+    a, b = (round(each * 16_000) for each in (second.locator.start, second.locator.end))
+    assert not silent[a:b].any()
+    assert (np.delete(silent, np.s_[a:b]) == np.delete(audio.media.samples, np.s_[a:b])).all()
+
+    video, two = part("video"), units("video")[:2]
+    frames = Freeze().edit(video, two).media.frames  # type: ignore[union-attr]
+    lost = {frame for unit in two for frame in unit.locator.frames}
+    kept = [i for i, frame in enumerate(video.media.frame_indices) if frame not in lost]
+    assert (frames[: kept[0]] == video.media.frames[kept[0]]).all()
+    assert (frames[kept] == video.media.frames[kept]).all()
+    assert (Freeze().edit(video, units("video")).media.frames == 128).all()  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=r"radius is 0"):
+        Blur(0)
