@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from omnitrace.capture.probe import probe
+from omnitrace.capture.weights import input_device
 from omnitrace.curation import CurationConfig
 from omnitrace.errors import InputError, NotSupportedError, PluginError
 from omnitrace.media import MediaLimits
@@ -301,7 +302,7 @@ class Tracer:
     def _scorer(
         self, request: Request, ids: Sequence[int], foils: Sequence[int | None] | None
     ) -> ResponseScorer:
-        device = self.adapter.model.get_input_embeddings().weight.device
+        device = input_device(self.adapter.model)
         return ResponseScorer(
             self.adapter,
             request.inputs_with(ids[:-1], device),
