@@ -34,8 +34,8 @@ from omnitrace.generation import (
 )
 from omnitrace.models.base import Encoded
 from omnitrace.models.detokenize import Detokenizer
-from omnitrace.signals.base import Signal, gradient_target
-from omnitrace.signals.contract import chosen_layers, subject_of
+from omnitrace.signals.base import Signal, gradient_target, subject_of
+from omnitrace.signals.contract import chosen_layers
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.records import media_record
 from omnitrace.spans.segment import Segmenter

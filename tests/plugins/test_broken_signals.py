@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from omnitrace import ConformanceError, PluginError, SpanEvent, TokenEvent, Tracer
+from omnitrace import ConformanceError, InputError, PluginError, SpanEvent, TokenEvent, Tracer
 from omnitrace.cli.app import app
 from omnitrace.types import Event
 from tests.capture.test_interface import assert_unchanged, state
@@ -25,7 +25,7 @@ MESSAGES = [
     }
 ]
 OPTIONS: dict[str, Any] = {"max_new_tokens": 12, "min_new_tokens": 12}
-LATE = ("late-error", "late-negative", "late-nan", "late-shape")
+LATE = ("late-error", "late-negative", "late-nan", "late-shape", "late-refusal")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def answer(reference: Tracer) -> str:
         ("late-negative", "scores are not negative", "the score -0.9"),
         ("late-nan", "scores are finite", "the score nan for generated token 3 at context"),
         ("late-shape", "scores have the shape [rows, context]", ", 1]"),
+        ("late-refusal", "score() returns without raising", "raised NotSupportedError: I do not"),
     ],
 )
 def test_the_error_names_signal_package_and_promise(
@@ -113,6 +114,28 @@ def test_a_replayed_answer(reference: Tracer, bad_package: Path, answer: str) ->
     with pytest.raises(ConformanceError, match="late-nan") as caught:
         tracer.replay(MESSAGES, answer)
     assert caught.value.text == answer
+
+
+def test_a_broken_span_signal_names_its_package_and_loses_no_text(
+    reference: Tracer, bad_package: Path, answer: str
+) -> None:
+    tracer = Tracer(adapter=reference.adapter, signal="span-nan")
+    with pytest.raises(ConformanceError, match="one dict a span") as caught:
+        tracer.trace(MESSAGES, **OPTIONS)
+    assert caught.value.subject == "the signal 'span-nan' of the package 'bad-signals:bad'"
+    assert caught.value.text == answer
+
+
+def test_a_span_signal_that_refuses_loses_no_text(
+    reference: Tracer, bad_package: Path, answer: str
+) -> None:
+    tracer = Tracer(adapter=reference.adapter, signal="span-too-dear")
+    with pytest.raises(InputError, match="that would take too long") as caught:
+        tracer.trace(MESSAGES, **OPTIONS)
+    assert caught.value.text == answer
+    assert _trace("--signal", "span-too-dear").stdout.startswith(
+        json.loads(_trace("--json").stdout)["text"]
+    )
 
 
 def test_layers_that_are_not_there(reference: Tracer, bad_package: Path) -> None:

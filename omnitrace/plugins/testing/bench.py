@@ -18,8 +18,7 @@ from omnitrace.models.base import ModelAdapter
 from omnitrace.plugins.manager import registry
 from omnitrace.plugins.testing.requests import request
 from omnitrace.plugins.testing.state import model_change, model_state, torch_change, torch_state
-from omnitrace.signals.base import LayerRows, SpanSignal, TokenSignal
-from omnitrace.signals.contract import subject_of
+from omnitrace.signals.base import LayerRows, SpanSignal, TokenSignal, subject_of
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 
@@ -208,7 +207,7 @@ class SignalBench:
         if isinstance(signal, TokenSignal):
             tracer.signal, tracer.signal_package = signal, self.package
         else:
-            tracer.span_signal = signal
+            tracer.span_signal, tracer.span_package = signal, self.package
         return tracer
 
     @contextlib.contextmanager

@@ -8,15 +8,11 @@ from omnitrace.errors import ConformanceError
 from omnitrace.plugins.testing.bench import SEED, SignalBench, settings
 from omnitrace.plugins.testing.promise import Promise, promises
 from omnitrace.plugins.testing.tokens import description_breach
-from omnitrace.spans.effects import checked_effects
+from omnitrace.spans.effects import EFFECTS, checked_effects
 from omnitrace.types import Effect
 
 __all__ = ["SPAN_PROMISES"]
 
-_EFFECTS: Final = (
-    "effects() returns one dict a span, from ids of scorer.units to finite effects, "
-    "with low <= value <= high"
-)
 _SAME: Final = 1e-4
 _TOKENS: Final = 6
 
@@ -33,11 +29,11 @@ def _effects(bench: SignalBench) -> list[dict[str, Effect]]:
             measured = bench.signal.effects(scorer, answer.spans)
     except Exception as error:  # a plugin may raise anything
         found = f"raised {type(error).__name__}: {error}"
-        raise ConformanceError(bench.subject, _EFFECTS, found) from error
+        raise ConformanceError(bench.subject, EFFECTS, found) from error
     try:
         return checked_effects(measured, len(answer.spans), scorer.units)
     except ValueError as error:
-        raise ConformanceError(bench.subject, _EFFECTS, f"returned {error}") from error
+        raise ConformanceError(bench.subject, EFFECTS, f"returned {error}") from error
 
 
 def _describes_itself(bench: SignalBench) -> str | None:
@@ -82,7 +78,7 @@ def _restored(bench: SignalBench) -> str | None:
 SPAN_PROMISES: Final[tuple[Promise[SignalBench], ...]] = promises(
     {
         "a span signal has a name, JSON-ready parameters, and needs forwards": _describes_itself,
-        _EFFECTS: _well_formed,
+        EFFECTS: _well_formed,
         "the same answer has the same effects": _deterministic,
         "the answer is that of the untraced model": _undisturbed,
         "the model and torch's settings stay as they were": _restored,
