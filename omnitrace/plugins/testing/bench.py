@@ -178,6 +178,8 @@ class SignalBench:
         self.model = self._adapter.model
         self.prompt_length = reference()._read(_messages(), None).prompt_length
         self._before = model_state(self.model)
+        # Before the signal can do anything to the model.
+        self._untraced = {sampled: _untraced_reference(sampled) for sampled in (False, True)}
         self._torch_change: str | None = None
 
     @property
@@ -254,7 +256,7 @@ class SignalBench:
 
     def untraced(self, *, sampled: bool) -> tuple[int, ...]:
         """Return the tokens of the request as the model writes them untraced."""
-        return _untraced_reference(sampled)
+        return self._untraced[sampled]
 
     def change(self) -> str | None:
         """Say what the signal has changed for good since the bench was made; None for nothing."""

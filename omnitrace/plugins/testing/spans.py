@@ -7,7 +7,7 @@ from typing import Final
 from omnitrace.errors import ConformanceError
 from omnitrace.plugins.testing.bench import SEED, SignalBench, settings
 from omnitrace.plugins.testing.promise import Promise, promises
-from omnitrace.plugins.testing.tokens import description_breach
+from omnitrace.plugins.testing.tokens import description_breach, tokens_breach
 from omnitrace.spans.effects import EFFECTS, checked_effects
 from omnitrace.types import Effect
 
@@ -62,10 +62,12 @@ def _deterministic(bench: SignalBench) -> str | None:
 
 def _undisturbed(bench: SignalBench) -> str | None:
     options = {"seed": SEED, **settings(_TOKENS, sampled=True)}
-    expected = bench.plain_tracer.trace(bench.messages, **options).token_ids
-    written = bench.tracer.trace(bench.messages, **options).token_ids
-    if written != expected:
-        return f"made the model write {list(written)} instead of {list(expected)}"
+    # The effects of the first answer must not show in the second.
+    for _ in range(2):
+        written = bench.tracer.trace(bench.messages, **options).token_ids
+        found = tokens_breach(bench.untraced(sampled=True)[:_TOKENS], written)
+        if found is not None:
+            return found
     return None
 
 
