@@ -52,7 +52,7 @@ def input_device(model: Any) -> torch.device:
     return device
 
 
-def loaded_weight(module: nn.Module) -> torch.Tensor | None:
+def loaded_weight(module: Any) -> torch.Tensor | None:
     """Return ``module.weight``, detached, fetched for the moment where it is offloaded."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, torch.Tensor) or not weight.is_meta:
