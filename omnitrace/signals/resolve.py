@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from omnitrace.errors import PluginError
+from omnitrace.errors import ConformanceError, PluginError
 from omnitrace.plugins.manager import registry
-from omnitrace.signals.base import Signal, SpanSignal, TokenSignal
+from omnitrace.signals.base import Signal, SpanSignal, TokenSignal, subject_of
+from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
 
 __all__ = ["Resolved", "resolve"]
 
@@ -33,12 +34,18 @@ def resolve(signal: str | Signal) -> Resolved:
     ------
     PluginError
         If the name is unknown, the signal cannot be made, or the object is no signal.
+    ConformanceError
+        If what it says of itself could not be kept in a trace, or asks for what there is not.
     """
     package: str | None = None
     made: Any = signal
     if isinstance(signal, str):
         entry = registry().signal(signal)
         package, made = entry.package, entry.make()
+    if isinstance(made, TokenSignal | SpanSignal):
+        found = breach_of_description(made)
+        if found is not None:
+            raise ConformanceError(subject_of(made, package), DESCRIBES_ITSELF, found)
     if isinstance(made, TokenSignal):
         return Resolved(made, package)
     if isinstance(made, SpanSignal):

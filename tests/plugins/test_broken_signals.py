@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from omnitrace import ConformanceError, InputError, PluginError, SpanEvent, TokenEvent, Tracer
 from omnitrace.cli.app import app
+from omnitrace.signals.attention import AttentionMean
 from omnitrace.types import Event
 from tests.capture.test_interface import assert_unchanged, state
 from tests.plugins import broken
@@ -142,6 +143,27 @@ def test_layers_that_are_not_there(reference: Tracer, bad_package: Path) -> None
     tracer = Tracer(adapter=reference.adapter, signal="no-layers")
     with pytest.raises(ConformanceError, match=r"'bad-signals:bad' chose \[\] out of \[0, 1"):
         tracer.trace(MESSAGES, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "found"),
+    [
+        ("parameters", None, "has parameters that are no JSON"),
+        ("parameters", {"weights": {1, 2}}, "has parameters that are no JSON"),
+        ("needs", frozenset({"rows", "magic"}), "needs 'magic', which is none of rows"),
+        ("needs", None, "has needs that are no set: None"),
+        ("name", "", "has the name ''"),
+    ],
+)
+def test_what_a_signal_says_of_itself_is_checked_before_the_model_runs(
+    reference: Tracer, what: str, value: object, found: str
+) -> None:
+    signal = AttentionMean()
+    setattr(signal, what, value)
+    with pytest.raises(ConformanceError) as caught:
+        Tracer(adapter=reference.adapter, signal=signal)
+    assert found in caught.value.found
+    assert "JSON-ready parameters" in caught.value.contract
 
 
 def test_a_signal_that_cannot_be_made(reference: Tracer, bad_package: Path) -> None:
