@@ -167,6 +167,21 @@ class Meddles(AttentionMean):
         return scores
 
 
+class LeavesAMark(AttentionMean):
+    """Leaves something on the model where it would take it away only after the next token."""
+
+    name = "leaves-a-mark"
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def score(self, rows: Rows) -> torch.Tensor:
+        scores = super().score(rows)
+        if len(scores) == 1 and self.model.__dict__.pop("mark", None) is None:
+            self.model.__dict__["mark"] = True
+        return scores
+
+
 class Raises(AttentionMean):
     name = "raises"
 

@@ -77,6 +77,15 @@ def test_a_signal_that_touches_the_model_is_caught(signal: type, value: str) -> 
     check_signal("attention-last")
 
 
+def test_a_signal_that_does_not_clean_up_when_it_raises_is_caught() -> None:
+    touched = reference()
+    with pytest.raises(ConformanceError) as caught:
+        check_signal(broken.LeavesAMark(touched.adapter.model))
+    touched.adapter.model.__dict__.pop("mark", None)
+    assert caught.value.contract == "the model stays as it was also if the signal raises"
+    assert "the attributes" in caught.value.found
+
+
 def test_a_signal_that_turns_greedy_decoding_around_is_caught() -> None:
     """The promises before it read more tokens at a time, and so see nothing of it."""
     touched = reference()
