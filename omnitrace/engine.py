@@ -18,8 +18,8 @@ from omnitrace.curation import CurationConfig
 from omnitrace.errors import ConformanceError
 from omnitrace.models.detokenize import Detokenizer
 from omnitrace.relay import Relay
-from omnitrace.signals.base import TokenSignal
-from omnitrace.signals.contract import scored, subject_of
+from omnitrace.signals.base import TokenSignal, subject_of
+from omnitrace.signals.contract import scored
 from omnitrace.spans.build import SpanBuilder, tokens_of
 from omnitrace.spans.salience import Salience
 from omnitrace.spans.segment import Segmenter

@@ -34,7 +34,14 @@ class OmnitraceError(Exception):
         What would have been accepted.
     fix:
         What to do about it.
+
+    Attributes
+    ----------
+    text:
+        All that the model had written when the error came; empty where it had not begun.
     """
+
+    text: str = ""
 
     def __init__(self, found: str, *, legal: str = "", fix: str = "") -> None:
         self.found = found
@@ -79,14 +86,16 @@ class ConformanceError(PluginError):
         The promise, in words.
     found:
         What it did instead, with the offending value.
+
+    Attributes
+    ----------
     text:
         All that the model wrote meanwhile: a broken signal loses no answer.
     """
 
-    def __init__(self, subject: str, contract: str, found: str, *, text: str = "") -> None:
+    def __init__(self, subject: str, contract: str, found: str) -> None:
         self.subject = subject
         self.contract = contract
-        self.text = text
         super().__init__(f"{subject} {found}", legal=contract)
 
 

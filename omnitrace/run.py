@@ -21,6 +21,7 @@ from omnitrace.capture.gradients import GradientCapture
 from omnitrace.capture.interface import model_lock, tapped
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.capture.rows import RowCapture
+from omnitrace.capture.weights import input_device
 from omnitrace.engine import Engine
 from omnitrace.errors import NotSupportedError
 from omnitrace.generation import (
@@ -33,8 +34,8 @@ from omnitrace.generation import (
 )
 from omnitrace.models.base import Encoded
 from omnitrace.models.detokenize import Detokenizer
-from omnitrace.signals.base import Signal, gradient_target
-from omnitrace.signals.contract import chosen_layers, subject_of
+from omnitrace.signals.base import Signal, gradient_target, subject_of
+from omnitrace.signals.contract import chosen_layers
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.records import media_record
 from omnitrace.spans.segment import Segmenter
@@ -203,7 +204,7 @@ def traced_run(
         streamer = TokenStreamer(push, also=arguments.pop("streamer", None))
         model = tracer.adapter.model
         model.generate(
-            **request.inputs(_device(model)),
+            **request.inputs(input_device(model)),
             **request.encoded.generate_options,
             **arguments,
             generation_config=config,
@@ -242,7 +243,7 @@ def replay_run(
         return ReplayCapture(layers, request.prompt_length, values=values)
 
     def one_pass(run: Run, push: Callable[[int], None]) -> None:
-        inputs = request.inputs_with(response[:-1], _device(model))
+        inputs = request.inputs_with(response[:-1], input_device(model))
         with torch.no_grad():
             # The logits of a long prompt would be the largest tensor of all.
             model(**inputs, **request.encoded.generate_options, use_cache=False, logits_to_keep=1)
@@ -252,7 +253,7 @@ def replay_run(
     def step_by_step(run: Run, push: Callable[[int], None]) -> None:
         config, _ = generation_config(model, {"max_new_tokens": len(response)})
         model.generate(
-            **request.inputs(_device(model)),
+            **request.inputs(input_device(model)),
             **request.encoded.generate_options,
             generation_config=config,
             streamer=TokenStreamer(push),
@@ -360,8 +361,3 @@ def _listening(
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(capture.attached(model, decoder))
         yield
-
-
-def _device(model: Any) -> torch.device:
-    device: torch.device = model.get_input_embeddings().weight.device
-    return device

@@ -27,7 +27,8 @@ class Provenance:
     """Where a trace comes from: enough to make it again.
 
     ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke); with a
-    span signal also ``token_signal``, the name of the one that gave the token scores.
+    span signal also ``token_signal``, the name of the one that gave the token scores; where
+    attention sinks were taken out, ``sinks`` says how, how many positions and what mass.
     ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
     false where the answer was cut off by ``max_new_tokens``.
     """

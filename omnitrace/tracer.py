@@ -7,20 +7,21 @@ import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from omnitrace.capture.probe import probe
+from omnitrace.capture.weights import input_device
 from omnitrace.curation import CurationConfig
-from omnitrace.errors import InputError, NotSupportedError, PluginError
+from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
-from omnitrace.plugins.manager import registry
 from omnitrace.run import Request, Run, replay_run, traced_run
 from omnitrace.scoring import ResponseScorer, Rewriting
-from omnitrace.signals.base import Signal, SpanSignal, TokenSignal, gradient_target
+from omnitrace.signals.base import Signal, gradient_target
+from omnitrace.signals.resolve import resolve
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import read_messages
 from omnitrace.sources.options import SourceOptions
@@ -32,9 +33,6 @@ from omnitrace.trace import Trace
 from omnitrace.types import EndEvent, Event, Message
 
 __all__ = ["Tracer"]
-
-# Where a span signal chooses the supports, this one gives the token scores.
-_TOKEN_SIGNAL: Final = "attention-mean"
 
 
 class Tracer:
@@ -100,7 +98,7 @@ class Tracer:
         self.span_unit = span_unit
         self.salience = Salience.create(salience, self.sources.language)
         self.block = block
-        self.signal, self.span_signal, self.signal_package = _signals(signal)
+        self.signal, self.signal_package, self.span_signal, self.span_package = resolve(signal)
         self._layers = probe(self.adapter.model, self.adapter.decoder, what=self.adapter.source)
 
     @classmethod
@@ -131,7 +129,7 @@ class Tracer:
             Anything that ``Tracer(...)`` takes.
         """
         if "signal" in options:
-            _signals(options["signal"])  # fail before loading gigabytes
+            resolve(options["signal"])  # fail before loading gigabytes
         load = LoadOptions(
             revision=revision,
             dtype=dtype,
@@ -301,7 +299,7 @@ class Tracer:
     def _scorer(
         self, request: Request, ids: Sequence[int], foils: Sequence[int | None] | None
     ) -> ResponseScorer:
-        device = self.adapter.model.get_input_embeddings().weight.device
+        device = input_device(self.adapter.model)
         return ResponseScorer(
             self.adapter,
             request.inputs_with(ids[:-1], device),
@@ -319,9 +317,15 @@ class Tracer:
         if self.span_signal is None or not trace.spans:
             return trace
         started = time.perf_counter()
-        with torch.inference_mode(False), torch.enable_grad():
-            scorer = self._scorer(run.request, trace.token_ids, foils)
-            effects = measured_effects(self.span_signal, scorer, trace.spans, text=trace.text)
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                scorer = self._scorer(run.request, trace.token_ids, foils)
+                effects = measured_effects(
+                    self.span_signal, scorer, trace.spans, package=self.span_package
+                )
+        except OmnitraceError as error:
+            error.text = trace.text
+            raise
         seconds = round(time.perf_counter() - started, 6)
         timings = {**trace.provenance.timings, "effects": seconds}
         provenance = dataclasses.replace(trace.provenance, timings=timings)
@@ -374,22 +378,3 @@ def _foils(ids: Sequence[int], others: Sequence[int]) -> list[int | None]:
             legal="two answers that differ in some words",
         )
     return foils
-
-
-def _signals(signal: str | Signal) -> tuple[TokenSignal, SpanSignal | None, str | None]:
-    """Return what scores tokens, the span signal if it is one, and the token signal's package."""
-    package: str | None = None
-    made: Any = signal
-    if isinstance(signal, str):
-        entry = registry().signal(signal)
-        package, made = entry.package, entry.make()
-    if isinstance(made, TokenSignal):
-        return made, None, package
-    if isinstance(made, SpanSignal):
-        entry = registry().signal(_TOKEN_SIGNAL)
-        return entry.make(), made, entry.package
-    raise PluginError(
-        f"{signal!r} is no signal",
-        legal="an object with name, parameters and needs, and with layers() and score() or with "
-        "effects()",
-    )

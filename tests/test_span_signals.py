@@ -163,7 +163,7 @@ class Misbehaving(SpanSignal):
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (lambda units, spans: 1 / 0, "the span signal 'misbehaving' raised ZeroDivisionError"),
+        (lambda units, spans: 1 / 0, "the signal 'misbehaving' raised ZeroDivisionError"),
         (lambda units, spans: [{}] * (spans - 1), "'misbehaving' returned a list of 1 for 2 spans"),
         (lambda units, spans: [{units[0]: Effect(math.nan)}] * spans, "value=nan"),
         (lambda units, spans: [{"text-7": Effect(1.0)}] * spans, "unknown unit 'text-7'"),

@@ -74,18 +74,41 @@ def find_sinks(trace: Trace, *, quantile: float = 0.1, factor: float = 10.0) -> 
     return _sinks(trace, positions, drawn[positions])
 
 
-def baseline(null: Trace, trace: Trace) -> Sinks:
+def baseline(null: Trace, trace: Trace, *, factor: float = 0.0) -> Sinks:
     """Take as sinks what every source position draws in a run that asks nothing.
 
     This is the calibration on null inputs: trace the same sources with a question without content
     ("N/A"), and pass that trace as ``null``. Each source position's mean share there is what it
-    draws whatever is asked; subtract it with :func:`without_sinks`.
+    draws whatever is asked.
+
+    Parameters
+    ----------
+    null:
+        The trace of the null question.
+    trace:
+        The trace that is to be relieved.
+    factor:
+        Only positions that draw this many times the share that they would have if mass were spread
+        evenly over the prompt are sinks. 0 takes every position that draws anything, which is right
+        for subtracting; excluding needs a factor.
 
     Raises
     ------
     InputError
-        If the two traces do not have the same source units with the same numbers of tokens.
+        If the two traces do not have the same source units with the same numbers of tokens, or if
+        their scores are not of the same signal.
     """
+    if not factor >= 0:
+        raise InputError(f"factor is {factor}", legal="0 or more")
+    signals = [
+        {name: each.provenance.signal.get(name) for name in ("name", "token_signal", "parameters")}
+        for each in (null, trace)
+    ]
+    if signals[0] != signals[1]:
+        raise InputError(
+            f"the null run has the signal {signals[0]}, and the trace {signals[1]}",
+            legal="two traces of one signal",
+        )
     ours = {unit.id: unit.positions for unit in trace.units}
     theirs = {unit.id: unit.positions for unit in null.units}
     if {name: len(each) for name, each in ours.items()} != {
@@ -95,7 +118,11 @@ def baseline(null: Trace, trace: Trace) -> Sinks:
             "the null run has other sources than the trace",
             legal="the same messages with another question",
         )
-    mean = _shares(null).mean(axis=0)
+    shares = _shares(null)
+    if not len(shares):
+        raise InputError("the null run has no scores", legal="a null run of at least one token")
+    mean = shares.mean(axis=0)
+    mean[mean < factor / shares.shape[1]] = 0.0
     drawn = np.zeros(trace.layout.prompt_length)
     for name, positions in ours.items():
         drawn[list(positions)] = mean[list(theirs[name])]
@@ -109,10 +136,23 @@ def without_sinks(
     """Return the trace with its supports chosen anew, without what the sinks drew.
 
     ``"exclude"`` drops the positions; ``"subtract"`` takes away the share that each draws whatever
-    is written and keeps what goes beyond it.
+    is written and keeps what goes beyond it. The provenance of the result tells of it, under
+    ``signal["sinks"]``.
+
+    Raises
+    ------
+    InputError
+        If nothing of any source would be left.
     """
     if how not in ("exclude", "subtract"):
         raise InputError(f"how is {how!r}", legal="'exclude' or 'subtract'")
+    sources = {position for unit in trace.units for position in unit.positions}
+    if how == "exclude" and sources and sources <= set(sinks.positions.tolist()):
+        raise InputError(
+            "every position of every source is a sink: nothing would be left",
+            legal="sinks that leave some of the sources",
+            fix='subtract them (how="subtract"), or find fewer with a larger factor',
+        )
     scores = trace.scores.copy()
     if how == "exclude":
         scores[:, sinks.positions] = 0.0
@@ -120,7 +160,10 @@ def without_sinks(
         totals = scores.sum(axis=1, keepdims=True)
         left = scores[:, sinks.positions] - totals * sinks.shares
         scores[:, sinks.positions] = np.maximum(left, 0.0)
-    return dataclasses.replace(trace, scores=scores).recurate(trace.config)
+    record = {"how": how, "positions": len(sinks.positions), "mass": round(sinks.mass, 6)}
+    signal = {**trace.provenance.signal, "sinks": record}
+    provenance = dataclasses.replace(trace.provenance, signal=signal)
+    return dataclasses.replace(trace, scores=scores, provenance=provenance).recurate(trace.config)
 
 
 def _shares(trace: Trace) -> np.ndarray:

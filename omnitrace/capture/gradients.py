@@ -28,6 +28,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from omnitrace.capture.backward import Head, Listened
 from omnitrace.capture.interface import AttentionCall
 from omnitrace.capture.values import ValueNorms
+from omnitrace.capture.weights import frozen
 from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LayerRows
 
@@ -175,7 +176,6 @@ class GradientCapture:
     def attached(self, model: Any, decoder: nn.Module) -> Iterator[None]:
         """Listen to ``model`` inside the block; parameters need no gradients there."""
         self._model = model
-        trained = [each for each in model.parameters() if each.requires_grad]
         handles = [
             model.register_forward_pre_hook(self._before, with_kwargs=True),
             model.register_forward_hook(self._after, with_kwargs=True, always_call=True),
@@ -188,16 +188,13 @@ class GradientCapture:
         caches: list[Any] = []
         self._caches = caches
         try:
-            for parameter in trained:
-                parameter.requires_grad_(False)
-            yield
+            with frozen(model):
+                yield
         finally:
             for handle in handles:
                 handle.remove()
             for cache in caches:
                 cache.__dict__.pop("update", None)
-            for parameter in trained:
-                parameter.requires_grad_(True)
             self._model = self._logits = None
 
     def select(self, token_id: int) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from omnitrace.capture.interface import AttentionCall, attention_modules, model_lock, tapped
 from omnitrace.capture.rows import RowCapture
+from omnitrace.capture.weights import input_device
 from omnitrace.errors import ModelError
 
 __all__ = ["probe"]
@@ -57,7 +58,7 @@ def probe(model: Any, decoder: nn.Module, *, what: str) -> list[tuple[int, nn.Mo
     modules = attention_modules(decoder)
     embeddings = model.get_input_embeddings()
     limit = min(int(embeddings.num_embeddings), 1000)
-    device = embeddings.weight.device
+    device = input_device(model)
     ids = torch.arange(_TOKENS, device=device).remainder(max(1, limit - 1)).unsqueeze(0)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
     capture = RowCapture(range(len(modules)), _TOKENS, use_cache=False)

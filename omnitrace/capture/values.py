@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from omnitrace.capture.interface import AttentionCall
+from omnitrace.capture.weights import loaded_weight
 from omnitrace.errors import ModelError
 
 __all__ = ["ValueNorms"]
@@ -47,13 +48,13 @@ def _gram(module: nn.Module, heads: int, dim: int) -> torch.Tensor:
     """``W_O^hᵀ W_O^h`` of each head, float32 ``[heads, dim, dim]``: |W v|² = vᵀ (WᵀW) v."""
     for name in _PROJECTIONS:
         projection = getattr(module, name, None)
-        weight = getattr(projection, "weight", None)
+        weight = None if projection is None else loaded_weight(projection)
         if weight is None or not weight.is_floating_point() or weight.element_size() < 2:
             continue  # eight bits and less are codes that mean nothing without their scales
         if type(projection).__name__ == "Conv1D":  # GPT-2 stores [in, out]
             weight = weight.t()
         if weight.dim() == 2 and weight.shape[1] == heads * dim:
-            per_head = weight.detach().float().view(weight.shape[0], heads, dim).transpose(0, 1)
+            per_head = weight.float().view(weight.shape[0], heads, dim).transpose(0, 1)
             return torch.matmul(per_head.transpose(1, 2), per_head)
     raise ModelError(
         f"{type(module).__name__} has no output projection that value vectors can be sent through",

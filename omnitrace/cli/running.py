@@ -23,7 +23,7 @@ from omnitrace.cli.printing import (
     print_span,
     print_unsupported,
 )
-from omnitrace.errors import ConformanceError, InputError, OmnitraceError
+from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.requests import Request, RequestProblem
 from omnitrace.types import EndEvent, Event, SpanEvent
 
@@ -178,7 +178,7 @@ class Runner:
             self._done += 1
         except OmnitraceError as error:
             self._mistakes.append(entry.id)
-            text = error.text if isinstance(error, ConformanceError) else ""
+            text = error.text
             with progress.paused():
                 if text and not self.as_json:
                     print_unsupported(make_console(), text)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from omnitrace.capture.interface import model_lock, tapped
+from omnitrace.capture.weights import frozen
 from omnitrace.errors import ModelError
 
 if TYPE_CHECKING:
@@ -109,16 +110,16 @@ def undisturbed(model: Any) -> Iterator[None]:
     were, also after an error; nobody else's run comes between. Inference mode is off inside.
     """
     training = [module for module in model.modules() if module.training]
-    trained = [each for each in model.parameters() if each.requires_grad]
-    with model_lock(model), torch.inference_mode(False), tapped(model, (), ()):
+    with (
+        model_lock(model),
+        torch.inference_mode(False),
+        tapped(model, (), ()),
+        frozen(model),
+    ):
         try:
             model.eval()
-            for parameter in trained:
-                parameter.requires_grad_(False)
             yield
         finally:
-            for parameter in trained:
-                parameter.requires_grad_(True)
             for module in training:
                 module.training = True
 

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer
     from omnitrace.types import Span
 
-__all__ = ["Effect", "LayerRows", "Need", "Signal", "SpanSignal", "TokenSignal", "gradient_target"]
+__all__ = [
+    "Effect",
+    "LayerRows",
+    "Need",
+    "Signal",
+    "SpanSignal",
+    "TokenSignal",
+    "gradient_target",
+    "subject_of",
+]
 
 Need: TypeAlias = Literal["rows", "values", "logit-gradients", "logprob-gradients", "forwards"]
 
@@ -38,6 +47,12 @@ def gradient_target(needs: Iterable[Need]) -> Literal["logit", "logprob"] | None
             legal="one of 'logit-gradients' and 'logprob-gradients'",
         )
     return found[0] if found else None
+
+
+def subject_of(signal: object, package: str | None) -> str:
+    """Name a signal, and the package that registered it where that is known."""
+    name = f"the signal {getattr(signal, 'name', type(signal).__name__)!r}"
+    return name if package is None else f"{name} of the package {package!r}"
 
 
 class LayerRows:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
-from omnitrace.errors import ConformanceError, NotSupportedError
+from omnitrace.errors import ConformanceError, OmnitraceError
 
 if TYPE_CHECKING:
     from omnitrace.signals.base import LayerRows, TokenSignal
@@ -24,7 +24,6 @@ __all__ = [
     "breach_of_scores",
     "chosen_layers",
     "scored",
-    "subject_of",
 ]
 
 LAYERS: Final = "layers() chooses at least one of the available layers, ascending and none twice"
@@ -41,12 +40,6 @@ class Breach(NamedTuple):
 
     contract: str
     found: str
-
-
-def subject_of(signal: object, package: str | None) -> str:
-    """Name a signal, and the package that registered it where that is known."""
-    name = f"the signal {getattr(signal, 'name', type(signal).__name__)!r}"
-    return name if package is None else f"{name} of the package {package!r}"
 
 
 def breach_of_scores(scores: Any, rows: int, context: int, *, first: int = 0) -> Breach | None:
@@ -101,11 +94,12 @@ def scored(
     NotSupportedError
         If the rows cannot be read, which is not the signal's doing.
     """
+    unreadable: list[OmnitraceError] = []
     try:
-        scores = signal.score(rows)
-    except NotSupportedError:
-        raise
+        scores = signal.score(_read(rows, unreadable))
     except Exception as error:  # a plugin may raise anything
+        if error in unreadable:
+            raise
         raise ConformanceError(
             subject, RETURNS, f"raised {type(error).__name__}: {error}"
         ) from error
@@ -115,6 +109,15 @@ def scored(
     if breach is not None:
         raise ConformanceError(subject, *breach)
     return scores.float()
+
+
+def _read(rows: Iterable[LayerRows], unreadable: list[OmnitraceError]) -> Iterator[LayerRows]:
+    """Yield ``rows``, and keep the error if they cannot be had."""
+    try:
+        yield from rows
+    except OmnitraceError as error:
+        unreadable.append(error)
+        raise
 
 
 def chosen_layers(signal: TokenSignal, available: Sequence[int], *, subject: str) -> list[int]:

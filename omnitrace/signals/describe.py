@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, get_args
 
-from omnitrace.signals.base import Need, SpanSignal, TokenSignal
+from omnitrace.signals.base import Need, Signal, SpanSignal, TokenSignal
 
 if TYPE_CHECKING:
     from omnitrace.plugins.manager import Entry
 
-__all__ = ["COSTS", "KNOWN_NEEDS", "SignalFacts", "cost_of", "describe"]
+__all__ = [
+    "COSTS",
+    "DESCRIBES_ITSELF",
+    "KNOWN_NEEDS",
+    "SignalFacts",
+    "breach_of_description",
+    "cost_of",
+    "describe",
+]
 
+DESCRIBES_ITSELF: Final = "a signal has a name, JSON-ready parameters, and needs that exist"
 KNOWN_NEEDS: Final[tuple[str, ...]] = get_args(Need)
 
 _PLAIN: Final = "1× decoding"  # noqa: RUF001
@@ -43,6 +53,22 @@ class SignalFacts:
     cost: str = ""
     streams: bool | None = None
     problem: str = ""
+
+
+def breach_of_description(signal: Signal) -> str | None:
+    """Look at what a signal says of itself; None if nothing is wrong with it."""
+    if not isinstance(signal.name, str) or not signal.name:
+        return f"has the name {signal.name!r}"
+    try:
+        json.dumps(dict(signal.parameters), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return f"has parameters that are no JSON: {error}"
+    if not isinstance(signal.needs, Set):
+        return f"has needs that are no set: {signal.needs!r}"
+    unknown = sorted(map(str, signal.needs - set(KNOWN_NEEDS)))
+    if unknown:
+        return f"needs {unknown[0]!r}, which is none of {', '.join(KNOWN_NEEDS)}"
+    return None
 
 
 def cost_of(needs: Collection[str]) -> str:

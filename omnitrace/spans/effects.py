@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from omnitrace.curation import CurationConfig
 from omnitrace.errors import ConformanceError, OmnitraceError
+from omnitrace.signals.base import subject_of
 from omnitrace.types import Effect, SourceUnit, Span
 
 if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer
     from omnitrace.signals.base import SpanSignal
 
-__all__ = ["Chosen", "checked_effects", "measured_effects", "select_by_effect"]
+__all__ = ["EFFECTS", "Chosen", "checked_effects", "measured_effects", "select_by_effect"]
 
-_CONTRACT: Final = (
-    "effects(scorer, spans) returns one dict a span, from ids of scorer.units to Effect values "
-    "that are finite, with low <= value <= high where they are given"
+EFFECTS: Final = (
+    "effects(scorer, spans) returns one dict a span, from ids of scorer.units to finite "
+    "effects, with low <= value <= high where they are given"
 )
 _SLACK: Final = 1e-9
 
@@ -76,7 +77,11 @@ def select_by_effect(
 
 
 def measured_effects(
-    signal: SpanSignal, scorer: ResponseScorer, spans: Sequence[Span], *, text: str = ""
+    signal: SpanSignal,
+    scorer: ResponseScorer,
+    spans: Sequence[Span],
+    *,
+    package: str | None = None,
 ) -> list[dict[str, Effect]]:
     """Ask a span signal for the effects on ``spans``, and hold it to its contract.
 
@@ -84,26 +89,26 @@ def measured_effects(
     ----------
     signal, scorer, spans:
         The signal, and what it is given.
-    text:
-        The response, which is not to be lost by a broken signal.
+    package:
+        The package that registered the signal, where that is known.
 
     Raises
     ------
     ConformanceError
         If the signal raises anything but Omnitrace's own errors, or returns what it must not.
     """
-    subject = f"the span signal {signal.name!r}"
+    subject = subject_of(signal, package)
     try:
         found = signal.effects(scorer, spans)
     except OmnitraceError:
         raise
     except Exception as error:  # a plugin may raise anything
         raised = f"raised {type(error).__name__}: {error}"
-        raise ConformanceError(subject, _CONTRACT, raised, text=text) from error
+        raise ConformanceError(subject, EFFECTS, raised) from error
     try:
         return checked_effects(found, len(spans), scorer.units)
     except ValueError as error:
-        raise ConformanceError(subject, _CONTRACT, f"returned {error}", text=text) from error
+        raise ConformanceError(subject, EFFECTS, f"returned {error}") from error
 
 
 def checked_effects(found: Any, count: int, units: Sequence[str]) -> list[dict[str, Effect]]:

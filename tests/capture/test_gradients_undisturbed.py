@@ -13,6 +13,7 @@ import transformers as tf
 from torch import nn
 from transformers import DynamicCache
 
+from omnitrace import Tracer
 from omnitrace.errors import NotSupportedError
 from tests.capture.exact import generate, gradient_capture, stepwise, untraced
 from tests.capture.test_gradients import PROMPT
@@ -104,6 +105,27 @@ def test_everything_is_restored_after_an_exception_in_the_streamer(token: int) -
     assert_unchanged(model, before[0])
     assert traces(model) == before[1]
     assert "update" not in cache.__dict__
+
+
+@pytest.mark.parametrize("events", [1, 4])
+@pytest.mark.parametrize("signal", ["grad-sam", "grad-sam-last"])
+def test_everything_is_restored_after_a_stream_that_is_broken_off(
+    reference: Tracer, signal: str, events: int
+) -> None:
+    model = reference.adapter.model
+    first = next(model.parameters())
+    first.requires_grad_(False)
+    try:
+        before = state(model), traces(model)
+        messages = [{"role": "user", "content": "The cup weighs nine grams. What does it weigh?"}]
+        tracer = Tracer(adapter=reference.adapter, signal=signal)
+        with tracer.stream(messages, max_new_tokens=200, min_new_tokens=200) as stream:
+            for _ in range(events):
+                next(stream)
+        assert_unchanged(model, before[0])
+        assert traces(model) == before[1]
+    finally:
+        first.requires_grad_(True)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])

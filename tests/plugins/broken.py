@@ -135,6 +135,53 @@ class ChangesTorch(AttentionMean):
         return super().score(rows)
 
 
+class Smooths(AttentionMean):
+    """Averages over the tokens so far, and so depends on where a block begins."""
+
+    name = "smooths"
+
+    def score(self, rows: Rows) -> torch.Tensor:
+        scores = super().score(rows)
+        return scores.cumsum(dim=0) / torch.arange(1, len(scores) + 1)[:, None]
+
+
+class Meddles(AttentionMean):
+    """Turns the logits of one step around, and takes its hook away again."""
+
+    name = "meddles"
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def score(self, rows: Rows) -> torch.Tensor:
+        scores = super().score(rows)
+        if len(scores) == 1:  # a later step is sure to come
+
+            def turn(module: nn.Module, args: Any, output: Any) -> Any:
+                handle.remove()
+                output.logits = -output.logits
+                return output
+
+            if not self.model._forward_hooks:
+                handle = self.model.register_forward_hook(turn)
+        return scores
+
+
+class LeavesAMark(AttentionMean):
+    """Leaves something on the model where it would take it away only after the next token."""
+
+    name = "leaves-a-mark"
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def score(self, rows: Rows) -> torch.Tensor:
+        scores = super().score(rows)
+        if len(scores) == 1 and self.model.__dict__.pop("mark", None) is None:
+            self.model.__dict__["mark"] = True
+        return scores
+
+
 class Raises(AttentionMean):
     name = "raises"
 

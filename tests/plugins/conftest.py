@@ -12,8 +12,9 @@ import pytest
 from omnitrace.plugins.manager import registry
 
 _CODE = """\
-from omnitrace import hookimpl
+from omnitrace import InputError, NotSupportedError, hookimpl
 from omnitrace.signals.attention import AttentionMean
+from omnitrace.signals.base import Effect, SpanSignal
 
 
 class Late(AttentionMean):
@@ -55,6 +56,32 @@ class LateShape(Late):
         return scores.T
 
 
+class LateRefusal(Late):
+    name = "late-refusal"
+
+    def late(self, scores):
+        raise NotSupportedError("I do not care for this one")
+
+
+class Spans(SpanSignal):
+    def effects(self, scorer, spans):
+        return self.found(scorer, spans)
+
+
+class SpanNaN(Spans):
+    name = "span-nan"
+
+    def found(self, scorer, spans):
+        return [dict.fromkeys(scorer.units, Effect(float("nan"))) for _ in spans]
+
+
+class SpanTooDear(Spans):
+    name = "span-too-dear"
+
+    def found(self, scorer, spans):
+        raise InputError("that would take too long")
+
+
 class NoLayers(AttentionMean):
     name = "no-layers"
 
@@ -75,7 +102,8 @@ def fails():
 
 @hookimpl
 def register_signals(register):
-    for signal in (LateError, LateNegative, LateNaN, LateShape, NoLayers, NeedsMore):
+    late = (LateError, LateNegative, LateNaN, LateShape, LateRefusal)
+    for signal in (*late, SpanNaN, SpanTooDear, NoLayers, NeedsMore):
         register(signal.name, signal, summary="broken on purpose")
     register("fails-to-be-made", fails)
     register("no-signal", dict)

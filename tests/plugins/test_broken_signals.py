@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from omnitrace import ConformanceError, PluginError, SpanEvent, TokenEvent, Tracer
+from omnitrace import ConformanceError, InputError, PluginError, SpanEvent, TokenEvent, Tracer
 from omnitrace.cli.app import app
+from omnitrace.signals.attention import AttentionMean
 from omnitrace.types import Event
 from tests.capture.test_interface import assert_unchanged, state
 from tests.plugins import broken
@@ -25,7 +26,7 @@ MESSAGES = [
     }
 ]
 OPTIONS: dict[str, Any] = {"max_new_tokens": 12, "min_new_tokens": 12}
-LATE = ("late-error", "late-negative", "late-nan", "late-shape")
+LATE = ("late-error", "late-negative", "late-nan", "late-shape", "late-refusal")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def answer(reference: Tracer) -> str:
         ("late-negative", "scores are not negative", "the score -0.9"),
         ("late-nan", "scores are finite", "the score nan for generated token 3 at context"),
         ("late-shape", "scores have the shape [rows, context]", ", 1]"),
+        ("late-refusal", "score() returns without raising", "raised NotSupportedError: I do not"),
     ],
 )
 def test_the_error_names_signal_package_and_promise(
@@ -115,10 +117,53 @@ def test_a_replayed_answer(reference: Tracer, bad_package: Path, answer: str) ->
     assert caught.value.text == answer
 
 
+def test_a_broken_span_signal_names_its_package_and_loses_no_text(
+    reference: Tracer, bad_package: Path, answer: str
+) -> None:
+    tracer = Tracer(adapter=reference.adapter, signal="span-nan")
+    with pytest.raises(ConformanceError, match="one dict a span") as caught:
+        tracer.trace(MESSAGES, **OPTIONS)
+    assert caught.value.subject == "the signal 'span-nan' of the package 'bad-signals:bad'"
+    assert caught.value.text == answer
+
+
+def test_a_span_signal_that_refuses_loses_no_text(
+    reference: Tracer, bad_package: Path, answer: str
+) -> None:
+    tracer = Tracer(adapter=reference.adapter, signal="span-too-dear")
+    with pytest.raises(InputError, match="that would take too long") as caught:
+        tracer.trace(MESSAGES, **OPTIONS)
+    assert caught.value.text == answer
+    assert _trace("--signal", "span-too-dear").stdout.startswith(
+        json.loads(_trace("--json").stdout)["text"]
+    )
+
+
 def test_layers_that_are_not_there(reference: Tracer, bad_package: Path) -> None:
     tracer = Tracer(adapter=reference.adapter, signal="no-layers")
     with pytest.raises(ConformanceError, match=r"'bad-signals:bad' chose \[\] out of \[0, 1"):
         tracer.trace(MESSAGES, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "found"),
+    [
+        ("parameters", None, "has parameters that are no JSON"),
+        ("parameters", {"weights": {1, 2}}, "has parameters that are no JSON"),
+        ("needs", frozenset({"rows", "magic"}), "needs 'magic', which is none of rows"),
+        ("needs", None, "has needs that are no set: None"),
+        ("name", "", "has the name ''"),
+    ],
+)
+def test_what_a_signal_says_of_itself_is_checked_before_the_model_runs(
+    reference: Tracer, what: str, value: object, found: str
+) -> None:
+    signal = AttentionMean()
+    setattr(signal, what, value)
+    with pytest.raises(ConformanceError) as caught:
+        Tracer(adapter=reference.adapter, signal=signal)
+    assert found in caught.value.found
+    assert "JSON-ready parameters" in caught.value.contract
 
 
 def test_a_signal_that_cannot_be_made(reference: Tracer, bad_package: Path) -> None:

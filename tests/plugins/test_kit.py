@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +39,7 @@ from tests.plugins.adapters import (
         (broken.NotDeterministic, "the same request gives the same scores", "a second time"),
         (broken.DrawsRandomNumbers, "seeded sampling", "instead of"),
         (broken.CountsPositions, "padding", "the padded sequence"),
+        (broken.Smooths, "how many tokens are read at once", "read 1 at a time instead of 16"),
         (broken.Raises, "returns without raising", "raised KeyError: 'attn'"),
         (broken.NoLayers, "layers() chooses", "chose [99]"),
         (broken.UnknownNeed, "needs that exist", "needs 'gradients'"),
@@ -73,6 +75,25 @@ def test_a_signal_that_touches_the_model_is_caught(signal: type, value: str) -> 
     # The next signal is not blamed for it.
     assert reference() is not touched
     check_signal("attention-last")
+
+
+def test_a_signal_that_does_not_clean_up_when_it_raises_is_caught() -> None:
+    touched = reference()
+    with pytest.raises(ConformanceError) as caught:
+        check_signal(broken.LeavesAMark(touched.adapter.model))
+    touched.adapter.model.__dict__.pop("mark", None)
+    assert caught.value.contract == "the model stays as it was also if the signal raises"
+    assert "the attributes" in caught.value.found
+
+
+def test_a_signal_that_turns_greedy_decoding_around_is_caught() -> None:
+    """The promises before it read more tokens at a time, and so see nothing of it."""
+    touched = reference()
+    with pytest.raises(ConformanceError) as caught:
+        check_signal(broken.Meddles(touched.adapter.model))
+    touched.adapter.model._forward_hooks.clear()
+    assert caught.value.contract == "greedy decoding writes the untraced model's tokens"
+    assert "made the model write the tokens" in caught.value.found
 
 
 def test_a_signal_that_changes_torch_is_caught() -> None:
@@ -129,6 +150,41 @@ class Moody(Lengths):
         return [{unit: Effect(float(self.calls)) for unit in units} for _ in spans]
 
 
+class NeedsRows(Lengths):
+    name = "needs-rows"
+    needs = frozenset({"rows"})
+
+
+class TouchesTheModel(Lengths):
+    name = "touches-the-model"
+
+    def __init__(self) -> None:
+        self.model = reference().adapter.model
+
+    def effects(self, scorer: object, spans: Sequence[Span]) -> list[dict[str, Effect]]:
+        with torch.no_grad():
+            next(self.model.parameters()).view(-1)[0] += 1e-6
+        return super().effects(scorer, spans)
+
+
+class TakesTheAnswer(Lengths):
+    """Leaves a hook that turns all later answers around."""
+
+    name = "takes-the-answer"
+
+    def __init__(self) -> None:
+        self.model = reference().adapter.model
+
+    def effects(self, scorer: object, spans: Sequence[Span]) -> list[dict[str, Effect]]:
+        def turn(module: object, args: object, output: Any) -> Any:
+            output.logits = -output.logits
+            return output
+
+        if not self.model._forward_hooks:
+            self.model.register_forward_hook(turn)
+        return super().effects(scorer, spans)
+
+
 def test_a_span_signal() -> None:
     check_signal(Lengths)
 
@@ -139,11 +195,16 @@ def test_a_span_signal() -> None:
         (Infinite, "finite effects", "inf"),
         (Fails, "finite effects", "raised ZeroDivisionError: no units"),
         (Moody, "the same effects", "gave "),
+        (NeedsRows, "needs forwards", "needs ['rows']"),
+        (TouchesTheModel, "stay as they were", "the values of "),
+        (TakesTheAnswer, "that of the untraced model", "made the model write"),
     ],
 )
 def test_a_broken_span_signal_is_caught(signal: type, contract: str, value: str) -> None:
     with pytest.raises(ConformanceError) as caught:
         check_signal(signal)
+    reference().adapter.model._forward_hooks.clear()
+    reference.cache_clear()  # what a signal touched is nobody else's reference
     assert contract in caught.value.contract
     assert value in caught.value.found
 

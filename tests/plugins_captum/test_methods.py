@@ -11,6 +11,7 @@ import numpy as np
 import omnitrace_captum
 import pytest
 import torch
+from captum.attr import LayerIntegratedGradients
 from omnitrace_captum.base import CaptumSignal
 from omnitrace_captum.gradients import CaptumInputXGradient, CaptumIntegratedGradients
 from omnitrace_captum.perturbation import (
@@ -149,6 +150,41 @@ def test_kernel_shap_sums_to_the_difference(
         assert sum(each.values()) == pytest.approx(total, abs=1e-2)
 
 
+def test_forwards_run_in_batches(
+    reference: Tracer, scorer: ResponseScorer, spans: tuple[Span, ...]
+) -> None:
+    sizes: list[int] = []
+
+    def count(module: Any, args: Any, kwargs: Any) -> None:
+        sizes.append(len(kwargs["inputs_embeds"]))
+
+    handle = reference.adapter.model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        CaptumFeatureAblation().effects(scorer, spans)
+        assert sizes == [1, 3]  # all units; then without each of the three, at once
+        sizes.clear()
+        CaptumIntegratedGradients(steps=8).effects(scorer, spans)
+        assert sizes == [8, 8]  # all steps of a span at once
+    finally:
+        handle.remove()
+
+
+def test_integrated_gradients_are_captums_at_the_embedding_layer(
+    scorer: ResponseScorer, spans: tuple[Span, ...]
+) -> None:
+    """As LayerIntegratedGradients sees the layer whose output the scorer replaces."""
+    embedding = torch.nn.Identity()
+    method = LayerIntegratedGradients(
+        lambda given: scorer.summed(scorer.logprobs(embedding(given)), spans), embedding
+    )
+    nothing = scorer.masked(torch.zeros((1, 3), dtype=torch.bool))
+    for span, found in enumerate(values(CaptumIntegratedGradients(steps=8), scorer, spans)):
+        by_layer = method.attribute(scorer.embeddings, baselines=nothing, target=span, n_steps=8)
+        for index, unit in enumerate(scorer.units):
+            expected = float(by_layer[0, scorer.unit_of == index].sum())
+            assert found[unit] == pytest.approx(expected, abs=1e-4)
+
+
 def test_integrated_gradients_are_complete(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
     found = values(CaptumIntegratedGradients(steps=100), scorer, spans)
     for each, total in zip(found, difference(scorer, spans), strict=True):
@@ -256,6 +292,7 @@ def test_progress_is_shown_on_request_and_on_stderr(
     out, err = capfd.readouterr()
     assert out == ""
     assert "captum-shapley" in err
+    assert "100%" in err  # also where permutations share what they run
 
 
 @pytest.mark.parametrize(
@@ -266,6 +303,8 @@ def test_progress_is_shown_on_request_and_on_stderr(
         (CaptumShapley, {"seed": -1}),
         (CaptumKernelShap, {"samples": 2.5}),
         (CaptumLime, {"alpha": 0.0}),
+        (CaptumLime, {"alpha": "strong"}),
+        (CaptumLime, {"alpha": float("inf")}),
         (CaptumIntegratedGradients, {"steps": True}),
     ],
 )

@@ -7,14 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omnitrace_captum.gradients import CaptumIntegratedGradients
-from omnitrace_captum.perturbation import CaptumFeatureAblation, CaptumShapley
+from omnitrace_captum.gradients import CaptumInputXGradient, CaptumIntegratedGradients
+from omnitrace_captum.perturbation import (
+    CaptumFeatureAblation,
+    CaptumKernelShap,
+    CaptumLime,
+    CaptumShapley,
+)
 
 from omnitrace import Trace, Tracer
 from omnitrace.cli.demo import names_evidence
+from omnitrace.plugins.testing.requests import request
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
 
+SIGNALS: list[Any] = [
+    CaptumFeatureAblation(),
+    CaptumShapley(permutations=5),
+    CaptumKernelShap(samples=48),
+    CaptumLime(samples=48),
+    CaptumIntegratedGradients(steps=16),
+    CaptumInputXGradient(),
+]
 ORDERS = [("text", "image"), ("image", "audio"), ("audio",), ("text",)]
 
 
@@ -28,6 +42,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Sample, Path
         (sample, write_sample(sample, tmp_path_factory.mktemp(f"captum{i}")))
         for i, sample in enumerate(drawn)
     ]
+
+
+MODALITIES: tuple[Any, ...] = ("text", "image", "audio", "video")
 
 
 def messages(path: Path) -> list[dict[str, Any]]:
@@ -55,11 +72,21 @@ def test_the_true_evidence_has_the_largest_effect(
     assert hits >= 7
 
 
-@pytest.mark.parametrize(
-    "signal",
-    [CaptumFeatureAblation(), CaptumShapley(permutations=5), CaptumIntegratedGradients(steps=16)],
-    ids=lambda signal: signal.name,
-)
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.name)
+def test_every_modality_has_effects(reference: Tracer, signal: Any) -> None:
+    tracer = Tracer(adapter=reference.adapter, signal=signal)
+    trace = tracer.replay(request(MODALITIES), "The red lamp is in the kitchen.")
+    assert {unit.modality for unit in trace.units} == set(MODALITIES)
+    (span,) = trace.spans
+    assert span.effects is not None
+    assert set(span.effects) == {unit.id for unit in trace.units}
+    for modality in MODALITIES:
+        of_modality = [unit.id for unit in trace.units if unit.modality == modality]
+        if signal.name != "captum-lime":  # its lasso sets the weak ones to zero
+            assert any(span.effects[unit].value != 0 for unit in of_modality), modality
+
+
+@pytest.mark.parametrize("signal", SIGNALS[:-1], ids=lambda signal: signal.name)
 def test_contrast_names_what_tells_two_answers_apart(reference: Tracer, signal: Any) -> None:
     note = "The lamp weighs ten grams. The cup weighs twelve grams. The stone weighs nine grams."
     content = [{"type": "text", "text": note}, {"type": "text", "text": "What does the cup weigh?"}]

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 import torch
 
 from omnitrace.capture.probe import probe
+from omnitrace.capture.weights import input_device
 from omnitrace.errors import ConformanceError, InputError, OmnitraceError
 from omnitrace.media import LoadedImage, MediaLimits
 from omnitrace.models.base import Encoded, ModelAdapter
@@ -89,7 +90,7 @@ class AdapterBench:
     def untraced(self, *, sampled: bool) -> tuple[int, ...]:
         """Return the tokens that the model writes untraced."""
         inputs = {**self.encoded.inputs, **self.encoded.generate_options}
-        device = self.adapter.model.get_input_embeddings().weight.device
+        device = input_device(self.adapter.model)
         inputs = {
             name: value.to(device) if isinstance(value, torch.Tensor) else value
             for name, value in inputs.items()

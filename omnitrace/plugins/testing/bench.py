@@ -18,8 +18,7 @@ from omnitrace.models.base import ModelAdapter
 from omnitrace.plugins.manager import registry
 from omnitrace.plugins.testing.requests import request
 from omnitrace.plugins.testing.state import model_change, model_state, torch_change, torch_state
-from omnitrace.signals.base import LayerRows, SpanSignal, TokenSignal
-from omnitrace.signals.contract import subject_of
+from omnitrace.signals.base import LayerRows, SpanSignal, TokenSignal, subject_of
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 
@@ -179,6 +178,8 @@ class SignalBench:
         self.model = self._adapter.model
         self.prompt_length = reference()._read(_messages(), None).prompt_length
         self._before = model_state(self.model)
+        # Before the signal can do anything to the model.
+        self._untraced = {sampled: _untraced_reference(sampled) for sampled in (False, True)}
         self._torch_change: str | None = None
 
     @property
@@ -208,7 +209,7 @@ class SignalBench:
         if isinstance(signal, TokenSignal):
             tracer.signal, tracer.signal_package = signal, self.package
         else:
-            tracer.span_signal = signal
+            tracer.span_signal, tracer.span_package = signal, self.package
         return tracer
 
     @contextlib.contextmanager
@@ -255,7 +256,7 @@ class SignalBench:
 
     def untraced(self, *, sampled: bool) -> tuple[int, ...]:
         """Return the tokens of the request as the model writes them untraced."""
-        return _untraced_reference(sampled)
+        return self._untraced[sampled]
 
     def change(self) -> str | None:
         """Say what the signal has changed for good since the bench was made; None for nothing."""

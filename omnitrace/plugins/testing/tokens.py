@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Final
 
@@ -25,7 +24,7 @@ from omnitrace.signals.contract import (
     breach_of_scores,
     chosen_layers,
 )
-from omnitrace.signals.describe import KNOWN_NEEDS
+from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
 
 __all__ = ["TOKEN_PROMISES", "description_breach", "restored", "tokens_breach"]
 
@@ -36,19 +35,10 @@ _IDENTICAL: Final = 1e-6
 
 def description_breach(bench: SignalBench) -> str | None:
     """Look at what a signal says of itself; the same for token and span signals."""
-    signal = bench.signal
-    if not isinstance(signal.name, str) or not signal.name:
-        return f"has the name {signal.name!r}"
-    if isinstance(bench.asked, str) and signal.name != bench.asked:
-        return f"is registered as {bench.asked!r} and calls itself {signal.name!r}"
-    try:
-        json.dumps(dict(signal.parameters), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return f"has parameters that are no JSON: {error}"
-    unknown = sorted(map(str, set(signal.needs) - set(KNOWN_NEEDS)))
-    if unknown:
-        return f"needs {unknown[0]!r}, which is none of {', '.join(KNOWN_NEEDS)}"
-    return None
+    name = bench.signal.name
+    if isinstance(bench.asked, str) and name != bench.asked:
+        return f"is registered as {bench.asked!r} and calls itself {name!r}"
+    return breach_of_description(bench.signal)
 
 
 def _describes_itself(bench: SignalBench) -> str | None:
@@ -197,7 +187,7 @@ def _restored_after_error(bench: SignalBench) -> str | None:
 
 TOKEN_PROMISES: Final[tuple[Promise[SignalBench], ...]] = promises(
     {
-        "a signal has a name, JSON-ready parameters, and needs that exist": _describes_itself,
+        DESCRIBES_ITSELF: _describes_itself,
         LAYERS: _chooses_layers,
         RETURNS: _returns,
         "scores are a float32 tensor": _float32,

@@ -95,6 +95,7 @@ class CaptumSignal(SpanSignal):
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task(self.name, total=total)
             yield lambda done: bar.advance(task, done)
+            bar.update(task, completed=total)  # sets of units that recur are not run again
 
 
 @contextlib.contextmanager

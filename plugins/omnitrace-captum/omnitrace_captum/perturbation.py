@@ -6,6 +6,7 @@ One forward pass gives the log-probabilities of all spans, and no set of units i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -271,7 +272,8 @@ class CaptumLime(_Regression):
         max_forwards: int = 512,
         progress: bool = False,
     ) -> None:
-        if not alpha > 0:
+        is_number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+        if not is_number or not 0 < alpha < math.inf:
             raise InputError(f"alpha is {alpha!r}", legal="a number of more than 0")
         super().__init__(samples, seed, max_forwards, progress, alpha=alpha)
         self.alpha = alpha

@@ -31,7 +31,7 @@ class DeepFocus(TokenSignal):
             weights = layer.weights  # [heads, rows, context]
             peak = weights.amax(dim=-1, keepdim=True)
             scores.append((weights * peak).sum(dim=0) / peak.sum(dim=0))
-        return sum(scores[1:], scores[0]) / len(scores)
+        return sum((each.to(scores[0].device) for each in scores[1:]), scores[0]) / len(scores)
 
 
 @hookimpl

@@ -1,0 +1,58 @@
+"""From what a user asks for to the signals that do it."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from omnitrace.errors import ConformanceError, PluginError
+from omnitrace.plugins.manager import registry
+from omnitrace.signals.base import Signal, SpanSignal, TokenSignal, subject_of
+from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
+
+__all__ = ["Resolved", "resolve"]
+
+# Where a span signal chooses the supports, this one gives the token scores.
+_TOKEN_SIGNAL: Final = "attention-mean"
+
+
+class Resolved(NamedTuple):
+    """What scores tokens and, if one was asked for, the span signal.
+
+    Each comes with the package that registered it, where that is known.
+    """
+
+    token: TokenSignal
+    token_package: str | None
+    span: SpanSignal | None = None
+    span_package: str | None = None
+
+
+def resolve(signal: str | Signal) -> Resolved:
+    """Make or take the signals for a name or an object.
+
+    Raises
+    ------
+    PluginError
+        If the name is unknown, the signal cannot be made, or the object is no signal.
+    ConformanceError
+        If what it says of itself could not be kept in a trace, or asks for what there is not.
+    """
+    package: str | None = None
+    made: Any = signal
+    if isinstance(signal, str):
+        entry = registry().signal(signal)
+        package, made = entry.package, entry.make()
+    if isinstance(made, TokenSignal | SpanSignal):
+        found = breach_of_description(made)
+        if found is not None:
+            raise ConformanceError(subject_of(made, package), DESCRIBES_ITSELF, found)
+    if isinstance(made, TokenSignal):
+        return Resolved(made, package)
+    if isinstance(made, SpanSignal):
+        entry = registry().signal(_TOKEN_SIGNAL)
+        return Resolved(entry.make(), entry.package, made, package)
+    raise PluginError(
+        f"{signal!r} is no signal",
+        legal="an object with name, parameters and needs, and with layers() and score() or with "
+        "effects()",
+    )

@@ -1,0 +1,61 @@
+"""Signals on layers that sit on several devices.
+
+Torch's fake tensors have shapes and devices and no content, so that two accelerators can be had
+where there is none: a signal that does not bring its layers together fails as it would there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from omnitrace.plugins import builtin
+from omnitrace.plugins.manager import build_registry
+from omnitrace.signals.base import LayerRows, TokenSignal
+
+EXAMPLE = Path(__file__).parents[2] / "plugins" / "omnitrace-example-signal"
+HEADS, ROWS, CONTEXT = 2, 3, 5
+
+
+def layer(index: int, device: str) -> LayerRows:
+    def of(*shape: int) -> Any:
+        return lambda *_: torch.ones(shape, device=device)
+
+    return LayerRows(
+        index,
+        of(HEADS, ROWS, CONTEXT),
+        gradients=of(HEADS, ROWS, CONTEXT),
+        value_norms=of(HEADS, CONTEXT),
+    )
+
+
+def assert_brought_together(signal: TokenSignal) -> None:
+    chosen = list(signal.layers(range(4)))
+    layers = [layer(index, f"cuda:{place % 2}") for place, index in enumerate(chosen)]
+    with FakeTensorMode():
+        scores = signal.score(iter(layers))
+    assert scores.shape == (ROWS, CONTEXT)
+    assert scores.device == torch.device("cuda:0")
+
+
+def test_torch_would_refuse() -> None:
+    with FakeTensorMode(), pytest.raises(Exception, match="at least two devices"):
+        torch.ones(2, device="cuda:0").add_(torch.ones(2, device="cuda:1"))
+
+
+@pytest.mark.parametrize("entry", build_registry({"omnitrace": builtin}).signals.values())
+def test_builtin_signals(entry: Any) -> None:
+    assert_brought_together(entry.make())
+
+
+def test_the_example_that_authors_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLE)
+    from omnitrace_example_signal import DeepFocus
+
+    assert_brought_together(DeepFocus())
+    sys.modules.pop("omnitrace_example_signal")
