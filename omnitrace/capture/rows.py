@@ -162,8 +162,11 @@ class _LayerTap:
         self._scale = 1.0
         self._softcap: float | None = None
         self._sinks: torch.Tensor | None = None
+        self.others: Sequence[_LayerTap] = ()
 
     def __call__(self, call: AttentionCall) -> None:
+        for other in self.others:
+            other.release()
         queries = call.query.shape[2]
         self._seen = self._seen + queries if self._use_cache else queries
         if self.norms is not None:
@@ -186,6 +189,13 @@ class _LayerTap:
         else:
             step.row = self._row_now(call, query, keys, mask)
         self.steps.append(step)
+
+    def release(self) -> None:
+        """Let go of the keys of the last step, since longer ones are about to come.
+
+        A cache that grows then finds their memory free when it needs more, as it does untraced.
+        """
+        self._key = None
 
     def _may_defer(self, call: AttentionCall, mask: torch.Tensor | None) -> bool:
         return (
@@ -289,6 +299,9 @@ class RowCapture:
             _LayerTap(layer, prompt_length, use_cache=use_cache, deferred=deferred, values=values)
             for layer in layers
         ]
+        if self.taps:
+            # The first layer is called first: its call begins a step.
+            self.taps[0].others = self.taps[1:]
         self._scratch = Scratch()
 
     @property
