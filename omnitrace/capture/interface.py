@@ -18,8 +18,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -33,10 +32,10 @@ __all__ = ["AttentionCall", "Tap", "attention_modules", "model_lock", "tapped"]
 
 _PREFIX = "omnitrace_"
 _TAP = "_omnitrace_tap"
+_NOTHING = contextlib.nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionCall:
+class AttentionCall(NamedTuple):
     """One call of a decoder layer's attention, as the model made it.
 
     ``query`` is ``[batch, heads, queries, dim]``; ``key`` and ``value`` are
@@ -84,7 +83,8 @@ def _attention_beside(base: str) -> Callable[..., Any]:
         tap: Tap | None = module.__dict__.get(_TAP)
         if tap is None:
             return function(module, query, key, value, attention_mask, *args, **kwargs)
-        with torch.no_grad():  # a graph through the base would only be thrown away
+        # A graph through the base would only be thrown away.
+        with torch.no_grad() if torch.is_grad_enabled() else _NOTHING:
             output, weights = function(module, query, key, value, attention_mask, *args, **kwargs)
         call = AttentionCall(module, query, key, value, attention_mask, kwargs, output, weights)
         replaced = tap(call)

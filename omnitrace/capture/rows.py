@@ -145,6 +145,11 @@ class _Step:
     row: torch.Tensor | None = None
 
 
+def _loose(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor without its graph; most have none, and this runs at every layer."""
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
 class _LayerTap:
     """Collects the steps of one decoder layer."""
 
@@ -166,7 +171,7 @@ class _LayerTap:
 
     def __call__(self, call: AttentionCall) -> None:
         for other in self.others:
-            other.release()
+            other._key = None  # longer ones are about to come; see RowCapture
         queries = call.query.shape[2]
         self._seen = self._seen + queries if self._use_cache else queries
         if self.norms is not None:
@@ -177,25 +182,19 @@ class _LayerTap:
             self._scale = call.options.get("scaling") or call.query.shape[-1] ** -0.5
             self._softcap = call.options.get("softcap")
             self._sinks = call.options.get("s_aux")
+        query = _loose(call.query)
+        if queries > 1:  # a view of the last one would keep the queries of the whole prompt alive
+            query = query[:, :, -1:].clone()
         step = _Step(self._seen)
-        # A view of the last query would keep the queries of the whole prompt alive.
-        query = call.query.detach() if queries == 1 else call.query[:, :, -1:].detach().clone()
         keys = min(call.key.shape[2], self._seen)  # a static cache is longer than the context
         mask = last_mask(call, keys)
         if call.weights is not None:
             step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
         elif self._may_defer(call, mask):
-            step.query, step.mask, self._key = query, mask, call.key.detach()
+            step.query, step.mask, self._key = query, mask, _loose(call.key)
         else:
             step.row = self._row_now(call, query, keys, mask)
         self.steps.append(step)
-
-    def release(self) -> None:
-        """Let go of the keys of the last step, since longer ones are about to come.
-
-        A cache that grows then finds their memory free when it needs more, as it does untraced.
-        """
-        self._key = None
 
     def _may_defer(self, call: AttentionCall, mask: torch.Tensor | None) -> bool:
         return (
@@ -300,7 +299,9 @@ class RowCapture:
             for layer in layers
         ]
         if self.taps:
-            # The first layer is called first: its call begins a step.
+            # The first layer is called first: its call begins a step. The others then let go of
+            # the keys of the step before, so that a cache that grows finds their memory free, as it
+            # does untraced.
             self.taps[0].others = self.taps[1:]
         self._scratch = Scratch()
 
