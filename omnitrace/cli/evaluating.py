@@ -36,6 +36,7 @@ def evaluate_files(
     paths: Sequence[Path],
     labels: Path,
     *,
+    second_labels: Path | None = None,
     json_out: Path | None = None,
     csv_out: Path | None = None,
     skip_invalid: bool = False,
@@ -45,11 +46,13 @@ def evaluate_files(
     """Judge traces by labels, print the table, write the files; return the exit code."""
     files = find_traces(paths)
     scan = scan_labels(labels)
+    second = None if second_labels is None else scan_labels(second_labels)
     try:
         with Progress() as progress:
             result = evaluate(
                 _load(files, scan, progress),
                 scan,
+                second=second,
                 baselines=baselines,
                 skip_invalid=skip_invalid,
                 seed=seed,

@@ -24,6 +24,7 @@ from omnitrace.evaluation.label_check import check_label
 from omnitrace.evaluation.label_files import FileLabel, LabelError, LabelProblem, LabelScan
 from omnitrace.evaluation.labels import Label
 from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.second import HUMAN, second_opinions
 from omnitrace.evaluation.statistics import Estimate, Group, paired_difference
 from omnitrace.trace import Trace
 
@@ -37,6 +38,7 @@ class Counts:
     ``unsaid``: labelled spans that the trace does not say. ``unreachable``: sources of spans that
     no unit names; they count as missed. ``unlabelled``: traces without a label, ``untraced``:
     labels without a trace (their ids). ``invalid``: mistakes for which labels were skipped.
+    ``single``: labelled spans that the second annotator has not, where there is one.
     """
 
     examples: int
@@ -47,6 +49,7 @@ class Counts:
     unlabelled: tuple[str, ...]
     untraced: tuple[str, ...]
     invalid: tuple[LabelProblem, ...]
+    single: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Evaluation:
 
     ``signals`` are the names of the signals that gave the traces. ``rows`` has one for each method
     and labelled span or word, ``figures`` the estimates of their groups, ``bias`` how the choices
-    lie in the request.
+    lie in the request. ``labels`` has the digest of each label that was judged, by its id.
     """
 
     signals: tuple[str, ...]
@@ -63,6 +66,7 @@ class Evaluation:
     figures: tuple[Figure, ...]
     bias: Bias
     counts: Counts
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def figure(
         self, metric: str, method: str = TRACED, *, level: str = "span", group: str = "all"
@@ -128,16 +132,18 @@ class Evaluation:
 class _Collected:
     items: list[Item] = field(default_factory=list)
     embedded: dict[int, Prediction] = field(default_factory=dict)  # by the index of the item
+    opinions: dict[int, Prediction] = field(default_factory=dict)  # of the second annotator
     signals: dict[str, None] = field(default_factory=dict)
     problems: list[LabelProblem] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
-    examples: set[str] = field(default_factory=set)
+    examples: dict[str, str] = field(default_factory=dict)  # digests of the labels
 
 
 def evaluate(
     traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
     labels: Iterable[Label] | LabelScan,
     *,
+    second: Iterable[Label] | LabelScan | None = None,
     baselines: bool = True,
     embeddings: np.ndarray | None = None,
     skip_invalid: bool = False,
@@ -155,6 +161,9 @@ def evaluate(
     labels:
         The labels; with what :func:`~omnitrace.evaluation.label_files.scan_labels` returns,
         mistakes are told with file and line.
+    second:
+        Labels of the same requests by a second annotator: scored as the method "human", the
+        ceiling of agreement. What only the second annotator labelled does not count.
     baselines:
         Also score random, all, longest, no unit, and the position prior of the other examples.
     embeddings:
@@ -170,15 +179,21 @@ def evaluate(
     LabelError
         If labels do not fit their requests and ``skip_invalid`` is not set; it lists all mistakes.
     InputError
-        If two labels share an id, or no trace has a label.
+        If two labels share an id, or no trace has a label (or none a second one).
     """
-    scan = labels if isinstance(labels, LabelScan) else _as_scan(labels)
-    collected = _collect(traces, scan, embeddings)
-    problems = [*scan.problems, *collected.problems]
+    scan = _as_scan(labels)
+    other = None if second is None else _as_scan(second)
+    collected = _collect(traces, scan, embeddings, other)
+    problems = [*scan.problems, *(other.problems if other else ()), *collected.problems]
     if problems and not skip_invalid:
         raise LabelError(problems)
     if not collected.examples:
         raise _nothing_found(collected, scan, problems)
+    if other is not None and not collected.opinions:
+        raise InputError(
+            f"{other.file!r} labels none of the spans that {scan.file!r} labels",
+            legal="second labels of the same requests, by the same ids",
+        )
     rows = _rows(collected, baselines, seed)
     spans = [item for item in collected.items if item.word is None]
     counts = Counts(
@@ -192,6 +207,7 @@ def evaluate(
             entry.label.id for entry in scan.entries if entry.label.id not in collected.examples
         ),
         invalid=tuple(problems),
+        single=0 if other is None else _single(collected),
     )
     return Evaluation(
         signals=tuple(collected.signals),
@@ -199,10 +215,20 @@ def evaluate(
         figures=figures_of(rows, level=level, draws=draws, seed=seed),
         bias=measure_bias(spans),
         counts=counts,
+        labels=collected.examples,
     )
 
 
-def _as_scan(labels: Iterable[Label]) -> LabelScan:
+def _single(collected: _Collected) -> int:
+    return sum(
+        item.word is None and index not in collected.opinions
+        for index, item in enumerate(collected.items)
+    )
+
+
+def _as_scan(labels: Iterable[Label] | LabelScan) -> LabelScan:
+    if isinstance(labels, LabelScan):
+        return labels
     entries = [FileLabel(0, label) for label in labels]
     ids = [entry.label.id for entry in entries]
     twice = sorted({name for name in ids if ids.count(name) > 1})
@@ -215,8 +241,10 @@ def _collect(
     traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
     scan: LabelScan,
     embeddings: np.ndarray | None,
+    second: LabelScan | None,
 ) -> _Collected:
     by_id = {entry.label.id: entry for entry in scan.entries}
+    seconds = {entry.label.id: entry for entry in second.entries} if second else {}
     found = _Collected()
     seen: set[str] = set()
     for name, trace in traces.items() if isinstance(traces, Mapping) else traces:
@@ -227,19 +255,29 @@ def _collect(
             found.unlabelled.append(name)
             continue
         entry = by_id[name]
-        mistakes = check_label(entry.label, trace)
-        if mistakes:
-            place = (scan.file, entry.line)
-            found.problems += [LabelProblem(*place, *mistake) for mistake in mistakes]
+        if not _fits(entry, trace, scan, found):
             continue
-        found.examples.add(name)
+        found.examples[name] = entry.label.digest()
         found.signals[str(trace.provenance.signal.get("name", ""))] = None
+        other = seconds.get(name)
+        if second and other and _fits(other, trace, second, found):
+            opinions = second_opinions(entry.label, other.label, trace)
+            for index, opinion in enumerate(opinions, start=len(found.items)):
+                if opinion is not None:
+                    found.opinions[index] = opinion
         for item in items_of(entry.label, trace):
             if embeddings is not None and item.prediction is not None:
                 predicted = embedding_similarity(trace, item.tokens, embeddings)
                 found.embedded[len(found.items)] = predicted
             found.items.append(item)
     return found
+
+
+def _fits(entry: FileLabel, trace: Trace, scan: LabelScan, found: _Collected) -> bool:
+    """Check a label against its request, and collect its mistakes."""
+    mistakes = check_label(entry.label, trace)
+    found.problems += [LabelProblem(scan.file, entry.line, *mistake) for mistake in mistakes]
+    return not mistakes
 
 
 def _nothing_found(
@@ -265,9 +303,9 @@ def _rows(collected: _Collected, baselines: bool, seed: int) -> tuple[Row, ...]:
         for item in items:
             for name, predicted in _baselines(item, prior, seed).items():
                 rows.append(score(item, name, predicted if item.prediction is not None else None))
-    for index, item in enumerate(items):
-        if collected.embedded:
-            rows.append(score(item, "embedding", collected.embedded.get(index)))
+    for method, found in (("embedding", collected.embedded), (HUMAN, collected.opinions)):
+        for index, item in enumerate(items if found else ()):
+            rows.append(score(item, method, found.get(index) if item.prediction else None))
     return tuple(rows)
 
 

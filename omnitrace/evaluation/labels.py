@@ -8,6 +8,7 @@ half-open. ``docs/labels.md`` describes the format, ``docs/labels.schema.json`` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -186,6 +187,10 @@ class Label(_Model):
             if not model.words:
                 del span["words"]
         return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that tell this label from any other one."""
+        return hashlib.sha256(self.line().encode("utf-8")).hexdigest()[:16]
 
 
 def label_schema() -> dict[str, Any]:

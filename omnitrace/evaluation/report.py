@@ -15,7 +15,7 @@ from omnitrace.evaluation.rows import SPAN_METRICS, TRACED, Row
 __all__ = ["FORMAT", "VERSION", "notes_of", "table_of", "to_csv", "to_document"]
 
 FORMAT: Final = "omnitrace-evaluation"
-VERSION: Final = 1
+VERSION: Final = 2
 
 _COLUMNS: Final = ("f1", "top1", "auprc", "time_f1", "box_iou", "interval_iou")
 _HEADINGS: Final = {
@@ -104,6 +104,7 @@ def notes_of(evaluation: Evaluation) -> list[str]:
         )
     for number, what in (
         (counts.unsaid, "labelled spans are not said by the traces and are left out"),
+        (counts.single, "labelled spans have no second label; they are left out of 'human'"),
         (counts.unreachable, "sources are named by no unit; they count as missed"),
         (len(counts.untraced), f"labels have no trace: {_some(counts.untraced)}"),
         (len(counts.unlabelled), f"traces have no label: {_some(counts.unlabelled)}"),
@@ -125,6 +126,7 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "signals": list(evaluation.signals),
+        "labels": dict(evaluation.labels),
         "counts": dataclasses.asdict(counts) | {"invalid": [str(each) for each in counts.invalid]},
         "figures": [
             {

@@ -65,6 +65,16 @@ def test_without_baselines(run: Run, traces: Path, labels: Path) -> None:
     assert "1 labels have no trace: a/1" in result.stdout
 
 
+def test_second_labels(run: Run, traces: Path, labels: Path, wrong: Path) -> None:
+    result = run("evaluate", traces, "--labels", labels, "--second-labels", labels)
+    assert result.exit_code == 0, result.stderr
+    human = [line.split() for line in result.stdout.splitlines() if line.startswith("human")]
+    assert human[0][1:4] == ["spans", "10", "1.00"]
+    refused = run("evaluate", traces, "--labels", labels, "--second-labels", wrong)
+    assert refused.exit_code == 2
+    assert f"{wrong}, line 2, spans[0].sources[0].end" in refused.stderr
+
+
 def test_wrong_labels_are_told_line_by_line(run: Run, traces: Path, wrong: Path) -> None:
     result = run("evaluate", traces, "--labels", wrong)
     assert result.exit_code == 2

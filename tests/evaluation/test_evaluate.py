@@ -260,7 +260,7 @@ def test_nothing_to_evaluate() -> None:
 
 def test_the_document_and_the_rows_as_csv(found: Evaluation) -> None:
     document = json.loads(json.dumps(to_document(found), allow_nan=False))
-    assert (document["format"], document["version"]) == ("omnitrace-evaluation", 1)
+    assert (document["format"], document["version"]) == ("omnitrace-evaluation", 2)
     assert len(document["rows"]) == len(found.rows)
     assert document["signals"] == ["attention-mean"]
     rows = list(csv.DictReader(to_csv(found).splitlines()))
