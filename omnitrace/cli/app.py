@@ -231,9 +231,9 @@ def demo(
 @app.command("list")
 @guarded
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="signals|models", help="What to list.")],
+    kind: Annotated[str, typer.Argument(metavar="signals|models|metrics", help="What to list.")],
 ) -> None:
-    """List the installed signals, or the families of models, and who provides them.
+    """List the installed signals, families of models or metrics, and who provides them.
 
     For a signal also: what it needs, what an answer costs with it, and whether its scores come
     while the model writes.

@@ -28,6 +28,10 @@ def evaluate_(
         Path | None,
         typer.Option(help="Labels by a second person: the ceiling, as the method 'human'."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Only these, separated by commas; see 'omnitrace list metrics'."),
+    ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write everything to this JSON file.")
     ] = None,
@@ -54,6 +58,9 @@ def evaluate_(
             traces,
             labels,
             second_labels=second_labels,
+            metrics=None
+            if metrics is None
+            else [m.strip() for m in metrics.split(",") if m.strip()],
             json_out=json_out,
             csv_out=csv_out,
             skip_invalid=skip_invalid,

@@ -32,4 +32,16 @@ def _models() -> list[Row]:
     return [("name", "package", "summary"), *((e.name, e.package, e.summary) for e in entries)]
 
 
-LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {"models": _models, "signals": _signals}
+def _metrics() -> list[Row]:
+    rows = [
+        (e.name, "spans, words" if e.words else "spans", e.package, e.summary)
+        for e in registry().metrics.values()
+    ]
+    return [("name", "scores", "package", "summary"), *rows]
+
+
+LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {
+    "metrics": _metrics,
+    "models": _models,
+    "signals": _signals,
+}

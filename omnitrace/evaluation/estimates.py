@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from omnitrace.evaluation.metrics import abstention_auroc, abstention_f1, micro_scores
-from omnitrace.evaluation.rows import SPAN_METRICS, TRACED, WORD_METRICS, Row
+from omnitrace.evaluation.rows import TRACED, Row
 from omnitrace.evaluation.statistics import Estimate, bootstrap, bootstrap_mean
 
-__all__ = ["ALL", "Figure", "Statistic", "by_example", "figures_of", "groups_of", "together"]
+__all__ = [
+    "ALL",
+    "TOGETHER",
+    "Figure",
+    "Statistic",
+    "by_example",
+    "figures_of",
+    "groups_of",
+    "together",
+]
 
 ALL: Final = "all"
+
+#: What is computed of all spans together, and is no mean over them.
+TOGETHER: Final = (
+    "micro_precision",
+    "micro_recall",
+    "micro_f1",
+    "abstention_f1",
+    "abstention_auroc",
+)
 
 #: A figure of the examples whose indices are given, some of them several times.
 Statistic: TypeAlias = Callable[[np.ndarray], float | None]
@@ -39,12 +57,18 @@ def groups_of(row: Row) -> list[str]:
 
 
 def figures_of(
-    rows: Iterable[Row], *, level: float = 0.95, draws: int = 1000, seed: int = 0
+    rows: Iterable[Row],
+    *,
+    whole: Collection[str] = TOGETHER,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> tuple[Figure, ...]:
     """Estimate every metric of every method in every group, with intervals over examples.
 
     Beside the means over spans, all spans of a method together give the micro scores and, as far
-    as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding.
+    as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding; of
+    these, the ones that ``whole`` names.
     """
     sorted_rows: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -52,13 +76,16 @@ def figures_of(
             sorted_rows.setdefault((row.method, row.level, group), []).append(row)
     found = []
     for (method, kind, group), members in sorted_rows.items():
-        for metric in SPAN_METRICS if kind == "span" else WORD_METRICS:
+        for metric in members[0].values:
             groups = [[row.values[metric] for row in rows] for rows in by_example(members)]
             estimate = bootstrap_mean(groups, level=level, draws=draws, seed=seed)
             found.append(Figure(method, kind, group, metric, estimate))
         if kind == "span" and group == ALL:
             count, statistics = together(members, method)
-            for metric, statistic in statistics.items():
+            for metric in whole:
+                if metric not in statistics:
+                    continue
+                statistic = statistics[metric]
                 estimate = bootstrap(count, statistic, level=level, draws=draws, seed=seed)
                 found.append(Figure(method, kind, group, metric, estimate))
     return tuple(found)

@@ -25,6 +25,7 @@ from omnitrace.evaluation.label_files import FileLabel, LabelError, LabelProblem
 from omnitrace.evaluation.labels import Label
 from omnitrace.evaluation.rows import TRACED, Row, score
 from omnitrace.evaluation.second import HUMAN, second_opinions
+from omnitrace.evaluation.selection import Selection, select_metrics
 from omnitrace.evaluation.statistics import Estimate, Group, paired_difference
 from omnitrace.trace import Trace
 
@@ -58,7 +59,8 @@ class Evaluation:
 
     ``signals`` are the names of the signals that gave the traces. ``rows`` has one for each method
     and labelled span or word, ``figures`` the estimates of their groups, ``bias`` how the choices
-    lie in the request. ``labels`` has the digest of each label that was judged, by its id.
+    lie in the request. ``labels`` has the digest of each label that was judged, by its id;
+    ``metrics`` are the ones that were asked for, empty where all are there.
     """
 
     signals: tuple[str, ...]
@@ -67,6 +69,7 @@ class Evaluation:
     bias: Bias
     counts: Counts
     labels: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
     def figure(
         self, metric: str, method: str = TRACED, *, level: str = "span", group: str = "all"
@@ -144,6 +147,7 @@ def evaluate(
     labels: Iterable[Label] | LabelScan,
     *,
     second: Iterable[Label] | LabelScan | None = None,
+    metrics: Iterable[str] | None = None,
     baselines: bool = True,
     embeddings: np.ndarray | None = None,
     skip_invalid: bool = False,
@@ -164,6 +168,8 @@ def evaluate(
     second:
         Labels of the same requests by a second annotator: scored as the method "human", the
         ceiling of agreement. What only the second annotator labelled does not count.
+    metrics:
+        Names of the metrics to compute; all that are registered, plugins' included, by default.
     baselines:
         Also score random, all, longest, no unit, and the position prior of the other examples.
     embeddings:
@@ -176,11 +182,14 @@ def evaluate(
 
     Raises
     ------
+    PluginError
+        If a metric is unknown or fails.
     LabelError
         If labels do not fit their requests and ``skip_invalid`` is not set; it lists all mistakes.
     InputError
         If two labels share an id, or no trace has a label (or none a second one).
     """
+    selection = select_metrics(metrics)
     scan = _as_scan(labels)
     other = None if second is None else _as_scan(second)
     collected = _collect(traces, scan, embeddings, other)
@@ -194,7 +203,7 @@ def evaluate(
             f"{other.file!r} labels none of the spans that {scan.file!r} labels",
             legal="second labels of the same requests, by the same ids",
         )
-    rows = _rows(collected, baselines, seed)
+    rows = _rows(collected, selection, baselines, seed)
     spans = [item for item in collected.items if item.word is None]
     counts = Counts(
         examples=len(collected.examples),
@@ -212,10 +221,11 @@ def evaluate(
     return Evaluation(
         signals=tuple(collected.signals),
         rows=rows,
-        figures=figures_of(rows, level=level, draws=draws, seed=seed),
+        figures=figures_of(rows, whole=selection.together, level=level, draws=draws, seed=seed),
         bias=measure_bias(spans),
         counts=counts,
         labels=collected.examples,
+        metrics=selection.named,
     )
 
 
@@ -293,19 +303,26 @@ def _nothing_found(
     )
 
 
-def _rows(collected: _Collected, baselines: bool, seed: int) -> tuple[Row, ...]:
+def _rows(
+    collected: _Collected, selection: Selection, baselines: bool, seed: int
+) -> tuple[Row, ...]:
     items = collected.items
-    rows = [score(item, TRACED, item.prediction) for item in items]
+
+    def row(item: Item, method: str, predicted: Prediction | None) -> Row:
+        metrics = selection.spans if item.word is None else selection.words
+        return score(item, method, predicted if item.prediction is not None else None, metrics)
+
+    rows = [row(item, TRACED, item.prediction) for item in items]
     if baselines:
         prior = PositionPrior()
         for item in items:
             prior.add(item.example, item.units, item.truth)
         for item in items:
             for name, predicted in _baselines(item, prior, seed).items():
-                rows.append(score(item, name, predicted if item.prediction is not None else None))
+                rows.append(row(item, name, predicted))
     for method, found in (("embedding", collected.embedded), (HUMAN, collected.opinions)):
         for index, item in enumerate(items if found else ()):
-            rows.append(score(item, method, found.get(index) if item.prediction else None))
+            rows.append(row(item, method, found.get(index)))
     return tuple(rows)
 
 

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Protocol
 import pluggy
 
 if TYPE_CHECKING:
+    from omnitrace.evaluation.span_metrics import Metric
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
 
-__all__ = ["RegisterModel", "RegisterSignal", "hookimpl", "hookspec"]
+__all__ = ["RegisterMetric", "RegisterModel", "RegisterSignal", "hookimpl", "hookspec"]
 
 hookspec = pluggy.HookspecMarker("omnitrace")
 hookimpl = pluggy.HookimplMarker("omnitrace")
@@ -58,6 +59,18 @@ class RegisterModel(Protocol):
         """
 
 
+class RegisterMetric(Protocol):
+    """Registers a metric of evaluation under a name; ``factory()`` makes one."""
+
+    def __call__(
+        self, name: str, factory: Callable[[], Metric], *, words: bool = False, summary: str = ""
+    ) -> None:
+        """Register ``factory`` as ``name``; raises PluginError if the name is taken.
+
+        The metric scores labelled spans, and with ``words`` labelled words too.
+        """
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -66,3 +79,8 @@ def register_signals(register: RegisterSignal) -> None:
 @hookspec
 def register_models(register: RegisterModel) -> None:
     """Register model adapters: how a family of models is loaded, fed and mapped to sources."""
+
+
+@hookspec
+def register_metrics(register: RegisterMetric) -> None:
+    """Register metrics: how what a method says of a labelled span is scored."""

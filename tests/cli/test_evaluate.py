@@ -75,6 +75,17 @@ def test_second_labels(run: Run, traces: Path, labels: Path, wrong: Path) -> Non
     assert f"{wrong}, line 2, spans[0].sources[0].end" in refused.stderr
 
 
+def test_chosen_metrics(run: Run, traces: Path, labels: Path) -> None:
+    result = run("evaluate", traces, "--labels", labels, "--metrics", "precision, micro_f1")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0].split() == [
+        "method", "group", "count", "precision", "micro", "F1",
+    ]  # fmt: skip
+    wrong = run("evaluate", traces, "--labels", labels, "--metrics", "presision")
+    assert wrong.exit_code == 2
+    assert "did you mean 'precision'" in wrong.stderr
+
+
 def test_wrong_labels_are_told_line_by_line(run: Run, traces: Path, wrong: Path) -> None:
     result = run("evaluate", traces, "--labels", wrong)
     assert result.exit_code == 2
