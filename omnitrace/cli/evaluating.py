@@ -11,7 +11,7 @@ from rich.text import Text
 
 from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.printing import make_console, plain, print_table
-from omnitrace.cli.running import Progress, safe_name
+from omnitrace.cli.running import Progress, load_tracer, safe_name
 from omnitrace.errors import InputError
 from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.importers import read_paper_labels
@@ -25,6 +25,7 @@ from omnitrace.evaluation.label_files import (
     write_text,
 )
 from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
+from omnitrace.evaluation.self_attribution import AskOf
 from omnitrace.evaluation.template import parts_of, template_line
 from omnitrace.trace import Trace
 from omnitrace.trace_io import DOCUMENT, SUFFIX
@@ -37,6 +38,7 @@ def evaluate_files(
     labels: Path,
     *,
     second_labels: Path | None = None,
+    ask_model: str | None = None,
     metrics: Sequence[str] | None = None,
     json_out: Path | None = None,
     csv_out: Path | None = None,
@@ -54,6 +56,7 @@ def evaluate_files(
                 _load(files, scan, progress),
                 scan,
                 second=second,
+                ask=None if ask_model is None else _ask(ask_model, progress),
                 metrics=metrics,
                 baselines=baselines,
                 skip_invalid=skip_invalid,
@@ -71,6 +74,12 @@ def evaluate_files(
     if csv_out is not None:
         say(f"wrote {write_text(csv_out, to_csv(result))}")
     return 0
+
+
+def _ask(model: str, progress: Progress) -> AskOf:
+    from omnitrace.evaluation.own_model import ask_by
+
+    return ask_by(load_tracer(model, "attention-mean", progress))
 
 
 def make_template(paths: Sequence[Path], out: Path) -> None:

@@ -28,6 +28,13 @@ def evaluate_(
         Path | None,
         typer.Option(help="Labels by a second person: the ceiling, as the method 'human'."),
     ] = None,
+    ask_model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that wrote the answers: ask it for the sources of its sentences, as "
+            "the method 'self'. Media must be in the traces (trace --media)."
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Only these, separated by commas; see 'omnitrace list metrics'."),
@@ -46,7 +53,7 @@ def evaluate_(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of intervals and random choices.")] = 0,
 ) -> None:
-    """Judge saved traces by labels of their evidence; no model is needed.
+    """Judge saved traces by labels of their evidence; no model is needed, but for --ask-model.
 
     A trace belongs to the label whose id its file is named after. Baselines that never look at the
     signal are judged beside it, with intervals over examples and paired differences.
@@ -58,6 +65,7 @@ def evaluate_(
             traces,
             labels,
             second_labels=second_labels,
+            ask_model=ask_model,
             metrics=None
             if metrics is None
             else [m.strip() for m in metrics.split(",") if m.strip()],
@@ -147,3 +155,24 @@ def import_(
     from omnitrace.cli.evaluating import import_labels
 
     raise typer.Exit(import_labels(paper, out, image_base=image_base, skip_invalid=skip_invalid))
+
+
+@label.command()
+@guarded
+def judge(
+    traces: _Traces,
+    out: Annotated[
+        Path, typer.Option(help="The label file; labels that it holds already are kept.")
+    ],
+    model: Annotated[str, typer.Option(help="Name of the judging model at the endpoint.")],
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a reply.")] = 120.0,
+) -> None:
+    """Let a model label traces: an OpenAI-compatible endpoint that you name.
+
+    Off unless OMNITRACE_JUDGE_URL (such as https://host/v1) is set; OMNITRACE_JUDGE_KEY is sent as
+    its key. The texts and media of the traces go there. A reply that cannot be used is asked for
+    once more; traces that fail are listed, and tried again by the next run.
+    """
+    from omnitrace.cli.judging import judge_files
+
+    raise typer.Exit(judge_files(traces, out, model, timeout=timeout))

@@ -26,6 +26,7 @@ from omnitrace.evaluation.labels import Label
 from omnitrace.evaluation.rows import TRACED, Row, score
 from omnitrace.evaluation.second import HUMAN, second_opinions
 from omnitrace.evaluation.selection import Selection, select_metrics
+from omnitrace.evaluation.self_attribution import SELF, AskOf, self_attribution
 from omnitrace.evaluation.statistics import Estimate, Group, paired_difference
 from omnitrace.trace import Trace
 
@@ -39,7 +40,8 @@ class Counts:
     ``unsaid``: labelled spans that the trace does not say. ``unreachable``: sources of spans that
     no unit names; they count as missed. ``unlabelled``: traces without a label, ``untraced``:
     labels without a trace (their ids). ``invalid``: mistakes for which labels were skipped.
-    ``single``: labelled spans that the second annotator has not, where there is one.
+    ``single``: labelled spans that the second annotator has not, where there is one. ``unread``:
+    sentences of which the model's own reply could not be read; they count as wrong.
     """
 
     examples: int
@@ -51,6 +53,7 @@ class Counts:
     untraced: tuple[str, ...]
     invalid: tuple[LabelProblem, ...]
     single: int = 0
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +137,20 @@ class Evaluation:
 @dataclass(slots=True)
 class _Collected:
     items: list[Item] = field(default_factory=list)
-    embedded: dict[int, Prediction] = field(default_factory=dict)  # by the index of the item
-    opinions: dict[int, Prediction] = field(default_factory=dict)  # of the second annotator
+    # What other methods than the trace say, by the index of the item.
+    methods: dict[str, dict[int, Prediction]] = field(default_factory=dict)
+    unread: int = 0
     signals: dict[str, None] = field(default_factory=dict)
     problems: list[LabelProblem] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
     examples: dict[str, str] = field(default_factory=dict)  # digests of the labels
+
+    def add(self, method: str, first: int, said: Iterable[Prediction | None]) -> None:
+        """Keep what a method says of the items from ``first`` on."""
+        kept = self.methods.setdefault(method, {})
+        for index, prediction in enumerate(said, start=first):
+            if prediction is not None:
+                kept[index] = prediction
 
 
 def evaluate(
@@ -147,6 +158,7 @@ def evaluate(
     labels: Iterable[Label] | LabelScan,
     *,
     second: Iterable[Label] | LabelScan | None = None,
+    ask: AskOf | None = None,
     metrics: Iterable[str] | None = None,
     baselines: bool = True,
     embeddings: np.ndarray | None = None,
@@ -168,6 +180,9 @@ def evaluate(
     second:
         Labels of the same requests by a second annotator: scored as the method "human", the
         ceiling of agreement. What only the second annotator labelled does not count.
+    ask:
+        Who is asked about a trace, to score the baseline "self"; see
+        :func:`~omnitrace.evaluation.own_model.ask_by`.
     metrics:
         Names of the metrics to compute; all that are registered, plugins' included, by default.
     baselines:
@@ -192,13 +207,13 @@ def evaluate(
     selection = select_metrics(metrics)
     scan = _as_scan(labels)
     other = None if second is None else _as_scan(second)
-    collected = _collect(traces, scan, embeddings, other)
+    collected = _collect(traces, scan, other, embeddings, ask)
     problems = [*scan.problems, *(other.problems if other else ()), *collected.problems]
     if problems and not skip_invalid:
         raise LabelError(problems)
     if not collected.examples:
         raise _nothing_found(collected, scan, problems)
-    if other is not None and not collected.opinions:
+    if other is not None and not collected.methods.get(HUMAN):
         raise InputError(
             f"{other.file!r} labels none of the spans that {scan.file!r} labels",
             legal="second labels of the same requests, by the same ids",
@@ -217,6 +232,7 @@ def evaluate(
         ),
         invalid=tuple(problems),
         single=0 if other is None else _single(collected),
+        unread=collected.unread,
     )
     return Evaluation(
         signals=tuple(collected.signals),
@@ -231,7 +247,7 @@ def evaluate(
 
 def _single(collected: _Collected) -> int:
     return sum(
-        item.word is None and index not in collected.opinions
+        item.word is None and index not in collected.methods[HUMAN]
         for index, item in enumerate(collected.items)
     )
 
@@ -250,8 +266,9 @@ def _as_scan(labels: Iterable[Label] | LabelScan) -> LabelScan:
 def _collect(
     traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
     scan: LabelScan,
-    embeddings: np.ndarray | None,
     second: LabelScan | None,
+    embeddings: np.ndarray | None,
+    ask: AskOf | None,
 ) -> _Collected:
     by_id = {entry.label.id: entry for entry in scan.entries}
     seconds = {entry.label.id: entry for entry in second.entries} if second else {}
@@ -269,18 +286,23 @@ def _collect(
             continue
         found.examples[name] = entry.label.digest()
         found.signals[str(trace.provenance.signal.get("name", ""))] = None
+        first = len(found.items)
+        found.items += items_of(entry.label, trace)
+        if embeddings is not None:
+            said = [_embedded(item, trace, embeddings) for item in found.items[first:]]
+            found.add("embedding", first, said)
         other = seconds.get(name)
         if second and other and _fits(other, trace, second, found):
-            opinions = second_opinions(entry.label, other.label, trace)
-            for index, opinion in enumerate(opinions, start=len(found.items)):
-                if opinion is not None:
-                    found.opinions[index] = opinion
-        for item in items_of(entry.label, trace):
-            if embeddings is not None and item.prediction is not None:
-                predicted = embedding_similarity(trace, item.tokens, embeddings)
-                found.embedded[len(found.items)] = predicted
-            found.items.append(item)
+            found.add(HUMAN, first, second_opinions(entry.label, other.label, trace))
+        if ask is not None:
+            asked = self_attribution(trace, ask(trace))
+            found.unread += len(asked.failures)
+            found.add(SELF, first, asked.of_label(entry.label, trace))
     return found
+
+
+def _embedded(item: Item, trace: Trace, embeddings: np.ndarray) -> Prediction | None:
+    return item.prediction and embedding_similarity(trace, item.tokens, embeddings)
 
 
 def _fits(entry: FileLabel, trace: Trace, scan: LabelScan, found: _Collected) -> bool:
@@ -320,9 +342,10 @@ def _rows(
         for item in items:
             for name, predicted in _baselines(item, prior, seed).items():
                 rows.append(row(item, name, predicted))
-    for method, found in (("embedding", collected.embedded), (HUMAN, collected.opinions)):
-        for index, item in enumerate(items if found else ()):
-            rows.append(row(item, method, found.get(index)))
+    for method, found in collected.methods.items():
+        for index, item in enumerate(items):
+            if item.word is None or method != SELF:  # which is not asked about words
+                rows.append(row(item, method, found.get(index)))
     return tuple(rows)
 
 

@@ -128,6 +128,7 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     for number, what in (
         (counts.unsaid, "labelled spans are not said by the traces and are left out"),
         (counts.single, "labelled spans have no second label; they are left out of 'human'"),
+        (counts.unread, "replies about a sentence could not be read; they are wrong for 'self'"),
         (counts.unreachable, "sources are named by no unit; they count as missed"),
         (len(counts.untraced), f"labels have no trace: {_some(counts.untraced)}"),
         (len(counts.unlabelled), f"traces have no label: {_some(counts.unlabelled)}"),
