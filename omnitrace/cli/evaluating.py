@@ -24,6 +24,7 @@ from omnitrace.evaluation.label_files import (
     write_labels,
     write_text,
 )
+from omnitrace.evaluation.page import render_page
 from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
 from omnitrace.evaluation.self_attribution import AskOf
 from omnitrace.evaluation.template import parts_of, template_line
@@ -42,6 +43,7 @@ def evaluate_files(
     metrics: Sequence[str] | None = None,
     json_out: Path | None = None,
     csv_out: Path | None = None,
+    html: Path | None = None,
     skip_invalid: bool = False,
     baselines: bool = True,
     seed: int = 0,
@@ -73,6 +75,8 @@ def evaluate_files(
         say(f"wrote {write_text(json_out, document)}")
     if csv_out is not None:
         say(f"wrote {write_text(csv_out, to_csv(result))}")
+    if html is not None:
+        say(f"wrote {write_text(html, render_page(result, title=labels.name))}")
     return 0
 
 

@@ -45,6 +45,10 @@ def evaluate_(
     csv_out: Annotated[
         Path | None, typer.Option("--csv", help="Write a row a span, word and method to this file.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the table and plots as one self-contained page to this file."),
+    ] = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave labels with mistakes out, and go on.")
     ] = False,
@@ -71,6 +75,7 @@ def evaluate_(
             else [m.strip() for m in metrics.split(",") if m.strip()],
             json_out=json_out,
             csv_out=csv_out,
+            html=html,
             skip_invalid=skip_invalid,
             baselines=not no_baselines,
             seed=seed,

@@ -10,7 +10,7 @@ from typing import Final
 from omnitrace.cli.evaluating import find_traces
 from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.running import Progress
-from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.errors import InputError, TraceFileError
 from omnitrace.evaluation.judge import Endpoint, JudgeError, judge_trace
 from omnitrace.evaluation.label_files import read_labels, write_labels
 from omnitrace.evaluation.labels import Label
@@ -62,15 +62,9 @@ def _judged(path: Path, endpoint: Endpoint, failed: list[str], progress: Progres
     """Return the label of a trace; None where the judge fails for it, which is told."""
     try:
         trace = Trace.load(path)
-    except OmnitraceError as error:
-        return _fail(path, str(error), failed, progress)
-    try:
         return judge_trace(path.stem, trace, endpoint)
-    except JudgeError as error:
-        return _fail(path, str(error), failed, progress)
-
-
-def _fail(path: Path, reason: str, failed: list[str], progress: Progress) -> None:
-    failed.append(path.stem)
-    with progress.paused():
-        say_mistake(f"{path.stem}: {reason}")
+    except (TraceFileError, JudgeError) as error:
+        failed.append(path.stem)
+        with progress.paused():
+            say_mistake(f"{path.stem}: {error}")
+        return None

@@ -49,6 +49,7 @@ class _Row(BaseModel):
     category: str | None
     modality: str
     sources: Count
+    length: Count
     said: bool
     abstained: bool
     grounding: float | None

@@ -29,8 +29,9 @@ class Item:
     ----------
     example, span, word:
         The label's id and the indices in it; ``word`` is None for a span.
-    category, modality, sources:
-        The label's category, where its evidence is (see :func:`modality_of`), how many sources.
+    category, modality, sources, length:
+        The label's category, where its evidence is (see :func:`modality_of`), how many sources, and
+        the number of words of the labelled span.
     truth:
         Ids of the true units. A source that no unit names is there under a name that no unit has:
         it can only be missed.
@@ -59,6 +60,7 @@ class Item:
     category: str | None
     modality: str
     sources: int
+    length: int
     truth: frozenset[str]
     unreachable: int
     regions: tuple[Place, ...]
@@ -147,6 +149,7 @@ def _unsaid(
         category=labelled.category,
         modality=modality_of(sources, trace),
         sources=len(sources),
+        length=len(labelled.text.split()),
         truth=frozenset(missed).union(*named),
         unreachable=len(missed),
         regions=tuple(_regions(sources, trace)),

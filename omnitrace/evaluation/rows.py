@@ -22,7 +22,8 @@ class Row:
 
     ``values`` holds the metrics, None where one means nothing: all of them where the trace does
     not say the span (``said`` is false), the ranks where no unit is true, Time-F1 and the IoUs
-    where the label names no seconds or no region. ``counts`` are ``(|P∩T|, |P|, |T|)``.
+    where the label names no seconds or no region. ``counts`` are ``(|P∩T|, |P|, |T|)``,
+    ``length`` is the number of words of the labelled span.
     """
 
     example: str
@@ -32,6 +33,7 @@ class Row:
     category: str | None
     modality: str
     sources: int
+    length: int
     said: bool
     abstained: bool
     grounding: float | None
@@ -77,6 +79,7 @@ def score(
         category=item.category,
         modality=item.modality,
         sources=item.sources,
+        length=item.length,
         said=prediction is not None,
         abstained=abstained,
         grounding=item.grounding if said_span and traced else None,

@@ -43,8 +43,10 @@ def wrong(tmp_path: Path) -> Path:
 def test_evaluate(run: Run, traces: Path, labels: Path, tmp_path: Path) -> None:
     document, rows = tmp_path / "out.json", tmp_path / "out.csv"
     result = run(
-        "evaluate", traces, "--labels", labels, "--json", document, "--csv", rows, "--seed", "3"
-    )
+        "evaluate", traces, "--labels", labels, "--json", document, "--csv", rows, "--seed", "3",
+        "--html", tmp_path / "out.html",
+    )  # fmt: skip
+    assert (tmp_path / "out.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].split()[:4] == ["method", "group", "count", "F1"]
