@@ -19,7 +19,7 @@ import numpy as np
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.documents import EvaluationFile
-from omnitrace.evaluation.estimates import ALL, by_example, groups_of, together
+from omnitrace.evaluation.estimates import ALL, TOGETHER, by_example, groups_of, together
 from omnitrace.evaluation.rows import TRACED, Row
 from omnitrace.evaluation.statistics import Estimate, bootstrap, paired_difference
 
@@ -239,7 +239,9 @@ def _together(pairs: Sequence[_Pair], level: float, draws: int, seed: int) -> It
 def table_of_differences(differences: Iterable[Difference]) -> list[list[str]]:
     """Return a heading and a row of cells for each difference.
 
-    Undefined ones are left out, and so are groups that hold everything.
+    "pairs" are those in which both sides are defined, "left out" the others; of what is no mean
+    over spans, examples are counted. Differences without a pair are not listed, nor groups that
+    hold everything.
     """
     listed = list(differences)
     whole = {
@@ -247,14 +249,16 @@ def table_of_differences(differences: Iterable[Difference]) -> list[list[str]]:
         for d in listed
         if d.group in (ALL, _WORDS)
     }
-    rows = [["group", "metric", "pairs", "A", "B", "B − A"]]  # noqa: RUF001
+    rows = [["group", "metric", "pairs", "left out", "A", "B", "B − A"]]  # noqa: RUF001
     for each in listed:
         base = _WORDS if each.group.startswith(_WORDS) else ALL
         everything = each.group != base and whole.get((base, each.metric)) == each.estimate.count
         if each.estimate.count and not everything:
             sides = (f"{each.first:.3f}", f"{each.second:.3f}")
+            # Of what is no mean over spans, `undefined` counts draws and no pairs.
+            out = "" if each.metric in TOGETHER else str(each.estimate.undefined)
             count = str(each.estimate.count)
-            rows.append([each.group, each.metric, count, *sides, each.estimate.text(3)])
+            rows.append([each.group, each.metric, count, out, *sides, each.estimate.text(3)])
     return rows
 
 

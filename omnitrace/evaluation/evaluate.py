@@ -219,36 +219,33 @@ def evaluate(
             legal="second labels of the same requests, by the same ids",
         )
     rows = _rows(collected, selection, baselines, seed)
-    spans = [item for item in collected.items if item.word is None]
-    counts = Counts(
-        examples=len(collected.examples),
-        spans=len(spans),
-        words=len(collected.items) - len(spans),
-        unsaid=sum(item.prediction is None for item in spans),
-        unreachable=sum(item.unreachable for item in spans),
-        unlabelled=tuple(collected.unlabelled),
-        untraced=tuple(
-            entry.label.id for entry in scan.entries if entry.label.id not in collected.examples
-        ),
-        invalid=tuple(problems),
-        single=0 if other is None else _single(collected),
-        unread=collected.unread,
-    )
     return Evaluation(
         signals=tuple(collected.signals),
         rows=rows,
         figures=figures_of(rows, whole=selection.together, level=level, draws=draws, seed=seed),
-        bias=measure_bias(spans),
-        counts=counts,
+        bias=measure_bias(item for item in collected.items if item.word is None),
+        counts=_counts(collected, scan, problems),
         labels=collected.examples,
         metrics=selection.named,
     )
 
 
-def _single(collected: _Collected) -> int:
-    return sum(
-        item.word is None and index not in collected.methods[HUMAN]
-        for index, item in enumerate(collected.items)
+def _counts(collected: _Collected, scan: LabelScan, problems: Sequence[LabelProblem]) -> Counts:
+    spans = {index: item for index, item in enumerate(collected.items) if item.word is None}
+    opinions = collected.methods.get(HUMAN)
+    return Counts(
+        examples=len(collected.examples),
+        spans=len(spans),
+        words=len(collected.items) - len(spans),
+        unsaid=sum(item.prediction is None for item in spans.values()),
+        unreachable=sum(item.unreachable for item in spans.values()),
+        unlabelled=tuple(collected.unlabelled),
+        untraced=tuple(
+            entry.label.id for entry in scan.entries if entry.label.id not in collected.examples
+        ),
+        invalid=tuple(problems),
+        single=0 if opinions is None else sum(index not in opinions for index in spans),
+        unread=collected.unread,
     )
 
 

@@ -35,10 +35,12 @@ def test_the_differences_are_printed(run: Run, evaluations: tuple[Path, Path]) -
     result = run("compare", *evaluations)
     assert result.exit_code == 0, result.stderr
     heading, *lines = result.stdout.splitlines()
-    assert heading.split()[:5] == ["group", "metric", "pairs", "A", "B"]
+    assert heading.split() == [
+        "group", "metric", "pairs", "left", "out", "A", "B", "B", "−", "A",  # noqa: RUF001
+    ]  # fmt: skip
     (f1,) = [line.split() for line in lines if line.split()[:2] == ["all", "f1"]]
     assert f1[2] == "10"
-    assert float(f1[4]) < float(f1[3])
+    assert float(f1[5]) < float(f1[4])
     assert f"B: {evaluations[1]}, 2 examples, 10 spans said; signal: attention-mean" in lines
     assert not result.stderr
 

@@ -125,10 +125,12 @@ def test_nothing_differs_from_itself(a: EvaluationFile) -> None:
 
 def test_the_table(a: EvaluationFile, b: EvaluationFile) -> None:
     heading, *rows = table_of_differences(compare(a, b, draws=20))
-    assert heading[:5] == ["group", "metric", "pairs", "A", "B"]
+    assert heading[:6] == ["group", "metric", "pairs", "left out", "A", "B"]
     assert all(len(row) == len(heading) for row in rows)
-    assert ["all", "f1", "10"] in [row[:3] for row in rows]
-    assert ["words", "auprc", "2"] in [row[:3] for row in rows]
+    assert ["all", "f1", "10", "0"] in [row[:4] for row in rows]
+    assert ["all", "top1", "8", "2"] in [row[:4] for row in rows]
+    assert ["all", "micro_f1", "2", ""] in [row[:4] for row in rows]
+    assert ["words", "auprc", "2", "0"] in [row[:4] for row in rows]
     assert not [row for row in rows if row[0] == "words, modality: text"]  # all words are
 
 
