@@ -27,7 +27,8 @@ from omnitrace.types import MediaRecord, TextRange
 __all__ = ["Answer", "Ask", "Questions", "questions_of"]
 
 _TASK: Final = """\
-Above are the sources of a request{shown}. This is an answer to it, cut into numbered sentences:
+Above are the sources of a request{shown}.{asked}This is an answer to it, cut into numbered \
+sentences:
 
 {sentences}
 
@@ -91,6 +92,8 @@ class Questions:
         Place and words of the numbered texts: ``T1`` is the first.
     images, recordings:
         The numbered media: ``I1``, ``R1``.
+    request:
+        What the user said that is no source: the question that the answer is to.
     """
 
     spans: tuple[int, ...]
@@ -98,6 +101,7 @@ class Questions:
     texts: tuple[tuple[TextRange, str], ...]
     images: tuple[MediaRecord, ...]
     recordings: tuple[MediaRecord, ...]
+    request: str = ""
 
     def listing(self) -> str:
         """Return the numbered sources, a line each."""
@@ -135,6 +139,7 @@ class Questions:
         numbered = (f"{n}. {' '.join(text.split())}" for n, text in enumerate(self.sentences, 1))
         task = _TASK.format(
             shown=shown,
+            asked=f" The request is:\n\n{self.request}\n\n" if self.request else " ",
             sentences="\n".join(numbered),
             forms="\n".join(forms),
             example=example,
@@ -145,7 +150,7 @@ class Questions:
         """Read a reply: one answer a sentence.
 
         Strictly: the reply is JSON of the form that was asked for (a fence around it is allowed),
-        each sentence stands there once, and its sources exist. A sentence of which any source
+        each sentence stands there once and no other one, and its sources exist. A sentence of which any source
         cannot be read has no answer at all, and a reply that cannot be read has none.
         """
         fenced = _FENCE.fullmatch(reply.strip())
@@ -157,6 +162,9 @@ class Questions:
             return tuple(Answer(None, problem) for _ in self.sentences)
         by_number: dict[int, list[_Sentence]] = {}
         for sentence in found.sentences:
+            if sentence.number > len(self.sentences):  # as of whoever repeats the example
+                problem = f"there is no sentence {sentence.number}"
+                return tuple(Answer(None, problem) for _ in self.sentences)
             by_number.setdefault(sentence.number, []).append(sentence)
         return tuple(
             self._answer(number, by_number.get(number, []))
@@ -239,7 +247,20 @@ def questions_of(trace: Trace) -> Questions:
         texts=texts,
         images=tuple(record for record in media if record.modality == "image"),
         recordings=tuple(record for record in media if record.modality != "image"),
+        request=_request(trace, used),
     )
+
+
+def _request(trace: Trace, used: set[tuple[int, int]]) -> str:
+    """Return the user's texts that are no source."""
+    texts = []
+    for number, message in enumerate(trace.messages):
+        count = 1 if isinstance(message["content"], str) else len(message["content"])
+        for index in range(count):
+            part = part_of(trace.messages, number, index) or {}
+            if message.get("role") == "user" and (number, index) not in used and "text" in part:
+                texts.append(str(part["text"]).strip())
+    return "\n".join(filter(None, texts))
 
 
 def _quote(trace: Trace, place: TextRange) -> str:

@@ -33,6 +33,14 @@ def test_models(run: Run) -> None:
     assert _row(result.stdout, "qwen2_5_omni")
 
 
+def test_metrics(run: Run) -> None:
+    result = run("list", "metrics")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].split() == ["name", "scores", "package", "summary"]
+    assert [cell.strip() for cell in _row(result.stdout, "auprc")][1] == "spans, words"
+    assert [cell.strip() for cell in _row(result.stdout, "f1")][1:3] == ["spans", "omnitrace"]
+
+
 def test_an_unknown_kind(run: Run) -> None:
     result = run("list", "sginals")
     assert result.exit_code == 2

@@ -27,7 +27,7 @@ from omnitrace.trace import Trace
 from tests.capture.test_interface import assert_unchanged, state
 from tests.evaluation.labelled import label
 from tests.plugins.adapters import text_adapter
-from tests.sample_traces import ANSWER, LOG, multimodal_trace
+from tests.sample_traces import ANSWER, LOG, QUESTION, multimodal_trace
 
 TRACE = multimodal_trace()
 QUESTIONS = questions_of(TRACE)
@@ -52,6 +52,8 @@ def test_the_question_names_all_sources_and_sentences() -> None:
     for number, span in enumerate(TRACE.spans, start=1):
         assert f"{number}. {span.text.strip()}" in prompt
     assert "the images and recordings" in prompt
+    assert f"The request is:\n\n{QUESTION}\n\n" in prompt
+    assert prompt.count(QUESTION) == 1
     assert "the images and recordings" not in QUESTIONS.prompt(media_above=False)
     assert QUESTIONS.spans == (0, 1, 2, 3, 4)
 
@@ -97,6 +99,8 @@ def test_sentences_that_are_missing_or_there_twice() -> None:
     assert [a.sources is None for a in QUESTIONS.read(reply([], []))] == [False, False] + [True] * 3
     twice = json.dumps({"sentences": [{"number": 1, "sources": []}] * 2})
     assert "sentence 1 stands there 2 times" in QUESTIONS.read(twice)[0].problem
+    more = QUESTIONS.read(reply(*[[]] * 6))
+    assert [answer.problem for answer in more] == ["there is no sentence 6"] * 5
 
 
 @pytest.mark.parametrize(
