@@ -150,8 +150,9 @@ class Questions:
         """Read a reply: one answer a sentence.
 
         Strictly: the reply is JSON of the form that was asked for (a fence around it is allowed),
-        each sentence stands there once and no other one, and its sources exist. A sentence of which any source
-        cannot be read has no answer at all, and a reply that cannot be read has none.
+        each sentence stands there once and no other one, and its sources exist. A sentence of
+        which any source cannot be read has no answer at all, and a reply that cannot be read has
+        none.
         """
         fenced = _FENCE.fullmatch(reply.strip())
         try:
