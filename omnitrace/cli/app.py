@@ -9,16 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from omnitrace.cli.evaluation_app import evaluation
 from omnitrace.cli.guard import guarded
 from omnitrace.cli.printing import make_console, print_table, print_trace
 from omnitrace.errors import InputError
 
 __all__ = ["app", "main"]
-
-_Traces = Annotated[
-    list[Path],
-    typer.Argument(metavar="TRACES...", help="Trace files, or folders of them, as --out wrote."),
-]
 
 app = typer.Typer(
     name="omnitrace",
@@ -28,9 +24,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which sentences, image regions and seconds of audio or video support each statement "
     "that a multimodal language model writes.",
-    epilog="Exit codes: 0 fine, 1 a defect of omnitrace, 2 a mistake in what it was given, "
-    "130 interrupted.",
+    epilog="Exit codes: 0 fine, 1 a defect of omnitrace (of 'compare': a --fail-if rule holds), "
+    "2 a mistake in what it was given, 130 interrupted.",
 )
+app.add_typer(evaluation)
 
 
 def main() -> None:
@@ -234,9 +231,11 @@ def demo(
 @app.command("list")
 @guarded
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="signals|models|operators", help="What to list.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="signals|models|operators|metrics", help="What to list.")
+    ],
 ) -> None:
-    """List the installed signals, families of models or ablation operators, and their packages.
+    """List the installed signals, families of models, operators or metrics, and their packages.
 
     For a signal also: what it needs, what an answer costs with it, and whether its scores come
     while the model writes.
@@ -246,90 +245,3 @@ def list_(
     if kind not in LISTINGS:
         raise InputError(f"there is no kind {kind!r}", legal=", ".join(sorted(LISTINGS)))
     print_table(make_console(), LISTINGS[kind]())
-
-
-@app.command("evaluate")
-@guarded
-def evaluate_(
-    traces: _Traces,
-    labels: Annotated[Path, typer.Option(help="The label file (docs/labels.md).")],
-    json_out: Annotated[
-        Path | None, typer.Option("--json", help="Write everything to this JSON file.")
-    ] = None,
-    csv_out: Annotated[
-        Path | None, typer.Option("--csv", help="Write a row a span, word and method to this file.")
-    ] = None,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Leave labels with mistakes out, and go on.")
-    ] = False,
-    no_baselines: Annotated[
-        bool, typer.Option("--no-baselines", help="Only the traces, nothing to compare with.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of intervals and random choices.")] = 0,
-) -> None:
-    """Judge saved traces by labels of their evidence; no model is needed.
-
-    A trace belongs to the label whose id its file is named after. Baselines that never look at the
-    signal are judged beside it, with intervals over examples and paired differences.
-    """
-    from omnitrace.cli.evaluating import evaluate_files
-
-    raise typer.Exit(
-        evaluate_files(
-            traces,
-            labels,
-            json_out=json_out,
-            csv_out=csv_out,
-            skip_invalid=skip_invalid,
-            baselines=not no_baselines,
-            seed=seed,
-        )
-    )
-
-
-label = typer.Typer(no_args_is_help=True, help="Make and check label files.")
-app.add_typer(label, name="label")
-
-
-@label.command()
-@guarded
-def init(
-    traces: _Traces,
-    out: Annotated[Path, typer.Option(help="The label file to write; it must not exist.")],
-) -> None:
-    """Write a label file to fill in: the spans of traces, each still without its evidence."""
-    from omnitrace.cli.evaluating import make_template
-
-    make_template(traces, out)
-
-
-@label.command()
-@guarded
-def check(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A label file.")],
-    traces: _Traces,
-) -> None:
-    """Check a label file against the requests of traces, and report every mistake in a line."""
-    from omnitrace.cli.evaluating import check_labels
-
-    raise typer.Exit(check_labels(labels, traces))
-
-
-@label.command("import")
-@guarded
-def import_(
-    paper: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Labels in the OmniTrace paper's form.")
-    ],
-    out: Annotated[Path, typer.Option(help="The label file to write.")],
-    image_base: Annotated[
-        int, typer.Option(min=0, max=1, help="The number of the first image: 0 or 1.")
-    ] = 0,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Leave out what cannot be mapped.")
-    ] = False,
-) -> None:
-    """Turn labels in the OmniTrace paper's form into a label file."""
-    from omnitrace.cli.evaluating import import_labels
-
-    raise typer.Exit(import_labels(paper, out, image_base=image_base, skip_invalid=skip_invalid))

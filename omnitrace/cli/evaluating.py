@@ -11,7 +11,7 @@ from rich.text import Text
 
 from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.printing import make_console, plain, print_table
-from omnitrace.cli.running import Progress, safe_name
+from omnitrace.cli.running import Progress, load_tracer, safe_name
 from omnitrace.errors import InputError
 from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.importers import read_paper_labels
@@ -24,7 +24,9 @@ from omnitrace.evaluation.label_files import (
     write_labels,
     write_text,
 )
+from omnitrace.evaluation.page import render_page
 from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
+from omnitrace.evaluation.self_attribution import AskOf
 from omnitrace.evaluation.template import parts_of, template_line
 from omnitrace.trace import Trace
 from omnitrace.trace_io import DOCUMENT, SUFFIX
@@ -36,8 +38,12 @@ def evaluate_files(
     paths: Sequence[Path],
     labels: Path,
     *,
+    second_labels: Path | None = None,
+    ask_model: str | None = None,
+    metrics: Sequence[str] | None = None,
     json_out: Path | None = None,
     csv_out: Path | None = None,
+    html: Path | None = None,
     skip_invalid: bool = False,
     baselines: bool = True,
     seed: int = 0,
@@ -45,11 +51,15 @@ def evaluate_files(
     """Judge traces by labels, print the table, write the files; return the exit code."""
     files = find_traces(paths)
     scan = scan_labels(labels)
+    second = None if second_labels is None else scan_labels(second_labels)
     try:
         with Progress() as progress:
             result = evaluate(
                 _load(files, scan, progress),
                 scan,
+                second=second,
+                ask=None if ask_model is None else _ask(ask_model, progress),
+                metrics=metrics,
                 baselines=baselines,
                 skip_invalid=skip_invalid,
                 seed=seed,
@@ -65,7 +75,15 @@ def evaluate_files(
         say(f"wrote {write_text(json_out, document)}")
     if csv_out is not None:
         say(f"wrote {write_text(csv_out, to_csv(result))}")
+    if html is not None:
+        say(f"wrote {write_text(html, render_page(result, title=labels.name))}")
     return 0
+
+
+def _ask(model: str, progress: Progress) -> AskOf:
+    from omnitrace.evaluation.own_model import ask_by
+
+    return ask_by(load_tracer(model, "attention-mean", progress))
 
 
 def make_template(paths: Sequence[Path], out: Path) -> None:

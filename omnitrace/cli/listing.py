@@ -46,7 +46,16 @@ def _modalities(entry: Entry) -> str:
         return "?"
 
 
+def _metrics() -> list[Row]:
+    rows = [
+        (e.name, "spans, words" if e.words else "spans", e.package, e.summary)
+        for e in registry().metrics.values()
+    ]
+    return [("name", "scores", "package", "summary"), *rows]
+
+
 LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {
+    "metrics": _metrics,
     "models": _models,
     "operators": _operators,
     "signals": _signals,

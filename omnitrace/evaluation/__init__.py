@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from omnitrace.evaluation.compare import Difference, compare
+from omnitrace.evaluation.documents import EvaluationFile, read_evaluation
 from omnitrace.evaluation.evaluate import Counts, Evaluation, evaluate
 from omnitrace.evaluation.importers import read_paper_labels
 from omnitrace.evaluation.label_check import check_label
@@ -18,6 +20,7 @@ from omnitrace.evaluation.labels import (
     Label,
     LabelledSpan,
     LabelledWord,
+    Option,
     Source,
     TextSource,
     TimeSource,
@@ -27,8 +30,10 @@ from omnitrace.evaluation.statistics import Estimate, bootstrap, bootstrap_mean,
 
 __all__ = [
     "Counts",
+    "Difference",
     "Estimate",
     "Evaluation",
+    "EvaluationFile",
     "ImageSource",
     "Label",
     "LabelError",
@@ -36,16 +41,19 @@ __all__ = [
     "LabelScan",
     "LabelledSpan",
     "LabelledWord",
+    "Option",
     "Source",
     "TextSource",
     "TimeSource",
     "bootstrap",
     "bootstrap_mean",
     "check_label",
+    "compare",
     "evaluate",
     "match_spans",
     "named_units",
     "paired_difference",
+    "read_evaluation",
     "read_labels",
     "read_paper_labels",
     "scan_labels",

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from omnitrace.evaluation.metrics import abstention_auroc, abstention_f1, micro_scores
-from omnitrace.evaluation.rows import SPAN_METRICS, TRACED, WORD_METRICS, Row
+from omnitrace.evaluation.rows import TRACED, Row
 from omnitrace.evaluation.statistics import Estimate, bootstrap, bootstrap_mean
 
-__all__ = ["ALL", "Figure", "figures_of", "groups_of"]
+__all__ = [
+    "ALL",
+    "TOGETHER",
+    "Figure",
+    "Statistic",
+    "by_example",
+    "figures_of",
+    "groups_of",
+    "together",
+]
 
 ALL: Final = "all"
+
+#: What is computed of all spans together, and is no mean over them.
+TOGETHER: Final = (
+    "micro_precision",
+    "micro_recall",
+    "micro_f1",
+    "abstention_f1",
+    "abstention_auroc",
+)
+
+#: A figure of the examples whose indices are given, some of them several times.
+Statistic: TypeAlias = Callable[[np.ndarray], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,45 +57,68 @@ def groups_of(row: Row) -> list[str]:
 
 
 def figures_of(
-    rows: Iterable[Row], *, level: float = 0.95, draws: int = 1000, seed: int = 0
+    rows: Iterable[Row],
+    *,
+    whole: Collection[str] = TOGETHER,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> tuple[Figure, ...]:
     """Estimate every metric of every method in every group, with intervals over examples.
 
     Beside the means over spans, all spans of a method together give the micro scores and, as far
-    as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding.
+    as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding; of
+    these, the ones that ``whole`` names.
     """
-    options = {"level": level, "draws": draws, "seed": seed}
     sorted_rows: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         for group in groups_of(row):
             sorted_rows.setdefault((row.method, row.level, group), []).append(row)
     found = []
     for (method, kind, group), members in sorted_rows.items():
-        for metric in SPAN_METRICS if kind == "span" else WORD_METRICS:
-            groups = [[row.values[metric] for row in rows] for rows in _by_example(members)]
+        for metric in members[0].values:
+            groups = [[row.values[metric] for row in rows] for rows in by_example(members)]
             estimate = bootstrap_mean(groups, level=level, draws=draws, seed=seed)
             found.append(Figure(method, kind, group, metric, estimate))
         if kind == "span" and group == ALL:
-            for metric, estimate in _together(members, method, options):
+            count, statistics = together(members, method)
+            for metric in whole:
+                if metric not in statistics:
+                    continue
+                statistic = statistics[metric]
+                estimate = bootstrap(count, statistic, level=level, draws=draws, seed=seed)
                 found.append(Figure(method, kind, group, metric, estimate))
     return tuple(found)
 
 
-def _by_example(rows: Sequence[Row]) -> list[list[Row]]:
+def by_example(rows: Iterable[Row]) -> list[list[Row]]:
+    """Group rows by their example, in the order in which examples come."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.example, []).append(row)
     return list(groups.values())
 
 
-def _together(
-    rows: Sequence[Row], method: str, options: dict[str, float | int]
-) -> Iterator[tuple[str, Estimate]]:
-    """Yield what is no mean over spans, each on whole examples that were drawn."""
-    examples = _by_example([row for row in rows if row.said])
+def together(rows: Sequence[Row], method: str) -> tuple[int, dict[str, Statistic]]:
+    """Return what is no mean over spans: the micro scores and the abstention.
+
+    Parameters
+    ----------
+    rows:
+        The span rows of one method; those of spans that were not said are left out.
+    method:
+        The method; only the trace has a grounding, and so an AUROC of it.
+
+    Returns
+    -------
+    tuple
+        The number of examples that say anything, and each statistic by its name: given int
+        ``[drawn]``, the indices of examples (in the order of the rows), its value on their spans.
+    """
+    examples = by_example([row for row in rows if row.said])
     sums = np.array([np.sum([row.counts for row in each], axis=0) for each in examples])
 
-    def micro(name: str) -> Callable[[np.ndarray], float | None]:
+    def micro(name: str) -> Statistic:
         def statistic(picks: np.ndarray) -> float | None:
             return float(getattr(micro_scores([tuple(sums[picks].sum(axis=0))]), name))
 
@@ -94,8 +138,7 @@ def _together(
     statistics["abstention_f1"] = abstention
     if method == TRACED:
         statistics["abstention_auroc"] = separation
-    for name, statistic in statistics.items():
-        yield name, bootstrap(len(examples), statistic, **options)  # type: ignore[arg-type]
+    return len(examples), statistics
 
 
 def _drawn(values: Sequence[np.ndarray], picks: np.ndarray) -> np.ndarray:

@@ -24,6 +24,9 @@ from omnitrace.evaluation.label_check import check_label
 from omnitrace.evaluation.label_files import FileLabel, LabelError, LabelProblem, LabelScan
 from omnitrace.evaluation.labels import Label
 from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.second import HUMAN, second_opinions
+from omnitrace.evaluation.selection import Selection, select_metrics
+from omnitrace.evaluation.self_attribution import SELF, AskOf, self_attribution
 from omnitrace.evaluation.statistics import Estimate, Group, paired_difference
 from omnitrace.trace import Trace
 
@@ -37,6 +40,8 @@ class Counts:
     ``unsaid``: labelled spans that the trace does not say. ``unreachable``: sources of spans that
     no unit names; they count as missed. ``unlabelled``: traces without a label, ``untraced``:
     labels without a trace (their ids). ``invalid``: mistakes for which labels were skipped.
+    ``single``: labelled spans that the second annotator has not, where there is one. ``unread``:
+    sentences of which the model's own reply could not be read; they count as wrong.
     """
 
     examples: int
@@ -47,6 +52,8 @@ class Counts:
     unlabelled: tuple[str, ...]
     untraced: tuple[str, ...]
     invalid: tuple[LabelProblem, ...]
+    single: int = 0
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,8 @@ class Evaluation:
 
     ``signals`` are the names of the signals that gave the traces. ``rows`` has one for each method
     and labelled span or word, ``figures`` the estimates of their groups, ``bias`` how the choices
-    lie in the request.
+    lie in the request. ``labels`` has the digest of each label that was judged, by its id;
+    ``metrics`` are the ones that were asked for, empty where all are there.
     """
 
     signals: tuple[str, ...]
@@ -63,6 +71,8 @@ class Evaluation:
     figures: tuple[Figure, ...]
     bias: Bias
     counts: Counts
+    labels: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
     def figure(
         self, metric: str, method: str = TRACED, *, level: str = "span", group: str = "all"
@@ -127,17 +137,29 @@ class Evaluation:
 @dataclass(slots=True)
 class _Collected:
     items: list[Item] = field(default_factory=list)
-    embedded: dict[int, Prediction] = field(default_factory=dict)  # by the index of the item
+    # What other methods than the trace say, by the index of the item.
+    methods: dict[str, dict[int, Prediction]] = field(default_factory=dict)
+    unread: int = 0
     signals: dict[str, None] = field(default_factory=dict)
     problems: list[LabelProblem] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
-    examples: set[str] = field(default_factory=set)
+    examples: dict[str, str] = field(default_factory=dict)  # digests of the labels
+
+    def add(self, method: str, first: int, said: Iterable[Prediction | None]) -> None:
+        """Keep what a method says of the items from ``first`` on."""
+        kept = self.methods.setdefault(method, {})
+        for index, prediction in enumerate(said, start=first):
+            if prediction is not None:
+                kept[index] = prediction
 
 
 def evaluate(
     traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
     labels: Iterable[Label] | LabelScan,
     *,
+    second: Iterable[Label] | LabelScan | None = None,
+    ask: AskOf | None = None,
+    metrics: Iterable[str] | None = None,
     baselines: bool = True,
     embeddings: np.ndarray | None = None,
     skip_invalid: bool = False,
@@ -155,6 +177,14 @@ def evaluate(
     labels:
         The labels; with what :func:`~omnitrace.evaluation.label_files.scan_labels` returns,
         mistakes are told with file and line.
+    second:
+        Labels of the same requests by a second annotator: scored as the method "human", the
+        ceiling of agreement. What only the second annotator labelled does not count.
+    ask:
+        Who is asked about a trace, to score the baseline "self"; see
+        :func:`~omnitrace.evaluation.own_model.ask_by`.
+    metrics:
+        Names of the metrics to compute; all that are registered, plugins' included, by default.
     baselines:
         Also score random, all, longest, no unit, and the position prior of the other examples.
     embeddings:
@@ -167,42 +197,61 @@ def evaluate(
 
     Raises
     ------
+    PluginError
+        If a metric is unknown or fails.
     LabelError
         If labels do not fit their requests and ``skip_invalid`` is not set; it lists all mistakes.
     InputError
-        If two labels share an id, or no trace has a label.
+        If two labels share an id, or no trace has a label (or none a second one).
     """
-    scan = labels if isinstance(labels, LabelScan) else _as_scan(labels)
-    collected = _collect(traces, scan, embeddings)
-    problems = [*scan.problems, *collected.problems]
+    selection = select_metrics(metrics)
+    scan = _as_scan(labels)
+    other = None if second is None else _as_scan(second)
+    collected = _collect(traces, scan, other, embeddings, ask)
+    problems = [*scan.problems, *(other.problems if other else ()), *collected.problems]
     if problems and not skip_invalid:
         raise LabelError(problems)
     if not collected.examples:
         raise _nothing_found(collected, scan, problems)
-    rows = _rows(collected, baselines, seed)
-    spans = [item for item in collected.items if item.word is None]
-    counts = Counts(
+    if other is not None and not collected.methods.get(HUMAN):
+        raise InputError(
+            f"{other.file!r} labels none of the spans that {scan.file!r} labels",
+            legal="second labels of the same requests, by the same ids",
+        )
+    rows = _rows(collected, selection, baselines, seed)
+    return Evaluation(
+        signals=tuple(collected.signals),
+        rows=rows,
+        figures=figures_of(rows, whole=selection.together, level=level, draws=draws, seed=seed),
+        bias=measure_bias(item for item in collected.items if item.word is None),
+        counts=_counts(collected, scan, problems),
+        labels=collected.examples,
+        metrics=selection.named,
+    )
+
+
+def _counts(collected: _Collected, scan: LabelScan, problems: Sequence[LabelProblem]) -> Counts:
+    spans = {index: item for index, item in enumerate(collected.items) if item.word is None}
+    opinions = collected.methods.get(HUMAN)
+    return Counts(
         examples=len(collected.examples),
         spans=len(spans),
         words=len(collected.items) - len(spans),
-        unsaid=sum(item.prediction is None for item in spans),
-        unreachable=sum(item.unreachable for item in spans),
+        unsaid=sum(item.prediction is None for item in spans.values()),
+        unreachable=sum(item.unreachable for item in spans.values()),
         unlabelled=tuple(collected.unlabelled),
         untraced=tuple(
             entry.label.id for entry in scan.entries if entry.label.id not in collected.examples
         ),
         invalid=tuple(problems),
-    )
-    return Evaluation(
-        signals=tuple(collected.signals),
-        rows=rows,
-        figures=figures_of(rows, level=level, draws=draws, seed=seed),
-        bias=measure_bias(spans),
-        counts=counts,
+        single=0 if opinions is None else sum(index not in opinions for index in spans),
+        unread=collected.unread,
     )
 
 
-def _as_scan(labels: Iterable[Label]) -> LabelScan:
+def _as_scan(labels: Iterable[Label] | LabelScan) -> LabelScan:
+    if isinstance(labels, LabelScan):
+        return labels
     entries = [FileLabel(0, label) for label in labels]
     ids = [entry.label.id for entry in entries]
     twice = sorted({name for name in ids if ids.count(name) > 1})
@@ -214,9 +263,12 @@ def _as_scan(labels: Iterable[Label]) -> LabelScan:
 def _collect(
     traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
     scan: LabelScan,
+    second: LabelScan | None,
     embeddings: np.ndarray | None,
+    ask: AskOf | None,
 ) -> _Collected:
     by_id = {entry.label.id: entry for entry in scan.entries}
+    seconds = {entry.label.id: entry for entry in second.entries} if second else {}
     found = _Collected()
     seen: set[str] = set()
     for name, trace in traces.items() if isinstance(traces, Mapping) else traces:
@@ -227,19 +279,34 @@ def _collect(
             found.unlabelled.append(name)
             continue
         entry = by_id[name]
-        mistakes = check_label(entry.label, trace)
-        if mistakes:
-            place = (scan.file, entry.line)
-            found.problems += [LabelProblem(*place, *mistake) for mistake in mistakes]
+        if not _fits(entry, trace, scan, found):
             continue
-        found.examples.add(name)
+        found.examples[name] = entry.label.digest()
         found.signals[str(trace.provenance.signal.get("name", ""))] = None
-        for item in items_of(entry.label, trace):
-            if embeddings is not None and item.prediction is not None:
-                predicted = embedding_similarity(trace, item.tokens, embeddings)
-                found.embedded[len(found.items)] = predicted
-            found.items.append(item)
+        first = len(found.items)
+        found.items += items_of(entry.label, trace)
+        if embeddings is not None:
+            said = [_embedded(item, trace, embeddings) for item in found.items[first:]]
+            found.add("embedding", first, said)
+        other = seconds.get(name)
+        if second and other and _fits(other, trace, second, found):
+            found.add(HUMAN, first, second_opinions(entry.label, other.label, trace))
+        if ask is not None:
+            asked = self_attribution(trace, ask(trace))
+            found.unread += len(asked.failures)
+            found.add(SELF, first, asked.of_label(entry.label, trace))
     return found
+
+
+def _embedded(item: Item, trace: Trace, embeddings: np.ndarray) -> Prediction | None:
+    return item.prediction and embedding_similarity(trace, item.tokens, embeddings)
+
+
+def _fits(entry: FileLabel, trace: Trace, scan: LabelScan, found: _Collected) -> bool:
+    """Check a label against its request, and collect its mistakes."""
+    mistakes = check_label(entry.label, trace)
+    found.problems += [LabelProblem(scan.file, entry.line, *mistake) for mistake in mistakes]
+    return not mistakes
 
 
 def _nothing_found(
@@ -255,19 +322,27 @@ def _nothing_found(
     )
 
 
-def _rows(collected: _Collected, baselines: bool, seed: int) -> tuple[Row, ...]:
+def _rows(
+    collected: _Collected, selection: Selection, baselines: bool, seed: int
+) -> tuple[Row, ...]:
     items = collected.items
-    rows = [score(item, TRACED, item.prediction) for item in items]
+
+    def row(item: Item, method: str, predicted: Prediction | None) -> Row:
+        metrics = selection.spans if item.word is None else selection.words
+        return score(item, method, predicted if item.prediction is not None else None, metrics)
+
+    rows = [row(item, TRACED, item.prediction) for item in items]
     if baselines:
         prior = PositionPrior()
         for item in items:
             prior.add(item.example, item.units, item.truth)
         for item in items:
             for name, predicted in _baselines(item, prior, seed).items():
-                rows.append(score(item, name, predicted if item.prediction is not None else None))
-    for index, item in enumerate(items):
-        if collected.embedded:
-            rows.append(score(item, "embedding", collected.embedded.get(index)))
+                rows.append(row(item, name, predicted))
+    for method, found in collected.methods.items():
+        for index, item in enumerate(items):
+            if item.word is None or method != SELF:  # which is not asked about words
+                rows.append(row(item, method, found.get(index)))
     return tuple(rows)
 
 

@@ -27,7 +27,7 @@ from omnitrace.evaluation.label_files import LabelError, LabelProblem, label_mis
 from omnitrace.evaluation.labels import VERSION, Label
 from omnitrace.requests import Request, read_requests
 
-__all__ = ["read_paper_labels"]
+__all__ = ["read_paper_labels", "seconds_of"]
 
 _TIMES: Final = ("audio/video_source", "audio_source", "video_source")
 _FIELDS: Final = ("text_source", "image_source", *_TIMES)
@@ -313,7 +313,7 @@ def _interval(item: Any, field: str) -> tuple[float, float]:
         ends = re.split(r"\s*[-–—~]\s*", item.strip())  # noqa: RUF001
     else:
         ends = item if isinstance(item, list) else [item]
-    seconds = [_seconds(end) for end in ends]
+    seconds = [seconds_of(end) for end in ends]
     if len(seconds) in (1, 2) and all(each is not None for each in seconds):
         known = [each for each in seconds if each is not None]
         if len(known) == 1:
@@ -325,7 +325,8 @@ def _interval(item: Any, field: str) -> tuple[float, float]:
     )
 
 
-def _seconds(value: Any) -> float | None:
+def seconds_of(value: Any) -> float | None:
+    """Read seconds from a number or from "m:ss"; None where it is no time."""
     if isinstance(value, str):
         match = _CLOCK.fullmatch(value.strip())
         if match is None:

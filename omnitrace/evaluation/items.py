@@ -10,7 +10,7 @@ import numpy as np
 
 from omnitrace.evaluation.baselines import Prediction
 from omnitrace.evaluation.labels import ImageSource, Label, LabelledSpan, Source, TimeSource
-from omnitrace.evaluation.matching import Box, match_spans, named_units, word_range
+from omnitrace.evaluation.matching import Box, match_spans, named_units, true_units, word_range
 from omnitrace.spans.build import tokens_of
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
@@ -29,8 +29,9 @@ class Item:
     ----------
     example, span, word:
         The label's id and the indices in it; ``word`` is None for a span.
-    category, modality, sources:
-        The label's category, where its evidence is (see :func:`modality_of`), how many sources.
+    category, modality, sources, length:
+        The label's category, where its evidence is (see :func:`modality_of`), how many sources, and
+        the number of words of the labelled span.
     truth:
         Ids of the true units. A source that no unit names is there under a name that no unit has:
         it can only be missed.
@@ -38,6 +39,9 @@ class Item:
         How many sources no unit names.
     regions, seconds:
         The labelled boxes and intervals.
+    options, option:
+        For each option of a multiple-choice question, the ids of the units that carry it; and the
+        index of the one that was chosen, None without options.
     units:
         The units of the request.
     prediction, top:
@@ -56,6 +60,7 @@ class Item:
     category: str | None
     modality: str
     sources: int
+    length: int
     truth: frozenset[str]
     unreachable: int
     regions: tuple[Place, ...]
@@ -67,6 +72,8 @@ class Item:
     top: str | None = None
     grounding: float = 0.0
     ungrounded: bool = False
+    options: tuple[frozenset[str], ...] = ()
+    option: int | None = None
 
 
 def items_of(label: Label, trace: Trace) -> Iterator[Item]:
@@ -83,6 +90,7 @@ def items_of(label: Label, trace: Trace) -> Iterator[Item]:
     spans = match_spans(label, trace)
     for index, (labelled, span) in enumerate(zip(label.spans, spans, strict=True)):
         unsaid = _unsaid(label.id, index, None, labelled, labelled.sources, trace)
+        unsaid = _with_options(unsaid, labelled, trace)
         yield unsaid if span is None else _said(unsaid, span, masses)
         for number, word in enumerate(labelled.words):
             unsaid = _unsaid(label.id, index, number, labelled, word.sources, trace)
@@ -113,6 +121,16 @@ def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
     )
 
 
+def _with_options(item: Item, labelled: LabelledSpan, trace: Trace) -> Item:
+    if not labelled.options:
+        return item
+    options = tuple(
+        true_units(option.sources, trace.units, trace.messages) for option in labelled.options
+    )
+    chosen = [option.chosen for option in labelled.options].index(True)
+    return replace(item, options=options, option=chosen)
+
+
 def _unsaid(
     example: str,
     index: int,
@@ -131,6 +149,7 @@ def _unsaid(
         category=labelled.category,
         modality=modality_of(sources, trace),
         sources=len(sources),
+        length=len(labelled.text.split()),
         truth=frozenset(missed).union(*named),
         unreachable=len(missed),
         regions=tuple(_regions(sources, trace)),

@@ -35,13 +35,16 @@ def check_label(label: Label, trace: Trace) -> list[tuple[str, str]]:
 
 
 def _sources(label: Label) -> Iterator[tuple[str, Source]]:
-    """Yield the sources of all spans and words, with their fields."""
+    """Yield the sources of all spans, words and options, with their fields."""
     for number, span in enumerate(label.spans):
         for index, source in enumerate(span.sources):
             yield f"spans[{number}].sources[{index}]", source
         for place, word in enumerate(span.words):
             for index, source in enumerate(word.sources):
                 yield f"spans[{number}].words[{place}].sources[{index}]", source
+        for place, option in enumerate(span.options):
+            for index, source in enumerate(option.sources):
+                yield f"spans[{number}].options[{place}].sources[{index}]", source
 
 
 def _mistake(

@@ -8,6 +8,7 @@ half-open. ``docs/labels.md`` describes the format, ``docs/labels.schema.json`` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -21,6 +22,7 @@ __all__ = [
     "Label",
     "LabelledSpan",
     "LabelledWord",
+    "Option",
     "Source",
     "TextSource",
     "TimeSource",
@@ -128,14 +130,39 @@ class LabelledWord(_Said):
     """A word (or phrase) of a span that has evidence of its own, such as a value."""
 
 
+class Option(_Model):
+    """An option of a multiple-choice question: its text, and where the request says it.
+
+    ``chosen`` is that the response chose it, rightly or wrongly.
+    """
+
+    text: Annotated[str, Field(min_length=1)]
+    sources: Annotated[
+        tuple[Source, ...], Field(min_length=1, description="Where the request has the option.")
+    ]
+    chosen: bool = False
+
+
 class LabelledSpan(_Said):
     """A statement of the response and its evidence; ``sources: []`` says that there is none.
 
-    ``category`` is free: results are grouped by it.
+    ``category`` is free: results are grouped by it. ``options`` are those of a multiple-choice
+    question that the span answers, of which exactly one is chosen.
     """
 
     words: tuple[LabelledWord, ...] = ()
     category: str | None = None
+    options: tuple[Option, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_is_chosen(self) -> Self:
+        chosen = sum(option.chosen for option in self.options)
+        if self.options and (chosen != 1 or len(self.options) < 2):
+            raise ValueError(
+                f"{chosen} of {len(self.options)} options are chosen; a span has no options, or "
+                "two and more, of which exactly one is chosen"
+            )
+        return self
 
     @model_validator(mode="after")
     def _words_inside(self) -> Self:
@@ -183,9 +210,14 @@ class Label(_Model):
         """Return the label as one line of a label file, without the line break."""
         document = self.model_dump(mode="json", exclude_none=True)
         for span, model in zip(document["spans"], self.spans, strict=True):
-            if not model.words:
-                del span["words"]
+            for name in ("words", "options"):
+                if not getattr(model, name):
+                    del span[name]
         return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that tell this label from any other one."""
+        return hashlib.sha256(self.line().encode("utf-8")).hexdigest()[:16]
 
 
 def label_schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels import (
@@ -29,6 +29,7 @@ from omnitrace.types import ImageRegion, Message, SourceUnit, Span, TextRange, T
 __all__ = [
     "Box",
     "match_spans",
+    "matched",
     "named_units",
     "part_of",
     "quoted_range",
@@ -38,6 +39,25 @@ __all__ = [
 ]
 
 Box: TypeAlias = tuple[float, float, float, float]
+
+
+class Placed(Protocol):
+    """A piece of a response: characters ``[start, end)``, and what stands there."""
+
+    @property
+    def start(self) -> int:
+        """First character."""
+
+    @property
+    def end(self) -> int:
+        """The character after the last one."""
+
+    @property
+    def text(self) -> str:
+        """What the response says there."""
+
+
+PlacedT = TypeVar("PlacedT", bound=Placed)
 
 # Two shares of the same size may differ by rounding; they are ties all the same.
 _TIE: Final = 1e-9
@@ -209,17 +229,32 @@ def match_spans(label: Label, trace: Trace) -> tuple[Span | None, ...]:
     several). Otherwise it is a span of the same words, apart from white space around them: the
     first labelled one is the first in the trace, the second the second, and so on.
     """
-    if trace.text == label.response:
-        return tuple(_overlapping(span, trace.spans) for span in label.spans)
-    said: dict[str, list[Span]] = defaultdict(list)
-    for span in reversed(trace.spans):
-        said[span.text.strip()].append(span)
-    found = (said[span.text.strip()] for span in label.spans)
-    return tuple(spans.pop() if spans else None for spans in found)
+    return matched(label.spans, trace.spans, same_text=trace.text == label.response)
 
 
-def _overlapping(labelled: LabelledSpan, spans: Sequence[Span]) -> Span | None:
-    def shared(span: Span) -> int:
+def matched(
+    spans: Sequence[Placed], others: Sequence[PlacedT], *, same_text: bool
+) -> tuple[PlacedT | None, ...]:
+    """Find the one of ``others`` that each span is, as :func:`match_spans` does.
+
+    Parameters
+    ----------
+    spans, others:
+        Pieces of a response.
+    same_text:
+        Whether both are of the same response, so that their characters can be compared.
+    """
+    if same_text:
+        return tuple(_overlapping(span, others) for span in spans)
+    said: dict[str, list[PlacedT]] = defaultdict(list)
+    for other in reversed(others):
+        said[other.text.strip()].append(other)
+    found = (said[span.text.strip()] for span in spans)
+    return tuple(named.pop() if named else None for named in found)
+
+
+def _overlapping(labelled: Placed, spans: Sequence[PlacedT]) -> PlacedT | None:
+    def shared(span: PlacedT) -> int:
         return min(span.end, labelled.end) - max(span.start, labelled.start)
 
     best = max(spans, key=shared, default=None)
@@ -249,5 +284,5 @@ def word_range(
     return word.start + offset, word.end + offset
 
 
-def _first_letter(span: Span | LabelledSpan) -> int:
+def _first_letter(span: Placed) -> int:
     return span.start + len(span.text) - len(span.text.lstrip())

@@ -8,16 +8,25 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
-from omnitrace.evaluation.estimates import ALL
+from omnitrace.evaluation.estimates import ALL, TOGETHER
 from omnitrace.evaluation.evaluate import Evaluation
-from omnitrace.evaluation.rows import SPAN_METRICS, TRACED, Row
+from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.span_metrics import METRICS
 
 __all__ = ["FORMAT", "VERSION", "notes_of", "table_of", "to_csv", "to_document"]
 
 FORMAT: Final = "omnitrace-evaluation"
-VERSION: Final = 1
+VERSION: Final = 2
 
-_COLUMNS: Final = ("f1", "top1", "auprc", "time_f1", "box_iou", "interval_iou")
+_COLUMNS: Final = (
+    "f1",
+    "top1",
+    "auprc",
+    "time_f1",
+    "box_iou",
+    "interval_iou",
+    "option_consistency",
+)
 _HEADINGS: Final = {
     "precision": "precision",
     "recall": "recall",
@@ -27,6 +36,7 @@ _HEADINGS: Final = {
     "time_f1": "Time-F1",
     "box_iou": "box IoU",
     "interval_iou": "interval IoU",
+    "option_consistency": "option consistency",
     "micro_precision": "micro precision",
     "micro_recall": "micro recall",
     "micro_f1": "micro F1",
@@ -49,10 +59,10 @@ def table_of(evaluation: Evaluation) -> list[list[str]]:
             counts[key] = max(counts.get(key, 0), figure.estimate.count)
     columns = [
         name
-        for name in _COLUMNS
+        for name in _columns(evaluation)
         if any(row.get(name, "–") != "–" for row in cells.values())  # noqa: RUF001
     ]
-    rows = [["method", "group", "count", *(_HEADINGS[name] for name in columns)]]
+    rows = [["method", "group", "count", *(_HEADINGS.get(name, name) for name in columns)]]
     for key in sorted(cells, key=_order):
         level, method, group = key
         if group != ALL and counts[key] == counts[level, method, ALL]:
@@ -62,6 +72,19 @@ def table_of(evaluation: Evaluation) -> list[list[str]]:
         rows.append([method, what, str(counts[key]), *found])
     rows += _differences(evaluation, columns)
     return rows
+
+
+def _columns(evaluation: Evaluation) -> list[str]:
+    """Return the metrics to show: those asked for, or a choice of ours and all of plugins."""
+    if evaluation.metrics:
+        return list(evaluation.metrics)
+    known = {*METRICS, *TOGETHER}
+    return [*_COLUMNS, *(name for name in _computed(evaluation) if name not in known)]
+
+
+def _computed(evaluation: Evaluation) -> list[str]:
+    """Return the metrics of the rows, in their order."""
+    return list(dict.fromkeys(name for row in evaluation.rows for name in row.values))
 
 
 def _order(key: tuple[str, str, str]) -> tuple[bool, bool, bool, str]:
@@ -91,7 +114,7 @@ def notes_of(evaluation: Evaluation) -> list[str]:
         f"signal: {', '.join(filter(None, evaluation.signals)) or 'unknown'}"
     ]
     for figure in evaluation.figures:
-        if figure.method == TRACED and figure.level == "span" and figure.metric not in SPAN_METRICS:
+        if figure.method == TRACED and figure.level == "span" and figure.metric in TOGETHER:
             lines.append(f"{_HEADINGS[figure.metric]}: {figure.estimate.text()}")
     bias = evaluation.bias
     if bias.calibration_error is not None:
@@ -104,6 +127,8 @@ def notes_of(evaluation: Evaluation) -> list[str]:
         )
     for number, what in (
         (counts.unsaid, "labelled spans are not said by the traces and are left out"),
+        (counts.single, "labelled spans have no second label; they are left out of 'human'"),
+        (counts.unread, "replies about a sentence could not be read; they are wrong for 'self'"),
         (counts.unreachable, "sources are named by no unit; they count as missed"),
         (len(counts.untraced), f"labels have no trace: {_some(counts.untraced)}"),
         (len(counts.unlabelled), f"traces have no label: {_some(counts.unlabelled)}"),
@@ -125,6 +150,7 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "signals": list(evaluation.signals),
+        "labels": dict(evaluation.labels),
         "counts": dataclasses.asdict(counts) | {"invalid": [str(each) for each in counts.invalid]},
         "figures": [
             {
@@ -144,7 +170,7 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
 def to_csv(evaluation: Evaluation) -> str:
     """Return the rows as CSV with a heading; what is undefined is empty."""
     out = io.StringIO()
-    names = list(_flat_names())
+    names = [*_flat_names(), *_computed(evaluation)]
     writer = csv.DictWriter(out, names, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows(_flat(row) for row in evaluation.rows)
@@ -155,7 +181,7 @@ def _flat_names() -> Iterator[str]:
     for field in dataclasses.fields(Row):
         if field.name not in ("counts", "values"):
             yield field.name
-    yield from ("common_units", "chosen_units", "true_units", *SPAN_METRICS)
+    yield from ("common_units", "chosen_units", "true_units")
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -1,13 +1,21 @@
-"""The built-in signals, adapters and operators, registered as any plugin registers its own."""
+"""The built-in signals, adapters, operators and metrics, registered as any plugin's are."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Final
 
-from omnitrace.plugins.hookspecs import RegisterModel, RegisterOperator, RegisterSignal, hookimpl
+from omnitrace.plugins.hookspecs import (
+    RegisterMetric,
+    RegisterModel,
+    RegisterOperator,
+    RegisterSignal,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from omnitrace.ablation.operators import Operator
+    from omnitrace.evaluation.span_metrics import Metric
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
 
@@ -96,6 +104,27 @@ def _freeze() -> Operator:
     return Freeze()
 
 
+def _metric(name: str) -> Metric:
+    from omnitrace.evaluation.span_metrics import METRICS
+
+    return METRICS[name]
+
+
+# Here and not beside the metrics, so that registering them does not wait for numpy.
+_METRICS: Final = {
+    "precision": "share of the chosen units that are true",
+    "recall": "share of the true units that are chosen",
+    "f1": "F1 of the chosen units as a set",
+    "time_f1": "F1 of one-second bins of audio and video",
+    "box_iou": "intersection over union of image regions",
+    "interval_iou": "intersection over union of seconds",
+    "top1": "the strongest unit is true",
+    "auprc": "average precision of the unit scores",
+    "option_consistency": "the option of most mass is the chosen one (OmniTrace, App. B.3)",
+}
+_OF_WORDS: Final = ("top1", "auprc")
+
+
 @hookimpl
 def register_signals(register: RegisterSignal) -> None:
     """Register the attention and gradient signals."""
@@ -157,3 +186,11 @@ def register_operators(register: RegisterOperator) -> None:
     register("blur", _blur, summary="region of the image blurred")
     register("silence", _silence, summary="seconds of the recording silenced")
     register("freeze", _freeze, summary="frames of the video replaced by a neighbouring one")
+
+
+@hookimpl
+def register_metrics(register: RegisterMetric) -> None:
+    """Register the metrics of label agreement."""
+    for name, summary in _METRICS.items():
+        factory = functools.partial(_metric, name)
+        register(name, factory, words=name in _OF_WORDS, summary=summary)

@@ -25,10 +25,18 @@ import pluggy
 
 if TYPE_CHECKING:
     from omnitrace.ablation.operators import Operator
+    from omnitrace.evaluation.span_metrics import Metric
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
 
-__all__ = ["RegisterModel", "RegisterOperator", "RegisterSignal", "hookimpl", "hookspec"]
+__all__ = [
+    "RegisterMetric",
+    "RegisterModel",
+    "RegisterOperator",
+    "RegisterSignal",
+    "hookimpl",
+    "hookspec",
+]
 
 hookspec = pluggy.HookspecMarker("omnitrace")
 hookimpl = pluggy.HookimplMarker("omnitrace")
@@ -66,6 +74,18 @@ class RegisterOperator(Protocol):
         """Register ``factory`` as ``name``; raises PluginError if the name is taken."""
 
 
+class RegisterMetric(Protocol):
+    """Registers a metric of evaluation under a name; ``factory()`` makes one."""
+
+    def __call__(
+        self, name: str, factory: Callable[[], Metric], *, words: bool = False, summary: str = ""
+    ) -> None:
+        """Register ``factory`` as ``name``; raises PluginError if the name is taken.
+
+        The metric scores labelled spans, and with ``words`` labelled words too.
+        """
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -79,3 +99,8 @@ def register_models(register: RegisterModel) -> None:
 @hookspec
 def register_operators(register: RegisterOperator) -> None:
     """Register ablation operators: how a source unit is taken away from the model."""
+
+
+@hookspec
+def register_metrics(register: RegisterMetric) -> None:
+    """Register metrics: how what a method says of a labelled span is scored."""

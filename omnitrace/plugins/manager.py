@@ -28,6 +28,7 @@ class Entry:
     summary: str
     package: str
     config_classes: tuple[str, ...] = ()
+    words: bool = False  # of a metric: it scores words too
 
     def make(self) -> Any:
         """Call the factory with its defaults; raises PluginError if that fails."""
@@ -49,6 +50,7 @@ class Registry:
     signals: dict[str, Entry] = field(default_factory=dict)
     models: dict[str, Entry] = field(default_factory=dict)
     operators: dict[str, Entry] = field(default_factory=dict)
+    metrics: dict[str, Entry] = field(default_factory=dict)
 
     def signal(self, name: str) -> Entry:
         """Return the signal's entry; raises PluginError with near matches if there is none."""
@@ -115,9 +117,15 @@ def _collect(plugin: object, package: str) -> Registry:
     def register_operator(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
         _add(found.operators, "operator", Entry(name, factory, summary, package))
 
+    def register_metric(
+        name: str, factory: Callable[[], Any], *, words: bool = False, summary: str = ""
+    ) -> None:
+        _add(found.metrics, "metric", Entry(name, factory, summary, package, words=words))
+
     manager.hook.register_signals(register=register_signal)
     manager.hook.register_models(register=register_model)
     manager.hook.register_operators(register=register_operator)
+    manager.hook.register_metrics(register=register_metric)
     return found
 
 
@@ -142,6 +150,8 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             _add(merged.signals, "signal", entry)
         for entry in found.operators.values():
             _add(merged.operators, "operator", entry)
+        for entry in found.metrics.values():
+            _add(merged.metrics, "metric", entry)
         for entry in found.models.values():
             for other in merged.models.values():
                 if shared := set(other.config_classes) & set(entry.config_classes):

@@ -24,7 +24,7 @@ from omnitrace.trace import Trace
 from omnitrace.trace_io import write_atomically
 from omnitrace.viewer.page import script_data, trace_view
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["asset", "environment", "render_report", "write_report"]
 
 
 def write_report(
@@ -88,10 +88,10 @@ def render_report(
         )
         for number, trace in enumerate(traces)
     ]
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             views=views,
@@ -104,7 +104,8 @@ def render_report(
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders the templates: escaping everything, refusing undefined names."""
     return Environment(
         loader=PackageLoader("omnitrace.viewer", "templates"),
         autoescape=True,
@@ -115,7 +116,8 @@ def _environment() -> Environment:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file beside the templates."""
     folder = resources.files("omnitrace.viewer") / "templates"
     return (folder / name).read_text(encoding="utf-8")
 

@@ -11,10 +11,10 @@ import pytest
 from omnitrace.cli.evaluating import find_traces
 from omnitrace.errors import InputError
 from omnitrace.evaluation.label_files import read_labels, write_labels
-from omnitrace.evaluation.labels import TimeSource
+from omnitrace.evaluation.labels import Label, TextSource, TimeSource
 from tests.cli.conftest import Run
 from tests.evaluation.labelled import label, span
-from tests.sample_traces import ANSWER, multimodal_trace
+from tests.sample_traces import ANSWER, multimodal_trace, text_trace
 
 
 @pytest.fixture
@@ -43,8 +43,10 @@ def wrong(tmp_path: Path) -> Path:
 def test_evaluate(run: Run, traces: Path, labels: Path, tmp_path: Path) -> None:
     document, rows = tmp_path / "out.json", tmp_path / "out.csv"
     result = run(
-        "evaluate", traces, "--labels", labels, "--json", document, "--csv", rows, "--seed", "3"
-    )
+        "evaluate", traces, "--labels", labels, "--json", document, "--csv", rows, "--seed", "3",
+        "--html", tmp_path / "out.html",
+    )  # fmt: skip
+    assert (tmp_path / "out.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].split()[:4] == ["method", "group", "count", "F1"]
@@ -63,6 +65,45 @@ def test_without_baselines(run: Run, traces: Path, labels: Path) -> None:
     assert result.exit_code == 0
     assert "random" not in result.stdout
     assert "1 labels have no trace: a/1" in result.stdout
+
+
+def test_second_labels(run: Run, traces: Path, labels: Path, wrong: Path) -> None:
+    result = run("evaluate", traces, "--labels", labels, "--second-labels", labels)
+    assert result.exit_code == 0, result.stderr
+    human = [line.split() for line in result.stdout.splitlines() if line.startswith("human")]
+    assert human[0][1:4] == ["spans", "10", "1.00"]
+    refused = run("evaluate", traces, "--labels", labels, "--second-labels", wrong)
+    assert refused.exit_code == 2
+    assert f"{wrong}, line 2, spans[0].sources[0].end" in refused.stderr
+
+
+def test_chosen_metrics(run: Run, traces: Path, labels: Path) -> None:
+    result = run("evaluate", traces, "--labels", labels, "--metrics", "precision, micro_f1")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0].split() == [
+        "method", "group", "count", "precision", "micro", "F1",
+    ]  # fmt: skip
+    wrong = run("evaluate", traces, "--labels", labels, "--metrics", "presision")
+    assert wrong.exit_code == 2
+    assert "did you mean 'precision'" in wrong.stderr
+
+
+def test_a_model_is_asked(run: Run, traces: Path, labels: Path, model: str, tmp_path: Path) -> None:
+    trace = text_trace(["The lamp is red."], "What is red?", "The lamp is red.")
+    path = trace.save(tmp_path / "lamp.omnitrace")
+    text = "The lamp is red."
+    spans = (span(text, [TextSource(message=0, part=0, quote=text)], text),)
+    made = Label(version=1, id="lamp", response=text, spans=spans)
+    of_text = write_labels(tmp_path / "lamp.jsonl", [made])
+    result = run("evaluate", path, "--labels", of_text, "--no-baselines", "--ask-model", model)
+    assert result.exit_code == 0, result.stderr
+    (asked,) = [line.split() for line in result.stdout.splitlines() if line.startswith("self")]
+    assert asked[1:4] == ["spans", "1", "0.00"]
+    assert "1 replies about a sentence could not be read" in result.stdout
+    refused = run("evaluate", traces, "--labels", labels, "--ask-model", model)
+    assert refused.exit_code == 2
+    assert "is not in the trace" in refused.stderr
+    assert "trace with --media" in refused.stderr
 
 
 def test_wrong_labels_are_told_line_by_line(run: Run, traces: Path, wrong: Path) -> None:

@@ -41,6 +41,14 @@ def test_operators(run: Run) -> None:
     assert cells[1:3] == ["audio", "omnitrace"]
 
 
+def test_metrics(run: Run) -> None:
+    result = run("list", "metrics")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].split() == ["name", "scores", "package", "summary"]
+    assert [cell.strip() for cell in _row(result.stdout, "auprc")][1] == "spans, words"
+    assert [cell.strip() for cell in _row(result.stdout, "f1")][1:3] == ["spans", "omnitrace"]
+
+
 def test_an_unknown_kind(run: Run) -> None:
     result = run("list", "sginals")
     assert result.exit_code == 2

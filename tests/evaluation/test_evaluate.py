@@ -16,7 +16,8 @@ from omnitrace.evaluation.items import Item, items_of
 from omnitrace.evaluation.label_files import LabelError
 from omnitrace.evaluation.labels import ImageSource, TextSource, TimeSource
 from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
-from omnitrace.evaluation.rows import TRACED, Row, score, side_by_side
+from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.span_metrics import side_by_side
 from omnitrace.trace import Trace
 from omnitrace.types import Effect
 from tests.evaluation.labelled import EVIDENCE, WORD, label, span
@@ -260,7 +261,7 @@ def test_nothing_to_evaluate() -> None:
 
 def test_the_document_and_the_rows_as_csv(found: Evaluation) -> None:
     document = json.loads(json.dumps(to_document(found), allow_nan=False))
-    assert (document["format"], document["version"]) == ("omnitrace-evaluation", 1)
+    assert (document["format"], document["version"]) == ("omnitrace-evaluation", 2)
     assert len(document["rows"]) == len(found.rows)
     assert document["signals"] == ["attention-mean"]
     rows = list(csv.DictReader(to_csv(found).splitlines()))

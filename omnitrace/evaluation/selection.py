@@ -1,0 +1,85 @@
+"""Which metrics an evaluation computes: those of the registry, or the ones that were named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from omnitrace.errors import InputError, OmnitraceError, PluginError, unknown_name
+from omnitrace.evaluation.baselines import Prediction
+from omnitrace.evaluation.estimates import TOGETHER
+from omnitrace.evaluation.items import Item
+from omnitrace.evaluation.span_metrics import Metric
+from omnitrace.plugins.manager import Entry, registry
+
+__all__ = ["Selection", "select_metrics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Metrics to compute: of spans and of words by name, and the names of what is no mean.
+
+    ``named`` are the names in the order in which they were asked for; empty for all metrics.
+    """
+
+    spans: Mapping[str, Metric]
+    words: Mapping[str, Metric]
+    together: tuple[str, ...]
+    named: tuple[str, ...] = ()
+
+
+def select_metrics(names: Iterable[str] | None = None) -> Selection:
+    """Choose metrics by name; all that are registered, plugins' included, without names.
+
+    Raises
+    ------
+    PluginError
+        If there is no such metric, or one cannot be made.
+    InputError
+        If names are given, but none.
+    """
+    entries = registry().metrics
+    if names is None:
+        return Selection(_made(entries.values()), _made(_of_words(entries.values())), TOGETHER)
+    named = tuple(dict.fromkeys(names))
+    if not named:
+        raise InputError("no metric is named", legal="at least one")
+    for name in named:
+        if name not in entries and name not in TOGETHER:
+            raise unknown_name("metric", name, [*entries, *TOGETHER])
+    chosen = [entries[name] for name in named if name in entries]
+    together = tuple(name for name in named if name in TOGETHER)
+    return Selection(_made(chosen), _made(_of_words(chosen)), together, named)
+
+
+def _of_words(entries: Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.words]
+
+
+def _made(entries: Iterable[Entry]) -> dict[str, Metric]:
+    return {entry.name: _checked(entry) for entry in entries}
+
+
+def _checked(entry: Entry) -> Metric:
+    """Make a metric that names itself and its package where it fails."""
+    metric = entry.make()
+    subject = f"the metric {entry.name!r} of the package {entry.package!r}"
+
+    def score(item: Item, prediction: Prediction, /) -> float | None:
+        place = f"span {item.span} of {item.example!r}"
+        try:
+            value = metric(item, prediction)
+            number = None if value is None else float(value)
+        except OmnitraceError:
+            raise
+        except Exception as error:  # a plugin may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise PluginError(f"{subject} fails for {place}: {reason}") from error
+        if number is not None and not math.isfinite(number):
+            raise PluginError(
+                f"{subject} gives {number} for {place}", legal="a finite number, or None"
+            )
+        return number
+
+    return score
