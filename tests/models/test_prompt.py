@@ -171,6 +171,7 @@ def tokenizer_of(name: str) -> Any:
 @settings(max_examples=40, deadline=None)
 @given(texts=TEXTS, render=st.sampled_from([keep, bare, trim]))
 @example(texts=["e\u0301 u\u0308 \u1112\u1161\u11ab", "🙂👩‍👩‍👧 x"], render=keep)
+@example(texts=["0\x1d"], render=keep)
 def test_tokens_cover_every_character_of_every_text(name: str, texts: list[str], render: Render):
     tokenizer = tokenizer_of(name)
     parts = parts_of(texts)
@@ -180,6 +181,8 @@ def test_tokens_cover_every_character_of_every_text(name: str, texts: list[str],
     positions = range(5, 5 + len(ids))
     geometry = text_geometry(parts, anchors, positions, offsets)
     found = {tokens.part.part: tokens for tokens in geometry}
+    spelled = {i for start, end in offsets for i in range(start, end)}
+    assert name == "smollm2" or len(spelled) == len(prompt)
     owned: list[int] = []
     for text, anchor, part in zip(texts, anchors, parts, strict=True):
         if anchor is None or not anchor.length:
@@ -191,10 +194,10 @@ def test_tokens_cover_every_character_of_every_text(name: str, texts: list[str],
             assert anchor.length < 4
             continue
         tokens = found[part.part]
+        where = anchor.prompt_start - anchor.part_start
         for position, (start, end) in zip(tokens.positions, tokens.ranges, strict=True):
             assert first <= start < end <= last
             token_start, token_end = offsets[position - 5]
-            where = anchor.prompt_start - anchor.part_start
             assert token_start <= start + where < end + where <= token_end
             covered.update(range(start, end))
         owned += tokens.positions
@@ -202,7 +205,9 @@ def test_tokens_cover_every_character_of_every_text(name: str, texts: list[str],
             missing = set(range(first, last)) - covered
             assert len(missing) <= 8
         else:
-            assert covered == set(range(first, last)), text
+            # SmolLM2's vocabulary lacks some bytes: its tokenizer drops them without a word.
+            dropped = set(range(first, last)) - {i - where for i in spelled}
+            assert covered == set(range(first, last)) - dropped, text
     assert len(owned) == len(set(owned))
     assert sorted(owned) == owned
 

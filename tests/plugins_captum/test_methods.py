@@ -161,7 +161,8 @@ def test_forwards_run_in_batches(
     handle = reference.adapter.model.register_forward_pre_hook(count, with_kwargs=True)
     try:
         CaptumFeatureAblation().effects(scorer, spans)
-        assert sizes == [1, 3]  # all units; then without each of the three, at once
+        # The beginning that all share, all units, then without each of the three, at once.
+        assert sizes == [1, 1, 3]
         sizes.clear()
         CaptumIntegratedGradients(steps=8).effects(scorer, spans)
         assert sizes == [8, 8]  # all steps of a span at once
