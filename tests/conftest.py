@@ -11,10 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from omnitrace import Tracer
 
 torch.set_num_threads(2)
+
+# The same examples in every run, so that a change is judged by itself; HYPOTHESIS_PROFILE=explore
+# looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(scope="session")
