@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo, load_audio
@@ -208,7 +208,10 @@ def test_parts_in_any_order_and_number(silent: list[Any], sounding: list[Any], h
 @few(25)
 @given(st.lists(TEXTS | st.text(st.characters(codec="utf-8"), max_size=30), min_size=1, max_size=4))
 @example(["The lamp is red.", " ", "The lamp is red."])
+@example(["<|vision_eos|>"])
 def test_texts_around_a_medium_are_found_letter_for_letter(texts: list[str]):
+    # hypothesis also draws strings from our own code, and these are refused.
+    assume(not any("<|" in text and text != "<|im_end|>" for text in texts))
     adapter = omni.small()
     content: list[Any] = [texts[0], omni.image(60, 60), *texts[1:]]
     encoded = omni.encode(adapter, *content)
