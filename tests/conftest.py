@@ -17,8 +17,8 @@ from omnitrace import Tracer
 
 torch.set_num_threads(2)
 
-# The same examples in every run, so that a change is judged by itself; HYPOTHESIS_PROFILE=explore
-# looks for new ones.
+# Seeded, so that a change is judged by itself; HYPOTHESIS_PROFILE=explore looks for new examples.
+# Not the same in a part of the suite: hypothesis also draws strings from the loaded modules.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
