@@ -167,6 +167,7 @@ class GradientCapture:
         self._logits: torch.Tensor | None = None
         self._selected = 0
         self._model: Any = None
+        self._caches: list[Any] = []
         self._last_id: torch.Tensor | None = None
         self._position_ids: torch.Tensor | None = None
         self._attention_mask: torch.Tensor | None = None
@@ -185,16 +186,14 @@ class GradientCapture:
         head = model.get_output_embeddings()
         if self._target == "logprob" and type(head) is nn.Linear:
             handles.append(head.register_forward_hook(self._head))
-        caches: list[Any] = []
-        self._caches = caches
         try:
             with frozen(model):
                 yield
         finally:
             for handle in handles:
                 handle.remove()
-            for cache in caches:
-                cache.__dict__.pop("update", None)
+            for cache in tuple(self._caches):
+                self._unwatch(cache)
             self._model = self._logits = None
 
     def select(self, token_id: int) -> None:
@@ -249,18 +248,20 @@ class GradientCapture:
                 )
             layers.append(_Prompt(*tap.prompt))
             tap.prompt = None
+        cache = Cache(layers=layers)
         self.replaying_prompt = True
         try:
             self._model(
                 input_ids=self._last_id,
                 attention_mask=self._attention_mask,
                 position_ids=self._position_ids,
-                past_key_values=Cache(layers=layers),
+                past_key_values=cache,
                 use_cache=True,
                 return_dict=True,
             )
         finally:
             self.replaying_prompt = False
+            self._unwatch(cache)  # else all of the prompt's keys and values stay for good
 
     def _before(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         ids = kwargs.get("input_ids")
@@ -326,3 +327,7 @@ class GradientCapture:
 
         cache.update = watched
         self._caches.append(cache)
+
+    def _unwatch(self, cache: Any) -> None:
+        cache.__dict__.pop("update", None)
+        self._caches = [each for each in self._caches if each is not cache]

@@ -200,6 +200,28 @@ def test_the_first_token_does_not_copy_the_prompts_keys() -> None:
     assert shared == [True] * 3
 
 
+def test_the_prompts_keys_are_let_go_after_the_first_token() -> None:
+    """Else a long prompt's cache is there twice as soon as the model's own one has grown."""
+    model = tiny("llama")
+    capture = gradient_capture(model, PROMPT)
+    prompts: list[weakref.ref[torch.Tensor]] = []
+    alive = []
+
+    def push(token_id: int) -> None:
+        if not prompts:
+            prompts.extend(weakref.ref(each) for tap in capture.taps for each in tap.prompt or ())
+        capture.select(token_id)
+        alive.append(sum(each() is not None for each in prompts))
+
+    gc.disable()  # nothing may wait for it
+    try:
+        generate(model, PROMPT, capture, push, max_new_tokens=3)
+    finally:
+        gc.enable()
+    assert len(prompts) == 6
+    assert alive == [0, 0, 0]
+
+
 def test_decoding_without_a_cache_is_refused() -> None:
     with pytest.raises(NotSupportedError, match="with a cache, one token a step"):
         stepwise(tiny("llama"), PROMPT, 3, use_cache=False)
