@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from omnitrace.errors import InputError
+from omnitrace.files import read_text
 from omnitrace.types import Message, Part
 
 __all__ = ["Request", "RequestProblem", "read_requests"]
@@ -31,11 +32,15 @@ _FORMS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: a name, unique in its file, its messages, and where relative paths start."""
+    """One request: a name, unique in its file, its messages, and where relative paths start.
+
+    ``raw`` is the entry as it stands in the file.
+    """
 
     id: str
     messages: list[Message]
     media_root: Path
+    raw: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
     suffix = path.suffix.lower()
     if suffix not in (".json", ".jsonl"):
         raise InputError(f"{str(path)!r} is no request file", legal="a .json or .jsonl file")
-    text = _read(path)
+    text = read_text(path, legal="a readable .json or .jsonl file")
     raw = _lines(path, text) if suffix == ".jsonl" else _document(path, text)
     entries: list[Entry] = []
     taken: dict[str, int] = {}
@@ -84,26 +89,12 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
         entry = _entry(value, where, default, path, root)
         unique = _unique(entry.id, taken)
         if isinstance(entry, Request):
-            entries.append(Request(unique, entry.messages, entry.media_root))
+            entries.append(replace(entry, id=unique, raw=value))
         else:
             entries.append(RequestProblem(unique, entry.error))
     if not entries:
         raise InputError(f"{str(path)!r} holds no request", legal=_FORMS)
     return entries
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{str(path)!r} is not UTF-8 (byte {error.start})", fix="save it as UTF-8"
-        ) from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot read {str(path)!r}: {reason}", legal="a readable .json or .jsonl file"
-        ) from error
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, str, Any]]:

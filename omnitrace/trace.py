@@ -218,6 +218,36 @@ class Trace:
             fix=f"did you mean {near[0]!r}?" if near else "",
         )
 
+    def request(self) -> list[Message]:
+        """Return the messages as they were asked, with their media read again.
+
+        Raises
+        ------
+        InputError
+            If the trace only names a medium, as one that was saved without its media does.
+        """
+        messages: list[Message] = []
+        for message in self.messages:
+            parts = message["content"]
+            if isinstance(parts, str):
+                parts = [{"type": "text", "text": parts}]
+            messages.append({**message, "content": [self._read(part) for part in parts]})
+        return messages
+
+    def _read(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        if "media" not in part:
+            return dict(part)
+        record = self.media[part["media"]]
+        if record.read is None:
+            raise InputError(
+                f"the {record.modality} {record.name!r} is not in the trace",
+                legal="a trace that was just made, or one that was saved with its media",
+                fix="trace with --media or save with media=True; or, where messages= is taken, "
+                "pass the request",
+            )
+        rest = {name: value for name, value in part.items() if name != "media"}
+        return {**rest, record.modality: record.read()}
+
     def redact(self) -> Trace:
         """Return a copy without texts, names, previews and media; the structure stays.
 

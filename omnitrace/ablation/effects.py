@@ -161,7 +161,7 @@ def scorer_of(
 
     Making one costs two forward passes: keep it where effects are measured more than once.
     """
-    request = _remembered(trace) if messages is None else messages
+    request = trace.request() if messages is None else messages
     scorer = tracer.scorer(request, trace.token_ids, media_root=media_root)
     own = [(unit.id, unit.positions) for unit in trace.units]
     if own != [(unit.id, unit.positions) for unit in scorer.source_units]:
@@ -171,27 +171,6 @@ def scorer_of(
             fix="pass messages= with the units that were traced, to a tracer with the same sources",
         )
     return scorer
-
-
-def _remembered(trace: Trace) -> list[Message]:
-    """Return the messages with their media read again."""
-    messages: list[Message] = []
-    for message in trace.messages:
-        content: list[dict[str, Any]] = []
-        for part in message["content"]:
-            if "media" in part:
-                record = trace.media[part["media"]]
-                if record.read is None:
-                    raise InputError(
-                        f"the trace does not remember the {record.modality} {record.name!r}",
-                        legal="a trace with its media: saved with media=True, or just made",
-                        fix="pass messages=, the request that was traced",
-                    )
-                part = {k: v for k, v in part.items() if k != "media"}
-                part[record.modality] = record.read()
-            content.append(dict(part))
-        messages.append({**message, "content": content})
-    return messages
 
 
 def measure(

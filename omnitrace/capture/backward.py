@@ -67,16 +67,16 @@ class Listened(torch.autograd.Function):
         keys = min(call.key.shape[2], tap.context)  # a static cache is longer than the context
         key = call.key[:, :, :keys].detach()
         value = call.value[:, :, :keys].detach()
-        mask = _mask(call, keys)
-        softcap = call.options.get("softcap")
+        mask = last_mask(call, keys)
+        softcap = call.softcap
         row = attention_rows(
             query.detach(),
             key,
-            scale=tap.scale,
+            scale=call.scale,
             visible=[keys],
             mask=None if mask is None else mask[:, :, None],
             softcap=softcap,
-            sinks=call.options.get("s_aux"),
+            sinks=call.sinks,
         )
         packed = (batch, groups, heads // groups, -1)
         above = upstream.transpose(1, 2).reshape(packed)
@@ -84,9 +84,9 @@ class Listened(torch.autograd.Function):
         tap.row, tap.gradient = row, by_row
         by_logit = row * (by_row - (row * by_row).sum(dim=-1, keepdim=True))
         if softcap is not None:
-            products = torch.matmul(query.reshape(packed), key.transpose(2, 3)).float() * tap.scale
+            products = torch.matmul(query.reshape(packed), key.transpose(2, 3)).float() * call.scale
             by_logit = by_logit * (1 - torch.tanh(products / softcap).view_as(row) ** 2)
-        by_logit = by_logit.mul_(tap.scale).to(query.dtype)
+        by_logit = by_logit.mul_(call.scale).to(query.dtype)
         by_query = torch.matmul(by_logit.view(packed), key).view_as(query)
         # The step's own key and value are the last ones; query heads of a group share them.
         own = by_logit[..., -1].view(batch, groups, -1, 1)
@@ -94,14 +94,3 @@ class Listened(torch.autograd.Function):
         share = row[..., -1].to(above.dtype).view(batch, groups, -1, 1)
         by_value = (share * above).sum(dim=2, keepdim=True)
         return by_query, by_key.view_as(new_key), by_value.view_as(new_value), None, None
-
-
-def _mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
-    """Return the last query's mask over the keys: ``[batch, 1 or heads, keys]``."""
-    mask = last_mask(call, keys)
-    window = call.options.get("sliding_window")
-    if window is None or keys <= window or (call.mask is not None and call.mask.dim() == 4):
-        return mask
-    # FlashAttention is told the window instead of being given a mask.
-    recent: torch.Tensor = torch.arange(keys, device=call.key.device) >= keys - window
-    return recent[None, None] if mask is None else mask & recent

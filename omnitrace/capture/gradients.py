@@ -64,7 +64,6 @@ class GradientTap:
         self.norms = ValueNorms() if values else None
         self.prompt: tuple[torch.Tensor, torch.Tensor] | None = None
         self.context = 0
-        self.scale = 1.0
         self.row: torch.Tensor | None = None
         self.gradient: torch.Tensor | None = None
 
@@ -89,7 +88,6 @@ class GradientTap:
                 legal="models in which every layer caches the keys it attends to",
                 fix="use a signal that needs rows only",
             )
-        self.scale = call.options.get("scaling") or call.query.shape[-1] ** -0.5
         return Listened.apply(call.query, *new, self, call)  # type: ignore[no-any-return]
 
     def commit(self) -> None:

@@ -53,6 +53,28 @@ class AttentionCall(NamedTuple):
     output: torch.Tensor
     weights: torch.Tensor | None
 
+    @property
+    def scale(self) -> float:
+        """The factor of the logits."""
+        return self.options.get("scaling") or float(self.query.shape[-1] ** -0.5)
+
+    @property
+    def softcap(self) -> float | None:
+        """What bounds the logits smoothly (Gemma 2)."""
+        return self.options.get("softcap")
+
+    @property
+    def sinks(self) -> torch.Tensor | None:
+        """Logits ``[heads]`` that take part in the softmax and are dropped (gpt-oss)."""
+        return self.options.get("s_aux")
+
+    @property
+    def told_window(self) -> int | None:
+        """The sliding window, where the kernel keeps it and no mask shows it (FlashAttention)."""
+        if self.mask is not None and self.mask.dim() == 4:
+            return None
+        return self.options.get("sliding_window")
+
 
 Tap: TypeAlias = Callable[[AttentionCall], torch.Tensor | None]
 

@@ -33,7 +33,7 @@ class AttentionReach:
         """Note what one layer sees; the tap of :mod:`omnitrace.capture.interface`."""
         self.calls += 1
         queries, keys = call.query.shape[2], call.key.shape[2]
-        mask, window = call.mask, call.options.get("sliding_window")
+        mask, window = call.mask, call.told_window
         if mask is None or mask.dim() != 4:  # the kernel itself is causal, and keeps the window
             self.full &= queries == keys and not (window is not None and window < keys)
             return

@@ -38,9 +38,9 @@ class _PassTap:
         if call.weights is not None:
             self._weights = call.weights[:, :, self._first :].detach().float().clone()
         self._settings = {
-            "scale": call.options.get("scaling") or call.query.shape[-1] ** -0.5,
-            "softcap": call.options.get("softcap"),
-            "sinks": call.options.get("s_aux"),
+            "scale": call.scale,
+            "softcap": call.softcap,
+            "sinks": call.sinks,
         }
 
     def _rows_of_mask(self, call: AttentionCall, length: int) -> torch.Tensor | None:
@@ -50,7 +50,7 @@ class _PassTap:
             chosen: torch.Tensor = mask[:, :, self._first :, :length].detach().clone()
             return chosen
         rows = None if mask is None else mask[:, None, None, :length].bool()  # FlashAttention
-        window = call.options.get("sliding_window")
+        window = call.told_window
         if window is None or window >= length:
             return rows
         query = torch.arange(self._first, length, device=call.key.device)[:, None]

@@ -28,11 +28,14 @@ __all__ = ["RowCapture", "attention_rows", "last_mask"]
 def last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
     """Return the last query's mask over the keys, bool or additive: ``[batch, 1 or heads, k]``."""
     mask = call.mask
-    if mask is None:
-        return None
-    if mask.dim() == 2:  # FlashAttention: padding only
-        return mask[:, None, -keys:].bool()
-    return mask[:, :, -1, :keys]
+    if mask is not None and mask.dim() == 4:
+        return mask[:, :, -1, :keys]
+    padding = None if mask is None else mask[:, None, -keys:].bool()
+    window = call.told_window
+    if window is None or keys <= window:
+        return padding
+    recent = (torch.arange(keys, device=call.key.device) >= keys - window)[None, None]
+    return recent if padding is None else padding & recent
 
 
 class Scratch:
@@ -179,9 +182,7 @@ class _LayerTap:
         if self._seen < self._prompt_length:  # a chunk of a chunked prefill
             return
         if not self.steps:  # the layer's settings do not change from one call to the next
-            self._scale = call.options.get("scaling") or call.query.shape[-1] ** -0.5
-            self._softcap = call.options.get("softcap")
-            self._sinks = call.options.get("s_aux")
+            self._scale, self._softcap, self._sinks = call.scale, call.softcap, call.sinks
         query = _loose(call.query)
         if queries > 1:  # a view of the last one would keep the queries of the whole prompt alive
             query = query[:, :, -1:].clone()
@@ -207,15 +208,9 @@ class _LayerTap:
     def _row_now(
         self, call: AttentionCall, query: torch.Tensor, keys: int, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        key = call.key[:, :, :keys].detach()
-        window = call.options.get("sliding_window")
-        if window is not None and keys > window and (call.mask is None or call.mask.dim() == 2):
-            # FlashAttention is told the window instead of being given a mask.
-            recent = torch.arange(keys, device=key.device) >= keys - window
-            mask = recent[None, None] if mask is None else mask & recent
         return attention_rows(
             query,
-            key,
+            call.key[:, :, :keys].detach(),
             scale=self._scale,
             visible=[keys],
             mask=None if mask is None else mask[:, :, None],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnitrace.errors import InputError
+from omnitrace.files import read_text
 from omnitrace.requests import Request
 from omnitrace.types import Part
 
@@ -68,20 +69,8 @@ def _text(value: str, option: str) -> str:
     if value.startswith("@@"):
         value = value[1:]
     elif value.startswith("@"):
-        path = Path(value[1:])
-        try:
-            value = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{option}: {str(path)!r} is not UTF-8 (byte {error.start})",
-                fix="save it as UTF-8",
-            ) from error
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"{option}: cannot read {str(path)!r}: {reason}",
-                legal="a text, or @ and the name of a text file",
-            ) from error
+        legal = "a text, or @ and the name of a text file"
+        value = read_text(Path(value[1:]), legal=legal, subject=option)
     if not value.strip():
         raise InputError(f"{option} is empty", legal="a text")
     return value

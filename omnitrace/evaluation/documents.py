@@ -14,6 +14,7 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.label_files import label_mistakes
 from omnitrace.evaluation.report import FORMAT, VERSION
 from omnitrace.evaluation.rows import Row
+from omnitrace.files import read_text
 
 __all__ = ["EvaluationFile", "read_evaluation"]
 
@@ -81,12 +82,9 @@ def read_evaluation(path: str | Path) -> EvaluationFile:
         If the file cannot be read, is something else, or is of another version of the format.
     """
     path = Path(path)
+    text = read_text(path, legal=_LEGAL)
     try:
-        text = path.read_text(encoding="utf-8")
         document = json.loads(text)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot read {str(path)!r}: {reason}", legal=_LEGAL) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not JSON", legal=_LEGAL) from error
     _check_format(path, document)

@@ -92,15 +92,13 @@ def read_paper_labels(
     path = Path(path)
     labels: list[Label] = []
     problems: list[LabelProblem] = []
-    requests = read_requests(path)
-    raw = _entries(path)
-    if len(raw) != len(requests):
-        raise InputError(f"{str(path)!r} holds messages", legal="entries with 'question'")
-    for number, (request, entry) in enumerate(zip(requests, raw, strict=True)):
+    for number, request in enumerate(read_requests(path)):
         try:
             if not isinstance(request, Request):
                 raise _UnmappedError("", str(request.error))
-            labels.append(_label(request, entry, image_base))
+            if not isinstance(request.raw, Mapping):
+                raise InputError(f"{str(path)!r} holds messages", legal="entries with 'question'")
+            labels.append(_label(request, request.raw, image_base))
         except _UnmappedError as error:
             field = f"[{number}]" + (f".{error.field}" if error.field else "")
             problems.append(LabelProblem(str(path), 0, field, str(error)))
@@ -112,22 +110,6 @@ def read_paper_labels(
     if problems and not skip_invalid:
         raise LabelError(problems)
     return labels
-
-
-def _entries(path: Path) -> list[Any]:
-    """Return the raw entries of a file that ``read_requests`` takes, in its order."""
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix.lower() == ".jsonl":
-        return [_lenient(line) for line in text.split("\n") if line.strip()]
-    value = json.loads(text)
-    return value if isinstance(value, list) else [value]
-
-
-def _lenient(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None  # read_requests has a problem for it
 
 
 def _label(request: Request, entry: Mapping[str, Any], image_base: int) -> Label:

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels import MISREAD, VERSION, Label
+from omnitrace.files import read_text
 from omnitrace.trace_io import write_atomically
 
 __all__ = [
@@ -90,8 +91,9 @@ def scan_labels(path: str | Path) -> LabelScan:
     problems: list[LabelProblem] = []
     first: dict[str, int] = {}
     lines = 0
+    text = read_text(path, legal="a readable .jsonl file")
     # Only "\n" ends a line: other separators that str.splitlines knows may stand in JSON strings.
-    for number, line in enumerate(_read(path).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         lines += 1
@@ -167,20 +169,6 @@ def write_text(path: str | Path, text: str) -> Path:
         reason = error.strerror or error
         raise InputError(f"cannot write {str(path)!r}: {reason}") from error
     return path
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{str(path)!r} is not UTF-8 (byte {error.start})", fix="save it as UTF-8"
-        ) from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot read {str(path)!r}: {reason}", legal="a readable .jsonl file"
-        ) from error
 
 
 def label_mistakes(error: ValidationError) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels import (
@@ -23,6 +23,7 @@ from omnitrace.evaluation.labels import (
     TextSource,
     TimeSource,
 )
+from omnitrace.sources.geometry import Box, shared_area
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, Message, SourceUnit, Span, TextRange, TimeRange
 
@@ -33,12 +34,9 @@ __all__ = [
     "named_units",
     "part_of",
     "quoted_range",
-    "shared_area",
     "true_units",
     "word_range",
 ]
-
-Box: TypeAlias = tuple[float, float, float, float]
 
 
 class Placed(Protocol):
@@ -137,13 +135,6 @@ def _overlap(unit: SourceUnit, source: Source) -> tuple[float, float]:
     assert source.end is not None
     common = max(0.0, min(locator.end, source.end) - max(locator.start, source.start))
     return common, min(locator.end - locator.start, source.end - source.start)
-
-
-def shared_area(a: Box, b: Box) -> float:
-    """Return the area that two boxes ``(x0, y0, x1, y1)`` share."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, width) * max(0.0, height)
 
 
 def _boxes(region: ImageRegion) -> list[Box]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from omnitrace.capture.interface import model_lock, tapped
-from omnitrace.errors import InputError
+from omnitrace.capture.weights import input_device
 from omnitrace.evaluation.asking import Ask
 from omnitrace.evaluation.self_attribution import AskOf
 from omnitrace.generation import generation_config
@@ -35,7 +34,7 @@ def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
     """
 
     def of(trace: Trace) -> Ask:
-        messages = _messages(trace)
+        messages = trace.request()
 
         def ask(text: str, /) -> str:
             *earlier, last = messages
@@ -47,31 +46,6 @@ def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
     return of
 
 
-def _messages(trace: Trace) -> list[Message]:
-    """Return the request with its media, which the trace only names."""
-    messages: list[Message] = []
-    for message in trace.messages:
-        content = message["content"]
-        if isinstance(content, str):
-            content = [{"type": "text", "text": content}]
-        messages.append({**message, "content": [_part(trace, part) for part in content]})
-    return messages
-
-
-def _part(trace: Trace, part: dict[str, Any]) -> dict[str, Any]:
-    if "media" not in part:
-        return {"type": "text", "text": part["text"]}
-    record = trace.media[part["media"]]
-    if record.read is None:
-        raise InputError(
-            f"the {record.modality} {record.name!r} is not in the trace, so that its model cannot "
-            "be asked about it",
-            legal="traces that hold their media",
-            fix="trace with --media",
-        )
-    return {"type": record.modality, record.modality: record.read()}
-
-
 def _generated(tracer: Tracer, messages: Sequence[Message], max_new_tokens: int) -> str:
     adapter = tracer.adapter
     model = adapter.model
@@ -81,7 +55,7 @@ def _generated(tracer: Tracer, messages: Sequence[Message], max_new_tokens: int)
     encoded = adapter.encode(conversation, tracer.sources)
     adapter.check_length(len(encoded.prompt_ids))
     config, _ = generation_config(model, {"max_new_tokens": max_new_tokens})
-    device = model.get_input_embeddings().weight.device
+    device = input_device(model)
     inputs = {name: value.to(device) for name, value in encoded.inputs.items()}
     was_training = model.training
     # Nothing is listened to; `tapped` puts back what generation leaves on the model.

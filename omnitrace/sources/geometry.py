@@ -13,7 +13,24 @@ from typing import TypeAlias
 from omnitrace.sources.messages import MediaPart, TextPart
 from omnitrace.types import Locator, Modality
 
-__all__ = ["Geometry", "GridTokens", "TextTokens", "TimeTokens", "UnitDraft"]
+__all__ = [
+    "Box",
+    "Geometry",
+    "GridTokens",
+    "TextTokens",
+    "TimeTokens",
+    "UnitDraft",
+    "shared_area",
+]
+
+Box: TypeAlias = tuple[float, float, float, float]
+
+
+def shared_area(a: Box, b: Box) -> float:
+    """Return the area that two boxes ``(x0, y0, x1, y1)`` share."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +53,7 @@ class GridTokens:
     width: int
     height: int
 
-    def cell(self, index: int) -> tuple[float, float, float, float]:
+    def cell(self, index: int) -> Box:
         """Return the box of one cell in pixels of the image as displayed."""
         row, column = divmod(index, self.columns)
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from omnitrace.errors import InputError
-from omnitrace.sources.geometry import GridTokens, UnitDraft
+from omnitrace.sources.geometry import Box, GridTokens, UnitDraft, shared_area
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.userunits import boxes, name_of
 from omnitrace.types import ImageRegion
@@ -14,8 +14,6 @@ __all__ = ["grid_shape", "image_units"]
 
 _REGIONS_ALONG_LONGER_SIDE = 4
 _SMALLEST_REGION = 2
-
-Box = tuple[float, float, float, float]
 
 
 def grid_shape(rows: int, columns: int) -> tuple[int, int]:
@@ -51,18 +49,12 @@ def _grid_cells(tokens: GridTokens, options: SourceOptions) -> list[list[int]]:
     return regions
 
 
-def _shared_area(a: Box, b: Box) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, width) * max(0.0, height)
-
-
 def _user_cells(tokens: GridTokens, drawn: list[Box]) -> tuple[list[list[int]], list[int]]:
     """Give each vision token to the box that covers most of it; also return those in none."""
     regions: list[list[int]] = [[] for _ in drawn]
     rest: list[int] = []
     for cell in range(tokens.rows * tokens.columns):
-        areas = [_shared_area(tokens.cell(cell), box) for box in drawn]
+        areas = [shared_area(tokens.cell(cell), box) for box in drawn]
         best = max(range(len(drawn)), key=areas.__getitem__)
         (regions[best] if areas[best] > 0 else rest).append(cell)
     return regions, rest

@@ -142,7 +142,7 @@ def test_another_request_or_forgotten_media_are_refused(
     with pytest.raises(InputError, match=r"units that are not the .* of the trace"):
         effects(reference, trace, masks, messages=other)
     trace.save(tmp_path / "t.omnitrace")
-    with pytest.raises(InputError, match=r"does not remember the video.*pass messages="):
+    with pytest.raises(InputError, match=r"the video .* is not in the trace.*pass the request"):
         effects(reference, Trace.load(tmp_path / "t.omnitrace"), masks)
 
 
