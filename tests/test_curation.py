@@ -173,7 +173,7 @@ configs = st.builds(
 
 
 @given(case=random_masses(), config=configs)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_curation_agrees_with_the_slow_one(
     case: tuple[Masses, np.ndarray, list[str], tuple[int, int]], config: CurationConfig
 ) -> None:
@@ -193,7 +193,7 @@ def test_curation_agrees_with_the_slow_one(
 @given(
     case=random_masses(), config=configs, scale=st.sampled_from([2.0**-400, 1e-3, 0.3, 7.0, 1e150])
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_rescaling_all_scores_changes_nothing(
     case: tuple[Masses, np.ndarray, list[str], tuple[int, int]],
     config: CurationConfig,
@@ -212,7 +212,7 @@ def test_rescaling_all_scores_changes_nothing(
 
 
 @given(case=random_masses(), config=configs, seed=st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_permuting_units_permutes_the_supports(
     case: tuple[Masses, np.ndarray, list[str], tuple[int, int]], config: CurationConfig, seed: int
 ) -> None:

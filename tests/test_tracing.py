@@ -80,7 +80,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, Layout]:
 
 
 @given(case=cases(), assign=st.sampled_from(get_args(Assign)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_measure_agrees_with_the_slow_one(case: tuple[np.ndarray, Layout], assign: Assign) -> None:
     scores, layout = case
     masses = measure(scores, layout, assign)
@@ -96,7 +96,7 @@ def test_measure_agrees_with_the_slow_one(case: tuple[np.ndarray, Layout], assig
 
 
 @given(case=cases(), assign=st.sampled_from(get_args(Assign)), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_blocks_are_bit_identical(
     case: tuple[np.ndarray, Layout], assign: Assign, data: st.DataObject
 ) -> None:
@@ -165,7 +165,7 @@ def test_token_traces() -> None:
 
 
 @given(case=cases(), assign=st.sampled_from(get_args(Assign)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_shares_sum_to_one(case: tuple[np.ndarray, Layout], assign: Assign) -> None:
     scores, layout = case
     n = len(scores)

@@ -21,7 +21,7 @@ VALUES = hnp.arrays(
 
 
 @given(VALUES, st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_spearman_is_scipys(a: np.ndarray, random: object) -> None:
     b = np.array([random.choice([-1.5, 0.0, 0.25, 2.0]) for _ in a])  # type: ignore[attr-defined]
     found = fa.spearman(a, b)
@@ -40,7 +40,7 @@ def test_spearman_by_hand() -> None:
 
 
 @given(st.integers(2, 14), st.integers(1, 3), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_planted_linear_model_gives_lds_1_for_its_weights(
     units: int, spans: int, seed: int
 ) -> None:
@@ -164,7 +164,6 @@ def test_curves_by_hand() -> None:
 
 
 @given(hnp.arrays(np.float64, st.integers(2, 12), elements=st.floats(-50, 0)))
-@settings(deadline=None)
 def test_the_area_is_the_trapezoidal_rule(curve: np.ndarray) -> None:
     expected = scipy.integrate.trapezoid(curve, dx=1 / (len(curve) - 1))
     assert fa.area(curve, "deletion") == pytest.approx(expected, abs=1e-9)

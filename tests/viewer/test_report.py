@@ -228,7 +228,7 @@ def test_hostile_text_stays_text():
 
 
 @given(source=st.text(min_size=1, max_size=60), answer=st.text(min_size=1, max_size=60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_text_makes_a_page(source: str, answer: str):
     page = Page(render_report([text_trace([source], "Which?", f"A {answer}. B.")]))
     assert page.data[0]["text"] == f"A {answer}. B."
