@@ -10,7 +10,8 @@ import numpy as np
 
 from omnitrace.evaluation.baselines import Prediction
 from omnitrace.evaluation.labels import ImageSource, Label, LabelledSpan, Source, TimeSource
-from omnitrace.evaluation.matching import Box, match_spans, named_units, true_units, word_range
+from omnitrace.evaluation.matching import match_spans, named_units, true_units, word_range
+from omnitrace.sources.geometry import Box
 from omnitrace.spans.build import tokens_of
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
