@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitrace.curation import CurationConfig
-from omnitrace.errors import TraceFileError
+from omnitrace.errors import InputError, TraceFileError
 from omnitrace.trace import Provenance, Trace
 from tests.random_traces import configs, in_tmp_path, same, traces
 from tests.sample_traces import multimodal_trace, text_trace
@@ -45,6 +45,27 @@ def test_media_are_stored_on_request_only(tmp_path: Path, form: str):
     assert [record.read for record in without.media] == [None] * 3
     with pytest.raises(TraceFileError, match=r"original bytes of media 0 \('pier.png'\)"):
         without.save(tmp_path / "again", media=True)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_request_comes_back_with_its_media(tmp_path: Path, form: str):
+    trace = multimodal_trace()
+    loaded = Trace.load(trace.save(tmp_path / form, media=True))
+    media = {(record.message, record.part): record for record in trace.media}
+    for index, message in enumerate(loaded.request()):
+        assert message["role"] == trace.messages[index]["role"]
+        for place, part in enumerate(message["content"]):
+            record = media.pop((index, place), None)
+            if record is None:
+                assert part == trace.messages[index]["content"][place]
+            else:
+                assert record.read is not None
+                assert part[record.modality] == record.read()
+                assert "media" not in part
+    assert not media
+    without = Trace.load(trace.save(tmp_path / "without" / form))
+    with pytest.raises(InputError, match=r"'pier.png' is not in the trace.*save with media=True"):
+        without.request()
 
 
 def test_a_medium_given_as_an_array_is_stored_as_the_file_made_of_it(tmp_path: Path):
