@@ -11,6 +11,7 @@ import numpy as np
 from omnitrace.evaluation.baselines import Prediction
 from omnitrace.evaluation.labels import ImageSource, Label, LabelledSpan, Source, TimeSource
 from omnitrace.evaluation.matching import Box, match_spans, named_units, true_units, word_range
+from omnitrace.evaluation.scores import scores_of_span
 from omnitrace.spans.build import tokens_of
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
@@ -106,14 +107,11 @@ def items_of(label: Label, trace: Trace) -> Iterator[Item]:
 def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
     """Add what the trace says of a labelled span."""
     tokens = (span.token_start, span.token_end)
-    scores = mass = masses[slice(*tokens)].sum(axis=0)
-    if span.effects is not None:
-        values = {name: effect.value for name, effect in span.effects.items()}
-        scores = np.array([values.get(unit.id, 0.0) for unit in unsaid.units])
+    scores = scores_of_span(span, unsaid.units, masses)
     return replace(
         unsaid,
         tokens=tokens,
-        masses=mass,
+        masses=masses[slice(*tokens)].sum(axis=0),
         prediction=Prediction(scores, frozenset(each.unit.id for each in span.supports)),
         top=span.supports[0].unit.id if span.supports else None,
         grounding=span.grounding,
