@@ -230,6 +230,6 @@ class SanityDocument(_Model):
 
 def _listed(values: np.ndarray) -> list[Any]:
     """Return an array as lists in which NaN is None."""
-    empty = np.isnan(values)
-    found: list[Any] = np.where(empty, None, values.astype(object)).tolist()
-    return found
+    found = values.astype(object)
+    found[np.isnan(values)] = None
+    return list(found.tolist())
