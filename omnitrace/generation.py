@@ -1,4 +1,4 @@
-"""Drive a model's own ``generate`` with the engine listening."""
+"""Drive a model's own ``generate``, with the engine listening or with nobody."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import copy
 import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from transformers import GenerationConfig
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.streamers import BaseStreamer
 
+from omnitrace.capture.weights import input_device
 from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.models.forward import undisturbed
+
+if TYPE_CHECKING:
+    from omnitrace.models.base import Encoded, ModelAdapter
 
 __all__ = [
     "TokenStreamer",
@@ -22,6 +27,7 @@ __all__ = [
     "ended",
     "generation_config",
     "generation_record",
+    "greedy_ids",
     "seeded",
 ]
 
@@ -150,6 +156,32 @@ def ended(config: GenerationConfig, ids: Sequence[int]) -> bool:
         return True
     stops = config.eos_token_id
     return ids[-1] in (stops if isinstance(stops, list) else [stops])
+
+
+def greedy_ids(adapter: ModelAdapter, encoded: Encoded, max_new_tokens: int) -> tuple[int, ...]:
+    """Let the model answer greedily while nobody listens, and leave it as it was.
+
+    Decoding is that of ``Tracer.trace`` without sampling.
+
+    Parameters
+    ----------
+    adapter, encoded:
+        The model, and the request as it takes it.
+    max_new_tokens:
+        Longest answer, in tokens.
+
+    Returns
+    -------
+    tuple of int
+        The ids of the answer, with the one that ended it.
+    """
+    model = adapter.model
+    config, _ = generation_config(model, {"max_new_tokens": max_new_tokens})
+    device = input_device(model)
+    inputs = {name: value.to(device) for name, value in encoded.inputs.items()}
+    with undisturbed(model), torch.no_grad():
+        ids = model.generate(**inputs, **encoded.generate_options, generation_config=config)
+    return tuple(ids[0, len(encoded.prompt_ids) :].tolist())
 
 
 def defers(config: GenerationConfig) -> bool:

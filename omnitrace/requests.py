@@ -20,7 +20,7 @@ from omnitrace.errors import InputError
 from omnitrace.files import read_text
 from omnitrace.types import Message, Part
 
-__all__ = ["Request", "RequestProblem", "read_requests"]
+__all__ = ["Entry", "Request", "RequestProblem", "read_requests"]
 
 _MEDIA: Final = ("image", "audio", "video")
 _KINDS: Final = ("text", *_MEDIA)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -22,9 +22,17 @@ from omnitrace.errors import InputError
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
 from omnitrace.sources.messages import MediaPart, Part, TextPart
-from omnitrace.types import ImageRegion, SourceUnit, TextRange, TimeRange
+from omnitrace.types import ImageRegion, Modality, SourceUnit, TextRange, TimeRange
 
-__all__ = ["Blur", "Drop", "Freeze", "Grey", "Silence"]
+__all__ = ["AT_THE_INPUT", "Blur", "Drop", "Freeze", "Grey", "Silence"]
+
+#: The input operator that is taken for each modality where none is named.
+AT_THE_INPUT: Final[Mapping[Modality, str]] = {
+    "text": "drop",
+    "image": "grey",
+    "audio": "silence",
+    "video": "freeze",
+}
 
 _GREY: Final = 128
 _L = TypeVar("_L", TextRange, ImageRegion, TimeRange)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer, Rewriting
     from omnitrace.sources.messages import Part
 
-__all__ = ["rows_of"]
+__all__ = ["changed_request", "rows_of"]
 
 
 def rows_of(
@@ -41,6 +41,39 @@ def rows_of(
     if all(isinstance(each, DecoderOperator) for each in chosen.values()):
         yield list(range(len(masks))), _decoder_rows(scorer, masks, chosen)
         return
+    yield from _input_rows(scorer, _rewriting_of(scorer, chosen), masks, chosen)
+
+
+def changed_request(scorer: ResponseScorer, keep: np.ndarray, chosen: Chosen) -> Request:
+    """Return the request with units taken away at the input, encoded anew.
+
+    Parameters
+    ----------
+    scorer:
+        Knows the request.
+    keep:
+        bool ``[units]``; False takes a unit away.
+    chosen:
+        The input operator for each modality of which a unit is taken away.
+
+    Raises
+    ------
+    NotSupportedError
+        If an operator acts on the decoder, the scorer was made without the request, or a unit
+        carries pictures and sound at once.
+    """
+    inside = [each.name for each in chosen.values() if isinstance(each, DecoderOperator)]
+    if inside:
+        raise NotSupportedError(
+            f"{inside[0]!r} acts on what the decoder is fed, and leaves the request as it is",
+            legal="operators on the input: 'drop', 'grey', 'blur', 'silence', 'freeze'",
+        )
+    rewriting = _rewriting_of(scorer, chosen)
+    _check_streams(scorer, rewriting.request, chosen)
+    return _without(scorer, rewriting, keep, chosen)
+
+
+def _rewriting_of(scorer: ResponseScorer, chosen: Chosen) -> Rewriting:
     if scorer.rewriting is None:
         names = ", ".join(repr(each.name) for each in chosen.values())
         raise NotSupportedError(
@@ -48,7 +81,7 @@ def rows_of(
             legal="'attention' and 'mean'",
             fix="get the scorer from Tracer.scorer()",
         )
-    yield from _input_rows(scorer, scorer.rewriting, masks, chosen)
+    return scorer.rewriting
 
 
 def _decoder_rows(scorer: ResponseScorer, masks: np.ndarray, chosen: Chosen) -> Rows:
@@ -129,10 +162,7 @@ def _add_changed(
     keep: np.ndarray,
     chosen: Chosen,
 ) -> None:
-    gone = [unit for unit, kept in zip(scorer.source_units, keep, strict=True) if not kept]
-    request = rewriting.request
-    if gone:
-        request = _changed(rewriting, gone, chosen)
+    request = _without(scorer, rewriting, keep, chosen)
     inputs = request.inputs_with(scorer.response[:-1], scorer.embeddings.device)
     fed = scorer.refed(inputs, request.encoded.generate_options)
     positions = fed.positions
@@ -140,6 +170,13 @@ def _add_changed(
     where = torch.arange(length) if positions is None else positions[..., 0, :]
     extras = {name: inputs[name][0] for name in scorer.extras}
     builder.add(fed.embeddings[0], where.to(fed.embeddings.device), extras)
+
+
+def _without(
+    scorer: ResponseScorer, rewriting: Rewriting, keep: np.ndarray, chosen: Chosen
+) -> Request:
+    gone = [unit for unit, kept in zip(scorer.source_units, keep, strict=True) if not kept]
+    return _changed(rewriting, gone, chosen) if gone else rewriting.request
 
 
 def _changed(rewriting: Rewriting, gone: list[SourceUnit], chosen: Chosen) -> Request:

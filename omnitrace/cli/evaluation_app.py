@@ -35,6 +35,13 @@ def evaluate_(
             "the method 'self'. Media must be in the traces (trace --media)."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that wrote the answers: also measure effects with it, for 'lds' and "
+            "'top-1-drop'. Media must be in the traces (trace --media)."
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Only these, separated by commas; see 'omnitrace list metrics'."),
@@ -57,7 +64,7 @@ def evaluate_(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of intervals and random choices.")] = 0,
 ) -> None:
-    """Judge saved traces by labels of their evidence; no model is needed, but for --ask-model.
+    """Judge saved traces by labels of their evidence; no model is needed, but for two options.
 
     A trace belongs to the label whose id its file is named after. Baselines that never look at the
     signal are judged beside it, with intervals over examples and paired differences.
@@ -70,9 +77,8 @@ def evaluate_(
             labels,
             second_labels=second_labels,
             ask_model=ask_model,
-            metrics=None
-            if metrics is None
-            else [m.strip() for m in metrics.split(",") if m.strip()],
+            model=model,
+            metrics=None if metrics is None else _listed(metrics),
             json_out=json_out,
             csv_out=csv_out,
             html=html,
@@ -112,6 +118,77 @@ def compare(
     from omnitrace.cli.comparing import compare_files
 
     raise typer.Exit(compare_files(first, second, fail_if or (), seed=seed))
+
+
+@evaluation.command()
+@guarded
+def sanity(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="REQUESTS|RUN...",
+            help="Request files (.json, .jsonl) to answer, or traces (with their media) and "
+            "folders of them.",
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="The model; for traces the one that wrote them.")
+    ] = "reference",
+    signals: Annotated[
+        str, typer.Option(help="Separated by commas; see 'omnitrace list signals'.")
+    ] = "attention-mean",
+    checks: Annotated[
+        str, typer.Option(help="Only these, separated by commas.")
+    ] = "randomisation,evidence,operators,regeneration",
+    out: Annotated[Path | None, typer.Option(help="Write everything to this JSON file.")] = None,
+    media_root: Annotated[
+        Path | None,
+        typer.Option(help="Where relative media paths of requests start; by default their file."),
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Longest answer to a request, in tokens.")
+    ] = 256,
+    threshold: Annotated[
+        float,
+        typer.Option(min=-1, max=1, help="Randomisation is passed below this rank correlation."),
+    ] = 0.5,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Regeneration takes away only so many units of largest effect, those that signals "
+            "name first, and 8 random ones; by default all.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
+) -> None:
+    """Check whether attributions deserve belief at all: four questions, answered with a model.
+
+    randomisation: do scores change as the decoder layers are randomised, from the last one down?
+    evidence: does it cost the answer less if the scores are handed to other units? operators: do
+    ways to take a unit away agree on which units matter? regeneration: does the model write
+    something else without a unit, where teacher forcing says so?
+    """
+    from omnitrace.cli.sanity import check_files
+
+    raise typer.Exit(
+        check_files(
+            paths,
+            model=model,
+            signals=_listed(signals),
+            checks=_listed(checks),
+            out=out,
+            media_root=media_root,
+            max_new_tokens=max_new_tokens,
+            threshold=threshold,
+            top=top,
+            seed=seed,
+        )
+    )
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 label = typer.Typer(no_args_is_help=True, help="Make and check label files.")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from omnitrace.evaluation.baselines import Prediction
 from omnitrace.evaluation.labels import ImageSource, Label, LabelledSpan, Source, TimeSource
 from omnitrace.evaluation.matching import match_spans, named_units, true_units, word_range
+from omnitrace.evaluation.scores import scores_of_span
 from omnitrace.sources.geometry import Box
 from omnitrace.spans.build import tokens_of
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
+
+if TYPE_CHECKING:
+    from omnitrace.evaluation.causal import Measured
 
 __all__ = ["Item", "Place", "items_of", "modality_of", "predicted_places"]
 
@@ -53,6 +57,8 @@ class Item:
         float ``[units]``: mass of each unit, summed over the tokens.
     grounding, ungrounded:
         Of the trace's span.
+    measured:
+        What measures the response without some of its units, where a model was given.
     """
 
     example: str
@@ -75,6 +81,7 @@ class Item:
     ungrounded: bool = False
     options: tuple[frozenset[str], ...] = ()
     option: int | None = None
+    measured: Measured | None = None
 
 
 def items_of(label: Label, trace: Trace) -> Iterator[Item]:
@@ -107,14 +114,11 @@ def items_of(label: Label, trace: Trace) -> Iterator[Item]:
 def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
     """Add what the trace says of a labelled span."""
     tokens = (span.token_start, span.token_end)
-    scores = mass = masses[slice(*tokens)].sum(axis=0)
-    if span.effects is not None:
-        values = {name: effect.value for name, effect in span.effects.items()}
-        scores = np.array([values.get(unit.id, 0.0) for unit in unsaid.units])
+    scores = scores_of_span(span, unsaid.units, masses)
     return replace(
         unsaid,
         tokens=tokens,
-        masses=mass,
+        masses=masses[slice(*tokens)].sum(axis=0),
         prediction=Prediction(scores, frozenset(each.unit.id for each in span.supports)),
         top=span.supports[0].unit.id if span.supports else None,
         grounding=span.grounding,

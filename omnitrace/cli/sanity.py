@@ -1,0 +1,154 @@
+"""``omnitrace sanity``: four questions to ask before any figure of an attribution is believed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.text import Text
+
+from omnitrace.cli.evaluating import find_traces
+from omnitrace.cli.guard import MISTAKE, say, say_mistake
+from omnitrace.cli.printing import make_console, plain, print_table
+from omnitrace.cli.running import Progress, load_tracer
+from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.evaluation.label_files import write_text
+from omnitrace.evaluation.sanity import Case, Sanity, case_of, case_of_trace, check_all, tracers_of
+from omnitrace.evaluation.sanity.report import checked_names
+from omnitrace.evaluation.sanity.tables import sections_of
+from omnitrace.plugins.manager import registry
+from omnitrace.requests import Entry, Request, RequestProblem, read_requests
+from omnitrace.trace import Trace
+from omnitrace.tracer import Tracer
+
+__all__ = ["check_files"]
+
+
+@dataclass(slots=True)
+class _Examples:
+    """What is judged: requests to answer, and traces whose answer is there."""
+
+    requests: list[Entry] = field(default_factory=list)
+    traces: list[Path] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[str, Entry | Path]]:
+        yield from ((entry.id, entry) for entry in self.requests)
+        yield from ((path.stem, path) for path in self.traces)
+
+
+def check_files(
+    paths: Sequence[Path],
+    *,
+    model: str,
+    signals: Sequence[str],
+    checks: Sequence[str],
+    out: Path | None = None,
+    media_root: Path | None = None,
+    max_new_tokens: int = 256,
+    threshold: float = 0.5,
+    top: int | None = None,
+    seed: int = 0,
+) -> int:
+    """Run sanity checks on requests or traces, print the tables, write the file.
+
+    Returns
+    -------
+    int
+        2 if some of the examples could not be judged, else 0.
+    """
+    asked = checked_names(checks)
+    if not asked:
+        raise InputError("no check is named", legal="at least one")
+    if not signals:
+        raise InputError("no signal is named", legal="at least one")
+    for signal in signals:
+        registry().signal(signal)
+    examples = _read(paths, media_root)
+    with Progress() as progress:
+        tracer = load_tracer(model, "attention-mean", progress)
+        tracers = tracers_of(tracer, signals)
+        cases, failed = _cases(examples, tracer, tracers, max_new_tokens, progress)
+        found = check_all(
+            tracers,
+            cases,
+            checks=asked,
+            threshold=threshold,
+            top=top,
+            seed=seed,
+            skipped=failed,
+            tell=progress.show,
+        )
+    _print(found)
+    if out is not None:
+        document = json.dumps(found.to_document(), ensure_ascii=False, allow_nan=False, indent=1)
+        say(f"wrote {write_text(out, document)}")
+    return MISTAKE if failed else 0
+
+
+def _read(paths: Sequence[Path], media_root: Path | None) -> _Examples:
+    found = _Examples()
+    for path in paths:
+        if path.suffix.lower() in (".json", ".jsonl"):
+            found.requests += read_requests(path, media_root=media_root)
+        else:
+            found.traces += find_traces([path])
+    for name, count in Counter(name for name, _ in found).items():
+        if count > 1:
+            raise InputError(f"{count} examples are named {name!r}", legal="a name for each")
+    return found
+
+
+def _cases(
+    examples: _Examples,
+    tracer: Tracer,
+    tracers: dict[str, Tracer],
+    max_new_tokens: int,
+    progress: Progress,
+) -> tuple[list[Case], dict[str, str]]:
+    """Answer and replay; what fails is told, and the others go on."""
+    cases: list[Case] = []
+    failed: dict[str, str] = {}
+    for name, what in examples:
+        progress.show(f"{name}: reading")
+        try:
+            if isinstance(what, RequestProblem):
+                raise what.error
+            if isinstance(what, Request):
+                cases.append(_answered(what, tracer, tracers, max_new_tokens))
+            else:
+                cases.append(case_of_trace(tracers, name, Trace.load(what)))
+        except OmnitraceError as error:
+            failed[name] = str(error)
+            with progress.paused():
+                say_mistake(f"{name}: {error}")
+    if not cases:
+        raise InputError(f"none of {len(failed)} examples can be judged")
+    return cases, failed
+
+
+def _answered(
+    request: Request, tracer: Tracer, tracers: dict[str, Tracer], max_new_tokens: int
+) -> Case:
+    written = tracer.trace(
+        request.messages, media_root=request.media_root, max_new_tokens=max_new_tokens
+    )
+    if not written.token_ids:
+        raise InputError("the model answered with nothing")
+    return case_of(
+        tracers, request.id, request.messages, written.token_ids, media_root=request.media_root
+    )
+
+
+def _print(found: Sanity) -> None:
+    console = make_console()
+    for title, rows, notes in sections_of(found):
+        console.print(Text(title, style="bold underline"), soft_wrap=True)
+        print_table(console, rows)
+        for note in notes:
+            console.print(Text(plain(note), style="dim"), soft_wrap=True)
+        console.print()
+    facts = f"{found.model}; {len(found.examples)} responses; seed {found.seed}"
+    console.print(Text(plain(facts), style="dim"), soft_wrap=True)

@@ -1,0 +1,57 @@
+"""Sanity checks: four questions to ask before any figure of an attribution is believed.
+
+>>> from omnitrace.evaluation.sanity import case_of, shuffled_evidence, tracers_of
+>>> tracers = tracers_of(tracer, ["attention-mean", "grad-sam"])  # doctest: +SKIP
+>>> cases = [case_of(tracers, "one", messages, answer)]  # doctest: +SKIP
+>>> shuffled_evidence(tracer, cases)[0].difference  # doctest: +SKIP
+
+``docs/sanity.md`` says what each of them asks, and what failing looks like.
+"""
+
+from omnitrace.evaluation.sanity.agreement import (
+    Agreement,
+    OperatorAgreement,
+    operator_agreement,
+)
+from omnitrace.evaluation.sanity.cases import (
+    CONTROL,
+    Case,
+    Draws,
+    case_of,
+    case_of_trace,
+    tracers_of,
+)
+from omnitrace.evaluation.sanity.evidence import Shuffled, shuffled_evidence
+from omnitrace.evaluation.sanity.randomisation import (
+    Randomisation,
+    Stage,
+    parameter_randomisation,
+    randomised_layers,
+)
+from omnitrace.evaluation.sanity.regeneration import Regenerated, Regeneration, regeneration
+from omnitrace.evaluation.sanity.report import CHECKS, Sanity, SanityDocument, check_all
+
+__all__ = [
+    "CHECKS",
+    "CONTROL",
+    "Agreement",
+    "Case",
+    "Draws",
+    "OperatorAgreement",
+    "Randomisation",
+    "Regenerated",
+    "Regeneration",
+    "Sanity",
+    "SanityDocument",
+    "Shuffled",
+    "Stage",
+    "case_of",
+    "case_of_trace",
+    "check_all",
+    "operator_agreement",
+    "parameter_randomisation",
+    "randomised_layers",
+    "regeneration",
+    "shuffled_evidence",
+    "tracers_of",
+]

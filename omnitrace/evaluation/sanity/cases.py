@@ -1,0 +1,219 @@
+"""The responses that are checked, and what every signal says of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from omnitrace.ablation.effects import scorer_of
+from omnitrace.errors import InputError
+from omnitrace.evaluation.faithfulness import control_scores, spearman
+from omnitrace.evaluation.scores import span_scores
+from omnitrace.evaluation.statistics import Estimate, bootstrap_mean
+from omnitrace.scoring import ResponseScorer
+from omnitrace.signals.base import Signal
+from omnitrace.trace import Trace
+from omnitrace.tracer import Tracer
+from omnitrace.types import Message
+
+__all__ = [
+    "CONTROL",
+    "Case",
+    "Draws",
+    "Tell",
+    "alike",
+    "all_scores",
+    "case_of",
+    "case_of_trace",
+    "generator",
+    "same_everywhere",
+    "scorer_of_case",
+    "silent",
+    "tracers_of",
+]
+
+#: The control beside the signals: the number of tokens of each unit. It never looks at the model.
+CONTROL: Final = "unit-size"
+
+#: Is told, in a few words, what is being done.
+Tell: TypeAlias = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """How intervals over examples are drawn; see :mod:`omnitrace.evaluation.statistics`."""
+
+    level: float = 0.95
+    draws: int = 1000
+    seed: int = 0
+
+    def mean(self, groups: Sequence[np.ndarray]) -> Estimate:
+        """Average the values of all examples, float ``[spans]`` each; NaN is left out, counted."""
+        return bootstrap_mean(
+            [each.tolist() for each in groups], level=self.level, draws=self.draws, seed=self.seed
+        )
+
+    def difference(self, first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> Estimate:
+        """Average ``first − second``, paired span by span, with its interval."""
+        return self.mean([a - b for a, b in zip(first, second, strict=True)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One response that is checked.
+
+    Attributes
+    ----------
+    name:
+        Of the example.
+    trace:
+        A replay of the response: its spans and units are those of ``scores``.
+    messages, media_root:
+        The request.
+    scores:
+        By signal, and :data:`CONTROL`: float64 ``[S, K]``.
+    """
+
+    name: str
+    trace: Trace
+    messages: Sequence[Message]
+    media_root: Path | None
+    scores: Mapping[str, np.ndarray]
+
+
+def tracers_of(tracer: Tracer, signals: Iterable[str | Signal]) -> dict[str, Tracer]:
+    """Return a tracer of the same model and options for each signal, by the signal's name.
+
+    Raises
+    ------
+    PluginError
+        If a signal is unknown.
+    InputError
+        If there is none, or two have one name, or that of the control.
+    """
+    found: dict[str, Tracer] = {}
+    for signal in signals:
+        made = Tracer(
+            adapter=tracer.adapter,
+            signal=signal,
+            curation=tracer.curation,
+            sources=tracer.sources,
+            limits=tracer.limits,
+            span_unit=tracer.span_unit,
+            salience=None,  # weighs votes, of which no check makes use
+            block=tracer.block,
+        )
+        name = (made.span_signal or made.signal).name
+        if name in found or name == CONTROL:
+            raise InputError(f"two signals are named {name!r}", legal="each signal once")
+        found[name] = made
+    if not found:
+        raise InputError("no signal is named", legal="at least one")
+    return found
+
+
+def case_of(
+    tracers: Mapping[str, Tracer],
+    name: str,
+    messages: Sequence[Message],
+    response: str | Sequence[int],
+    *,
+    media_root: Path | None = None,
+) -> Case:
+    """Replay a response with every signal.
+
+    Parameters
+    ----------
+    tracers:
+        By signal, from :func:`tracers_of`.
+    name, messages, media_root:
+        The example and its request.
+    response:
+        The answer, as text or as token ids.
+
+    Raises
+    ------
+    InputError
+        If the answer has no span or the request no two units: then nothing can be ranked.
+    """
+    traces = {
+        signal: tracer.replay(messages, response, media_root=media_root)
+        for signal, tracer in tracers.items()
+    }
+    trace = next(iter(traces.values()))
+    if not trace.spans or len(trace.units) < 2:
+        raise InputError(
+            f"the answer has {len(trace.spans)} spans and the request {len(trace.units)} units",
+            legal="at least one span, and two units to tell apart",
+        )
+    return Case(name, trace, messages, media_root, all_scores(traces))
+
+
+def case_of_trace(tracers: Mapping[str, Tracer], name: str, trace: Trace) -> Case:
+    """Replay the response of a trace with every signal.
+
+    Raises
+    ------
+    InputError
+        If the trace does not hold its media, or its request is of other tokens with this model.
+    """
+    case = case_of(tracers, name, trace.request(), trace.token_ids)
+    if case.trace.prompt_ids != trace.prompt_ids:
+        raise InputError(
+            f"with {case.trace.provenance.model} the request becomes other tokens than in the "
+            "trace",
+            legal="the model that wrote the answer, and a trace that is not redacted",
+            fix=f"name its model, {trace.provenance.model!r}",
+        )
+    return case
+
+
+def all_scores(traces: Mapping[str, Trace]) -> dict[str, np.ndarray]:
+    """Return float64 ``[S, K]`` of every signal and of the control, from one trace each."""
+    found = {signal: span_scores(trace) for signal, trace in traces.items()}
+    trace = next(iter(traces.values()))
+    sizes = np.array([len(unit.positions) for unit in trace.units])
+    return found | {CONTROL: control_scores(sizes, len(trace.spans))[CONTROL]}
+
+
+def scorer_of_case(tracer: Tracer, case: Case) -> ResponseScorer:
+    """Return what measures the response under changed inputs."""
+    return scorer_of(tracer, case.trace, messages=case.messages, media_root=case.media_root)
+
+
+def alike(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compare two attributions of one example, float ``[S, K]`` each, span by span.
+
+    Returns
+    -------
+    tuple
+        Spearman's rank correlation over the units, float ``[S]`` in [-1, 1], and whether the unit
+        of highest score is the same, float ``[S]`` of 0 and 1. Both are NaN where one of the two
+        gives all units the same score, so that nothing is ranked.
+    """
+    correlation = np.array([spearman(a, b) for a, b in zip(first, second, strict=True)])
+    if not first.shape[1]:
+        return correlation, correlation
+    top = (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
+    top[same_everywhere(first) | same_everywhere(second)] = np.nan
+    return correlation, top
+
+
+def same_everywhere(scores: np.ndarray) -> np.ndarray:
+    """Return bool ``[S]``: where all of ``[S, K]`` units score the same."""
+    return np.asarray(np.ptp(scores, axis=1) == 0)
+
+
+def generator(seed: int, *names: object) -> np.random.Generator:
+    """Return a generator that is settled by a seed and names alone, in every process."""
+    key = "/".join(map(str, (seed, *names)))
+    return np.random.default_rng(list(hashlib.sha256(key.encode()).digest()))

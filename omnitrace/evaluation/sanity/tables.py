@@ -1,0 +1,110 @@
+"""What the checks found, as tables and lines to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+from omnitrace.evaluation.sanity.agreement import ALL, OperatorAgreement
+from omnitrace.evaluation.sanity.evidence import Shuffled
+from omnitrace.evaluation.sanity.randomisation import Randomisation
+from omnitrace.evaluation.sanity.regeneration import Regeneration
+from omnitrace.evaluation.sanity.report import Sanity
+from omnitrace.evaluation.statistics import Estimate
+
+__all__ = ["Section", "sections_of"]
+
+Rows: TypeAlias = list[list[str]]
+#: A title, a table with its heading, and lines below it.
+Section: TypeAlias = tuple[str, Rows, list[str]]
+
+_NOTHING: Final = Estimate(float("nan"), float("nan"), float("nan"), 0).text()
+_VERDICT: Final = {True: "yes", False: "no", None: _NOTHING}
+
+
+def sections_of(sanity: Sanity) -> Iterator[Section]:
+    """Yield a section for each check that ran."""
+    if sanity.randomisation is not None:
+        yield _randomisation(sanity.randomisation)
+    if sanity.evidence is not None:
+        yield _evidence(sanity.evidence)
+    if sanity.operators is not None:
+        yield _operators(sanity.operators)
+    if sanity.regeneration is not None:
+        yield _regeneration(sanity.regeneration)
+
+
+def _undefined(estimate: Estimate, what: str) -> list[str]:
+    return [f"{estimate.undefined} {what}"] if estimate.undefined else []
+
+
+def _randomisation(found: Randomisation) -> Section:
+    counts = sorted({stage.randomised for stage in found.stages})
+    by_key = {(stage.signal, stage.randomised): stage for stage in found.stages}
+    stages = [f"{count} of {found.layers}" for count in counts]
+    rows = [["signal", *stages, "same top unit", "unit length", f"below {found.threshold:g}"]]
+    for signal, passed in found.passed.items():
+        *earlier, last = (by_key[signal, count] for count in counts)
+        length = found.length[signal].text() if signal in found.length else ""
+        cells = [stage.correlation.text().split(" ")[0] for stage in earlier]
+        cells += [last.correlation.text(), last.same_top.text()]
+        rows.append([signal, *cells, length, _VERDICT[passed]])
+    notes = [
+        "rank correlation with the scores of the trained model, by decoder layers randomised from "
+        "the last; it should fall, at most down to the signal's own correlation with unit length",
+        "unit-size never looks at the model: that is what failing looks like",
+    ]
+    return "Parameter randomisation", rows, notes
+
+
+def _evidence(found: Sequence[Shuffled]) -> Section:
+    rows = [["signal", "k", "top-k drop", "shuffled", "difference"]]
+    rows += [
+        [each.signal, str(each.k), each.real.text(), each.shuffled.text(), each.difference.text()]
+        for each in found
+    ]
+    notes = ["nats; a signal that names the right units has a difference above 0"]
+    for each in found:
+        what = f"spans are undefined for {each.signal}, k = {each.k}"
+        notes += _undefined(each.difference, what)
+    return "Shuffled evidence", rows, notes
+
+
+def _operators(found: OperatorAgreement) -> Section:
+    rows = [["operators", "units", "spans", "correlation", "same top unit"]]
+    for pair in found.pairs:
+        kinds = [p.group for p in found.pairs if (p.first, p.second) == (pair.first, pair.second)]
+        if pair.group == ALL and len(kinds) == 2:
+            continue  # of one modality, which has a row of its own
+        names = f"{pair.first}, {pair.second}"
+        figures = [pair.correlation.text(), pair.same_top.text()]
+        rows.append([names, pair.group, str(pair.correlation.count), *figures])
+    notes = ["rank correlation over units of what each, taken away alone, costs a span"]
+    undefined = sum(pair.correlation.undefined for pair in found.pairs if pair.group == ALL)
+    if undefined:
+        notes.append(f"{undefined} spans are undefined: fewer than two units, or of one effect")
+    notes += [
+        f"{name} could not act on {count} responses: {reason}"
+        for name, (count, reason) in found.refused.items()
+    ]
+    return "Agreement between ablation operators", rows, notes
+
+
+def _regeneration(found: Regeneration) -> Section:
+    figures = {
+        "spans that change though nothing is taken away": found.unablated,
+        "(unit, span) pairs that change": found.changed,
+        "tokens that change, share": found.edited,
+        "correlation of the teacher-forced drop with change": found.with_changed,
+        "correlation of the teacher-forced drop with tokens changed": found.with_edited,
+        "teacher-forced drop where the span changes, nats": found.drop_if_changed,
+        "teacher-forced drop where it stays, nats": found.drop_if_same,
+    } | {f"spans that change without the first unit of {k}": v for k, v in found.named.items()}
+    rows = [["total effect by regeneration", "value", "count"]]
+    rows += [[what, each.text(), str(each.count)] for what, each in figures.items()]
+    notes = _undefined(
+        found.with_changed, "spans have no correlation: every unit changes them, none does, or "
+        "the model does not write them again",
+    )  # fmt: skip
+    notes += [f"{name} cannot be written anew: {why}" for name, why in found.refused.items()]
+    return "Total effect by regeneration", rows, notes
