@@ -156,7 +156,7 @@ def _method_notes(found: Found, given: argparse.Namespace) -> list[str]:
         "same LDS when their characters are left out and the text is tokenized anew",
         f"LDS: Spearman of measured and predicted f over {given.masks} masks that keep each unit "
         f"at even odds; one size: {given.masks} masks that keep the same number of tokens; mean "
-        "over spans, then documents; all methods on the same masks, none of which any was fitted on",
+        "over spans, then documents; all methods on the same masks, which none was fitted on",
         "intervals: 95 %, bootstrap over documents; differences are paired",
         "top-k drop: f lost without the k units of highest score, in nats (per token); undefined "
         "where the method itself was fitted on that mask, as leave-one-out methods are for top-1",
