@@ -147,7 +147,7 @@ def test_a_second_run_does_no_forward(subject: Subject, small_adapter: Any, fold
     assert first.forwards > 0
     second, counted, tokens = run(Subject(subject.tracer, Kept(folder), 10))
     assert (counted.learned, counted.asked, tokens, second.forwards) == (0, 0, 0, 0)
-    assert second.judged == first.judged
+    assert repr(second.judged) == repr(first.judged)  # NaN equals nothing
     assert second.costs == first.costs
     assert first.costs["grad-sam"][0][0] > first.costs["attention-mean"][0][0] > 0
     assert first.judged[0].oracle
@@ -173,7 +173,7 @@ def test_what_costs_more_than_the_budget_is_left_out(subject: Subject) -> None:
     cheap, dear = TokenSignalMethod("attention-mean"), Counted("dear", forwards=9)
     test = [subject.answer(text) for text in read_split("test")[:2]]
     given = options("--budget", "4", "--no-dropped")
-    found = faithfulness_text.judge_all(subject, [cheap, dear], [], test, given)
+    found = faithfulness_text.judge_all(subject, [cheap, dear], test[:1], test, given)
     assert found.skipped["dear"] == pytest.approx(9, rel=0.05)
     assert dear.asked == 1
     result = result_of(found, given, {}, [])
