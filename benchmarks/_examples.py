@@ -19,10 +19,16 @@ from omnitrace.ablation import ablated_logprobs
 from omnitrace.ablation.store import Store, model_digest
 from omnitrace.scoring import ResponseScorer
 
-__all__ = ["PACKAGE", "Example", "Subject", "in_units"]
+__all__ = ["PACKAGE", "Example", "Subject", "in_units", "package_code"]
 
 PACKAGE = Path(omnitrace.__file__).parent
 _CHUNK = 128  # masks that are measured before they are kept
+
+
+@functools.cache
+def package_code() -> str:
+    """Return the digest of the library as it was when the run began."""
+    return code_digest(PACKAGE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +112,7 @@ class Subject:
         self.new_tokens = new_tokens
         self.digest = model_digest(tracer.adapter.model)
         self.forwards = 0  # rows that were run to measure log-probabilities
+        self._scorer: tuple[Example, ResponseScorer] | None = None
 
     def answer(self, text: Text) -> Example:
         """Let the model answer greedily, or find its answer.
@@ -119,7 +126,7 @@ class Subject:
             "model": self.digest,
             "messages": text.messages,
             "new_tokens": self.new_tokens,
-            "code": code_digest(PACKAGE),
+            "code": package_code(),
         }
         path = self.kept.path("answers", key, ".omnitrace")
         if path.is_file():
@@ -157,7 +164,9 @@ class Subject:
         missing = np.unique(masks[new], axis=0)
         if not len(missing):
             return
-        scorer = self.scorer(example)
+        if self._scorer is None or self._scorer[0] is not example:
+            self._scorer = example, self.scorer(example)
+        scorer = self._scorer[1]
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
             found = ablated_logprobs(scorer, part, operator=operator).numpy()

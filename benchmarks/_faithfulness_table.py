@@ -70,6 +70,7 @@ def result_of(
                 "oracle_texts",
                 "oracle_masks",
                 "new_tokens",
+                "ks",
                 "budget",
                 "dropped",
                 "threads",

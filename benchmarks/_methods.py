@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal
 import numpy as np
 from _cache import code_digest
 from _cost import Meter
-from _examples import PACKAGE, Example, Subject
+from _examples import Example, Subject, package_code
 
 from omnitrace import Tracer
 from omnitrace.ablation import leave_one_out
@@ -91,7 +91,7 @@ class TokenSignalMethod(Method):
     @property
     def key(self) -> dict[str, Any]:
         """The library, as it is."""
-        return {"signal": self.name, "code": code_digest(PACKAGE)}
+        return {"signal": self.name, "code": package_code()}
 
     def prepare(self, subject: Subject) -> None:
         """Make a tracer, which tries out how the model can be captured."""
@@ -118,7 +118,7 @@ class SpanSignalMethod(Method):
     def key(self) -> dict[str, Any]:
         """The library and the plugin, as they are."""
         said = {"signal": self.name, "parameters": dict(self._signal.parameters)}
-        return said | {"code": code_digest(PACKAGE, *self._sources)}
+        return said | {"code": [package_code(), code_digest(*self._sources)]}
 
     def attribute(self, subject: Subject, example: Example) -> Attribution:
         """Ask for the effects."""

@@ -104,7 +104,7 @@ def judge_all(
                 name=example.name,
                 sizes=example.sizes,
                 span_tokens=example.span_tokens,
-                plan=Plan(given.masks, given.masks, oracle, dropped=given.dropped),
+                plan=Plan(given.masks, given.masks, oracle, tuple(given.ks), given.dropped),
             )
         )
         found.spans += len(example.spans)
@@ -159,7 +159,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--masks", type=int, help="for each form of LDS; by default 64, quick 8")
     made.add_argument("--oracle-texts", type=int, help="documents with an oracle; 12, quick 0")
     made.add_argument("--oracle-masks", type=int, default=256, help="masks that fit the oracle")
-    made.add_argument("--new-tokens", type=int, help="longest answer; by default 64, quick 24")
+    made.add_argument("--new-tokens", type=int, help="longest answer; by default 64, quick 16")
+    made.add_argument("--ks", type=int, nargs="+", help="k of the drops; by default 1 3 5, quick 1")
     made.add_argument(
         "--peers",
         nargs="+",
@@ -184,7 +185,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "train_texts": 2 if given.quick else 30,
         "masks": 8 if given.quick else 64,
         "oracle_texts": 0 if given.quick else 12,
-        "new_tokens": 24 if given.quick else 64,
+        "new_tokens": 16 if given.quick else 64,
+        "ks": [1] if given.quick else [1, 3, 5],
         "peers": ["none"] if given.quick else ["installed"],
     }.items():
         if getattr(given, name) is None:

@@ -19,7 +19,7 @@ from _peers import same_prompt
 
 __all__ = ["Inseq", "methods"]
 
-METHODS: Final = ("attention", "saliency", "input_x_gradient")
+METHODS: Final = ("attention", "input_x_gradient")
 
 
 class Inseq(Method):

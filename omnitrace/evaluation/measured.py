@@ -121,6 +121,8 @@ def faithfulness(
     fit = dealer.fit(oracle)
     bench = _Bench(dealer, tokens, tuple(ks), curves)
     needed = [mask for each in every.values() for mask in bench.needs(each)]
+    if oracle:
+        needed.append(leave_one_out(dealer.units))  # for R²
     bench.run(measure, np.concatenate([plain, same, fit, *needed]))
     f_plain, f_same, f_fit = bench.all_of(plain), bench.all_of(same), bench.all_of(fit)
     # Few units of very different sizes allow of no masks of one size.
@@ -166,7 +168,6 @@ class _Bench:
         self._curves = curves
         self._known: dict[bytes, Array] = {}
         self._full = np.ones((1, dealer.units), dtype=bool)
-        self._alone = leave_one_out(dealer.units)
 
     @property
     def measured(self) -> int:
@@ -174,9 +175,8 @@ class _Bench:
         return len(self._known)
 
     def needs(self, scores: Array) -> Iterator[Array]:
-        """Yield the masks, bool ``[m, K]`` each, that :meth:`ranked` and :meth:`single` need."""
+        """Yield the masks, bool ``[m, K]`` each, that :meth:`ranked` needs."""
         yield self._full
-        yield self._alone
         for k in self._ks:
             yield without_top_masks(scores, k)
             yield only_top_masks(scores, k)
@@ -201,8 +201,9 @@ class _Bench:
         return np.stack(rows) if rows else np.zeros((0, len(self._tokens)))
 
     def single(self, name: str) -> Array:
-        """Return the effect of each single unit, ``[S, K]``, NaN where ``name`` was fitted on it."""
-        effects: Array = (self.all_of(self._full) - self._judging(name, self._alone)).T
+        """Return each single unit's effect, ``[S, K]``, NaN where ``name`` was fitted on it."""
+        alone = leave_one_out(self._dealer.units)
+        effects: Array = (self.all_of(self._full) - self._judging(name, alone)).T
         return effects
 
     def ranked(self, name: str, scores: Array) -> dict[str, Array]:

@@ -126,8 +126,8 @@ def subject(small_adapter: Any, folder: Path) -> Subject:
 
 
 def options(*more: str) -> Any:
-    few = ["--quick", "--masks", "6", "--texts", "2", "--oracle-texts", "1", "--oracle-masks", "24"]
-    return faithfulness_text.parse([*few, *more])
+    few = ["--quick", "--masks", "6", "--oracle-texts", "1", "--oracle-masks", "24"]
+    return faithfulness_text.parse([*few, "--ks", "1", "3", *more])
 
 
 def test_a_second_run_does_no_forward(subject: Subject, small_adapter: Any, folder: Path) -> None:
