@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omnitrace.ablation import MaskDealer
-from omnitrace.evaluation.faithfulness import defined, lds, share_of_oracle
+from omnitrace.evaluation.faithfulness import control_scores, defined, lds, share_of_oracle
 from omnitrace.evaluation.measured import faithfulness
 from omnitrace.evaluation.statistics import (
     Estimate,
@@ -81,16 +81,19 @@ def judge(
             made.fitted(masks, by=method)
         return made
 
+    # The random control differs between examples.
+    controls = control_scores(sizes, len(span_tokens), seed=zlib.crc32(name.encode()))
+    every = {**scores, **controls}
     found = faithfulness(
         lambda masks: measure(masks, "attention"),
-        scores,
+        every,
         dealer(),
         span_tokens=span_tokens,
         masks=plan.masks,
         sized=plan.sized,
         oracle=plan.oracle,
         ks=plan.ks,
-        seed=zlib.crc32(name.encode()),  # the random control differs between examples
+        controls=False,  # they are among the scores
     )
     values = {
         method: {metric: defined(each).mean for metric, each in metrics.items()}
@@ -99,7 +102,7 @@ def judge(
     if plan.dropped:
         masks = dealer().evaluation(plan.masks)  # dealt again: the same
         logprobs = measure(masks, "drop")
-        for method, each in scores.items():
+        for method, each in every.items():
             values[method][DROPPED] = defined(lds(each, masks, logprobs)).mean
     oracle = {metric: defined(each).mean for metric, each in found.oracle.items()}
     return Judged(values, oracle)

@@ -48,6 +48,7 @@ def test_the_weights_of_a_planted_linear_model_have_an_lds_of_one() -> None:
         (WEIGHTS.max(axis=1) / np.array([5, 9])).mean()
     )
     assert set(found.values) == {"truth", "wrong", "random", "unit-size", "uniform"}
+    assert all(DROPPED in metrics for metrics in found.values.values())
 
 
 def test_no_method_is_judged_by_a_mask_that_it_was_fitted_on() -> None:
