@@ -41,7 +41,7 @@ def keep(new: Path, kept: Path) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     made = argparse.ArgumentParser(description="Run all benchmarks and write docs/benchmarks.md.")
-    made.add_argument("--quick", action="store_true", help="every benchmark in under a minute")
+    made.add_argument("--quick", action="store_true", help="every benchmark in at most two minutes")
     made.add_argument("--results", type=Path, default=RESULTS)
     made.add_argument("--docs", type=Path, default=DOCS)
     given = made.parse_args(arguments)

@@ -129,6 +129,10 @@ class MaskDealer:
     remembers what it has dealt, and what it was told of with :meth:`fitted`: a mask that a method
     was fitted on is refused for evaluation. The masks that keep all or nothing are never dealt.
 
+    Several methods are judged on the same masks, so none that any of them was fitted on is dealt
+    for evaluation. Masks that depend on a method's scores, such as those of top-k drop, judge it
+    alone: there :meth:`was_fitted` can be asked about one method.
+
     Parameters
     ----------
     sizes:
@@ -145,7 +149,7 @@ class MaskDealer:
         self.sizes = _checked_sizes(sizes)
         self.units = len(self.sizes)
         self._name = f"{seed}/{example}"
-        self._fitted: set[bytes] = set()
+        self._fitted: dict[str, set[bytes]] = {"": set()}  # by method, "" for all of them
         self._evaluated: set[bytes] = set()
         self._hands = 0
         self._listed = _halves(self.units, self._name) if self.units <= _LISTED else None
@@ -183,8 +187,15 @@ class MaskDealer:
                     raise
             enough *= 2
 
-    def fitted(self, masks: np.ndarray) -> None:
+    def fitted(self, masks: np.ndarray, *, by: str = "") -> None:
         """Take note that a method was fitted on bool ``[m, K]`` which the dealer did not deal.
+
+        Parameters
+        ----------
+        masks:
+            The masks.
+        by:
+            Name of the method; without one they count as every method's.
 
         Raises
         ------
@@ -198,7 +209,7 @@ class MaskDealer:
                     legal="masks of fit(), or masks that were not dealt",
                     fix="fit first, then ask for evaluation masks",
                 )
-            self._fitted.add(mask.tobytes())
+            self._fitted.setdefault(by, set()).add(mask.tobytes())
 
     def check(self, masks: np.ndarray) -> np.ndarray:
         """Return bool ``[m, K]`` as it is, if no method was ever fitted on any of it.
@@ -216,10 +227,15 @@ class MaskDealer:
             )
         return masks
 
-    def was_fitted(self, masks: np.ndarray) -> np.ndarray:
-        """Return bool ``[m]``: which of bool ``[m, K]`` were dealt or noted for fitting."""
+    def was_fitted(self, masks: np.ndarray, *, by: str | None = None) -> np.ndarray:
+        """Return bool ``[m]``: which of bool ``[m, K]`` were dealt or noted for fitting.
+
+        With ``by`` only those count that this method was fitted on, or that nobody is named for.
+        """
         checked = checked_masks(masks, self.units)
-        return np.array([mask.tobytes() in self._fitted for mask in checked], dtype=bool)
+        names = self._fitted.keys() if by is None else {"", by} & self._fitted.keys()
+        used = set().union(*(self._fitted[name] for name in names))
+        return np.array([mask.tobytes() in used for mask in checked], dtype=bool)
 
     def is_for_evaluation(self, mask: np.ndarray) -> bool:
         """Whether bool ``[K]`` is among those that may be dealt for evaluation."""
@@ -255,14 +271,16 @@ class MaskDealer:
                 fix="ask for fewer, or cut the sources into more units",
             )
         masks = list(found.values())[:count]
-        (self._evaluated if evaluation else self._fitted).update(mask.tobytes() for mask in masks)
+        dealt = self._evaluated if evaluation else self._fitted[""]
+        dealt.update(mask.tobytes() for mask in masks)
         return (
             self.check(_stacked(masks, self.units)) if evaluation else _stacked(masks, self.units)
         )
 
     def _may_deal(self, mask: np.ndarray, evaluation: bool) -> bool:
         key = mask.tobytes()
-        if mask.all() or not mask.any() or key in self._fitted or key in self._evaluated:
+        used = key in self._evaluated or any(key in fitted for fitted in self._fitted.values())
+        if mask.all() or not mask.any() or used:
             return False
         return self.is_for_evaluation(mask) == evaluation
 

@@ -83,9 +83,9 @@ def faithfulness(
 ) -> Faithfulness:
     """Measure the faithfulness of several attributions of one example on the same masks.
 
-    A mask that anything was fitted on judges nothing: where top-k drop, sufficiency, R² or a curve
-    would need one, they are undefined; so is the size-controlled LDS where the units allow of no
-    masks of one size.
+    A mask that an attribution was fitted on does not judge it: where top-k drop, sufficiency, R² or
+    a curve would need one, they are undefined; so is the size-controlled LDS where the units allow
+    of no masks of one size.
 
     Parameters
     ----------
@@ -95,7 +95,8 @@ def faithfulness(
     scores:
         By signal: float ``[S, K]``.
     dealer:
-        Deals the example's masks, and knows what the signals were fitted on.
+        Deals the example's masks, and knows what the signals were fitted on: tell it before with
+        ``dealer.fitted(masks, by=name)``, the name being that in ``scores``.
     span_tokens:
         ``|S|`` of each span, at least 1.
     masks, sized, oracle:
@@ -120,6 +121,8 @@ def faithfulness(
     fit = dealer.fit(oracle)
     bench = _Bench(dealer, tokens, tuple(ks), curves)
     needed = [mask for each in every.values() for mask in bench.needs(each)]
+    if oracle:
+        needed.append(leave_one_out(dealer.units))  # for R²
     bench.run(measure, np.concatenate([plain, same, fit, *needed]))
     f_plain, f_same, f_fit = bench.all_of(plain), bench.all_of(same), bench.all_of(fit)
     # Few units of very different sizes allow of no masks of one size.
@@ -129,11 +132,11 @@ def faithfulness(
         values[name] = {
             "lds": lds(each, plain, f_plain),
             "size-controlled-lds": lds(each, same, f_same) + unsized,
-            **bench.ranked(each),
+            **bench.ranked(name, each),
         }
         if oracle:
             predicted = calibration(each, fit, f_fit)[:, None] * each
-            values[name]["r-squared"] = r_squared(predicted, bench.single())
+            values[name]["r-squared"] = r_squared(predicted, bench.single(name))
     best: dict[str, Array] = {}
     if oracle:
         best["lds"] = oracle_lds(fit, f_fit, plain, f_plain)
@@ -165,7 +168,6 @@ class _Bench:
         self._curves = curves
         self._known: dict[bytes, Array] = {}
         self._full = np.ones((1, dealer.units), dtype=bool)
-        self._alone = leave_one_out(dealer.units)
 
     @property
     def measured(self) -> int:
@@ -173,9 +175,8 @@ class _Bench:
         return len(self._known)
 
     def needs(self, scores: Array) -> Iterator[Array]:
-        """Yield the masks, bool ``[m, K]`` each, that :meth:`ranked` and :meth:`single` need."""
+        """Yield the masks, bool ``[m, K]`` each, that :meth:`ranked` needs."""
         yield self._full
-        yield self._alone
         for k in self._ks:
             yield without_top_masks(scores, k)
             yield only_top_masks(scores, k)
@@ -199,23 +200,26 @@ class _Bench:
         rows = [self._known[mask.tobytes()] for mask in masks]
         return np.stack(rows) if rows else np.zeros((0, len(self._tokens)))
 
-    def single(self) -> Array:
-        """Return the effect of each single unit, ``[S, K]``, NaN where it was fitted on."""
-        effects: Array = (self.all_of(self._full) - self._judging(self._alone)).T
+    def single(self, name: str) -> Array:
+        """Return each single unit's effect, ``[S, K]``, NaN where ``name`` was fitted on it."""
+        alone = leave_one_out(self._dealer.units)
+        effects: Array = (self.all_of(self._full) - self._judging(name, alone)).T
         return effects
 
-    def ranked(self, scores: Array) -> dict[str, Array]:
+    def ranked(self, name: str, scores: Array) -> dict[str, Array]:
         """Return what depends on the ranking of the units by ``scores``, ``[S]`` each."""
         full = self.all_of(self._full)[0]
         found: dict[str, Array] = {}
         for k in self._ks:
-            drop = full - self._judging(without_top_masks(scores, k)).diagonal()
+            drop = full - self._judging(name, without_top_masks(scores, k)).diagonal()
             found[f"top-{k}-drop"] = drop
             found[f"top-{k}-drop-per-token"] = drop / self._tokens
-            found[f"sufficiency-{k}"] = full - self._judging(only_top_masks(scores, k)).diagonal()
+            only = self._judging(name, only_top_masks(scores, k)).diagonal()
+            found[f"sufficiency-{k}"] = full - only
         for kind in _KINDS if self._curves else ():
             lines = [
-                self._judging(curve_masks(row, kind))[:, span] for span, row in enumerate(scores)
+                self._judging(name, curve_masks(row, kind))[:, span]
+                for span, row in enumerate(scores)
             ]
             found[f"{kind}-auc"] = np.array([area(line, kind) for line in lines])
             found[f"{kind}-auc-normalised"] = np.array(
@@ -223,8 +227,8 @@ class _Bench:
             )
         return found
 
-    def _judging(self, masks: Array) -> Array:
-        """Return ``[m, S]``, NaN for masks that something was fitted on."""
+    def _judging(self, name: str, masks: Array) -> Array:
+        """Return ``[m, S]``, NaN for masks that the attribution ``name`` was fitted on."""
         values = self.all_of(masks)
-        values[self._dealer.was_fitted(masks)] = np.nan
+        values[self._dealer.was_fitted(masks, by=name)] = np.nan
         return values

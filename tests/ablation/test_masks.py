@@ -150,3 +150,15 @@ def test_dealing_is_seeded_and_says_when_masks_run_out() -> None:
         small.evaluation(-1)
     with pytest.raises(InputError, match=r"3 units\], True where"):
         small.check(np.ones((1, 4), dtype=bool))
+
+
+def test_a_mask_that_one_method_was_fitted_on_is_dealt_to_nobody_but_judges_the_others() -> None:
+    dealer = MaskDealer(range(4, 16), example="by")
+    own = leave_one_out(12)
+    dealer.fitted(own, by="leave one out")
+    assert dealer.was_fitted(own).all()
+    assert dealer.was_fitted(own, by="leave one out").all()
+    assert not dealer.was_fitted(own, by="another").any()
+    dealt = dealer.fit(8)
+    assert dealer.was_fitted(dealt, by="another").all()  # whoever asked for them
+    assert not keys(dealer.evaluation(40)) & keys(np.concatenate([own, dealt]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omnitrace import InputError
-from omnitrace.ablation import MaskDealer, measure
+from omnitrace.ablation import MaskDealer, leave_one_out, measure
 from omnitrace.evaluation.measured import faithfulness
 from tests.ablation import naive
 
@@ -76,6 +76,21 @@ def test_what_a_signal_was_fitted_on_judges_nothing() -> None:
     assert found.summary()["truth"]["top-1-drop"][1:] == (1, 1)
     assert "r-squared" not in found.values["truth"]
     assert found.oracle == {}
+
+
+def test_a_mask_that_one_signal_was_fitted_on_judges_the_others() -> None:
+    dealer = MaskDealer(SIZES, example="b")
+    dealer.fitted(leave_one_out(len(SIZES)), by="fitted")
+    scores = {"fitted": WEIGHTS, "free": WEIGHTS}
+    found = faithfulness(
+        Planted(), scores, dealer, span_tokens=np.array([3, 5]), oracle=32, controls=False
+    )
+    fitted, free = found.values["fitted"], found.values["free"]
+    assert np.isnan(fitted["top-1-drop"]).all()
+    assert np.isnan(fitted["r-squared"]).all()
+    np.testing.assert_allclose(free["top-1-drop"], WEIGHTS.max(axis=1))
+    np.testing.assert_allclose(free["r-squared"], 1)
+    np.testing.assert_array_equal(fitted["top-3-drop"], free["top-3-drop"])
 
 
 def test_it_runs_on_a_model() -> None:

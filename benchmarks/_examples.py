@@ -1,0 +1,190 @@
+"""Documents with the model's answers, and measured log-probabilities of these answers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _cache import Kept, code_digest
+from _texts import Text
+from common import BenchmarkError
+
+import omnitrace
+from omnitrace import Span, Trace, Tracer
+from omnitrace.ablation import ablated_logprobs
+from omnitrace.ablation.store import Store, model_digest
+from omnitrace.scoring import ResponseScorer
+
+__all__ = ["PACKAGE", "Example", "Subject", "in_units", "package_code"]
+
+PACKAGE = Path(omnitrace.__file__).parent
+_CHUNK = 128  # masks that are measured before they are kept
+
+
+@functools.cache
+def package_code() -> str:
+    """Return the digest of the library as it was when the run began."""
+    return code_digest(PACKAGE)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A document, the model's answer to it, and what the answer consists of.
+
+    ``spans`` are the sentences of the answer that have a token.
+    """
+
+    text: Text
+    trace: Trace
+
+    @property
+    def name(self) -> str:
+        """The document's id."""
+        return self.text.id
+
+    @functools.cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """The sentences of the answer."""
+        return tuple(span for span in self.trace.spans if span.token_end > span.token_start)
+
+    @property
+    def span_tokens(self) -> np.ndarray:
+        """int64 ``[S]``: tokens of each span."""
+        return np.array([s.token_end - s.token_start for s in self.spans], dtype=np.int64)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int64 ``[K]``: tokens of each unit."""
+        return np.array([len(unit.positions) for unit in self.trace.units], dtype=np.int64)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompt and response."""
+        return len(self.trace.prompt_ids) + len(self.trace.token_ids)
+
+    @property
+    def sentences(self) -> list[tuple[int, int]]:
+        """Characters of each unit in the document."""
+        return [(unit.locator.start, unit.locator.end) for unit in self.trace.units]  # type: ignore[union-attr]
+
+    def joined(self, kept: Iterable[int]) -> str:
+        """Return the text of some sentences, with what stands before each but the first."""
+        text, ranges = self.text.text, self.sentences
+        parts = [text[(ranges[i - 1][1] if i else 0) : ranges[i][1]] for i in kept]
+        return "".join(parts).lstrip()
+
+    @functools.cached_property
+    def key(self) -> dict[str, Any]:
+        """What a score of this example's units for its spans depends on."""
+        return {
+            "prompt": list(self.trace.prompt_ids),
+            "response": list(self.trace.token_ids),
+            "units": [list(unit.positions) for unit in self.trace.units],
+            "spans": [[span.token_start, span.token_end] for span in self.spans],
+        }
+
+    def summed(self, values: np.ndarray) -> np.ndarray:
+        """Sum values of tokens, ``[T, …]``, over those of each span, ``[S, …]``."""
+        sums = [values[span.token_start : span.token_end].sum(axis=0) for span in self.spans]
+        return np.stack(sums)
+
+
+class Subject:
+    """The model that is explained, and what is kept of it.
+
+    Parameters
+    ----------
+    tracer:
+        Holds the model.
+    kept:
+        Where answers and measured log-probabilities are kept.
+    new_tokens:
+        Longest answer.
+    """
+
+    def __init__(self, tracer: Tracer, kept: Kept, new_tokens: int) -> None:
+        self.tracer = tracer
+        self.kept = kept
+        self.new_tokens = new_tokens
+        self.digest = model_digest(tracer.adapter.model)
+        self.forwards = 0  # rows that were run to measure log-probabilities
+        self._scorer: tuple[Example, ResponseScorer] | None = None
+
+    def answer(self, text: Text) -> Example:
+        """Let the model answer greedily, or find its answer.
+
+        Raises
+        ------
+        BenchmarkError
+            If it says nothing.
+        """
+        key = {
+            "model": self.digest,
+            "messages": text.messages,
+            "new_tokens": self.new_tokens,
+            "code": package_code(),
+        }
+        path = self.kept.path("answers", key, ".omnitrace")
+        if path.is_file():
+            trace = Trace.load(path)
+        else:
+            trace = self.tracer.trace(text.messages, max_new_tokens=self.new_tokens)
+            trace.save(path)
+        example = Example(text, trace)
+        if not example.spans:
+            raise BenchmarkError(f"the model says nothing about {text.id!r}")
+        return example
+
+    def scorer(self, example: Example) -> ResponseScorer:
+        """Return what teacher-forces the answer; making it costs two forward passes."""
+        return self.tracer.scorer(example.text.messages, list(example.trace.token_ids))
+
+    def measure(self, example: Example, masks: np.ndarray, operator: str) -> np.ndarray:
+        """Return ``f`` of every span under keep-masks, float64 ``[m, S]`` in nats.
+
+        Masks that were ever measured are found; without a new one the model does not run.
+        """
+        trace = example.trace
+        units = [list(unit.positions) for unit in trace.units]
+        about = {"model": self.digest, "operator": operator, "units": units}
+        about |= {"prompt": list(trace.prompt_ids), "response": list(trace.token_ids)}
+        path = self.kept.path("logprobs", about, ".safetensors")
+        said = {"operator": operator, "example": example.name}
+        store = Store(path, len(units), len(trace.token_ids), said)
+        self._fill(store, example, masks, operator)
+        tokens = np.stack([_known(store, mask) for mask in masks]).astype(np.float64)
+        return example.summed(tokens.T).T
+
+    def _fill(self, store: Store, example: Example, masks: np.ndarray, operator: str) -> None:
+        new = np.array([store.get(mask) is None for mask in masks], dtype=bool)
+        missing = np.unique(masks[new], axis=0)
+        if not len(missing):
+            return
+        if self._scorer is None or self._scorer[0] is not example:
+            self._scorer = example, self.scorer(example)
+        scorer = self._scorer[1]
+        for start in range(0, len(missing), _CHUNK):
+            part = missing[start : start + _CHUNK]
+            found = ablated_logprobs(scorer, part, operator=operator).numpy()
+            self.forwards += len(part)
+            for mask, row in zip(part, found, strict=True):
+                store.add(mask, row)
+            store.save()
+
+
+def _known(store: Store, mask: np.ndarray) -> np.ndarray:
+    found = store.get(mask)
+    assert found is not None
+    return found
+
+
+def in_units(example: Example, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Sum values of prompt tokens, ``[…, N]``, over those of each unit, ``[…, K]``."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.stack(
+        [array[..., list(unit.positions)].sum(axis=-1) for unit in example.trace.units], axis=-1
+    )

