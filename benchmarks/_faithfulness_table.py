@@ -36,6 +36,7 @@ COLUMNS: Final = (
     "forwards",
     "s",
 )
+_FEWEST: Final = 6  # documents; resampling fewer says nothing
 _BETTER: Final = {LDS: "LDS", SIZED: "LDS at one size", DROPPED: "LDS with the text dropped"}
 
 
@@ -124,6 +125,8 @@ def _cost(found: Found, name: str) -> tuple[str, str]:
 def verdicts(found: Found) -> list[str]:
     """Say in words which signal beats raw attention, and which peer the best of our signals."""
     judged = found.judged
+    if len(judged) < _FEWEST:
+        return [f"{len(judged)} documents are too few to say which method is better"]
     signals = [n for n in _ordered(found) if found.groups.get(n) == "signal"]
     peers = [n for n in _ordered(found) if found.groups.get(n) == "peer"]
     said = []
@@ -138,8 +141,8 @@ def verdicts(found: Found) -> list[str]:
         ahead = [f"{n} by {gap.text()}" for n, gap in gaps.items() if gap.low > 0]
         if peers:
             said.append(
-                f"{label}: peers that are better than our best, {best}: "
-                f"{', '.join(ahead) or 'none'}"
+                f"{label}: peers that are better than {best}, our best on these documents (a "
+                f"choice in our favour): {', '.join(ahead) or 'none'}"
             )
     return said
 
@@ -163,7 +166,7 @@ def _method_notes(found: Found, given: argparse.Namespace) -> list[str]:
         "where the method itself was fitted on that mask, as leave-one-out methods are for top-1",
         "forwards: passes over the whole sequence for one document, a backward pass counted as two "
         "more; s: seconds, both to score an answer that exists; while the model writes, attention "
-        "costs no pass of its own",
+        "costs no pass of its own; seconds are those of the run that computed a score first",
     ]
     oracles = sum(bool(each.oracle) for each in found.judged)
     if oracles:

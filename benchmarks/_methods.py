@@ -32,7 +32,9 @@ __all__ = [
     "own_methods",
 ]
 
-_CAPTUM_PLUGIN: Final = Path(__file__).parents[1] / "plugins" / "omnitrace-captum"
+_FOLDER: Final = Path(__file__).parent
+_HERE: Final = code_digest(*(_FOLDER / f"_{name}.py" for name in ("cost", "examples", "methods")))
+_CAPTUM_PLUGIN: Final = _FOLDER.parent / "plugins" / "omnitrace-captum"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +58,13 @@ class Method(abc.ABC):
         As the table names it.
     group:
         ``"signal"`` for ours, ``"peer"`` for those of other packages.
+    learns:
+        Whether it must be fitted on training examples.
     """
 
     name: str
     group: ClassVar[Literal["signal", "peer"]] = "signal"
+    learns: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -73,12 +78,13 @@ class Method(abc.ABC):
     def prepare(self, subject: Subject) -> None:  # noqa: B027 (most need nothing)
         """Do what is done once for all examples, and costs none of them anything."""
 
-    def fit(self, subject: Subject, examples: Sequence[Example]) -> dict[str, Any] | None:
+    def fit(self, subject: Subject, examples: Sequence[Example]) -> dict[str, Any]:
         """Fit the method on training examples; what it returns is kept, and given to ``use``."""
-        return None
+        raise NotImplementedError(f"{self.name} learns nothing")
 
-    def use(self, fitted: dict[str, Any]) -> None:  # noqa: B027 (most learn nothing)
+    def use(self, fitted: dict[str, Any]) -> None:
         """Take what :meth:`fit` returned."""
+        raise NotImplementedError(f"{self.name} learns nothing")
 
 
 @dataclass
@@ -146,7 +152,7 @@ def own_methods() -> list[Method]:
 
 def metered(method: Method, subject: Subject, example: Example) -> dict[str, Any]:
     """Run a method on an example, or find what it said: scores, fitted masks and cost as JSON."""
-    key = {"method": method.key, "model": subject.digest, "example": example.key}
+    key = {"method": method.key, "model": subject.digest, "example": example.key, "code": _HERE}
 
     def run() -> dict[str, Any]:
         method.prepare(subject)

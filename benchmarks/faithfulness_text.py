@@ -40,13 +40,10 @@ class Found:
     forwards: int = 0
 
 
-def fit(method: Method, subject: Subject, train: Sequence[Example]) -> dict[str, float] | None:
+def fit(method: Method, subject: Subject, train: Sequence[Example]) -> dict[str, float]:
     """Fit a method on the training documents, or find what it learned; return what that cost."""
     from _cost import Meter
-    from _methods import Method as Base
 
-    if type(method).fit is Base.fit:
-        return None
     key = {"method": method.key, "model": subject.digest, "train": [each.key for each in train]}
 
     def run() -> dict[str, Any]:
@@ -78,9 +75,8 @@ def judge_all(
 
     found = Found(groups={method.name: method.group for method in methods})
     for method in methods:
-        cost = fit(method, subject, train)
-        if cost is not None:
-            found.fits[method.name] = cost
+        if method.learns:
+            found.fits[method.name] = fit(method, subject, train)
     for number, example in enumerate(track(test, description="documents")):
         scores, fitted = {}, {}
         for method in methods:
@@ -138,8 +134,8 @@ def measure(given: argparse.Namespace) -> Result:
     peers, notes = choose(given.peers)  # say what is missing before anything is loaded
     subject = load(given)
     methods = [*own_methods(), *peers]
-    needs_training = any(method.name == "at2" for method in methods)
-    train = texts["train"][: given.train_texts] if needs_training else []
+    learning = any(method.learns for method in methods)
+    train = texts["train"][: given.train_texts] if learning else []
     examples = {
         "train": [subject.answer(text) for text in train],
         "test": [subject.answer(text) for text in texts["test"][: given.texts]],

@@ -33,6 +33,7 @@ class At2(Method):
     """AT2, trained on the training split."""
 
     group = "peer"
+    learns = True
     name = "at2"
 
     def __init__(self) -> None:
@@ -79,7 +80,9 @@ class At2(Method):
             trainer.compute_features_and_outputs(batch_size=1)
             np.random.seed(_SEED)  # noqa: NPY002 (the trainer draws its batches from it)
             estimator = trainer.train(
-                device="cpu", num_iterations=STEPS, batch_size=len(examples), save_name=None
+                device=str(subject.tracer.adapter.model.device),
+                num_iterations=STEPS,
+                batch_size=len(examples),
             )
         weights = estimator.linear.weight.detach()[0].float().cpu().tolist()
         return {"weights": [float(weight) for weight in weights]}

@@ -54,7 +54,9 @@ class Inseq(Method):
         base = model.config._attn_implementation
         model.set_attn_implementation("eager")  # only eager attention tells its weights
         try:
-            wrapped = inseq.load_model(model, self.method, tokenizer=tokenizer, device="cpu")
+            wrapped = inseq.load_model(
+                model, self.method, tokenizer=tokenizer, device=str(model.device)
+            )
             found = wrapped.attribute(
                 prompt,
                 text,

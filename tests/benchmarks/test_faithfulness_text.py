@@ -90,6 +90,8 @@ def test_figures_are_of_examples() -> None:
 class Counted(Method):
     """Knows nothing, and counts how often it is asked."""
 
+    learns = True
+
     def __init__(self, name: str = "counted", forwards: int = 0) -> None:
         self.name = name
         self.asked = self.learned = 0
@@ -234,8 +236,11 @@ def test_words_say_where_a_peer_is_better() -> None:
     found = faithfulness_text.Found([example(i) for i in range(8)], groups=groups)
     assert verdicts(found) == [
         "LDS: better than attention-mean: grad-sam by 0.10 [0.10, 0.10]",
-        "LDS: peers that are better than our best, grad-sam: a peer by 0.30 [0.30, 0.30]",
+        "LDS: peers that are better than grad-sam, our best on these documents (a choice in our "
+        "favour): a peer by 0.30 [0.30, 0.30]",
     ]
+    found.judged = found.judged[:2]
+    assert verdicts(found) == ["2 documents are too few to say which method is better"]
 
 
 def test_every_built_in_token_signal_has_a_row() -> None:
