@@ -102,7 +102,8 @@ def _regeneration(found: Regeneration) -> Section:
     } | {f"spans that change without the first unit of {k}": v for k, v in found.named.items()}
     rows = [["total effect by regeneration", "value", "count"]]
     rows += [[what, each.text(), str(each.count)] for what, each in figures.items()]
-    notes = _undefined(
+    notes = ["a span changes where its text does not stand in the new answer"]
+    notes += _undefined(
         found.with_changed, "spans have no correlation: every unit changes them, none does, or "
         "the model does not write them again",
     )  # fmt: skip
