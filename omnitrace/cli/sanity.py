@@ -48,7 +48,7 @@ def check_files(
     out: Path | None = None,
     media_root: Path | None = None,
     max_new_tokens: int = 256,
-    threshold: float | None = None,
+    threshold: float = 0.5,
     top: int | None = None,
     seed: int = 0,
 ) -> int:
@@ -62,6 +62,8 @@ def check_files(
     asked = checked_names(checks)
     if not asked:
         raise InputError("no check is named", legal="at least one")
+    if not signals:
+        raise InputError("no signal is named", legal="at least one")
     for signal in signals:
         registry().signal(signal)
     examples = _read(paths, media_root)

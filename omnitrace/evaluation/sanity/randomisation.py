@@ -36,6 +36,7 @@ from omnitrace.models.base import ModelAdapter
 from omnitrace.tracer import Tracer
 
 __all__ = [
+    "THRESHOLD",
     "Randomisation",
     "Stage",
     "decoder_layers",
@@ -43,9 +44,9 @@ __all__ = [
     "randomised_layers",
 ]
 
-# Below this rank correlation with the trained model's scores, all layers randomised, scores count
-# as changed. A convention: half of the largest correlation there is.
-_THRESHOLD: Final = 0.5
+#: Below this rank correlation with the trained model's scores, all layers randomised, scores count
+#: as changed. A convention: half of the largest correlation there is.
+THRESHOLD: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def parameter_randomisation(
     cases: Sequence[Case],
     *,
     stages: int = 8,
-    threshold: float = _THRESHOLD,
+    threshold: float = THRESHOLD,
     interval: Draws | None = None,
     seed: int = 0,
     tell: Tell = silent,

@@ -13,7 +13,11 @@ from omnitrace.errors import unknown_name
 from omnitrace.evaluation.sanity.agreement import OperatorAgreement, operator_agreement
 from omnitrace.evaluation.sanity.cases import Case, Draws, Tell, silent
 from omnitrace.evaluation.sanity.evidence import Shuffled, shuffled_evidence
-from omnitrace.evaluation.sanity.randomisation import Randomisation, parameter_randomisation
+from omnitrace.evaluation.sanity.randomisation import (
+    THRESHOLD,
+    Randomisation,
+    parameter_randomisation,
+)
 from omnitrace.evaluation.sanity.regeneration import Regenerated, Regeneration, regeneration
 from omnitrace.evaluation.statistics import Estimate
 from omnitrace.tracer import Tracer
@@ -67,7 +71,7 @@ def check_all(
     cases: Sequence[Case],
     *,
     checks: Iterable[str] = CHECKS,
-    threshold: float | None = None,
+    threshold: float = THRESHOLD,
     top: int | None = None,
     seed: int = 0,
     skipped: Mapping[str, str] | None = None,
@@ -82,7 +86,7 @@ def check_all(
     checks:
         Names out of :data:`CHECKS`.
     threshold:
-        Of the randomisation; None for its own.
+        Of the randomisation.
     top:
         Of the regeneration.
     seed:
@@ -97,9 +101,8 @@ def check_all(
     interval = Draws(seed=seed)
     found: dict[str, Any] = {}
     if "randomisation" in asked:
-        limits = {} if threshold is None else {"threshold": threshold}
         found["randomisation"] = parameter_randomisation(
-            tracers, cases, interval=interval, seed=seed, tell=tell, **limits
+            tracers, cases, threshold=threshold, interval=interval, seed=seed, tell=tell
         )
     if "evidence" in asked:
         found["evidence"] = shuffled_evidence(
@@ -230,6 +233,6 @@ class SanityDocument(_Model):
 
 def _listed(values: np.ndarray) -> list[Any]:
     """Return an array as lists in which NaN is None."""
-    empty = np.isnan(values)
-    found: list[Any] = np.where(empty, None, values.astype(object)).tolist()
-    return found
+    found = values.astype(object)
+    found[np.isnan(values)] = None
+    return list(found.tolist())

@@ -1,0 +1,99 @@
+"""``omnitrace sanity``, with an untrained model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from omnitrace.evaluation.sanity import SanityDocument
+from tests.cli.conftest import Run
+
+TEXTS = [
+    {"type": "text", "text": "The lamp weighs ten grams. The cup weighs nine grams. Rain fell."},
+    {"type": "text", "text": "What does the lamp weigh?"},
+]
+REQUEST = {"messages": [{"role": "user", "content": TEXTS}]}
+ONE_UNIT = {"id": "single", "messages": [{"role": "user", "content": "The lamp is red."}]}
+Lines = Callable[..., Path]
+
+
+def test_requests_are_answered_and_checked(
+    run: Run, model: str, write_lines: Lines, tmp_path: Path
+) -> None:
+    path = write_lines({"id": "a", **REQUEST}, {"id": "b", **REQUEST})
+    out = tmp_path / "deep" / "sanity.json"
+    result = run(
+        *("sanity", path, "--model", model, "--signals", "attention-mean, attention-last"),
+        *("--max-new-tokens", "8", "--top", "1", "--seed", "3", "--out", out),
+    )
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "Parameter randomisation" in lines
+    assert "Agreement between ablation operators" in lines
+    control = next(line for line in lines if line.startswith("unit-size"))
+    assert control.split()[1] == "1.00"
+    assert control.endswith("no")
+    assert lines[-1] == f"{model}; 2 responses; seed 3"
+    assert result.stderr == f"omnitrace: wrote {out}\n"
+    found = SanityDocument.model_validate_json(out.read_text("utf-8"))
+    assert found.examples == ("a", "b")
+    assert found.signals == ("attention-mean", "attention-last")
+    assert found.regeneration is not None
+    assert found.regeneration.unablated.value == 0.0
+
+
+def test_a_trace_and_one_check(run: Run, model: str, write_lines: Lines, tmp_path: Path) -> None:
+    path = write_lines({"id": "a", **REQUEST})
+    traced = run(
+        "trace", path, "--model", model, "--max-new-tokens", "8", "--out", tmp_path / "run"
+    )
+    assert traced.exit_code == 0, traced.stderr
+    result = run("sanity", tmp_path / "run", "--model", model, "--checks", "evidence")
+    assert result.exit_code == 0, result.stderr
+    assert "Shuffled evidence" in result.stdout
+    assert "Parameter randomisation" not in result.stdout
+
+
+def test_what_cannot_be_judged_loses_no_other(run: Run, model: str, write_lines: Lines) -> None:
+    path = write_lines(ONE_UNIT, "{not json", {"id": "good", **REQUEST})
+    result = run(
+        *("sanity", path, "--model", model, "--max-new-tokens", "6", "--checks", "evidence")
+    )
+    assert result.exit_code == 2
+    assert "single: the answer has" in result.stderr
+    assert "legal" in result.stderr.lower()
+    assert "Shuffled evidence" in result.stdout
+    assert "1 responses" in result.stdout
+    alone = run("sanity", write_lines(ONE_UNIT), "--model", model, "--max-new-tokens", "6")
+    assert alone.exit_code == 2
+    assert "none of 1 examples can be judged" in alone.stderr
+    assert not alone.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--checks", "evidnce", "did you mean 'evidence'"),
+        ("--checks", ",", "no check is named"),
+        ("--signals", "attention-men", "did you mean 'attention-mean'"),
+    ],
+)
+def test_mistakes_are_told_before_a_model_is_loaded(
+    run: Run, write_lines: Lines, option: str, value: str, message: str
+) -> None:
+    result = run("sanity", write_lines(REQUEST), "--model", "/nowhere", option, value)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_one_name_for_two_examples_is_refused(run: Run, write_lines: Lines, tmp_path: Path) -> None:
+    first = write_lines({"id": "a", **REQUEST})
+    second = write_lines({"id": "a", **REQUEST}, name="other.jsonl")
+    assert json.loads(first.read_text())["id"] == "a"
+    result = run("sanity", first, second, "--model", "/nowhere")
+    assert result.exit_code == 2
+    assert "2 examples are named 'a'" in result.stderr
