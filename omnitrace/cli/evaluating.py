@@ -13,6 +13,7 @@ from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.printing import make_console, plain, print_table
 from omnitrace.cli.running import Progress, load_tracer, safe_name
 from omnitrace.errors import InputError
+from omnitrace.evaluation.causal import MeasureOf
 from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.importers import read_paper_labels
 from omnitrace.evaluation.label_check import check_label
@@ -40,6 +41,7 @@ def evaluate_files(
     *,
     second_labels: Path | None = None,
     ask_model: str | None = None,
+    model: str | None = None,
     metrics: Sequence[str] | None = None,
     json_out: Path | None = None,
     csv_out: Path | None = None,
@@ -59,6 +61,7 @@ def evaluate_files(
                 scan,
                 second=second,
                 ask=None if ask_model is None else _ask(ask_model, progress),
+                measure=None if model is None else _measure(model, seed, progress),
                 metrics=metrics,
                 baselines=baselines,
                 skip_invalid=skip_invalid,
@@ -84,6 +87,12 @@ def _ask(model: str, progress: Progress) -> AskOf:
     from omnitrace.evaluation.own_model import ask_by
 
     return ask_by(load_tracer(model, "attention-mean", progress))
+
+
+def _measure(model: str, seed: int, progress: Progress) -> MeasureOf:
+    from omnitrace.evaluation.causal import measure_by
+
+    return measure_by(load_tracer(model, "attention-mean", progress), seed=seed)
 
 
 def make_template(paths: Sequence[Path], out: Path) -> None:

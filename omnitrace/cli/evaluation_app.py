@@ -35,6 +35,13 @@ def evaluate_(
             "the method 'self'. Media must be in the traces (trace --media)."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that wrote the answers: also measure effects with it, for 'lds' and "
+            "'top-1-drop'. Media must be in the traces (trace --media)."
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Only these, separated by commas; see 'omnitrace list metrics'."),
@@ -57,7 +64,7 @@ def evaluate_(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of intervals and random choices.")] = 0,
 ) -> None:
-    """Judge saved traces by labels of their evidence; no model is needed, but for --ask-model.
+    """Judge saved traces by labels of their evidence; no model is needed, but for two options.
 
     A trace belongs to the label whose id its file is named after. Baselines that never look at the
     signal are judged beside it, with intervals over examples and paired differences.
@@ -70,6 +77,7 @@ def evaluate_(
             labels,
             second_labels=second_labels,
             ask_model=ask_model,
+            model=model,
             metrics=None if metrics is None else _listed(metrics),
             json_out=json_out,
             csv_out=csv_out,

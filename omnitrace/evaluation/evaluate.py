@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from omnitrace.evaluation.baselines import (
     random_units,
 )
 from omnitrace.evaluation.bias import Bias, measure_bias
+from omnitrace.evaluation.causal import MeasureOf
 from omnitrace.evaluation.estimates import Figure, figures_of
 from omnitrace.evaluation.items import Item, items_of
 from omnitrace.evaluation.label_check import check_label
@@ -159,6 +161,7 @@ def evaluate(
     *,
     second: Iterable[Label] | LabelScan | None = None,
     ask: AskOf | None = None,
+    measure: MeasureOf | None = None,
     metrics: Iterable[str] | None = None,
     baselines: bool = True,
     embeddings: np.ndarray | None = None,
@@ -183,6 +186,9 @@ def evaluate(
     ask:
         Who is asked about a trace, to score the baseline "self"; see
         :func:`~omnitrace.evaluation.own_model.ask_by`.
+    measure:
+        What measures effects, for the metrics "lds", "size-controlled-lds" and "top-1-drop" (3, 5);
+        see :func:`~omnitrace.evaluation.causal.measure_by`. Without it there are none of them.
     metrics:
         Names of the metrics to compute; all that are registered, plugins' included, by default.
     baselines:
@@ -202,12 +208,13 @@ def evaluate(
     LabelError
         If labels do not fit their requests and ``skip_invalid`` is not set; it lists all mistakes.
     InputError
-        If two labels share an id, or no trace has a label (or none a second one).
+        If two labels share an id, no trace has a label (or none a second one), or a metric needs
+        ``measure``.
     """
-    selection = select_metrics(metrics)
+    selection = select_metrics(metrics, measured=measure is not None)
     scan = _as_scan(labels)
     other = None if second is None else _as_scan(second)
-    collected = _collect(traces, scan, other, embeddings, ask)
+    collected = _collect(traces, scan, other, embeddings, ask, measure)
     problems = [*scan.problems, *(other.problems if other else ()), *collected.problems]
     if problems and not skip_invalid:
         raise LabelError(problems)
@@ -266,6 +273,7 @@ def _collect(
     second: LabelScan | None,
     embeddings: np.ndarray | None,
     ask: AskOf | None,
+    measure: MeasureOf | None,
 ) -> _Collected:
     by_id = {entry.label.id: entry for entry in scan.entries}
     seconds = {entry.label.id: entry for entry in second.entries} if second else {}
@@ -284,7 +292,10 @@ def _collect(
         found.examples[name] = entry.label.digest()
         found.signals[str(trace.provenance.signal.get("name", ""))] = None
         first = len(found.items)
-        found.items += items_of(entry.label, trace)
+        measured = None if measure is None else measure(name, trace)
+        found.items += [
+            dataclasses.replace(item, measured=measured) for item in items_of(entry.label, trace)
+        ]
         if embeddings is not None:
             said = [_embedded(item, trace, embeddings) for item in found.items[first:]]
             found.add("embedding", first, said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from omnitrace.evaluation.scores import scores_of_span
 from omnitrace.spans.build import tokens_of
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
+
+if TYPE_CHECKING:
+    from omnitrace.evaluation.causal import Measured
 
 __all__ = ["Item", "Place", "items_of", "modality_of", "predicted_places"]
 
@@ -53,6 +56,8 @@ class Item:
         float ``[units]``: mass of each unit, summed over the tokens.
     grounding, ungrounded:
         Of the trace's span.
+    measured:
+        What measures the response without some of its units, where a model was given.
     """
 
     example: str
@@ -75,6 +80,7 @@ class Item:
     ungrounded: bool = False
     options: tuple[frozenset[str], ...] = ()
     option: int | None = None
+    measured: Measured | None = None
 
 
 def items_of(label: Label, trace: Trace) -> Iterator[Item]:

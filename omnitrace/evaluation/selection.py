@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from omnitrace.errors import InputError, OmnitraceError, PluginError, unknown_name
 from omnitrace.evaluation.baselines import Prediction
+from omnitrace.evaluation.causal import CAUSAL_METRICS
 from omnitrace.evaluation.estimates import TOGETHER
 from omnitrace.evaluation.items import Item
 from omnitrace.evaluation.span_metrics import Metric
@@ -29,17 +30,26 @@ class Selection:
     named: tuple[str, ...] = ()
 
 
-def select_metrics(names: Iterable[str] | None = None) -> Selection:
+def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False) -> Selection:
     """Choose metrics by name; all that are registered, plugins' included, without names.
+
+    Parameters
+    ----------
+    names:
+        Names of metrics.
+    measured:
+        Whether a model measures effects; without one there are no metrics of them.
 
     Raises
     ------
     PluginError
         If there is no such metric, or one cannot be made.
     InputError
-        If names are given, but none.
+        If names are given, but none, or one is of effects and no model measures them.
     """
     entries = registry().metrics
+    if names is None and not measured:
+        entries = {name: entry for name, entry in entries.items() if name not in CAUSAL_METRICS}
     if names is None:
         return Selection(_made(entries.values()), _made(_of_words(entries.values())), TOGETHER)
     named = tuple(dict.fromkeys(names))
@@ -48,6 +58,12 @@ def select_metrics(names: Iterable[str] | None = None) -> Selection:
     for name in named:
         if name not in entries and name not in TOGETHER:
             raise unknown_name("metric", name, [*entries, *TOGETHER])
+        if name in CAUSAL_METRICS and not measured:
+            raise InputError(
+                f"the metric {name!r} is of measured effects, and no model measures them",
+                legal="metrics of labels alone, or a model",
+                fix="give the model that wrote the answers: --model NAME, or measure=measure_by(…)",
+            )
     chosen = [entries[name] for name in named if name in entries]
     together = tuple(name for name in named if name in TOGETHER)
     return Selection(_made(chosen), _made(_of_words(chosen)), together, named)

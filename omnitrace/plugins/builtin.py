@@ -110,6 +110,12 @@ def _metric(name: str) -> Metric:
     return METRICS[name]
 
 
+def _causal_metric(name: str) -> Metric:
+    from omnitrace.evaluation.causal import CAUSAL_METRICS
+
+    return CAUSAL_METRICS[name]
+
+
 # Here and not beside the metrics, so that registering them does not wait for numpy.
 _METRICS: Final = {
     "precision": "share of the chosen units that are true",
@@ -121,6 +127,13 @@ _METRICS: Final = {
     "top1": "the strongest unit is true",
     "auprc": "average precision of the unit scores",
     "option_consistency": "the option of most mass is the chosen one (OmniTrace, App. B.3)",
+}
+_CAUSAL_METRICS: Final = {
+    "lds": "rank correlation with measured effects of random masks (needs --model)",
+    "size-controlled-lds": "the same with masks that keep equally many tokens (needs --model)",
+    "top-1-drop": "nats that the span loses without the strongest unit (needs --model)",
+    "top-3-drop": "the same without the three strongest (needs --model)",
+    "top-5-drop": "the same without the five strongest (needs --model)",
 }
 _OF_WORDS: Final = ("top1", "auprc")
 
@@ -190,7 +203,9 @@ def register_operators(register: RegisterOperator) -> None:
 
 @hookimpl
 def register_metrics(register: RegisterMetric) -> None:
-    """Register the metrics of label agreement."""
+    """Register the metrics of label agreement and of measured effects."""
     for name, summary in _METRICS.items():
         factory = functools.partial(_metric, name)
         register(name, factory, words=name in _OF_WORDS, summary=summary)
+    for name, summary in _CAUSAL_METRICS.items():
+        register(name, functools.partial(_causal_metric, name), summary=summary)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from omnitrace.evaluation.label_files import write_labels
+from omnitrace.evaluation.labels import Label
+from omnitrace.trace import Trace
 from omnitrace.types import Effect
 from tests.cli.conftest import Run
-from tests.evaluation.labelled import label
+from tests.evaluation.labelled import label, span
 from tests.sample_traces import multimodal_trace
 
 
@@ -67,3 +70,34 @@ def test_wrong_rules(run: Run, evaluations: tuple[Path, Path], rule: str, messag
     assert not result.stdout
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_gate_on_measured_effects(run: Run, model: str, tmp_path: Path) -> None:
+    facts = "The lamp is red. The cup is blue. Rain fell. The key is green. Nobody came."
+    content = [{"type": "text", "text": facts}, {"type": "text", "text": "What is red?"}]
+    request = tmp_path / "a.json"
+    request.write_text(json.dumps({"id": "a", "messages": [{"role": "user", "content": content}]}))
+    for name, signal in (("A", "attention-mean"), ("B", "attention-last")):
+        options = ("--model", model, "--max-new-tokens", "6")
+        traced = run("trace", request, *options, "--signal", signal, "--out", tmp_path / name)
+        assert traced.exit_code == 0, traced.stderr
+        answer = Trace.load(tmp_path / name / "a.omnitrace").text
+        labels = write_labels(tmp_path / "labels.jsonl", [_label(answer)])
+        found = run(
+            *("evaluate", tmp_path / name, "--labels", labels, "--model", model),
+            *("--metrics", "lds,top-1-drop", "--json", tmp_path / f"{name}.json"),
+        )
+        assert found.exit_code == 0, found.stderr
+        assert found.stdout.splitlines()[0].split()[3:] == ["lds", "top-1-drop"]
+    both = tmp_path / "A.json", tmp_path / "B.json"
+    same = run("compare", both[0], both[0], "--fail-if", "lds < -0.02")
+    assert same.exit_code == 0, same.stderr
+    assert "the rule does not hold" in same.stderr
+    strict = run("compare", *both, "--fail-if", "lds < 3", "--fail-if", "top-1-drop > 999")
+    assert strict.exit_code == 1
+    assert "failed: lds < 3: lds of all changed by" in strict.stderr
+    assert "top-1-drop > 999" not in strict.stderr
+
+
+def _label(answer: str) -> Label:
+    return Label(version=1, id="a", response=answer, spans=(span(answer.strip(), [], answer),))

@@ -12,6 +12,7 @@ import pytest
 from omnitrace.errors import InputError, PluginError
 from omnitrace.evaluation import selection
 from omnitrace.evaluation.baselines import Prediction
+from omnitrace.evaluation.causal import CAUSAL_METRICS
 from omnitrace.evaluation.estimates import TOGETHER
 from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.items import Item
@@ -52,10 +53,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 
 def test_the_metrics_of_this_package_come_through_the_hook() -> None:
     found = build_registry({"omnitrace": builtin}).metrics
-    assert list(found) == list(METRICS)
+    assert list(found) == [*METRICS, *CAUSAL_METRICS]
     assert [name for name, entry in found.items() if entry.words] == list(WORD_METRICS)
     for name, entry in found.items():
-        assert entry.make() is METRICS[name]
+        assert entry.make() is {**METRICS, **CAUSAL_METRICS}[name]
         assert entry.summary
     assert not set(found) & set(TOGETHER)
 

@@ -1,0 +1,170 @@
+"""Metrics of labelled spans that ask the model: what really happens when units are taken away.
+
+They are registered beside those that labels alone decide, and mean nothing where no model measures;
+the formulas are in :mod:`omnitrace.evaluation.faithfulness`. All methods of one example are judged
+by the same masks, and so are two evaluations of the same labels with the same seed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from omnitrace.errors import InputError
+from omnitrace.evaluation.baselines import Prediction
+from omnitrace.evaluation.faithfulness import is_size_controlled, lds, without_top_masks
+from omnitrace.evaluation.items import Item
+
+if TYPE_CHECKING:  # the ablation waits for torch, of which judging by labels has no need
+    from omnitrace.ablation.effects import Operators
+    from omnitrace.evaluation.span_metrics import Metric
+    from omnitrace.scoring import ResponseScorer
+    from omnitrace.trace import Trace
+    from omnitrace.tracer import Tracer
+
+__all__ = ["CAUSAL_METRICS", "MeasureOf", "Measured", "measure_by"]
+
+_MASKS: Final = 64
+_FEWEST: Final = 4
+
+
+class Measured:
+    """The log-probabilities of one response under masks, measured when first asked for.
+
+    Parameters
+    ----------
+    run:
+        From bool ``[m, K]`` to float ``[m, T]``: the log-probability of each token, in nats.
+    sizes:
+        Tokens of each unit.
+    example, seed:
+        What settles the masks.
+    masks:
+        How many masks for LDS and for its size-controlled form; where the units do not allow of so
+        many, a half, a quarter and so on.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[np.ndarray], np.ndarray],
+        sizes: Sequence[int],
+        example: str,
+        *,
+        seed: int = 0,
+        masks: int = _MASKS,
+    ) -> None:
+        from omnitrace.ablation.masks import MaskDealer
+
+        self._run = run
+        self._known: dict[bytes, np.ndarray] = {}
+        self.sizes = np.array(sizes, dtype=np.int64)
+        dealer = MaskDealer(self.sizes, seed=seed, example=example) if len(sizes) else None
+        self.plain = _dealt(dealer and dealer.evaluation, masks, len(sizes))
+        self.sized = _dealt(dealer and dealer.sized_evaluation, masks, len(sizes))
+
+    def logprobs(self, masks: np.ndarray, tokens: tuple[int, int]) -> np.ndarray:
+        """Return float64 ``[m]``: ``f(v)`` of the tokens ``[first, last)`` for bool ``[m, K]``."""
+        new = [mask for mask in masks if mask.tobytes() not in self._known]
+        if new:
+            if not self._known:  # what every method asks for runs in one go
+                everything = np.ones((1, len(self.sizes)), dtype=bool)
+                new = [*new, *self.plain, *self.sized, *everything]
+            asked = np.unique(np.stack(new), axis=0)
+            for mask, row in zip(asked, self._run(asked), strict=True):
+                self._known[mask.tobytes()] = row
+        rows = np.stack([self._known[mask.tobytes()] for mask in masks])
+        return np.asarray(rows[:, slice(*tokens)].sum(axis=1, dtype=np.float64))
+
+
+def _dealt(deal: Callable[[int], np.ndarray] | None, count: int, units: int) -> np.ndarray:
+    """Deal ``count`` masks, or as large a half, quarter, … of them as there are."""
+    while deal is not None and count >= _FEWEST:
+        try:
+            return deal(count)
+        except InputError:
+            count //= 2
+    return np.zeros((0, units), dtype=bool)
+
+
+#: What measures the response of a trace, by the name of the example.
+MeasureOf: TypeAlias = "Callable[[str, Trace], Measured]"
+
+
+def measure_by(
+    tracer: Tracer, *, operator: Operators = "attention", masks: int = _MASKS, seed: int = 0
+) -> MeasureOf:
+    """Return what measures traces with the model that wrote them.
+
+    Parameters
+    ----------
+    tracer:
+        Of that model, with the options under which the requests were traced.
+    operator:
+        How units are taken away; see :func:`omnitrace.ablation.effects`.
+    masks, seed:
+        As for :class:`Measured`.
+    """
+    from omnitrace.ablation.effects import ablated_logprobs, scorer_of
+
+    newest: dict[str, ResponseScorer] = {}
+
+    def scorer(example: str, trace: Trace) -> ResponseScorer:
+        if example not in newest:  # one at a time: each keeps the embeddings of its request
+            newest.clear()
+            newest[example] = scorer_of(tracer, trace)
+        return newest[example]
+
+    def of(example: str, trace: Trace) -> Measured:
+        def run(keep: np.ndarray) -> np.ndarray:
+            found = ablated_logprobs(scorer(example, trace), keep, operator=operator)
+            return np.asarray(found.numpy())
+
+        sizes = [len(unit.positions) for unit in trace.units]
+        return Measured(run, sizes, example, seed=seed, masks=masks)
+
+    return of
+
+
+def _lds(item: Item, prediction: Prediction) -> float | None:
+    if item.measured is None:
+        return None
+    return _correlated(item, prediction, item.measured, item.measured.plain)
+
+
+def _size_controlled_lds(item: Item, prediction: Prediction) -> float | None:
+    measured = item.measured
+    if measured is None or not is_size_controlled(measured.sized, measured.sizes):
+        return None
+    return _correlated(item, prediction, measured, measured.sized)
+
+
+def _correlated(
+    item: Item, prediction: Prediction, measured: Measured, masks: np.ndarray
+) -> float | None:
+    if not len(masks):
+        return None
+    logprobs = measured.logprobs(masks, item.tokens)
+    value = float(lds(prediction.scores[None], masks, logprobs[:, None])[0])
+    return None if math.isnan(value) else value
+
+
+def _top_drop(item: Item, prediction: Prediction, *, k: int) -> float | None:
+    if item.measured is None or not item.units:
+        return None
+    masks = np.concatenate(
+        [np.ones((1, len(item.units)), dtype=bool), without_top_masks(prediction.scores[None], k)]
+    )
+    full, without = item.measured.logprobs(masks, item.tokens)
+    return float(full - without)
+
+
+#: Metrics by name; the numbers are those of :mod:`omnitrace.evaluation.measured`.
+CAUSAL_METRICS: Final[Mapping[str, Metric]] = {
+    "lds": _lds,
+    "size-controlled-lds": _size_controlled_lds,
+    **{f"top-{k}-drop": functools.partial(_top_drop, k=k) for k in (1, 3, 5)},
+}
