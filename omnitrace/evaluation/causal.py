@@ -62,9 +62,11 @@ class Measured:
         self._run = run
         self._known: dict[bytes, np.ndarray] = {}
         self.sizes = np.array(sizes, dtype=np.int64)
-        dealer = MaskDealer(self.sizes, seed=seed, example=example) if len(sizes) else None
-        self.plain = _dealt(dealer and dealer.evaluation, masks, len(sizes))
-        self.sized = _dealt(dealer and dealer.sized_evaluation, masks, len(sizes))
+        self.plain = self.sized = np.zeros((0, len(sizes)), dtype=bool)
+        if len(sizes):
+            dealer = MaskDealer(self.sizes, seed=seed, example=example)
+            self.plain = _dealt(dealer.evaluation, masks, len(sizes))
+            self.sized = _dealt(dealer.sized_evaluation, masks, len(sizes))
 
     def logprobs(self, masks: np.ndarray, tokens: tuple[int, int]) -> np.ndarray:
         """Return float64 ``[m]``: ``f(v)`` of the tokens ``[first, last)`` for bool ``[m, K]``."""
@@ -80,9 +82,9 @@ class Measured:
         return np.asarray(rows[:, slice(*tokens)].sum(axis=1, dtype=np.float64))
 
 
-def _dealt(deal: Callable[[int], np.ndarray] | None, count: int, units: int) -> np.ndarray:
+def _dealt(deal: Callable[[int], np.ndarray], count: int, units: int) -> np.ndarray:
     """Deal ``count`` masks, or as large a half, quarter, … of them as there are."""
-    while deal is not None and count >= _FEWEST:
+    while count >= _FEWEST:
         try:
             return deal(count)
         except InputError:

@@ -186,7 +186,7 @@ _Matrix: TypeAlias = list[list[float | None]]
 
 class _Regenerated(_Model):
     name: str
-    units: tuple[int, ...]
+    units: list[int]
     drops: _Matrix
     changed: _Matrix
     edited: _Matrix
@@ -199,7 +199,7 @@ class _Regenerated(_Model):
             return value
         names = ("drops", "changed", "edited", "unablated")
         arrays = {name: _listed(getattr(value, name)) for name in names}
-        return {"name": value.name, "units": value.units, **arrays}
+        return {"name": value.name, "units": list(value.units), **arrays}
 
 
 class _Regeneration(_Model):
