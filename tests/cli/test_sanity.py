@@ -34,7 +34,7 @@ def test_requests_are_answered_and_checked(
     assert "Parameter randomisation" in lines
     assert "Agreement between ablation operators" in lines
     control = next(line for line in lines if line.startswith("unit-size"))
-    assert control.split()[1] == "1.00"
+    assert control.split()[1:3] == ["1.00", "1.00"]
     assert control.endswith("no")
     assert lines[-1] == f"{model}; 2 responses; seed 3"
     assert result.stderr == f"omnitrace: wrote {out}\n"

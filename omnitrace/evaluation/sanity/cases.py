@@ -28,6 +28,7 @@ __all__ = [
     "Tell",
     "alike",
     "all_scores",
+    "beyond_size",
     "case_of",
     "case_of_trace",
     "generator",
@@ -42,6 +43,10 @@ CONTROL: Final = "unit-size"
 
 #: Is told, in a few words, what is being done.
 Tell: TypeAlias = Callable[[str], None]
+
+
+# What rounding leaves of 1 - r² where a ranking is by size alone.
+_SLACK: Final = 1e-9
 
 
 def silent(text: str) -> None:
@@ -206,6 +211,28 @@ def alike(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray
     top = (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
     top[same_everywhere(first) | same_everywhere(second)] = np.nan
     return correlation, top
+
+
+def beyond_size(first: np.ndarray, second: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return Spearman's correlation of two attributions with unit sizes held fixed, ``[S]``.
+
+    ``(r_ab - r_as r_bs) / sqrt((1 - r_as²)(1 - r_bs²))``, the partial rank correlation (Kendall
+    1942), in [-1, 1]: what two attributions, float ``[S, K]`` each, have in common beside growing
+    with the size of a unit, ``[S, K]`` too. NaN where one of them ranks nothing, or by size alone;
+    where all sizes are equal it is the plain correlation.
+    """
+    both = [spearman(a, b) for a, b in zip(first, second, strict=True)]
+    with_size = [
+        [
+            spearman(row, size) if np.ptp(size) else 0.0
+            for row, size in zip(rows, sizes, strict=True)
+        ]
+        for rows in (first, second)
+    ]
+    r, a, b = np.array(both), *map(np.array, with_size)
+    left = (1 - a**2) * (1 - b**2)
+    left[~(left > _SLACK)] = np.nan
+    return np.asarray(np.clip((r - a * b) / np.sqrt(left), -1, 1))
 
 
 def same_everywhere(scores: np.ndarray) -> np.ndarray:

@@ -149,6 +149,7 @@ class _Stage(_Model):
     signal: str
     randomised: int
     correlation: _Figure
+    beyond_size: _Figure
     same_top: _Figure
 
 

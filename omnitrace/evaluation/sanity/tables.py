@@ -42,16 +42,17 @@ def _randomisation(found: Randomisation) -> Section:
     counts = sorted({stage.randomised for stage in found.stages})
     by_key = {(stage.signal, stage.randomised): stage for stage in found.stages}
     stages = [f"{count} of {found.layers}" for count in counts]
-    rows = [["signal", *stages, "same top unit", "unit length", f"below {found.threshold:g}"]]
+    last_columns = ["beyond unit size", "same top unit", f"below {found.threshold:g}"]
+    rows = [["signal", "unit size", *stages, *last_columns]]
     for signal, passed in found.passed.items():
         *earlier, last = (by_key[signal, count] for count in counts)
-        length = found.length[signal].text() if signal in found.length else ""
-        cells = [stage.correlation.text().split(" ")[0] for stage in earlier]
-        cells += [last.correlation.text(), last.same_top.text()]
-        rows.append([signal, *cells, length, _VERDICT[passed]])
+        size = found.length[signal].text().split(" ")[0] if signal in found.length else ""
+        cells = [size, *(stage.correlation.text().split(" ")[0] for stage in earlier)]
+        final = [last.correlation.text(), last.beyond_size.text(), last.same_top.text()]
+        rows.append([signal, *cells, *final, _VERDICT[passed]])
     notes = [
-        "rank correlation with the scores of the trained model, by decoder layers randomised from "
-        "the last; it should fall, at most down to the signal's own correlation with unit length",
+        "rank correlation of the trained model's scores with unit size, then with the scores after "
+        "so many decoder layers are randomised, from the last; then with unit sizes held fixed",
         "unit-size never looks at the model: that is what failing looks like",
     ]
     return "Parameter randomisation", rows, notes
@@ -102,10 +103,8 @@ def _regeneration(found: Regeneration) -> Section:
     } | {f"spans that change without the first unit of {k}": v for k, v in found.named.items()}
     rows = [["total effect by regeneration", "value", "count"]]
     rows += [[what, each.text(), str(each.count)] for what, each in figures.items()]
-    notes = ["a span changes where its text does not stand in the new answer"]
-    notes += _undefined(
-        found.with_changed, "spans have no correlation: every unit changes them, none does, or "
-        "the model does not write them again",
-    )  # fmt: skip
+    notes = ["one unit taken away at a time, at the input, for the new answers and for the drops"]
+    why = "every unit changes them, none does, or the model does not write them again"
+    notes += _undefined(found.with_changed, f"spans have no correlation: {why}")
     notes += [f"{name} cannot be written anew: {why}" for name, why in found.refused.items()]
     return "Total effect by regeneration", rows, notes

@@ -15,6 +15,7 @@ from omnitrace.evaluation.sanity import (
     parameter_randomisation,
     randomised_layers,
 )
+from omnitrace.evaluation.sanity.cases import beyond_size
 from omnitrace.evaluation.sanity.randomisation import _counts, decoder_layers
 from omnitrace.models.causal_lm import CausalLMAdapter
 from tests.capture.test_interface import assert_unchanged, state
@@ -96,6 +97,9 @@ def test_a_signal_that_ignores_the_model_fails(tracers: dict[str, Tracer], case:
         assert [stage.correlation.value for stage in stages] == pytest.approx([1.0, 1.0])
         assert [stage.same_top.value for stage in stages] == [1.0, 1.0]
         assert found.passed[name] is False
+    # Nothing but size is left of the control, and all of the blind signal beyond it.
+    assert np.isnan(found.final(CONTROL).beyond_size.value)
+    assert found.final("blind").beyond_size.value == pytest.approx(1.0)
     attention = found.final("attention-mean")
     assert attention.correlation.value < 0.95
     assert attention.correlation.count == len(case.trace.spans)
@@ -103,6 +107,16 @@ def test_a_signal_that_ignores_the_model_fails(tracers: dict[str, Tracer], case:
     strict = parameter_randomisation({"blind": tracers["blind"]}, [case], stages=1, threshold=-1)
     assert strict.threshold == -1
     assert strict.passed["blind"] is False
+
+
+def test_what_is_left_beyond_size_by_hand() -> None:
+    sizes = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0], [1.0, 2.0, 3.0, 4.0]])
+    first = np.array([[2.0, 1.0, 4.0, 3.0], [1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    second = np.array([[1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0], [4.0, 1.0, 2.0, 3.0]])
+    # Ranks correlate by 0 with each other, by 0.6 and 0.8 with size; then sizes are all equal;
+    # then the first ranks by size alone.
+    expected = [(0 - 0.6 * 0.8) / np.sqrt((1 - 0.6**2) * (1 - 0.8**2)), 0.8, np.nan]
+    np.testing.assert_allclose(beyond_size(first, second, sizes), expected, atol=1e-12)
 
 
 def test_the_stages_are_spread_and_end_with_all_layers() -> None:

@@ -45,7 +45,7 @@ def test_a_document_is_valid_and_says_what_the_tables_say(
         assert len(rows) > 1
         assert notes
     blind = next(row for row in sections[0][1] if row[0] == "blind")
-    assert blind[1] == "1.00"
+    assert blind[2] == "1.00"
     assert blind[-1] == "no"
     # One modality: "all" would say the same again.
     assert {row[1] for row in sections[2][1][1:]} == {"text"}
