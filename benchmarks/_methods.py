@@ -48,6 +48,11 @@ class Attribution:
     scores: np.ndarray
     fitted: np.ndarray
 
+    @classmethod
+    def unablated(cls, scores: np.ndarray) -> Attribution:
+        """Return what a method says that ablates nothing."""
+        return cls(scores, np.zeros((0, scores.shape[1]), dtype=bool))
+
 
 class Method(abc.ABC):
     """Scores the sentences of an example for each span of the answer.
@@ -108,8 +113,7 @@ class TokenSignalMethod(Method):
         """Replay the answer."""
         assert self._tracer is not None
         trace = self._tracer.replay(example.text.messages, list(example.trace.token_ids))
-        nothing = np.zeros((0, len(trace.units)), dtype=bool)
-        return Attribution(example.summed(trace.unit_scores()), nothing)
+        return Attribution.unablated(example.summed(trace.unit_scores()))
 
 
 class SpanSignalMethod(Method):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from _cache import installed_version
+from _cache import code_digest, installed_version
 from common import BenchmarkError
 
 if TYPE_CHECKING:
     from _examples import Example
     from _methods import Method
 
-__all__ = ["PEERS", "Peer", "choose", "same_prompt", "without_downloads"]
+__all__ = ["PEERS", "Peer", "choose", "driven", "same_prompt", "without_downloads"]
 
 
 class Peer(NamedTuple):
@@ -70,6 +71,12 @@ def choose(wanted: Sequence[str]) -> tuple[list[Method], list[str]]:
 def command(peer: Peer) -> str:
     """Say how a peer is installed."""
     return f"pip install {peer.package}"
+
+
+def driven(package: str, file: str, **settings: Any) -> dict[str, Any]:
+    """Return what a peer's scores depend on: its version, the file that drives it, its settings."""
+    said = {"peer": package, "version": installed_version(package)}
+    return said | {"code": code_digest(Path(file)), **settings}
 
 
 def without_downloads() -> None:

@@ -16,11 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from _cache import code_digest, installed_version
 from _examples import Example, Subject
 from _methods import Attribution, Method
 
-from _peers import same_prompt, without_downloads
+from _peers import driven, same_prompt, without_downloads
 
 __all__ = ["At2", "methods"]
 
@@ -42,14 +41,7 @@ class At2(Method):
     @property
     def key(self) -> dict[str, Any]:
         """The package's version, how it is driven, and what it has learned."""
-        return {
-            "peer": self.name,
-            "version": installed_version("at2"),
-            "code": code_digest(Path(__file__)),
-            "masks": MASKS,
-            "steps": STEPS,
-            "weights": self._weights,
-        }
+        return driven("at2", __file__, masks=MASKS, steps=STEPS, weights=self._weights)
 
     def prepare(self, subject: Subject) -> None:
         """Load the package."""
@@ -106,8 +98,7 @@ class At2(Method):
             attributor.get_attribution_scores(token_start=start, token_end=end)
             for start, end in ranges
         ]
-        nothing = np.zeros((0, len(example.trace.units)), dtype=bool)
-        return Attribution(np.array(scores, dtype=np.float64), nothing)
+        return Attribution.unablated(np.array(scores, dtype=np.float64))
 
 
 def _features(subject: Subject) -> Any:

@@ -7,16 +7,14 @@ the answer again. (The plugin ``omnitrace-captum`` runs the method through our f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _cache import code_digest, installed_version
 from _examples import Example, Subject
 from _methods import Attribution, Method
 
-from _peers import same_prompt
+from _peers import driven, same_prompt
 from omnitrace.ablation import leave_one_out
 
 __all__ = ["CaptumText", "methods"]
@@ -31,8 +29,7 @@ class CaptumText(Method):
     @property
     def key(self) -> dict[str, Any]:
         """The package's version, and how it is driven."""
-        said = {"peer": "captum", "version": installed_version("captum")}
-        return said | {"code": code_digest(Path(__file__))}
+        return driven("captum", __file__)
 
     def attribute(self, subject: Subject, example: Example) -> Attribution:
         """Take out one sentence after the other."""

@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from _cache import code_digest, installed_version
 from _examples import Example, Subject
 from _methods import Attribution, Method
 
-from _peers import same_prompt, without_downloads
+from _peers import driven, same_prompt, without_downloads
 
 __all__ = ["ContextCite", "methods"]
 
@@ -36,11 +34,7 @@ class ContextCite(Method):
     @property
     def key(self) -> dict[str, Any]:
         """The package's version, and how it is driven."""
-        said = {"peer": "context-cite", "ablations": self.ablations}
-        return said | {
-            "version": installed_version("context-cite"),
-            "code": code_digest(Path(__file__)),
-        }
+        return driven("context-cite", __file__, ablations=self.ablations)
 
     def prepare(self, subject: Subject) -> None:
         """Load the package."""

@@ -7,15 +7,13 @@ are summed, over the tokens of a span too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from _cache import code_digest, installed_version
 from _examples import Example, Subject, in_units
 from _methods import Attribution, Method
 
-from _peers import same_prompt
+from _peers import driven, same_prompt
 
 __all__ = ["Inseq", "methods"]
 
@@ -34,8 +32,7 @@ class Inseq(Method):
     @property
     def key(self) -> dict[str, Any]:
         """The package's version, and how it is driven."""
-        said = {"peer": "inseq", "method": self.method, "version": installed_version("inseq")}
-        return said | {"code": code_digest(Path(__file__))}
+        return driven("inseq", __file__, method=self.method)
 
     def prepare(self, subject: Subject) -> None:
         """Load the package."""
@@ -73,8 +70,7 @@ class Inseq(Method):
         values = np.nan_to_num(values[: len(trace.prompt_ids)].T)
         tokens = np.zeros((len(trace.token_ids), values.shape[1]))
         tokens[: len(values)] = values[: len(tokens)]
-        nothing = np.zeros((0, len(trace.units)), dtype=bool)
-        return Attribution(example.summed(in_units(example, tokens)), nothing)
+        return Attribution.unablated(example.summed(in_units(example, tokens)))
 
 
 def methods() -> Sequence[Method]:
