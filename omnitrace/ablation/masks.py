@@ -16,7 +16,7 @@ import numpy as np
 from omnitrace.ablation.effects import checked_masks
 from omnitrace.errors import InputError
 
-__all__ = ["MaskDealer", "leave_one_out", "random_masks", "sized_masks"]
+__all__ = ["MaskDealer", "generator", "leave_one_out", "random_masks", "sized_masks"]
 
 # Up to so many units all masks are listed; beyond, masks are drawn until enough differ.
 _LISTED: Final = 12
@@ -57,7 +57,7 @@ def random_masks(
         bool ``[count, K]``. Masks may repeat.
     """
     _check_units(units)
-    rng = _generator(seed, "random")
+    rng = generator(seed, "random")
     draw = _bernoulli(rng, units, _checked_rates(rates))
     found: list[np.ndarray] = []
     while len(found) < _checked_count(count):
@@ -103,7 +103,7 @@ def sized_masks(
         If there are fewer masks than are wanted.
     """
     tokens = _checked_sizes(sizes)
-    draw = _Sized(tokens, _checked_rates(rate)[0], 4.0 * count, _generator(seed, "sized"))
+    draw = _Sized(tokens, _checked_rates(rate)[0], 4.0 * count, generator(seed, "sized"))
     found: dict[bytes, np.ndarray] = {}
     for _ in range(_PATIENCE * max(16, count)):
         if len(found) >= count:
@@ -175,7 +175,7 @@ class MaskDealer:
     def sized_evaluation(self, count: int, *, rate: float = 0.5) -> np.ndarray:
         """Deal size-controlled masks for evaluation, bool ``[count, K]``; see ``sized_masks``."""
         share = _checked_rates(rate)[0]
-        rng = _generator(self._name, self._next("sized"))
+        rng = generator(self._name, self._next("sized"))
         # Half of all masks are for fitting, and some are dealt already.
         enough = 3.0 * _checked_count(count)
         while True:
@@ -247,7 +247,7 @@ class MaskDealer:
     def _deal(
         self, count: int, rates: Sequence[float], antithetic: bool, *, evaluation: bool
     ) -> np.ndarray:
-        rng = _generator(self._name, self._next("evaluation" if evaluation else "fit"))
+        rng = generator(self._name, self._next("evaluation" if evaluation else "fit"))
         draw = _bernoulli(rng, self.units, rates)
         return self._collect(count, draw, antithetic=antithetic, evaluation=evaluation)
 
@@ -346,12 +346,13 @@ def _halves(units: int, name: str) -> frozenset[bytes]:
     numbers = np.arange(2**units)
     masks = (numbers[:, None] >> np.arange(units)) % 2 == 1
     pairs = sorted({min(mask.tobytes(), (~mask).tobytes()) for mask in masks[1:-1]})
-    order = _generator(name, "halves").permutation(len(pairs))
+    order = generator(name, "halves").permutation(len(pairs))
     return frozenset(pairs[i] for i in order[: len(pairs) // 2])
 
 
-def _generator(seed: int | str, purpose: str) -> np.random.Generator:
-    return np.random.default_rng(list(_key(f"{seed}/{purpose}")))
+def generator(seed: int | str, *names: object) -> np.random.Generator:
+    """Return a generator that is settled by a seed and names alone, in every process."""
+    return np.random.default_rng(list(_key("/".join(map(str, (seed, *names))))))
 
 
 def _key(name: str) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -13,7 +15,7 @@ from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.printing import make_console, plain, print_table
 from omnitrace.cli.running import Progress, load_tracer, safe_name
 from omnitrace.errors import InputError
-from omnitrace.evaluation.causal import MeasureOf
+from omnitrace.evaluation.causal import measure_by
 from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.importers import read_paper_labels
 from omnitrace.evaluation.label_check import check_label
@@ -31,6 +33,9 @@ from omnitrace.evaluation.self_attribution import AskOf
 from omnitrace.evaluation.template import parts_of, template_line
 from omnitrace.trace import Trace
 from omnitrace.trace_io import DOCUMENT, SUFFIX
+
+if TYPE_CHECKING:
+    from omnitrace.tracer import Tracer
 
 __all__ = ["check_labels", "evaluate_files", "find_traces", "import_labels", "make_template"]
 
@@ -56,12 +61,17 @@ def evaluate_files(
     second = None if second_labels is None else scan_labels(second_labels)
     try:
         with Progress() as progress:
+
+            @functools.cache  # both options may name one model
+            def tracer_of(name: str) -> Tracer:
+                return load_tracer(name, "attention-mean", progress)
+
             result = evaluate(
                 _load(files, scan, progress),
                 scan,
                 second=second,
-                ask=None if ask_model is None else _ask(ask_model, progress),
-                measure=None if model is None else _measure(model, seed, progress),
+                ask=None if ask_model is None else _ask(tracer_of(ask_model)),
+                measure=None if model is None else measure_by(tracer_of(model), seed=seed),
                 metrics=metrics,
                 baselines=baselines,
                 skip_invalid=skip_invalid,
@@ -83,16 +93,10 @@ def evaluate_files(
     return 0
 
 
-def _ask(model: str, progress: Progress) -> AskOf:
-    from omnitrace.evaluation.own_model import ask_by
+def _ask(tracer: Tracer) -> AskOf:
+    from omnitrace.evaluation.own_model import ask_by  # it waits for torch
 
-    return ask_by(load_tracer(model, "attention-mean", progress))
-
-
-def _measure(model: str, seed: int, progress: Progress) -> MeasureOf:
-    from omnitrace.evaluation.causal import measure_by
-
-    return measure_by(load_tracer(model, "attention-mean", progress), seed=seed)
+    return ask_by(tracer)
 
 
 def make_template(paths: Sequence[Path], out: Path) -> None:

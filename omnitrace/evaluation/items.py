@@ -114,11 +114,12 @@ def items_of(label: Label, trace: Trace) -> Iterator[Item]:
 def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
     """Add what the trace says of a labelled span."""
     tokens = (span.token_start, span.token_end)
-    scores = scores_of_span(span, unsaid.units, masses)
+    mass = masses[slice(*tokens)].sum(axis=0)
+    scores = scores_of_span(span, unsaid.units, mass)
     return replace(
         unsaid,
         tokens=tokens,
-        masses=masses[slice(*tokens)].sum(axis=0),
+        masses=mass,
         prediction=Prediction(scores, frozenset(each.unit.id for each in span.supports)),
         top=span.supports[0].unit.id if span.supports else None,
         grounding=span.grounding,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,6 @@ __all__ = [
     "beyond_size",
     "case_of",
     "case_of_trace",
-    "generator",
     "same_everywhere",
     "scorer_of_case",
     "silent",
@@ -238,9 +236,3 @@ def beyond_size(first: np.ndarray, second: np.ndarray, sizes: np.ndarray) -> np.
 def same_everywhere(scores: np.ndarray) -> np.ndarray:
     """Return bool ``[S]``: where all of ``[S, K]`` units score the same."""
     return np.asarray(np.ptp(scores, axis=1) == 0)
-
-
-def generator(seed: int, *names: object) -> np.random.Generator:
-    """Return a generator that is settled by a seed and names alone, in every process."""
-    key = "/".join(map(str, (seed, *names)))
-    return np.random.default_rng(list(hashlib.sha256(key.encode()).digest()))

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnitrace.ablation.effects import Operators, measure
+from omnitrace.ablation.masks import generator
 from omnitrace.errors import InputError
 from omnitrace.evaluation.faithfulness import without_top_masks
 from omnitrace.evaluation.sanity.cases import (
     Case,
     Draws,
     Tell,
-    generator,
     same_everywhere,
     scorer_of_case,
     silent,

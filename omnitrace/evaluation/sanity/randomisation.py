@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from omnitrace.ablation.masks import generator
 from omnitrace.capture.interface import attention_modules, model_lock
 from omnitrace.errors import InputError, ModelError, NotSupportedError
 from omnitrace.evaluation.sanity.cases import (
@@ -30,7 +31,6 @@ from omnitrace.evaluation.sanity.cases import (
     alike,
     all_scores,
     beyond_size,
-    generator,
     silent,
 )
 from omnitrace.evaluation.statistics import Estimate

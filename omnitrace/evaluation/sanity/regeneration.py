@@ -19,7 +19,7 @@ import numpy as np
 
 from omnitrace.ablation.effects import measure
 from omnitrace.ablation.inputs import AT_THE_INPUT
-from omnitrace.ablation.masks import leave_one_out
+from omnitrace.ablation.masks import generator, leave_one_out
 from omnitrace.ablation.operators import Operator, choose_operators
 from omnitrace.ablation.rewrite import changed_request
 from omnitrace.errors import InputError, NotSupportedError
@@ -28,7 +28,6 @@ from omnitrace.evaluation.sanity.cases import (
     Case,
     Draws,
     Tell,
-    generator,
     same_everywhere,
     scorer_of_case,
     silent,
