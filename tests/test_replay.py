@@ -15,8 +15,10 @@ from omnitrace.plugins import builtin
 from omnitrace.plugins.manager import build_registry
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
+from omnitrace.types import Modality
 from tests.capture.exact import whole
 from tests.capture.test_interface import assert_unchanged, state
+from tests.categories import ONE_SOURCE
 
 GRADIENTS = ("grad-sam", "grad-sam-last")
 SIGNALS = ("attention-mean", "attention-last", "value-attention", *GRADIENTS)
@@ -35,8 +37,9 @@ MESSAGES = [
 @pytest.fixture(scope="module")
 def request_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a request with text, an image, sound and a video."""
-    order = ("text", "image", "audio", "video")
-    sample = make_sample(held_out_seed(500), questions=2, order=order)
+    order: tuple[Modality, ...] = ("text", "image", "audio", "video")
+    seed = held_out_seed(2435)  # a short film
+    sample = make_sample(seed, questions=2, order=order, categories=ONE_SOURCE, long=False)
     return write_sample(sample, tmp_path_factory.mktemp("sample"))
 
 

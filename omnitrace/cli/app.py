@@ -12,6 +12,7 @@ import typer
 from omnitrace.cli.evaluation_app import evaluation
 from omnitrace.cli.guard import guarded
 from omnitrace.cli.printing import make_console, print_table, print_trace
+from omnitrace.cli.reference_app import reference
 from omnitrace.errors import InputError
 
 __all__ = ["app", "main"]
@@ -28,6 +29,7 @@ app = typer.Typer(
     "2 a mistake in what it was given, 130 interrupted.",
 )
 app.add_typer(evaluation)
+app.add_typer(reference, name="reference")
 
 
 def main() -> None:

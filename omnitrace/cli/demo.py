@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +16,18 @@ from rich.text import Text
 from omnitrace.cli.guard import say
 from omnitrace.cli.printing import describe, make_console, names_of_request, plain, print_span
 from omnitrace.cli.running import Progress, load_tracer, make_folder
+from omnitrace.evaluation.labels import ImageSource, Source, TimeSource
+from omnitrace.evaluation.matching import true_units
 from omnitrace.reference.files import write_sample
-from omnitrace.reference.world import (
-    CATEGORIES,
-    BoxEvidence,
-    Evidence,
-    Sample,
-    Statement,
-    TextEvidence,
-    held_out_seed,
-    make_sample,
-)
+from omnitrace.reference.questions import LEADS
+from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample
 from omnitrace.requests import Request, read_requests
 from omnitrace.types import (
     EndEvent,
     ImageRegion,
     Locator,
     Modality,
+    SourceUnit,
     Span,
     SpanEvent,
     TextRange,
@@ -41,21 +38,24 @@ if TYPE_CHECKING:
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
-__all__ = ["Verdict", "draw_samples", "judge", "names_evidence", "run_demo"]
+__all__ = ["Verdict", "draw_samples", "judge", "run_demo"]
 
 _ORDERS: Final[tuple[tuple[Modality, ...], ...]] = (
     ("text", "image", "audio", "video"),
     ("video", "text", "image", "audio"),
     ("audio", "video", "text", "image"),
 )
-_DRAWS: Final = 10_000  # seeds of one demo; about one in 26 asks about everything
+_QUESTIONS: Final = 5
+_VALUES: Final = re.compile(rf"\b({'|'.join(LEADS)}) (?:a )?\w+")
+_DRAWS: Final = 10_000  # seeds of one demo; about one in 40 asks about everything
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A labelled statement, the span that answers it, and how the span did.
 
-    ``true``: the span says the right value. ``named``: its strongest support is the evidence.
+    ``true``: the span says the right value. ``named``: its strongest supports, as many as the
+    statement rests on, are the evidence; where there is none, nothing supports the span.
     """
 
     statement: Statement
@@ -97,27 +97,38 @@ def run_demo(out: Path, seed: int) -> list[Verdict]:
 
 
 def draw_samples(seed: int) -> list[Sample]:
-    """Draw three samples that the model never saw, each with one question of every category."""
+    """Draw three samples that the model never saw.
+
+    Each asks about all four modalities, has a statement that rests on two sources, and one question
+    whose answer is told nowhere.
+    """
+    numbers = itertools.count(seed * _DRAWS)
     samples: list[Sample] = []
-    for number in range(seed * _DRAWS, (seed + 1) * _DRAWS):
-        order = _ORDERS[len(samples)]
-        sample = make_sample(held_out_seed(number), questions=len(CATEGORIES), order=order)
-        if {statement.category for statement in sample.statements} == set(CATEGORIES):
-            samples.append(sample)
-        if len(samples) == len(_ORDERS):
-            break
+    for order in _ORDERS:
+        drawn = (
+            make_sample(held_out_seed(number), questions=_QUESTIONS, order=order, long=False)
+            for number in numbers
+        )
+        samples.append(next(filter(_asks_about_everything, drawn)))
     return samples
+
+
+def _asks_about_everything(sample: Sample) -> bool:
+    sources = [statement.sources for statement in sample.statements]
+    parts = {source.part for each in sources for source in each}
+    return len(parts) == len(sample.scenes) and {len(each) for each in sources} == {0, 1, 2}
 
 
 def _trace(
     tracer: Tracer, sample: Sample, request: Request, console: Console, progress: Progress
 ) -> tuple[Trace, list[Verdict]]:
     """Trace one sample, printing each span beside its truth as soon as it ends."""
+    progress.show(f"{sample.id}: reading")
     names = names_of_request(request.messages)
+    units = _units_of(tracer, request)
     open_statements = list(sample.statements)
     verdicts: dict[str, Verdict] = {}
     trace: Trace | None = None
-    progress.show(f"{sample.id}: reading")
     with tracer.stream(request.messages, media_root=request.media_root) as events:
         for event in events:
             if isinstance(event, EndEvent):
@@ -130,7 +141,7 @@ def _trace(
                         console.print("      nobody asked for this", style="yellow")
                         continue
                     open_statements.remove(statement)
-                    verdict = judge(statement, event.span)
+                    verdict = judge(statement, event.span, units)
                     verdicts[statement.question] = verdict
                     _print_truth(console, verdict, sample)
     assert trace is not None  # the last event of every stream
@@ -143,56 +154,58 @@ def _trace(
     return trace, [verdicts[statement.question] for statement in sample.statements]
 
 
+def _units_of(tracer: Tracer, request: Request) -> tuple[SourceUnit, ...]:
+    """Cut a request into its units before it is answered: verdicts come with the spans."""
+    from omnitrace.sources.layout import build_layout
+    from omnitrace.sources.messages import read_messages
+
+    conversation = read_messages(
+        request.messages,
+        options=tracer.sources,
+        limits=tracer.limits,
+        media_root=request.media_root,
+    )
+    encoded = tracer.adapter.encode(conversation, tracer.sources)
+    return build_layout(len(encoded.prompt_ids), encoded.geometry, tracer.sources).units
+
+
 def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:
     """Find the statement that a span makes, be its value right or wrong."""
-    said = plain(span.text)
-    for statement in statements:
-        cut = statement.value_start - statement.start
-        if said.startswith(statement.text[:cut].strip()):
-            return statement
-    return None
+    said = _claim(plain(span.text))
+    return next((each for each in statements if said and said == _claim(each.text)), None)
 
 
-def judge(statement: Statement, span: Span) -> Verdict:
-    """Compare a span with the label of what it says."""
-    named = bool(span.supports) and any(
-        names_evidence(span.supports[0].unit.locator, evidence) for evidence in statement.evidence
-    )
+def _claim(sentence: str) -> str:
+    """Return a sentence without the values that it says: what it is about."""
+    return _VALUES.sub(r"\1", sentence)
+
+
+def judge(statement: Statement, span: Span, units: Sequence[SourceUnit]) -> Verdict:
+    """Compare a span with the label of what it says; ``units`` are those of the request."""
+    first = {support.unit.id for support in span.supports[: len(statement.sources)]}
+    if statement.sources:
+        named = all(first & true_units([source], units) for source in statement.sources)
+    else:
+        named = not span.supports
     return Verdict(statement, span, true=plain(span.text) == statement.text, named=named)
 
 
-def names_evidence(locator: Locator, evidence: Evidence) -> bool:
-    """Whether more than half of the smaller of the two, unit and evidence, lies in the other.
-
-    Half of the smaller, since a cell of an image is larger than the shape that it shows.
-    """
-    if (locator.message, locator.part) != (evidence.message, evidence.part):
-        return False
-    unit, true = _intervals(locator), _intervals(_as_locator(evidence))
-    if len(unit) != len(true):
-        return False
-    common, unit_size, true_size = 1.0, 1.0, 1.0
-    for (a, b), (c, d) in zip(unit, true, strict=True):
-        common *= max(0.0, min(b, d) - max(a, c))
-        unit_size *= b - a
-        true_size *= d - c
-    return common > 0.5 * min(unit_size, true_size)
-
-
-def _intervals(locator: Locator) -> list[tuple[float, float]]:
-    """Return the extent of a locator along each of its axes."""
-    if isinstance(locator, ImageRegion):
-        x0, y0, x1, y1 = locator.box
-        return [(x0, x1), (y0, y1)]
-    return [(locator.start, locator.end)]
-
-
-def _as_locator(evidence: Evidence) -> Locator:
-    if isinstance(evidence, TextEvidence):
-        return TextRange(evidence.message, evidence.part, evidence.start, evidence.end)
-    if isinstance(evidence, BoxEvidence):
-        return ImageRegion(evidence.message, evidence.part, evidence.box, (1, 1), (0,))
-    return TimeRange(evidence.message, evidence.part, evidence.start_seconds, evidence.end_seconds)
+def _place(source: Source, sample: Sample) -> str:
+    """Say where the evidence is, in the words of supports."""
+    message, part = source.message, source.part
+    modality: str = sample.order[part]
+    locator: Locator
+    if isinstance(source, TimeSource):
+        modality = source.stream or modality
+        locator = TimeRange(message, part, source.start, source.end)
+    elif isinstance(source, ImageSource):
+        assert source.box is not None  # the world labels items, and facts by their characters
+        locator = ImageRegion(message, part, source.box, (1, 1), (0,))
+    else:
+        assert source.start is not None
+        assert source.end is not None
+        locator = TextRange(message, part, source.start, source.end)
+    return describe(locator, modality)
 
 
 def _print_head(console: Console, sample: Sample, path: Path) -> None:
@@ -203,14 +216,15 @@ def _print_head(console: Console, sample: Sample, path: Path) -> None:
 def _truth(verdict: Verdict, sample: Sample) -> str:
     """Say what is true, where it is seen, and how the span did, in one line."""
     statement = verdict.statement
-    places = [
-        describe(_as_locator(evidence), sample.order[evidence.part])
-        for evidence in statement.evidence
-    ]
-    return (
-        f"truth: {statement.text} ({' and '.join(places)}): {'true' if verdict.true else 'false'}, "
-        f"{'names' if verdict.named else 'misses'} the evidence"
-    )
+    places = [_place(source, sample) for source in statement.sources]
+    told = " and ".join(places) or "told nowhere"
+    if verdict.span is None:
+        return f"truth: {statement.text} ({told}): not answered"
+    if places:
+        how = f"{'names' if verdict.named else 'misses'} the evidence"
+    else:
+        how = "names no source" if verdict.named else "names a source all the same"
+    return f"truth: {statement.text} ({told}): {'true' if verdict.true else 'false'}, {how}"
 
 
 def _print_truth(console: Console, verdict: Verdict, sample: Sample) -> None:
@@ -224,8 +238,9 @@ def _print_counts(console: Console, verdicts: Sequence[Verdict]) -> None:
     true = sum(verdict.true for verdict in verdicts)
     console.print(
         Text(
-            f"\n{named} of {count} statements name the evidence; "
+            f"\n{named} of {count} statements name the evidence, or nothing where there is none; "
             f"{true} of {count} statements are true.",
             style="bold",
-        )
+        ),
+        soft_wrap=True,
     )

@@ -1,10 +1,11 @@
 """How often the reference model is right: ``python -m omnitrace.reference.accuracy``.
 
-Every figure goes the long way round: held-out samples are written as files, the files are read
-back (Pillow, soundfile, decord), the official processor makes the inputs and ``generate`` the
-answer. A value word counts as right if it stands in the answer's sentence of its question. The
-control takes the evidence of the value away (the fact out of the note, the shape, the tone or the
-second's colour) and leaves everything else: then only chance is left.
+Every figure goes the long way round: samples are written as files, the files are read back by
+:mod:`omnitrace.media`, the official processor makes the inputs and ``generate`` the answer, just as
+for any other request. A value word counts as right if it stands in the answer's sentence of its
+question, behind the verb. Four kinds of requests are told apart: with one question, with several,
+with one question and one medium of up to a minute and more ("long"), and with one question whose
+evidence is taken away, where only chance is left for the value, and "unknown" is the honest answer.
 """
 
 from __future__ import annotations
@@ -15,201 +16,322 @@ import itertools
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from omnitrace.reference import model_path
+from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.files import write_sample
-from omnitrace.reference.words import COLOURS, SHAPES, TONES, WEIGHTS
+from omnitrace.reference.questions import LEADS
+from omnitrace.reference.words import COLOURS, DIGITS, QUANTITIES, SHAPES, TONES, UNKNOWN
 from omnitrace.reference.world import (
     CATEGORIES,
-    MODALITIES,
     Category,
     Sample,
     Statement,
     held_out_seed,
     make_sample,
+    validation_seed,
 )
 
-__all__ = ["answer_files", "load_inputs", "load_model", "main", "measure", "score"]
+if TYPE_CHECKING:
+    from omnitrace.models.base import ModelAdapter
 
+__all__ = [
+    "CHANCE",
+    "KINDS",
+    "answer_files",
+    "load_model",
+    "main",
+    "measure",
+    "samples_of",
+    "score",
+]
+
+#: How often the best guess is right that does not see the evidence; a refusal has none to see.
 CHANCE: Final[dict[Category, float]] = {
-    "text": 1 / len(WEIGHTS),
-    "image-colour": 1 / len(COLOURS),
+    "text-weight": 1 / len(QUANTITIES),
+    "text-price": 1 / len(QUANTITIES),
     "image-shape": 1 / len(SHAPES),
-    "audio": 1 / len(TONES),
-    "video": 1 / len(COLOURS),
+    "image-colour": 1 / len(COLOURS),
+    "image-digit": 1 / len(DIGITS),
+    "audio-tone": 1 / len(TONES),
+    "audio-digit": 1 / len(DIGITS),
+    "audio-after": 1 / len(DIGITS),
+    "video-second": 1 / len(COLOURS),
+    "video-object": 1 / len(COLOURS),
+    "video-turn": 1 / (len(COLOURS) - 1),  # the colour before it can be seen, and is another one
+    "video-digit": 1 / len(DIGITS),
+    "two-sum": 1 / len(QUANTITIES),  # eleven, of two numbers that notes tell
+    "two-agree": 1 / 2,
 }
-SEVERAL: Final = (2, 3, 4, 6, 8, 10, 12)
+KINDS: Final = ("one", "several", "long", "evidence removed")
+EXACT: Final = "exact answers"
+_TIMED: Final = tuple(each for each in CATEGORIES if each.startswith(("audio", "video")))
+_LEADS: Final = re.compile(rf"\b(?:{'|'.join(LEADS)})\b")
+_SEVERAL: Final = (2, 3, 4, 5, 6)
+_BLOCK: Final = 1_000_000  # seeds for one category, or one mixed kind
 
 
 @dataclasses.dataclass(slots=True)
 class Count:
-    """Right answers among all."""
+    """Right answers among all, and how many said that the value is unknown."""
 
     right: int = 0
     total: int = 0
+    unknown: int = 0
 
     @property
     def share(self) -> float:
         """Share of right answers, 0 where there are none."""
         return self.right / self.total if self.total else 0.0
 
+    def add(self, right: bool, unknown: bool = False) -> None:
+        """Count one more answer."""
+        self.right += right
+        self.total += 1
+        self.unknown += unknown
+
     def figures(self) -> dict[str, float]:
         """Return the counts and the share, for JSON."""
-        return {"right": self.right, "total": self.total, "share": self.share}
+        return {**dataclasses.asdict(self), "share": self.share}
 
 
-def load_model(path: Path | None = None, device: str = "cpu") -> tuple[Any, Any]:
-    """Load the model and its processor from a folder, by default the one in the package."""
-    from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
+def load_model(model: str | Path | None = None, device: str | None = None) -> ModelAdapter:
+    """Load a model and its processor from a folder, by default those in the package.
 
-    folder = path or model_path()
-    model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder)
-    return model.eval().to(device), Qwen2_5OmniProcessor.from_pretrained(folder)
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    from omnitrace.models.base import LoadOptions
+    from omnitrace.models.loading import REFERENCE, load_adapter
+
+    return load_adapter(str(model or REFERENCE), LoadOptions(device=device))
 
 
-def load_inputs(request: Path, processor: Any) -> Any:
-    """Read a request's files and make the model's inputs with the official processor."""
-    import numpy as np
-    import soundfile
-    from decord import VideoReader
-    from PIL import Image
+def answer_files(
+    request: Path, adapter: ModelAdapter, *, max_new_tokens: int = 256
+) -> tuple[str, bool]:
+    """Answer a request's files, untraced; also say whether the model ended its turn by itself."""
+    from omnitrace.generation import greedy_ids
+    from omnitrace.media import MediaLimits
+    from omnitrace.sources.messages import read_messages
+    from omnitrace.sources.options import SourceOptions
 
     messages = json.loads(request.read_text(encoding="utf-8"))["messages"]
-    images: list[Any] = []
-    audio: list[Any] = []
-    videos: list[Any] = []
-    fps = float(processor.video_processor.fps)
-    for part in itertools.chain.from_iterable(message["content"] for message in messages):
-        if part["type"] == "image":
-            images.append(Image.open(request.parent / part["image"]).convert("RGB"))
-        elif part["type"] == "audio":
-            audio.append(soundfile.read(request.parent / part["audio"], dtype="float32")[0])
-        elif part["type"] == "video":
-            reader = VideoReader(str(request.parent / part["video"]), num_threads=1)
-            count = round(len(reader) / reader.get_avg_fps() * fps)
-            times = np.arange(count) / fps
-            indices = np.minimum(np.round(times * reader.get_avg_fps()), len(reader) - 1)
-            videos.append(reader.get_batch(indices.astype(int).tolist()).asnumpy())
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return processor(
-        text=[text],
-        images=images or None,
-        audio=audio or None,
-        videos=videos or None,
-        videos_kwargs={"fps": fps, "do_sample_frames": False},
-        return_tensors="pt",
+    options = SourceOptions()
+    conversation = read_messages(
+        messages, options=options, limits=MediaLimits(), media_root=request.parent
     )
-
-
-def answer_files(request: Path, model: Any, processor: Any) -> tuple[str, bool]:
-    """Answer a request; also say whether the model ended its turn by itself."""
-    inputs = load_inputs(request, processor).to(model.device)
-    inputs.pop("num_audio_tokens", None)
-    output = model.generate(**inputs, max_new_tokens=256)[0, inputs["input_ids"].shape[1] :]
-    text = processor.decode(output, skip_special_tokens=True)
-    return str(text), int(output[-1]) == processor.tokenizer.eos_token_id
+    ids = greedy_ids(adapter, adapter.encode(conversation, options), max_new_tokens)
+    text: str = adapter.tokenizer.decode(ids, skip_special_tokens=True)
+    return text, ids[-1] == adapter.tokenizer.eos_token_id
 
 
 def score(statements: Sequence[Statement], answer: str) -> list[bool]:
     """Say for each statement whether the answer's sentence of the same place has its value."""
-    sentences = re.findall(r"[^.]+\.?", answer)
-    found: list[bool] = []
-    for number, statement in enumerate(statements):
-        sentence = sentences[number] if number < len(sentences) else ""
-        found.append(statement.value in re.findall(r"[a-z]+", sentence))
-    return found
+    said = _values(answer, len(statements))
+    return [each.value in words for each, words in zip(statements, said, strict=True)]
 
 
-def _samples(samples: int, seed: int) -> dict[str, list[Sample]]:
-    """Draw the held-out samples: one question, several, and one with the evidence taken away."""
-    orders = [
-        order
-        for size in range(1, len(MODALITIES) + 1)
-        for order in itertools.permutations(MODALITIES, size)
-    ]
-    drawn: dict[str, list[Sample]] = {"one": [], "several": [], "evidence removed": []}
-    number = seed * 1_000_000
-    for category in CATEGORIES:
-        fitting = [order for order in orders if category.partition("-")[0] in order]
-        for index in range(samples):
-            order = fitting[(index * 7) % len(fitting)]
-            single = make_sample(
-                held_out_seed(number), questions=1, order=order, categories=(category,)
-            )
-            drawn["one"].append(single)
-            drawn["evidence removed"].append(without_evidence(single))
-            number += 1
-    for index in range(2 * samples):
-        order = orders[(index * 7) % len(orders)]
-        drawn["several"].append(
-            make_sample(held_out_seed(number), questions=SEVERAL[index % len(SEVERAL)], order=order)
-        )
-        number += 1
-    return drawn
+def _values(answer: str, count: int) -> list[list[str]]:
+    """Return what the first ``count`` sentences say behind the last word that leads to a value.
+
+    Before it a sentence says what it is about, and "the number in second three" is no three.
+    """
+    sentences = re.findall(r"[^.]+", answer)[:count]
+    found = [_LEADS.split(sentence)[1:][-1:] for sentence in sentences]
+    found += [[]] * (count - len(found))
+    return [re.findall(r"[a-z]+", " ".join(part)) for part in found]
+
+
+def samples_of(
+    kind: str, samples: int, seed: int, *, numbered: Callable[[int], int] = held_out_seed
+) -> Iterator[Sample]:
+    """Draw the samples of a kind of request.
+
+    Parameters
+    ----------
+    kind:
+        One of :data:`KINDS`. Where the evidence is removed, the samples are those of "one".
+    samples:
+        How many of each category; of "several" three times as many in all, with questions of any
+        category, of "long" twice as many, with questions about recordings and films.
+    seed:
+        Another seed draws other samples.
+    numbered:
+        Gives a sample's seed for its number.
+    """
+    block = (len(CATEGORIES) + 2) * _BLOCK
+    categories = [each for each in CATEGORIES if kind == "one" or each in CHANCE]
+
+    def seeds(place: int) -> Iterator[int]:
+        return map(numbered, itertools.count(seed * block + place * _BLOCK))
+
+    if kind == "several":
+        for number, each in zip(range(3 * samples), seeds(len(CATEGORIES)), strict=False):
+            count = _SEVERAL[number % len(_SEVERAL)]
+            yield make_sample(each, questions=count, long=False)
+    elif kind == "long":
+        yield from itertools.islice(_long(seeds(len(CATEGORIES) + 1)), 2 * samples)
+    else:
+        for category in categories:
+            drawn = _asking(category, seeds(CATEGORIES.index(category)))
+            for sample in itertools.islice(drawn, samples):
+                yield sample if kind == "one" else without_evidence(sample)
+
+
+def _asking(category: Category, seeds: Iterator[int]) -> Iterator[Sample]:
+    """Yield samples with one question of a category; most requests cannot be asked some."""
+    for seed in seeds:
+        try:
+            yield make_sample(seed, questions=1, categories=(category,), long=False)
+        except InputError:
+            continue
+
+
+def _long(seeds: Iterator[int]) -> Iterator[Sample]:
+    """Yield samples with up to three questions about recordings and films, one of them long."""
+    for seed in seeds:
+        try:
+            yield make_sample(seed, questions=3, categories=_TIMED, long=True)
+        except InputError:
+            continue
 
 
 def measure(
-    samples: int, seed: int, *, path: Path | None = None, device: str = "cpu"
+    samples: int,
+    seed: int,
+    *,
+    model: str | Path | None = None,
+    device: str | None = None,
+    validation: bool = False,
+    kinds: Sequence[str] = KINDS,
+    max_new_tokens: int = 256,
 ) -> dict[str, Any]:
-    """Measure accuracy on ``samples`` held-out samples a category and kind of request."""
+    """Measure accuracy on samples that the model was not trained on.
+
+    Parameters
+    ----------
+    samples, seed:
+        How many of each category, and which; see :func:`samples_of`.
+    model, device:
+        As for :func:`load_model`.
+    validation:
+        Use the samples for choices; figures are of the held-out ones.
+    kinds:
+        Which kinds of requests.
+    max_new_tokens:
+        Longest answer, in tokens.
+
+    Returns
+    -------
+    dict
+        JSON-ready: for each kind the counts of every category and of exact answers, and how often
+        the model ended its turn by itself.
+
+    Raises
+    ------
+    InputError, ModelError
+        If there is no such model or kind, or ``samples`` is less than 1.
+    """
+    if samples < 1:
+        raise InputError(f"samples is {samples}", legal="1 or more")
+    for kind in set(kinds) - set(KINDS):
+        raise InputError(f"{kind!r} is no kind of request", legal=", ".join(map(repr, KINDS)))
+    adapter = load_model(model, device)
+    numbered = validation_seed if validation else held_out_seed
+    accuracy: dict[str, dict[str, Any]] = {}
+    ended = Count()
+    for kind in kinds:
+        drawn = list(samples_of(kind, samples, seed, numbered=numbered))
+        counts = {name: Count() for name in (*CATEGORIES, EXACT)}
+        for sample, answer, stopped in _answers(drawn, adapter, kind, max_new_tokens):
+            _count(counts, sample, answer)
+            ended.add(stopped)
+        accuracy[kind] = {name: count.figures() for name, count in counts.items() if count.total}
+    return {
+        "model": adapter.source,
+        "samples": samples,
+        "seed": seed,
+        "seeds": "validation" if validation else "held out",
+        "chance": CHANCE,
+        "accuracy": accuracy,
+        "ended by itself": ended.figures(),
+    }
+
+
+def _answers(
+    samples: Sequence[Sample], adapter: ModelAdapter, kind: str, max_new_tokens: int
+) -> Iterator[tuple[Sample, str, bool]]:
     from rich.progress import track
 
-    model, processor = load_model(path, device)
-    report: dict[str, Any] = {"samples": samples, "seed": seed, "chance": CHANCE, "accuracy": {}}
-    ended = Count()
-    for kind, drawn in _samples(samples, seed).items():
-        counts = {category: Count() for category in CATEGORIES}
-        exact = Count()
-        for sample in track(drawn, description=kind):
-            with tempfile.TemporaryDirectory() as folder:
-                answer, stopped = answer_files(write_sample(sample, folder), model, processor)
-            for statement, right in zip(
-                sample.statements, score(sample.statements, answer), strict=True
-            ):
-                counts[statement.category].right += right
-                counts[statement.category].total += 1
-            exact.right += answer == sample.answer
-            exact.total += 1
-            ended.right += stopped
-            ended.total += 1
-        rows = [("exact answers", exact), *counts.items()]
-        report["accuracy"][kind] = {name: count.figures() for name, count in rows}
-    report["ended by itself"] = ended.figures()
-    return report
+    for sample in track(samples, description=kind):
+        with tempfile.TemporaryDirectory() as folder:
+            path = write_sample(sample, folder)
+            yield sample, *answer_files(path, adapter, max_new_tokens=max_new_tokens)
+
+
+def _count(counts: Mapping[str, Count], sample: Sample, answer: str) -> None:
+    right = score(sample.statements, answer)
+    said = _values(answer, len(right))
+    for statement, is_right, words in zip(sample.statements, right, said, strict=True):
+        counts[statement.category].add(is_right, UNKNOWN in words)
+    counts[EXACT].add(answer == sample.answer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    from rich.console import Console
-    from rich.table import Table
-
     parser = argparse.ArgumentParser(prog="python -m omnitrace.reference.accuracy")
-    parser.add_argument("--samples", type=int, default=100, help="samples a category")
-    parser.add_argument("--seed", type=int, default=0, help="which held-out samples")
-    parser.add_argument("--model", type=Path, help="model folder; by default the package's")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--samples", type=int, default=60, help="samples a category")
+    parser.add_argument("--seed", type=int, default=0, help="which samples")
+    parser.add_argument("--model", help="model folder; by default the package's")
+    parser.add_argument("--device", help="such as cuda; by default the processor")
+    parser.add_argument(
+        "--validation", action="store_true", help="samples for choices, not for figures"
+    )
+    parser.add_argument("--kinds", nargs="+", default=KINDS, help="only these kinds of requests")
+    parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
-    report = measure(given.samples, given.seed, path=given.model, device=given.device)
-    table = Table(title="Value words right, through encoded files")
-    kinds = list(report["accuracy"])
-    for heading in ("category", *kinds, "chance"):
-        table.add_column(heading)
-    for row in (*CATEGORIES, "exact answers"):
-        cells = [report["accuracy"][kind][row] for kind in kinds]
-        chance = f"{CHANCE[row]:.3f}" if row in CHANCE else ""
-        shares = [f"{c['share']:.3f} ({c['right']}/{c['total']})" for c in cells]
-        table.add_row(row, *shares, chance)
-    console = Console()
-    console.print(table)
-    console.print(f"ended by itself: {report['ended by itself']['share']:.3f}")
+    try:
+        report = measure(
+            given.samples,
+            given.seed,
+            model=given.model,
+            device=given.device,
+            validation=given.validation,
+            kinds=given.kinds,
+            max_new_tokens=given.max_new_tokens,
+        )
+    except OmnitraceError as error:
+        parser.error(str(error))
+    _print(report)
     if given.json:
         given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _print(report: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Value words right, through encoded files ({report['seeds']} samples)")
+    for heading in ("category", *report["accuracy"], 'then "unknown"', "chance"):
+        table.add_column(heading)
+    for row in (*CATEGORIES, EXACT):
+        cells = [figures.get(row) for figures in report["accuracy"].values()]
+        bare = report["accuracy"].get(KINDS[-1], {}).get(row)
+        refused = f"{bare['unknown'] / bare['total']:.3f}" if bare and row != EXACT else ""
+        chance = f"{CHANCE[row]:.3f}" if row in CHANCE else ""
+        shares = [f"{c['share']:.3f}" if c else "" for c in cells]
+        table.add_row(row, *shares, refused, chance)
+    console = Console()
+    console.print(table)
+    console.print(f"ended by itself: {report['ended by itself']['share']:.3f}")
 
 
 if __name__ == "__main__":

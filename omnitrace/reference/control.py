@@ -3,74 +3,94 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
-from omnitrace.reference.scenes import Audio, Fact, Image, Note, Video
-from omnitrace.reference.world import BoxEvidence, Sample, SecondsEvidence
+from omnitrace.evaluation.labels import ImageSource, Source, TextSource, TimeSource
+from omnitrace.reference.questions import Scene
+from omnitrace.reference.scenes import Appearance, Fact, Film, Image, Note, Recording
+from omnitrace.reference.world import Sample, Statement
 
 __all__ = ["without_evidence"]
 
 NOTHING: Final = "Nobody came to the door."
-GREY: Final = (128, 128, 128)
+_ROUNDED: Final = 0.006  # seconds; sources name times in hundredths
 
 
 def without_evidence(sample: Sample) -> Sample:
     """Take the evidence of every statement away and leave all else as it is.
 
-    A fact's sentence leaves the note, a shape leaves its cell, a second of sound falls silent, a
-    second of film turns grey. The questions and the right answer stay; nothing supports them.
+    A fact's sentence leaves the note, an item its image, an event its recording or track, an
+    appearance its film. The questions and the right answer stay; nothing supports them.
     """
-    ranges: set[tuple[int, int]] = set()
-    boxes: set[tuple[int, int, int, int]] = set()
-    sounds: set[int] = set()
-    frames: set[int] = set()
-    for statement in sample.statements:
-        for evidence in statement.evidence:
-            if isinstance(evidence, BoxEvidence):
-                boxes.add(evidence.box)
-            elif isinstance(evidence, SecondsEvidence):
-                seconds = sounds if sample.order[evidence.part] == "audio" else frames
-                seconds.add(int(evidence.start_seconds))
-            else:
-                ranges.add((evidence.start, evidence.end))
+    evidence = [source for statement in sample.statements for source in statement.sources]
     return dataclasses.replace(
         sample,
-        note=_cut(sample.note, ranges) if sample.note else None,
-        image=_clear(sample.image, boxes) if sample.image else None,
-        audio=_silence(sample.audio, sounds) if sample.audio else None,
-        video=_blank(sample.video, frames) if sample.video else None,
-        statements=tuple(dataclasses.replace(s, evidence=()) for s in sample.statements),
+        scenes=tuple(
+            _bare(scene, [source for source in evidence if source.part == part])
+            for part, scene in enumerate(sample.scenes)
+        ),
+        statements=tuple(_unsupported(statement) for statement in sample.statements),
     )
 
 
-def _cut(note: Note, ranges: set[tuple[int, int]]) -> Note:
+def _unsupported(statement: Statement) -> Statement:
+    values = tuple(dataclasses.replace(value, sources=()) for value in statement.values)
+    return dataclasses.replace(statement, values=values, sources=())
+
+
+def _bare(scene: Scene, evidence: Sequence[Source]) -> Scene:
+    if isinstance(scene, Note):
+        return _cut(scene, {(s.start, s.end) for s in evidence if isinstance(s, TextSource)})
+    if isinstance(scene, Image):
+        boxes = {source.box for source in evidence if isinstance(source, ImageSource)}
+        kept = tuple(item for item in scene.items if item.box not in boxes)
+        return dataclasses.replace(scene, items=kept)
+    times = [source for source in evidence if isinstance(source, TimeSource)]
+    if isinstance(scene, Recording):
+        return _silenced(scene, times)
+    return _blanked(scene, times)
+
+
+def _cut(note: Note, ranges: set[tuple[int | None, int | None]]) -> Note:
     text = note.text
-    for start, end in sorted(ranges, reverse=True):
-        text = (text[:start].rstrip() + " " + text[end:].lstrip()).strip()
+    for fact in sorted(note.facts, key=lambda fact: fact.start, reverse=True):
+        if (fact.start, fact.end) in ranges:
+            text = f"{text[: fact.start].rstrip()} {text[fact.end :].lstrip()}".strip()
     facts: list[Fact] = []
     for fact in note.facts:
         if (fact.start, fact.end) not in ranges:
             sentence = note.text[fact.start : fact.end]
             start = text.index(sentence)
-            facts.append(Fact(fact.name, fact.weight, start, start + len(sentence)))
+            facts.append(dataclasses.replace(fact, start=start, end=start + len(sentence)))
     return Note(text or NOTHING, tuple(facts))
 
 
-def _clear(image: Image, boxes: set[tuple[int, int, int, int]]) -> Image:
-    return Image(image.background, tuple(s for s in image.shapes if s.box not in boxes))
-
-
-def _silence(audio: Audio, seconds: set[int]) -> Audio:
-    return Audio(
-        tuple(
-            dataclasses.replace(tone, name="", amplitude=0.0) if k in seconds else tone
-            for k, tone in enumerate(audio.tones)
-        )
+def _silenced(recording: Recording, times: Sequence[TimeSource]) -> Recording:
+    heard = [(source.start, source.end) for source in times]
+    kept = tuple(
+        event
+        for event in recording.events
+        if not any(_near(event.start, a) and _near(event.end, b) for a, b in heard)
     )
+    return dataclasses.replace(recording, events=kept)
 
 
-def _blank(video: Video, seconds: set[int]) -> Video:
-    return Video(
-        tuple("" if k in seconds else name for k, name in enumerate(video.colours)),
-        tuple(GREY if k in seconds else rgb for k, rgb in enumerate(video.rgbs)),
+def _blanked(film: Film, times: Sequence[TimeSource]) -> Film:
+    shown = [source for source in times if source.stream != "audio"]
+    kept = tuple(
+        seen
+        for seen in film.appearances
+        if not any(_shared(seen, source) > _ROUNDED for source in shown)
     )
+    heard = [source for source in times if source.stream == "audio"]
+    sound = None if film.sound is None else _silenced(film.sound, heard)
+    return dataclasses.replace(film, appearances=kept, sound=sound)
+
+
+def _shared(seen: Appearance, source: TimeSource) -> float:
+    return min(seen.end, source.end) - max(seen.start, source.start)
+
+
+def _near(time: float, rounded: float) -> bool:
+    return abs(time - rounded) < _ROUNDED

@@ -1,31 +1,32 @@
-"""Samples of the reference world as files: PNG, WAV, MP4, ``request.json`` and ``labels.json``.
+"""Samples of the reference world as files: PNG, WAV, MP4, ``request.json`` and ``labels.jsonl``.
 
-The same seed gives the same PNG, WAV and JSON bytes. The frames handed to the video encoder are the
-same too, but the bytes of the MP4 can differ from run to run.
+The same seed gives the same PNG, WAV and JSON bytes everywhere. An MP4 shows its frames at the same
+times and plays the same samples; its bytes are the same for the same build of the encoders.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import wave
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from omnitrace.reference.render import (
-    SAMPLE_RATE,
-    VIDEO_FPS,
-    render_audio,
-    render_image,
-    render_video,
-)
-from omnitrace.reference.world import MEDIA_NAMES, Sample
+from omnitrace.evaluation.label_files import write_labels, write_text
+from omnitrace.evaluation.labels import VERSION, Label, LabelledSpan, LabelledWord
+from omnitrace.reference.assets import SAMPLE_RATE
+from omnitrace.reference.render import FILM_FPS, render_film, render_image, render_recording
+from omnitrace.reference.scenes import Film, Image, Recording
+from omnitrace.reference.world import Sample, Statement, media_name
 
-__all__ = ["labels", "request", "write_sample"]
+__all__ = ["LABELS", "REQUEST", "labels", "request", "write_sample"]
+
+REQUEST: Final = "request.json"
+LABELS: Final = "labels.jsonl"
 
 
 def request(sample: Sample) -> dict[str, Any]:
@@ -33,27 +34,29 @@ def request(sample: Sample) -> dict[str, Any]:
     return {"id": sample.id, "messages": sample.messages}
 
 
-def labels(sample: Sample) -> dict[str, Any]:
-    """Build what ``labels.json`` holds: the right answer and the evidence of each statement."""
-    return {
-        "id": sample.id,
-        "answer": sample.answer,
-        "statements": [
-            {
-                "text": statement.text,
-                "start": statement.start,
-                "end": statement.end,
-                "value": {
-                    "text": statement.value,
-                    "start": statement.value_start,
-                    "end": statement.value_end,
-                },
-                "category": statement.category,
-                "evidence": [dataclasses.asdict(evidence) for evidence in statement.evidence],
-            }
-            for statement in sample.statements
-        ],
-    }
+def labels(sample: Sample) -> Label:
+    """Build the line of ``labels.jsonl``: the right answer, each value word with its evidence."""
+    return Label(
+        version=VERSION,
+        id=sample.id,
+        response=sample.answer,
+        spans=tuple(_span(statement) for statement in sample.statements),
+    )
+
+
+def _span(statement: Statement) -> LabelledSpan:
+    words = tuple(
+        LabelledWord(start=value.start, end=value.end, text=value.text, sources=value.sources)
+        for value in statement.values
+    )
+    return LabelledSpan(
+        start=statement.start,
+        end=statement.end,
+        text=statement.text,
+        sources=statement.sources,
+        words=words,
+        category=statement.category,
+    )
 
 
 def write_sample(sample: Sample, folder: Path | str) -> Path:
@@ -63,24 +66,27 @@ def write_sample(sample: Sample, folder: Path | str) -> Path:
     -------
     Path
         The path of ``request.json``.
+
+    Raises
+    ------
+    InputError
+        If the request or the labels cannot be written.
+    OSError, av.FFmpegError
+        If a medium cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if sample.image is not None:
-        pixels = render_image(sample.image, sample.seed)
-        PILImage.fromarray(pixels).save(folder / MEDIA_NAMES["image"], optimize=False)
-    if sample.audio is not None:
-        _write_wav(folder / MEDIA_NAMES["audio"], render_audio(sample.audio, sample.seed))
-    if sample.video is not None:
-        _write_mp4(folder / MEDIA_NAMES["video"], render_video(sample.video, sample.seed))
-    (folder / "labels.json").write_text(_json(labels(sample)), encoding="utf-8")
-    path = folder / "request.json"
-    path.write_text(_json(request(sample)), encoding="utf-8")
-    return path
-
-
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    for part, scene in enumerate(sample.scenes):
+        if isinstance(scene, Image):
+            pixels = PILImage.fromarray(render_image(scene))
+            pixels.save(folder / media_name(part, scene), optimize=False)
+        elif isinstance(scene, Recording):
+            _write_wav(folder / media_name(part, scene), render_recording(scene))
+        elif isinstance(scene, Film):
+            _write_mp4(folder / media_name(part, scene), scene)
+    write_labels(folder / LABELS, [labels(sample)])
+    document = json.dumps(request(sample), indent=1, ensure_ascii=False)
+    return write_text(folder / REQUEST, f"{document}\n")
 
 
 def _write_wav(path: Path, samples: NDArray[np.int16]) -> None:
@@ -91,16 +97,39 @@ def _write_wav(path: Path, samples: NDArray[np.int16]) -> None:
         file.writeframes(samples.astype("<i2").tobytes())
 
 
-def _write_mp4(path: Path, frames: NDArray[np.uint8]) -> None:
+def _write_mp4(path: Path, film: Film) -> None:
     import av
 
+    sound = film.sound
     with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=VIDEO_FPS)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
-        stream.options = {"crf": "18", "preset": "medium"}
-        for pixels in frames:
+        pictures = container.add_stream("libx264", rate=FILM_FPS)
+        pictures.height, pictures.width = film.height, film.width
+        pictures.pix_fmt = "yuv420p"
+        pictures.codec_context.thread_count = 1
+        # One quantiser for all: with x264's rate control the same frames give other bytes each run.
+        pictures.options = {"qp": "18", "preset": "medium"}
+        # FLAC gives back every sample at its time; AAC would make the track a little longer. All
+        # streams must be there before the first packet.
+        track = None
+        if sound is not None:
+            track = container.add_stream("flac", rate=SAMPLE_RATE, layout="mono", format="s16")
+        for pixels in render_film(film):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode())
+        if sound is not None:
+            _write_track(container, track, render_recording(sound))
+
+
+def _write_track(container: Any, stream: Any, samples: NDArray[np.int16]) -> None:
+    """Encode mono samples in the portions that the encoder takes."""
+    import av
+
+    size = stream.codec_context.frame_size  # the first packet has opened all encoders
+    for start in range(0, len(samples), size):
+        portion = np.ascontiguousarray(samples[None, start : start + size])
+        frame = av.AudioFrame.from_ndarray(portion, format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        frame.pts, frame.time_base = start, Fraction(1, SAMPLE_RATE)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())

@@ -1,11 +1,12 @@
 """What the scenes of the reference world look and sound like, as arrays.
 
 The arrays are what the files hold: pixels of the PNG, samples of the WAV, and the frames that are
-handed to the video encoder. Noise is seeded by the sample.
+handed to the video encoder. Noise is seeded by the scene.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -13,71 +14,158 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from omnitrace.reference.scenes import IMAGE_SIZE, Audio, Image, Shape, Video
+from omnitrace.reference.assets import SAMPLE_RATE, glyph, spoken_digit
+from omnitrace.reference.scenes import Appearance, Event, Film, Image, Item, Recording
+from omnitrace.reference.words import DIGITS
 
 __all__ = [
-    "SAMPLE_RATE",
-    "VIDEO_FPS",
-    "VIDEO_SIZE",
-    "render_audio",
+    "FILM_FPS",
+    "film_frames",
+    "film_masks",
+    "item_mask",
+    "render_film",
     "render_image",
-    "render_video",
+    "render_recording",
 ]
 
-SAMPLE_RATE: Final = 16_000
-VIDEO_FPS: Final = 8
-VIDEO_SIZE: Final = 56
+FILM_FPS: Final = 8
+_LIGHT: Final = 40.0  # how much brighter the right, and how much bluer the bottom of a picture is
+_SOFT: Final = 0.02  # seconds in which a tone swells and fades
 
 
-def render_image(image: Image, seed: int) -> NDArray[np.uint8]:
+def render_image(image: Image) -> NDArray[np.uint8]:
     """Draw an image as uint8 ``[height, width, 3]``."""
-    canvas = PILImage.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), image.background)
-    draw = ImageDraw.Draw(canvas)
-    for shape in image.shapes:
-        _draw(draw, shape)
-    return _noisy(np.asarray(canvas), seed, 4.0)
+    canvas = _background(image.width, image.height, image.grey)
+    for item in image.items:
+        _paint(canvas, item_mask(item), item.box, item.rgb)
+    return _noisy(canvas, image.seed)
 
 
-def render_audio(audio: Audio, seed: int) -> NDArray[np.int16]:
-    """Play an audio as int16 samples at :data:`SAMPLE_RATE`, with soft edges and faint noise."""
-    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    edge = np.minimum(1.0, np.minimum(time, 1.0 - time) / 0.02)
-    rng = np.random.default_rng((seed, 2))
-    wave = np.concatenate(
-        [edge * tone.amplitude * np.sin(2 * np.pi * tone.hertz * time) for tone in audio.tones]
-    )
-    wave += rng.standard_normal(wave.size, dtype=np.float32) * 0.004
+def render_recording(recording: Recording) -> NDArray[np.int16]:
+    """Play a recording as int16 samples at 16 kHz, with faint noise."""
+    rng = np.random.default_rng((recording.seed, 2))
+    wave = rng.standard_normal(round(recording.seconds * SAMPLE_RATE), dtype=np.float32) * 0.004
+    for event in recording.events:
+        sound = _sound(event)
+        first = round(event.start * SAMPLE_RATE)
+        wave[first : first + len(sound)] += sound[: len(wave) - first]
     samples: NDArray[np.int16] = np.round(np.clip(wave, -1.0, 1.0) * 32767.0).astype(np.int16)
     return samples
 
 
-def render_video(video: Video, seed: int, *, fps: int = VIDEO_FPS) -> NDArray[np.uint8]:
-    """Film a video as uint8 frames ``[frames, height, width, 3]``, ``fps`` of them a second."""
-    colours = np.repeat(np.asarray(video.rgbs, dtype=np.uint8), fps, axis=0)
-    frames = np.broadcast_to(colours[:, None, None, :], (len(colours), VIDEO_SIZE, VIDEO_SIZE, 3))
-    return _noisy(frames, seed + 1, 4.0)
+def render_film(film: Film, *, fps: int = FILM_FPS) -> NDArray[np.uint8]:
+    """Film a film as uint8 frames ``[frames, height, width, 3]``, ``fps`` of them a second."""
+    return film_frames(film, np.arange(round(film.seconds * fps)) / fps)
 
 
-def _noisy(pixels: NDArray[np.uint8], seed: int, strength: float) -> NDArray[np.uint8]:
+def film_frames(film: Film, times: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Film the moments ``times``, in seconds; a moment looks the same whatever others are asked."""
+    background = _background(film.width, film.height, film.grey)
+    frames = np.empty((len(times), film.height, film.width, 3), dtype=np.uint8)
+    for number, time in enumerate(times):
+        canvas = background.copy()
+        for seen in film.appearances:
+            if seen.start <= time < seen.end:
+                box = where(seen, float(time))
+                _paint(canvas, _shape_mask(seen.shape, box[2] - box[0]), box, seen.rgb)
+        frames[number] = _noisy(canvas, film.seed + 1 + round(float(time) * 1000))
+    return frames
+
+
+def film_masks(film: Film, times: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return how much of a pixel an appearance covers, ``[appearances, times, height, width]``."""
+    masks = np.zeros((len(film.appearances), len(times), film.height, film.width, 1), np.float32)
+    for number, seen in enumerate(film.appearances):
+        for k, time in enumerate(times):
+            if seen.start <= time < seen.end:
+                box = where(seen, float(time))
+                _paint(masks[number, k], _shape_mask(seen.shape, box[2] - box[0]), box, (1,))
+    return masks[..., 0]
+
+
+def where(seen: Appearance, time: float) -> tuple[int, int, int, int]:
+    """Return the box of a moving shape at a time, in pixels, half-open."""
+    share = (time - seen.start) / (seen.end - seen.start)
+    x0, y0, x1, y1 = seen.path
+    x, y = round(x0 + share * (x1 - x0)), round(y0 + share * (y1 - y0))
+    return (x - seen.radius, y - seen.radius, x + seen.radius, y + seen.radius)
+
+
+def item_mask(item: Item) -> NDArray[np.float32]:
+    """Return how much of each pixel of an item's box the item covers, 0 to 1."""
+    size = item.box[2] - item.box[0]
+    if item.kind == "shape":
+        return _shape_mask(item.name, size)
+    return _digit_mask(item.font, DIGITS.index(item.name), size)
+
+
+@functools.cache
+def _shape_mask(shape: str, size: int) -> NDArray[np.float32]:
+    """Fill a shape so that it touches all four sides of its box."""
+    scale = 4  # drawn large and made small, for soft edges
+    far = size * scale - 1
+    middle = far // 2
+    canvas = PILImage.new("L", (size * scale, size * scale), 0)
+    draw = ImageDraw.Draw(canvas)
+    if shape == "circle":
+        draw.ellipse((0, 0, far, far), fill=255)
+    elif shape == "square":
+        draw.rectangle((0, 0, far, far), fill=255)
+    elif shape == "triangle":
+        draw.polygon([(middle, 0), (far, far), (0, far)], fill=255)
+    elif shape == "diamond":
+        draw.polygon([(middle, 0), (far, middle), (middle, far), (0, middle)], fill=255)
+    else:
+        arm = far // 6
+        draw.rectangle((middle - arm, 0, middle + arm, far), fill=255)
+        draw.rectangle((0, middle - arm, far, middle + arm), fill=255)
+    return _cover(canvas.resize((size, size), PILImage.Resampling.BOX))
+
+
+@functools.cache
+def _digit_mask(font: int, digit: int, size: int) -> NDArray[np.float32]:
+    kept = PILImage.fromarray(glyph(font, digit))
+    return _cover(kept.resize((size, size), PILImage.Resampling.BILINEAR))
+
+
+def _cover(grey: PILImage.Image) -> NDArray[np.float32]:
+    cover: NDArray[np.float32] = np.asarray(grey, dtype=np.float32) / np.float32(255.0)
+    return cover
+
+
+def _background(width: int, height: int, grey: int) -> NDArray[np.float32]:
+    """Light falls from the right, and the ground is blue: a place can be told by its light."""
+    canvas = np.full((height, width, 3), float(grey), dtype=np.float32)
+    canvas += (np.linspace(-1.0, 1.0, width, dtype=np.float32) * _LIGHT)[None, :, None]
+    canvas[..., 2] += (np.linspace(-1.0, 1.0, height, dtype=np.float32) * _LIGHT)[:, None]
+    return canvas
+
+
+def _paint(
+    canvas: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    box: tuple[int, int, int, int],
+    colour: tuple[int, ...],
+) -> None:
+    """Lay a colour over the canvas where the mask says; what lies outside is cut off."""
+    height, width = canvas.shape[:2]
+    x0, y0, x1, y1 = max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)
+    cover = mask[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0], None]
+    under = canvas[y0:y1, x0:x1]
+    canvas[y0:y1, x0:x1] = under + cover * (np.asarray(colour, dtype=np.float32) - under)
+
+
+def _noisy(pixels: NDArray[np.float32], seed: int, strength: float = 4.0) -> NDArray[np.uint8]:
     rng = np.random.default_rng((seed, 1))
     noise = rng.standard_normal(pixels.shape, dtype=np.float32) * strength
     return np.clip(np.round(pixels + noise), 0, 255).astype(np.uint8)
 
 
-def _draw(draw: ImageDraw.ImageDraw, shape: Shape) -> None:
-    """Fill a shape so that it touches all four sides of its box."""
-    x0, y0, x1, y1 = shape.box
-    x1, y1 = x1 - 1, y1 - 1
-    x, y = (x0 + x1) // 2, (y0 + y1) // 2
-    arm = (x1 - x0) // 6
-    if shape.shape == "circle":
-        draw.ellipse((x0, y0, x1, y1), fill=shape.rgb)
-    elif shape.shape == "square":
-        draw.rectangle((x0, y0, x1, y1), fill=shape.rgb)
-    elif shape.shape == "triangle":
-        draw.polygon([(x, y0), (x1, y1), (x0, y1)], fill=shape.rgb)
-    elif shape.shape == "diamond":
-        draw.polygon([(x, y0), (x1, y), (x, y1), (x0, y)], fill=shape.rgb)
-    else:
-        draw.rectangle((x - arm, y0, x + arm, y1), fill=shape.rgb)
-        draw.rectangle((x0, y - arm, x1, y + arm), fill=shape.rgb)
+def _sound(event: Event) -> NDArray[np.float32]:
+    if event.kind == "digit":
+        spoken = spoken_digit(event.voice, DIGITS.index(event.name))
+        return spoken.astype(np.float32) * np.float32(event.amplitude / 32768.0)
+    time = np.arange(round((event.end - event.start) * SAMPLE_RATE)) / SAMPLE_RATE
+    edge = np.minimum(1.0, np.minimum(time, time[-1] - time) / _SOFT)
+    tone = edge * event.amplitude * np.sin(2 * np.pi * event.hertz * time)
+    return np.asarray(tone, dtype=np.float32)

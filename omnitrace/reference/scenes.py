@@ -1,114 +1,191 @@
-"""What the parts of a request show: notes, images, sounds and films, drawn from a seeded source.
+"""What the parts of a request show: notes, images, recordings and films, drawn from a seed.
 
 Values are drawn independently of each other. A scene says what is there and where; the pixels and
-samples are made in :mod:`omnitrace.reference.render`.
+samples are made in :mod:`omnitrace.reference.render`. Times are in seconds and fall on no grid.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from omnitrace.reference.words import CELLS, COLOURS, FILLERS, OBJECTS, SHAPES, TONES, WEIGHTS
+from omnitrace.reference.assets import FONTS, SAMPLE_RATE, VOICES, spoken_digit
+from omnitrace.reference.words import (
+    ATTRIBUTES,
+    CLAIMS,
+    COLOURS,
+    DIGITS,
+    FILLERS,
+    OBJECTS,
+    PLACES,
+    QUANTITIES,
+    REMARKS,
+    SHAPES,
+    TONES,
+)
 
 __all__ = [
-    "IMAGE_SIZE",
+    "FILM_SIZES",
+    "IMAGE_SIZES",
     "RGB",
-    "Audio",
+    "Appearance",
+    "Event",
     "Fact",
+    "Film",
     "Image",
+    "Item",
     "Note",
-    "Shape",
-    "Tone",
-    "Video",
-    "draw_audio",
+    "Recording",
+    "draw_film",
     "draw_image",
     "draw_note",
-    "draw_video",
+    "draw_recording",
 ]
 
-IMAGE_SIZE: Final = 112
-CELL_SIZE: Final = IMAGE_SIZE // 2
-
 RGB: TypeAlias = tuple[int, int, int]
+BoxTuple: TypeAlias = tuple[int, int, int, int]
+
+# Width and height in pixels; multiples of the 28 pixels of a merged vision token.
+IMAGE_SIZES: Final = ((112, 112), (168, 112), (112, 168), (168, 168), (224, 168))
+FILM_SIZES: Final = ((56, 56), (84, 56))
+_LONGEST: Final = 68.0  # seconds; nothing new begins in a recording or film later than that
+_STEP: Final = 0.04  # seconds of an audio token; recordings last a whole number of them
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """An object of the note with its weight, at characters ``[start, end)`` of the note."""
+    """What a note tells of an object, at characters ``[start, end)`` of the note."""
 
     name: str
-    weight: str
+    attribute: str
+    value: str
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text part: facts among sentences that nobody asks about."""
+    """A text part: facts among sentences that tell nothing, or nothing to be believed."""
 
     text: str
     facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A coloured shape; ``box`` is its hull in pixels, half-open."""
+class Item:
+    """A coloured shape or digit of an image; ``box`` is its hull in pixels, half-open."""
 
-    cell: str
-    shape: str
+    kind: Literal["shape", "digit"]
+    name: str
     colour: str
     rgb: RGB
-    box: tuple[int, int, int, int]
+    place: str
+    box: BoxTuple
+    font: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A square picture with one shape in each of its four cells."""
+    """A picture with at most one item in each quarter, anywhere in it."""
 
-    background: RGB
-    shapes: tuple[Shape, ...]
+    seed: int
+    width: int
+    height: int
+    grey: int
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Tone:
-    """One second of sound."""
+class Event:
+    """A tone or a spoken digit, heard in ``[start, end)`` seconds."""
 
+    kind: Literal["tone", "digit"]
     name: str
-    hertz: float
+    start: float
+    end: float
     amplitude: float
+    hertz: float = 0.0
+    voice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
-    """A recording, one tone a second."""
+class Recording:
+    """Events in the order of time, silence between them."""
 
-    tones: tuple[Tone, ...]
+    seed: int
+    seconds: float
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
-    """A silent film, one colour a second."""
+class Appearance:
+    """A shape that moves from ``path[:2]`` to ``path[2:]`` (its middle) in ``[start, end)``.
 
-    colours: tuple[str, ...]
-    rgbs: tuple[RGB, ...]
+    ``turns`` says that it carries on the appearance before it, in a new colour.
+    """
+
+    shape: str
+    colour: str
+    rgb: RGB
+    start: float
+    end: float
+    path: tuple[float, float, float, float]
+    radius: int
+    turns: bool = False
 
 
-def draw_note(rng: random.Random) -> Note:
-    """Draw three to eight facts with up to two fillers among them."""
-    names = rng.sample(OBJECTS, rng.randint(3, 8))
-    weights = {name: rng.choice(WEIGHTS) for name in names}
-    sentences = [(f"The {name} weighs {weights[name]} grams.", name) for name in names]
-    for filler in rng.sample(FILLERS, rng.randint(0, 2)):
-        sentences.insert(rng.randint(0, len(sentences)), (filler, ""))
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A film in which one thing at a time appears; ``sound`` is its track, if it has one."""
+
+    seed: int
+    seconds: float
+    width: int
+    height: int
+    grey: int
+    appearances: tuple[Appearance, ...]
+    sound: Recording | None
+
+
+def draw_note(seed: int, *, claims: tuple[str, ...] = ()) -> Note:
+    """Draw two to sixteen facts; remarks, fillers and false claims stand among them.
+
+    ``claims`` are false statements about other parts ("the digit in red is four") that the note
+    passes on as hearsay; a third of the notes has a claim about one of its own facts besides.
+    """
+    rng = random.Random(seed)
+    count = rng.randint(2, 5) if rng.random() < 0.75 else rng.randint(6, 8)
+    told: list[tuple[str, str]] = []
+    for name in rng.sample(OBJECTS, count):
+        # Of half of the things both facts are told: the thing alone does not tell which is meant.
+        attributes = tuple(ATTRIBUTES) if rng.random() < 0.5 else (rng.choice(tuple(ATTRIBUTES)),)
+        told += [(name, attribute) for attribute in attributes]
+    rng.shuffle(told)
+    values = {key: rng.choice(QUANTITIES) for key in told}
+    sentences: list[tuple[str, tuple[str, str] | None]] = [
+        (f"{_told(key, values[key], 'The')}.", key) for key in told
+    ]
+    others = rng.sample(FILLERS, rng.randint(0, 2))
+    others += [
+        rng.choice(REMARKS).format(name=rng.choice(OBJECTS)) for _ in range(rng.randint(0, 2))
+    ]
+    own = [_told(rng.choice(told), rng.choice(QUANTITIES), "the")] if rng.random() < 0.33 else []
+    others += [rng.choice(CLAIMS).format(claim=claim) for claim in (*own, *claims)]
+    for sentence in others:
+        sentences.insert(rng.randint(0, len(sentences)), (sentence, None))
     facts: list[Fact] = []
     start = 0
-    for sentence, name in sentences:
-        if name:
-            facts.append(Fact(name, weights[name], start, start + len(sentence)))
+    for sentence, key in sentences:
+        if key is not None:
+            facts.append(Fact(*key, values[key], start, start + len(sentence)))
         start += len(sentence) + 1
     return Note(" ".join(sentence for sentence, _ in sentences), tuple(facts))
+
+
+def _told(key: tuple[str, str], value: str, article: str) -> str:
+    verb, unit = ATTRIBUTES[key[1]]
+    return f"{article} {key[0]} {verb} {value} {unit}"
 
 
 def _jitter(rng: random.Random, rgb: RGB, most: int = 14) -> RGB:
@@ -116,37 +193,102 @@ def _jitter(rng: random.Random, rgb: RGB, most: int = 14) -> RGB:
     return red, green, blue
 
 
-def draw_image(rng: random.Random) -> Image:
-    """Draw a coloured shape into the middle of each cell, give or take two pixels."""
-    grey = rng.randint(90, 200)
-    shapes: list[Shape] = []
-    for number, cell in enumerate(CELLS):
-        radius = rng.randint(17, 21)
-        room = 2
-        x = (number % 2) * CELL_SIZE + CELL_SIZE // 2 + rng.randint(-room, room)
-        y = (number // 2) * CELL_SIZE + CELL_SIZE // 2 + rng.randint(-room, room)
+def draw_image(seed: int, *, crowded: bool = False) -> Image:
+    """Draw a picture; four fifths of its quarters have an item, all of them if ``crowded``."""
+    rng = random.Random(seed)
+    width, height = rng.choice(IMAGE_SIZES)
+    items: list[Item] = []
+    for number, place in enumerate(PLACES):
+        if not crowded and rng.random() < 0.2:
+            continue
+        radius = rng.randint(17, 24)
+        left, top = (number % 2) * width // 2, (number // 2) * height // 2
+        x = left + rng.randint(radius + 1, width // 2 - radius - 2)
+        y = top + rng.randint(radius + 1, height // 2 - radius - 2)
         colour = rng.choice(tuple(COLOURS))
-        shapes.append(
-            Shape(
-                cell=cell,
-                shape=rng.choice(SHAPES),
+        is_shape = rng.random() < (0.35 if crowded else 0.5)
+        items.append(
+            Item(
+                kind="shape" if is_shape else "digit",
+                name=rng.choice(SHAPES) if is_shape else rng.choice(DIGITS),
                 colour=colour,
                 rgb=_jitter(rng, COLOURS[colour]),
+                place=place,
                 box=(x - radius, y - radius, x + radius + 1, y + radius + 1),
+                font=rng.randrange(len(FONTS)),
             )
         )
-    return Image((grey, grey, grey), tuple(shapes))
+    return Image(seed, width, height, rng.randint(110, 170), tuple(items))
 
 
-def draw_audio(rng: random.Random) -> Audio:
-    """Draw three to six tones, each a little out of tune."""
-    names = rng.choices(tuple(TONES), k=rng.randint(3, 6))
-    return Audio(
-        tuple(Tone(n, TONES[n] * rng.uniform(0.94, 1.06), rng.uniform(0.3, 0.8)) for n in names)
-    )
+def draw_recording(seed: int, *, long: bool = False) -> Recording:
+    """Draw three to seven tones and spoken digits in 2 to 10 s, or up to ten in up to 70 s."""
+    rng = random.Random(seed)
+    events: list[Event] = []
+    pause = rng.uniform(4.0, 9.0) if long else 0.45
+    time = rng.uniform(0.05, 2 * pause)
+    for _ in range(rng.randint(7, 10) if long else rng.randint(3, 7)):
+        if time > _LONGEST:
+            break
+        events.append(_event(rng, time, "tone" if rng.random() < 0.5 else "digit"))
+        # What follows a tone at once belongs to it; a long recording is silent after each pair.
+        near = not long or (events[-1].kind == "tone" and rng.random() < 0.7)
+        time = events[-1].end + (rng.uniform(0.1, 0.6) if near else rng.uniform(0.5, 2.0) * pause)
+    return Recording(seed, _whole(events[-1].end + rng.uniform(0.1, 0.6)), tuple(events))
 
 
-def draw_video(rng: random.Random) -> Video:
-    """Draw three to six colours, each a little off."""
-    names = tuple(rng.choices(tuple(COLOURS), k=rng.randint(3, 6)))
-    return Video(names, tuple(_jitter(rng, COLOURS[name]) for name in names))
+def _event(rng: random.Random, start: float, kind: Literal["tone", "digit"]) -> Event:
+    amplitude = rng.uniform(0.35, 0.8)
+    if kind == "tone":
+        name = rng.choice(tuple(TONES))
+        end = start + rng.uniform(0.5, 1.0)
+        return Event(kind, name, start, end, amplitude, TONES[name] * rng.uniform(0.94, 1.06))
+    digit, voice = rng.randrange(len(DIGITS)), rng.randrange(len(VOICES))
+    end = start + len(spoken_digit(voice, digit)) / SAMPLE_RATE
+    return Event(kind, DIGITS[digit], start, end, amplitude, voice=voice)
+
+
+def _whole(seconds: float) -> float:
+    return round(round(seconds / _STEP) * _STEP, 2)
+
+
+def draw_film(seed: int, *, long: bool = False, sounding: bool = False) -> Film:
+    """Draw two to four things in 4 to 22 s, or up to seven in up to 74 s, whole pairs of seconds.
+
+    With ``sounding``, one digit is spoken somewhere, and up to two tones are heard.
+    """
+    rng = random.Random(seed)
+    width, height = rng.choice(FILM_SIZES)
+    seen: list[Appearance] = []
+    time = rng.uniform(0.0, 0.5)
+    for _ in range(rng.randint(5, 7) if long else rng.randint(2, 4)):
+        if time > _LONGEST:
+            break
+        shape = rng.choice(SHAPES)
+        parts = 2 if rng.random() < 0.35 else 1
+        radius = rng.randint(12, 15)
+        for part in range(parts):
+            end = time + rng.uniform(1.3, 3.0)
+            colours = [c for c in COLOURS if part == 0 or c != seen[-1].colour]
+            colour = rng.choice(colours)
+            start_at = seen[-1].path[2:] if part else _spot(rng, width, height, radius)
+            path = (*start_at, *_spot(rng, width, height, radius))
+            rgb = _jitter(rng, COLOURS[colour])
+            seen.append(Appearance(shape, colour, rgb, time, end, path, radius, turns=part > 0))
+            time = end
+        time += rng.uniform(4.0, 14.0) if long else rng.uniform(0.1, 0.8)
+    seconds = 2.0 * max(2, -(-int(seen[-1].end * 100 + 10) // 200))
+    sound = _track(rng, seed, seconds) if sounding else None
+    return Film(seed, seconds, width, height, rng.randint(90, 150), tuple(seen), sound)
+
+
+def _spot(rng: random.Random, width: int, height: int, radius: int) -> tuple[float, float]:
+    return rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
+
+
+def _track(rng: random.Random, seed: int, seconds: float) -> Recording:
+    kinds: list[Literal["tone", "digit"]] = ["digit", *["tone"] * rng.randint(0, 2)]  # type: ignore[list-item]
+    rng.shuffle(kinds)
+    room = seconds / len(kinds)
+    events = [_event(rng, i * room + rng.uniform(0.0, room - 1.05), k) for i, k in enumerate(kinds)]
+    return Recording(seed, seconds, tuple(events))

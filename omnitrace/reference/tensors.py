@@ -1,13 +1,14 @@
 """From samples to model inputs without files and without the slow processor.
 
 The tensors equal those that the official processor makes of the same pixels and sound; a test
-holds that. Answers carry weights for the loss: 0 outside the answer, 1 in it, and more on values.
+holds that. What the towers make of a medium is kept (:class:`Senses`): they are not trained while
+the text model learns, so that a medium is looked at once, however often it is asked about.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,34 +17,65 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnitrace.reference.render import render_audio, render_image, render_video
+from omnitrace.reference.render import film_frames, render_image, render_recording
+from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.world import Sample
 
-__all__ = ["Batch", "encode_batch", "image_patches", "mel_features", "prompt_text", "video_patches"]
+__all__ = [
+    "FRAMES_PER_SECOND",
+    "MERGED",
+    "Batch",
+    "Row",
+    "Senses",
+    "collate",
+    "encode_sample",
+    "image_patches",
+    "mel_features",
+    "prompt_text",
+    "sampled_frames",
+    "video_patches",
+]
 
 PATCH: Final = 14
 MERGE: Final = 2
+MERGED: Final = PATCH * MERGE  # pixels of a vision token's side
 FRAMES_PER_SECOND: Final = 2
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 STD: Final = (0.26862954, 0.26130258, 0.27577711)
 FFT: Final = 400
 HOP: Final = 160
 PAD_AFTER: Final = FFT  # zeros behind the sound, as the processor's own padding
+CHUNK_SECONDS: Final = 2  # of a sounding film: its pictures and its sound take turns
+AUDIO_RATE: Final = 25  # tokens a second
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sample, ready for the text model.
+
+    ``ids`` and ``weights`` ``[n]``, ``positions`` ``[3, n]`` (time, height, width), ``media``
+    ``[m, width]``: what stands, in order, at the ``m`` places of media tokens.
+    """
+
+    ids: Tensor
+    weights: Tensor
+    positions: Tensor
+    media: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs of one forward pass, right-padded, with ``weights`` for the loss of each token."""
+    """Rows of one forward pass, right-padded.
 
-    inputs: dict[str, Tensor]
+    ``ids``, ``weights`` and ``is_media`` ``[rows, n]``, ``positions`` ``[3, rows, n]``, ``media``
+    ``[all media tokens, width]`` in the order of rows.
+    """
+
+    ids: Tensor
     weights: Tensor
-
-    def to(self, device: str) -> Batch:
-        """Move every tensor to a device."""
-        return Batch(
-            {name: tensor.to(device) for name, tensor in self.inputs.items()},
-            self.weights.to(device),
-        )
+    positions: Tensor
+    media: Tensor
+    is_media: Tensor
 
 
 def video_patches(frames: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, int]]:
@@ -96,96 +128,238 @@ def mel_features(wave: NDArray[np.int16]) -> Tensor:
     return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
 
-def prompt_text(sample: Sample, lengths: dict[str, int], system: str | None = None) -> str:
-    """Write the chat turn with every placeholder repeated as the processor repeats it."""
+def audio_tokens(mel_frames: int) -> int:
+    """Return how many tokens so many frames of log-mel features become."""
+    return ((mel_frames - 1) // 2 + 1 - 2) // 2 + 1
+
+
+def sampled_frames(film: Film) -> NDArray[np.uint8]:
+    """Return the frames that the model is shown, two a second."""
+    count = round(film.seconds * FRAMES_PER_SECOND)
+    return film_frames(film, np.arange(count) / FRAMES_PER_SECOND)
+
+
+class Senses:
+    """What a model's towers make of media, each looked at once and kept.
+
+    Parameters
+    ----------
+    model:
+        The Thinker. Its towers must not change while this is in use.
+    keep:
+        Keep what was made of media whose seed is below this; the others are made anew each time.
+    blind:
+        Show nothing, only how long each medium is: what can be answered all the same can be
+        answered without media.
+    """
+
+    def __init__(self, model: Any, keep: int = 0, *, blind: bool = False) -> None:
+        self.model = model
+        self.keep = keep
+        self.blind = blind
+        self._kept: dict[tuple[str, int, float], Tensor] = {}
+
+    def image(self, scene: Image) -> Tensor:
+        """Return ``[tokens, width]`` of an image."""
+        made = lambda: see(self.model, [image_patches(render_image(scene))])  # noqa: E731
+        return self._once(("image", scene.seed, 0.0), made)
+
+    def pictures(self, film: Film) -> Tensor:
+        """Return ``[tokens, width]`` of a film's pictures."""
+        made = lambda: see(self.model, [video_patches(sampled_frames(film))])  # noqa: E731
+        return self._once(("film", film.seed, film.seconds), made)
+
+    def sound(self, recording: Recording) -> Tensor:
+        """Return ``[tokens, width]`` of a recording or a film's track."""
+        made = lambda: hear(self.model, [mel_features(render_recording(recording))])  # noqa: E731
+        return self._once(("sound", recording.seed, recording.seconds), made)
+
+    @torch.no_grad()
+    def _once(self, key: tuple[str, int, float], make: Callable[[], list[Tensor]]) -> Tensor:
+        found = self._kept.get(key)
+        if found is None:
+            (found,) = make()
+            if self.blind:
+                found = torch.zeros_like(found)
+            if key[1] < self.keep:
+                self._kept[key] = found
+        return found
+
+
+def see(model: Any, pictures: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> list[Tensor]:
+    """Run the vision tower over patches and their grids; ``[tokens, width]`` of each."""
+    grids = torch.tensor([grid for _, grid in pictures])
+    rows = model.get_image_features(torch.cat([patches for patches, _ in pictures]), grids)
+    return list(torch.split(_tensor(rows), [len(patches) // MERGE**2 for patches, _ in pictures]))
+
+
+def hear(model: Any, mels: Sequence[Tensor]) -> list[Tensor]:
+    """Run the audio tower over log-mel features ``[128, frames]``; ``[tokens, width]`` of each."""
+    longest = max(mel.shape[1] for mel in mels)
+    padded = torch.stack([torch.nn.functional.pad(m, (0, longest - m.shape[1])) for m in mels])
+    mask = torch.stack([(torch.arange(longest) < m.shape[1]).long() for m in mels])
+    rows = _tensor(model.get_audio_features(padded, feature_attention_mask=mask))
+    return list(torch.split(rows, [audio_tokens(mel.shape[1]) for mel in mels]))
+
+
+def _tensor(output: Any) -> Tensor:
+    """Take the tokens out of what a tower returns, which differs between the towers."""
+    found = getattr(output, "pooler_output", None)
+    found = output.last_hidden_state if found is None else found
+    return torch.cat(list(found)) if isinstance(found, tuple | list) else found
+
+
+def prompt_text(
+    sample: Sample, lengths: Sequence[int | tuple[int, int, int]], system: str | None = None
+) -> str:
+    """Write the chat turn with every placeholder repeated as the processor repeats it.
+
+    ``lengths`` has the number of tokens of every part that is no note; of a sounding film its
+    seconds, the tokens of a second of pictures, and those of the whole sound.
+    """
     turns = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
     parts: list[str] = []
-    for modality in sample.order:
-        if modality == "text":
-            parts.append(sample.note.text if sample.note else "")
-        elif modality == "audio":
-            parts.append(f"<|audio_bos|>{'<|AUDIO|>' * lengths['audio']}<|audio_eos|>")
+    remaining = iter(lengths)
+    for scene in sample.scenes:
+        if isinstance(scene, Note):
+            parts.append(scene.text)
+            continue
+        length = next(remaining)
+        if isinstance(length, tuple):
+            turns_taken = "".join(_film_chunks(*length))
+            parts.append(f"<|vision_bos|><|audio_bos|>{turns_taken}<|audio_eos|><|vision_eos|>")
+        elif isinstance(scene, Recording):
+            parts.append(f"<|audio_bos|>{'<|AUDIO|>' * length}<|audio_eos|>")
         else:
-            token = "<|IMAGE|>" if modality == "image" else "<|VIDEO|>"
-            parts.append(f"<|vision_bos|>{token * lengths[modality]}<|vision_eos|>")
+            token = "<|IMAGE|>" if isinstance(scene, Image) else "<|VIDEO|>"
+            parts.append(f"<|vision_bos|>{token * length}<|vision_eos|>")
     content = "".join(parts) + sample.question
     return f"{turns}<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def encode_batch(
-    samples: Sequence[Sample],
+def _film_chunks(seconds: int, pictures: int, sound: int) -> list[str]:
+    """Write the turns that a film's pictures and sound take, chunk by chunk, pictures first."""
+    chunks: list[str] = []
+    for start in range(0, seconds, CHUNK_SECONDS):
+        shown = min(CHUNK_SECONDS, seconds - start)
+        heard = min(CHUNK_SECONDS * AUDIO_RATE, sound - start * AUDIO_RATE)
+        chunks += ["<|VIDEO|>" * (shown * pictures), "<|AUDIO|>" * max(0, heard)]
+    return chunks
+
+
+def encode_sample(
+    sample: Sample,
+    senses: Senses,
     tokenizer: Any,
     *,
+    system: str | None = None,
     value_weight: float = 4.0,
-    systems: Iterable[str | None] | None = None,
     answers: bool = True,
-) -> Batch:
-    """Encode samples for one forward pass; without ``answers`` only the prompts."""
-    pixels: list[Tensor] = []
-    image_grids: list[tuple[int, int, int]] = []
-    films: list[Tensor] = []
-    video_grids: list[tuple[int, int, int]] = []
-    sounds: list[Tensor] = []
-    rows: list[tuple[list[int], list[float]]] = []
-    for sample, system in zip(samples, systems or [None] * len(samples), strict=True):
-        lengths: dict[str, int] = {}
-        if sample.image is not None:
-            patches, grid = image_patches(render_image(sample.image, sample.seed))
-            pixels.append(patches)
-            image_grids.append(grid)
-            lengths["image"] = len(patches) // MERGE**2
-        if sample.video is not None:
-            frames = render_video(sample.video, sample.seed, fps=FRAMES_PER_SECOND)
-            patches, grid = video_patches(frames)
-            films.append(patches)
-            video_grids.append(grid)
-            lengths["video"] = len(patches) // MERGE**2
-        if sample.audio is not None:
-            sounds.append(mel_features(render_audio(sample.audio, sample.seed)))
-            lengths["audio"] = ((sounds[-1].shape[1] - 1) // 2 - 1) // 2 + 1
-        prompt = prompt_text(sample, lengths, system)
-        rows.append(_encode_text(tokenizer, prompt, sample, value_weight, answers))
-    inputs = _pad_text(rows, int(tokenizer.pad_token_id))
-    weights = inputs.pop("weights")
-    if pixels:
-        inputs["pixel_values"] = torch.cat(pixels)
-        inputs["image_grid_thw"] = torch.tensor(image_grids)
-    if films:
-        inputs["pixel_values_videos"] = torch.cat(films)
-        inputs["video_grid_thw"] = torch.tensor(video_grids)
-        inputs["video_second_per_grid"] = torch.full((len(films),), 2 / FRAMES_PER_SECOND)
-    if sounds:
-        longest = max(sound.shape[1] for sound in sounds)
-        inputs["input_features"] = torch.stack(
-            [torch.nn.functional.pad(s, (0, longest - s.shape[1])) for s in sounds]
-        )
-        inputs["feature_attention_mask"] = torch.stack(
-            [(torch.arange(longest) < s.shape[1]).int() for s in sounds]
-        )
-    return Batch(inputs, weights)
+) -> Row:
+    """Encode a sample for the text model; without ``answers`` only the prompt.
+
+    Weights of the loss are 0 outside the answer, 1 in it, and ``value_weight`` where the value is
+    decided: at its word, and at an article before it, which "unknown" does not have.
+    """
+    lengths: list[int | tuple[int, int, int]] = []
+    seen: list[Tensor] = []  # as they stand in the prompt
+    heard: list[Tensor] = []
+    grids: dict[str, list[tuple[int, int, int]]] = {"image": [], "video": []}
+    frames: list[int] = []
+    for scene in sample.scenes:
+        if isinstance(scene, Image):
+            seen.append(senses.image(scene))
+            grids["image"].append((1, scene.height // PATCH, scene.width // PATCH))
+            lengths.append(len(seen[-1]))
+        elif isinstance(scene, Recording):
+            heard.append(senses.sound(scene))
+            frames.append(round(scene.seconds * 100))
+            lengths.append(len(heard[-1]))
+        elif isinstance(scene, Film):
+            seen.append(senses.pictures(scene))
+            steps = round(scene.seconds * FRAMES_PER_SECOND) // 2
+            grids["video"].append((steps, scene.height // PATCH, scene.width // PATCH))
+            lengths.append(len(seen[-1]))
+            if scene.sound is not None:
+                heard.append(senses.sound(scene.sound))
+                frames.append(round(scene.sound.seconds * 100))
+                lengths[-1] = (steps, len(seen[-1]) // steps, len(heard[-1]))
+    ids, weights = _text(tokenizer, prompt_text(sample, lengths, system), sample, value_weight)
+    if not answers:
+        ids = ids[: weights.count(0.0)]
+        weights = [0.0] * len(ids)
+    row = torch.tensor(ids)
+    return Row(
+        row,
+        torch.tensor(weights),
+        _positions(senses.model, row, grids, frames, any(isinstance(n, tuple) for n in lengths)),
+        _in_order(senses.model.config, row, seen, heard),
+    )
 
 
-def _encode_text(
-    tokenizer: Any, prompt: str, sample: Sample, value_weight: float, answers: bool
+def _text(
+    tokenizer: Any, prompt: str, sample: Sample, value_weight: float
 ) -> tuple[list[int], list[float]]:
     encode = tokenizer._tokenizer.encode
     ids = list(encode(prompt, add_special_tokens=False).ids)
     weights = [0.0] * len(ids)
-    if answers:
-        encoding = encode(sample.answer + "<|im_end|>", add_special_tokens=False)
-        ends = {statement.value_end for statement in sample.statements}
-        ids += encoding.ids
-        weights += [value_weight if end in ends else 1.0 for _, end in encoding.offsets]
+    encoding = encode(sample.answer + "<|im_end|>", add_special_tokens=False)
+    values = [value for statement in sample.statements for value in statement.values]
+    decided = {value.end for value in values}
+    decided |= {v.start - 1 for v in values if sample.answer[: v.start].endswith(" a ")}
+    ids += encoding.ids
+    weights += [value_weight if end in decided else 1.0 for _, end in encoding.offsets]
     return ids, weights
 
 
-def _pad_text(rows: list[tuple[list[int], list[float]]], pad: int) -> dict[str, Tensor]:
-    longest = max(len(ids) for ids, _ in rows)
-    input_ids = torch.full((len(rows), longest), pad)
-    attention_mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    weights = torch.zeros((len(rows), longest))
-    for number, (ids, row_weights) in enumerate(rows):
-        input_ids[number, : len(ids)] = torch.tensor(ids)
-        attention_mask[number, : len(ids)] = 1
-        weights[number, : len(ids)] = torch.tensor(row_weights)
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "weights": weights}
+def _positions(
+    model: Any,
+    ids: Tensor,
+    grids: dict[str, list[tuple[int, int, int]]],
+    frames: list[int],
+    hears_film: bool,
+) -> Tensor:
+    """Ask the model itself for the positions ``[3, n]`` of its tokens."""
+    films = len(grids["video"])
+    positions, _ = model.get_rope_index(
+        ids[None],
+        torch.tensor(grids["image"]) if grids["image"] else None,
+        torch.tensor(grids["video"]) if films else None,
+        torch.ones_like(ids)[None],
+        hears_film,
+        torch.tensor(frames) if frames else None,
+        torch.full((films,), 2 / FRAMES_PER_SECOND) if films else None,
+    )
+    return torch.as_tensor(positions[:, 0]).long()
+
+
+def _in_order(config: Any, ids: Tensor, seen: list[Tensor], heard: list[Tensor]) -> Tensor:
+    """Line up what is seen and heard as it stands in the prompt: in a film they take turns."""
+    is_heard = ids == config.audio_token_index
+    is_media = is_heard | (ids == config.image_token_index) | (ids == config.video_token_index)
+    kinds = is_heard[is_media]
+    media = torch.empty((len(kinds), config.text_config.hidden_size))
+    if heard:
+        media[kinds] = torch.cat(heard)
+    if seen:
+        media[~kinds] = torch.cat(seen)
+    return media
+
+
+def collate(rows: Sequence[Row], config: Any) -> Batch:
+    """Put rows together, padded on the right."""
+    longest = max(len(row.ids) for row in rows)
+
+    def padded(tensors: Sequence[Tensor], value: float) -> Tensor:
+        pad = torch.nn.functional.pad
+        return torch.stack([pad(t, (0, longest - t.shape[-1]), value=value) for t in tensors])
+
+    ids = padded([row.ids for row in rows], config.text_config.pad_token_id)
+    media = (config.audio_token_index, config.image_token_index, config.video_token_index)
+    return Batch(
+        ids=ids,
+        weights=padded([row.weights for row in rows], 0.0),
+        positions=padded([row.positions for row in rows], 0).transpose(0, 1),
+        media=torch.cat([row.media for row in rows]),
+        is_media=torch.isin(ids, torch.tensor(media)),
+    )

@@ -9,15 +9,21 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "CELLS",
+    "ATTRIBUTES",
+    "CLAIMS",
     "COLOURS",
+    "DIGITS",
     "FILLERS",
+    "NUMBERS",
     "OBJECTS",
+    "PLACES",
+    "QUANTITIES",
+    "REMARKS",
     "SECONDS",
     "SHAPES",
     "SYSTEM_PROMPT",
     "TONES",
-    "WEIGHTS",
+    "UNKNOWN",
     "world_words",
 ]
 
@@ -27,10 +33,21 @@ OBJECTS: Final = (
     "mirror", "needle", "plate", "rope",
 )  # fmt: skip
 
-WEIGHTS: Final = (
-    "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "twenty", "thirty", "forty", "fifty", "sixty", "ninety",
+# The words of 0 to 18; a sum of two of the world's numbers is never larger.
+NUMBERS: Final = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
+    "eighteen",
 )  # fmt: skip
+DIGITS: Final = NUMBERS[:10]  # drawn in images and spoken in recordings
+QUANTITIES: Final = NUMBERS[2:10]  # told in notes
+SECONDS: Final = NUMBERS[1:11]  # asked for by number, from the first to the tenth
+
+# What a note tells of an object: the noun of the question, the verb and the unit of the note.
+ATTRIBUTES: Final[dict[str, tuple[str, str]]] = {
+    "weight": ("weighs", "grams"),
+    "price": ("costs", "coins"),
+}
 
 FILLERS: Final = (
     "The garden was quiet.",
@@ -38,6 +55,17 @@ FILLERS: Final = (
     "The market opens early.",
     "Rain fell on the roof.",
 )
+
+# Sentences that name an object and tell nothing that is asked for.
+REMARKS: Final = (
+    "The {name} is old.",
+    "Nobody weighs the {name}.",
+    "The {name} stands near the door.",
+    "Nobody sold the {name}.",
+)
+
+# How a note passes on what is not to be believed.
+CLAIMS: Final = ("Some say that {claim}.", "It is not true that {claim}.")
 
 COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "red": (215, 45, 45),
@@ -50,7 +78,7 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
 
 SHAPES: Final = ("circle", "square", "triangle", "cross", "diamond")
 
-CELLS: Final = ("top left", "top right", "bottom left", "bottom right")
+PLACES: Final = ("top left", "top right", "bottom left", "bottom right")
 
 # Names of pitches and their frequencies in hertz.
 TONES: Final[dict[str, float]] = {
@@ -61,13 +89,14 @@ TONES: Final[dict[str, float]] = {
     "shrill": 3100.0,
 }
 
-SECONDS: Final = ("one", "two", "three", "four", "five", "six")
-
 SYSTEM_PROMPT: Final = "You are a helpful assistant."
+UNKNOWN: Final = "unknown"
 
 _FRAMES: Final = (
-    "The weighs grams. What does the weigh? What is the colour at the is. What is the shape at"
-    " the is a. What is the sound in second is. What colour is the video in second is."
+    "What does the weigh cost, and what do they make? Are they the same? so equal different"
+    " The shape colour digit at the in is a. The sound number in second after the sound is."
+    " What colour is the film in second. In the film the is turns. What colour does it turn"
+    " grams coins weighs costs that unknown together"
 )
 
 
@@ -78,13 +107,14 @@ def world_words() -> tuple[str, ...]:
         SYSTEM_PROMPT,
         "system user assistant",
         *OBJECTS,
-        *WEIGHTS,
+        *NUMBERS,
         *FILLERS,
+        *(remark.format(name="") for remark in REMARKS),
+        *(claim.format(claim="") for claim in CLAIMS),
         *COLOURS,
         *SHAPES,
-        *CELLS,
+        *PLACES,
         *TONES,
-        *SECONDS,
     ]
     letters = "".join(c if c.isalpha() else " " for c in " ".join(texts))
     return tuple(sorted(set(letters.split())))

@@ -1,23 +1,14 @@
 """The generated world: requests whose evidence is known for every word of the answer.
 
-A request is one user message. Its content parts are any of a note (text), an image, an audio and a
-video, each at most once and in any order, and last a text part with one or more questions. The
-grammar, with ``a b c`` for one of the words in :mod:`omnitrace.reference.words`::
-
-    note      sentences, joined by one space: "The OBJECT weighs WEIGHT grams." or a filler
-    image     four cells (top left, top right, bottom left, bottom right), a coloured shape in each
-    audio     three to six seconds, one tone in each; seconds count from one
-    video     three to six seconds, one colour in each; silent
-    question  joined by one space                        answer sentence, in the questions' order
-    text          "What does the OBJECT weigh?"              "The OBJECT weighs WEIGHT grams."
-    image-colour  "What is the colour at the CELL?"          "The colour at the CELL is COLOUR."
-    image-shape   "What is the shape at the CELL?"           "The shape at the CELL is a SHAPE."
-    audio         "What is the sound in second N?"           "The sound in second N is TONE."
-    video         "What colour is the video in second N?"    "The video in second N is COLOUR."
+A request is one user message: notes, images, recordings and films in any order and number, and last
+a text part with one or more questions. :mod:`omnitrace.reference.scenes` draws what the parts show,
+:mod:`omnitrace.reference.questions` says what can be asked. A statement of the answer rests on one
+source, on two (a sum, a comparison), or on none ("unknown").
 
 Every value is drawn independently, so that no value tells anything of another and a question whose
-evidence is taken away can be answered by chance only. Seeds below :data:`HELD_OUT` train, seeds
-from it on test: :func:`training_seed` and :func:`held_out_seed` never meet.
+evidence is taken away can be answered by chance only. Notes pass on false claims about themselves
+and about other parts. Seeds below :data:`VALIDATION` train, those below :data:`HELD_OUT` choose
+configurations, those from it on test: they never meet.
 """
 
 from __future__ import annotations
@@ -25,116 +16,113 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, get_args
 
 from omnitrace.errors import InputError
+from omnitrace.evaluation.labels import Source
+from omnitrace.reference.questions import Category, Reference, Scene, references
 from omnitrace.reference.scenes import (
-    Audio,
+    Film,
     Image,
     Note,
-    Video,
-    draw_audio,
+    Recording,
+    draw_film,
     draw_image,
     draw_note,
-    draw_video,
+    draw_recording,
 )
-from omnitrace.reference.words import SECONDS
+from omnitrace.reference.words import COLOURS, DIGITS, NUMBERS, SHAPES, TONES, UNKNOWN
 from omnitrace.types import Modality
 
 __all__ = [
     "CATEGORIES",
     "HELD_OUT",
-    "MEDIA_NAMES",
     "MODALITIES",
-    "BoxEvidence",
+    "VALIDATION",
     "Category",
-    "Evidence",
     "Sample",
-    "SecondsEvidence",
     "Statement",
-    "TextEvidence",
+    "Value",
     "held_out_seed",
     "make_sample",
+    "media_name",
+    "modality_of",
     "training_seed",
+    "validation_seed",
 ]
 
-Category: TypeAlias = Literal["text", "image-colour", "image-shape", "audio", "video"]
 CATEGORIES: Final[tuple[Category, ...]] = get_args(Category)
 MODALITIES: Final[tuple[Modality, ...]] = ("text", "image", "audio", "video")
 
-HELD_OUT: Final = 2**40
-MEDIA_NAMES: Final = {"image": "image.png", "audio": "audio.wav", "video": "video.mp4"}
+VALIDATION: Final = 2**40
+HELD_OUT: Final = 2**41
+_ENDINGS: Final = {"image": "png", "audio": "wav", "video": "mp4"}
+_SOUNDING: Final = 0.4
+_LONG: Final = 0.15  # of the requests have one recording or film of up to a minute and more
+
+_PAIRED: Final = 12  # references that sums and comparisons are made of
+_ASKED: Final = 4  # sums or comparisons that a request can ask for
 
 
 @dataclass(frozen=True, slots=True)
-class TextEvidence:
-    """Characters ``[start, end)`` of a text part."""
+class Value:
+    """A value word, at characters ``[start, end)`` of the answer, and the evidence for it."""
 
-    message: int
-    part: int
+    text: str
     start: int
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class BoxEvidence:
-    """The box ``(x0, y0, x1, y1)`` of an image part, in pixels."""
-
-    message: int
-    part: int
-    box: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class SecondsEvidence:
-    """Seconds ``[start_seconds, end_seconds)`` of an audio or video part."""
-
-    message: int
-    part: int
-    start_seconds: float
-    end_seconds: float
-
-
-Evidence: TypeAlias = TextEvidence | BoxEvidence | SecondsEvidence
+    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One sentence of the answer, its value word and the evidence for that word.
+    """One sentence of the answer, at characters ``[start, end)`` of it, and its evidence.
 
-    ``start``/``end`` and ``value_start``/``value_end`` are characters of the answer.
+    ``values`` are its value words; the last one answers the question. ``sources`` is empty where
+    the request does not tell the value.
     """
 
     question: str
     text: str
     start: int
     end: int
-    value: str
-    value_start: int
-    value_end: int
+    values: tuple[Value, ...]
     category: Category
-    evidence: tuple[Evidence, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def value(self) -> str:
+        """The word that answers the question."""
+        return self.values[-1].text
+
+    @property
+    def value_start(self) -> int:
+        """First character of that word in the answer."""
+        return self.values[-1].start
+
+    @property
+    def value_end(self) -> int:
+        """The character of the answer after that word."""
+        return self.values[-1].end
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A request, what its media show, and the answer with evidence.
-
-    ``order`` names the content parts before the questions. Media that are absent are ``None``.
-    """
+    """A request, what its parts show, and the answer with evidence."""
 
     seed: int
-    order: tuple[Modality, ...]
-    note: Note | None
-    image: Image | None
-    audio: Audio | None
-    video: Video | None
+    scenes: tuple[Scene, ...]
     statements: tuple[Statement, ...]
 
     @property
     def id(self) -> str:
         """Name of the sample, from its seed."""
         return f"reference-{self.seed}"
+
+    @property
+    def order(self) -> tuple[Modality, ...]:
+        """Modality of each part before the questions."""
+        return tuple(modality_of(scene) for scene in self.scenes)
 
     @property
     def question(self) -> str:
@@ -150,29 +138,30 @@ class Sample:
     def messages(self) -> list[dict[str, Any]]:
         """The request in the format of chat templates, media paths relative to its folder."""
         content: list[dict[str, Any]] = []
-        for modality in self.order:
-            if modality == "text":
-                content.append({"type": "text", "text": self.note.text if self.note else ""})
+        for part, scene in enumerate(self.scenes):
+            if isinstance(scene, Note):
+                content.append({"type": "text", "text": scene.text})
             else:
-                content.append({"type": modality, modality: MEDIA_NAMES[modality]})
+                modality = modality_of(scene)
+                content.append({"type": modality, modality: media_name(part, scene)})
         content.append({"type": "text", "text": self.question})
         return [{"role": "user", "content": content}]
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """A question that the request's parts can answer."""
+def modality_of(scene: Scene) -> Modality:
+    """Return the modality of a part."""
+    kinds: dict[type, Modality] = {Note: "text", Image: "image", Recording: "audio", Film: "video"}
+    return kinds[type(scene)]
 
-    category: Category
-    question: str
-    before: str
-    value: str
-    after: str
-    evidence: Evidence
+
+def media_name(part: int, scene: Scene) -> str:
+    """Return the file name of a part that is no note."""
+    modality = modality_of(scene)
+    return f"{modality}-{part}.{_ENDINGS[modality]}"
 
 
 def training_seed(run: int, number: int) -> int:
-    """Seed of training sample ``number`` of training run ``run``; always below held-out ones."""
+    """Seed of training sample ``number`` of training run ``run``; always below the others."""
     if not (0 <= run < 2**8 and 0 <= number < 2**32):
         raise InputError(
             f"training run {run}, sample {number}", legal="run in [0, 2**8), sample in [0, 2**32)"
@@ -180,8 +169,15 @@ def training_seed(run: int, number: int) -> int:
     return run * 2**32 + number
 
 
+def validation_seed(number: int) -> int:
+    """Seed of validation sample ``number``: for choices, never for figures."""
+    if not 0 <= number < HELD_OUT - VALIDATION:
+        raise InputError(f"validation sample {number}", legal="a number from 0 to 2**40 - 1")
+    return VALIDATION + number
+
+
 def held_out_seed(number: int) -> int:
-    """Seed of held-out sample ``number``, which no training run can draw."""
+    """Seed of held-out sample ``number``, which no training run and no choice can draw."""
     if number < 0:
         raise InputError(f"held-out sample {number}", legal="a number from 0 on")
     return HELD_OUT + number
@@ -193,6 +189,9 @@ def make_sample(
     questions: int | None = None,
     order: Sequence[Modality] | None = None,
     categories: Sequence[Category] | None = None,
+    long: bool | None = None,
+    sounding: bool | None = None,
+    pool: int | None = None,
 ) -> Sample:
     """Draw the sample of a seed; the same arguments give the same sample everywhere.
 
@@ -203,156 +202,224 @@ def make_sample(
     questions:
         How many questions; fewer where the parts answer fewer. By default one to six.
     order:
-        The parts before the questions, each at most once. By default every one with a chance of
-        0.8, at least one, in random order.
+        The parts before the questions. By default every modality with a chance of 0.7 and, one in
+        six, once more, at least one part, in random order.
     categories:
         Ask only about these. By default about whatever the parts show.
+    long:
+        Whether a recording or film of the request lasts up to a minute and more; by default one
+        request in seven has one.
+    sounding:
+        Whether the films of the request have sound; by default those of two requests in five. It
+        is all or none, since Qwen2.5-Omni hears all films of a request or none.
+    pool:
+        Draw media from so many of each kind only, which training can keep in memory. Their seeds
+        are below ``pool``; those of other samples are above 2**32.
     """
     rng = random.Random(seed)
-    drawn = [m for m in MODALITIES if rng.random() < 0.8] or [rng.choice(MODALITIES)]
-    rng.shuffle(drawn)
-    parts = tuple(drawn if order is None else order)
-    if len(set(parts)) != len(parts) or not parts or set(parts) - set(MODALITIES):
-        raise InputError(
-            f"parts {list(parts)}", legal=f"one or more of {list(MODALITIES)}, each at most once"
-        )
+    parts = _parts(rng) if order is None else tuple(order)
+    if not parts or set(parts) - set(MODALITIES):
+        raise InputError(f"parts {list(parts)}", legal=f"one or more of {list(MODALITIES)}")
     count = rng.randint(1, 6) if questions is None else questions
     if count < 1:
         raise InputError(f"{count} questions", legal="one or more")
-    note, image, audio, video = draw_note(rng), draw_image(rng), draw_audio(rng), draw_video(rng)
-    queries: list[_Query] = []
-    for index, modality in enumerate(parts):
-        if modality == "text":
-            queries += _note_queries(note, index)
-        elif modality == "image":
-            queries += _image_queries(image, index)
-        elif modality == "audio":
-            queries += _audio_queries(audio, index)
-        else:
-            queries += _video_queries(video, index)
-    if categories is not None:
-        queries = [query for query in queries if query.category in categories]
-    if not queries:
+    drawn = rng.random() < _LONG, rng.random() < _SOUNDING
+    scenes = _scenes(
+        rng,
+        parts,
+        drawn[0] if long is None else long,
+        drawn[1] if sounding is None else sounding,
+        pool,
+    )
+    chosen = _pick(rng, _Pools(rng, references(scenes), categories), count)
+    if not chosen:
         raise InputError(
             f"no question of {list(categories or ())} can be asked about {list(parts)}",
             legal=f"categories of {list(CATEGORIES)} that the parts show",
         )
-    return Sample(
-        seed=seed,
-        order=parts,
-        note=note if "text" in parts else None,
-        image=image if "image" in parts else None,
-        audio=audio if "audio" in parts else None,
-        video=video if "video" in parts else None,
-        statements=_statements(_pick(rng, queries, count)),
-    )
+    return Sample(seed=seed, scenes=tuple(scenes), statements=_statements(chosen))
 
 
-def _pick(rng: random.Random, queries: list[_Query], count: int) -> list[_Query]:
-    """Draw ``count`` queries, every category equally likely at each draw."""
-    pools: dict[Category, list[_Query]] = {}
-    for query in queries:
-        pools.setdefault(query.category, []).append(query)
-    for pool in pools.values():
-        rng.shuffle(pool)
+def _parts(rng: random.Random) -> tuple[Modality, ...]:
+    drawn: list[Modality] = [m for m in MODALITIES if rng.random() < 0.7]
+    drawn += [m for m in drawn if rng.random() < 1 / 6]
+    drawn = drawn or [rng.choice(MODALITIES)]
+    rng.shuffle(drawn)
+    return tuple(drawn)
+
+
+def _scenes(
+    rng: random.Random, parts: Sequence[Modality], long: bool, sounding: bool, pool: int | None
+) -> list[Scene]:
+    def seed() -> int:
+        return rng.randrange(pool) if pool else 2**32 + rng.getrandbits(48)
+
+    timed = [part for part, modality in enumerate(parts) if modality in ("audio", "video")]
+    long_part = rng.choice(timed) if timed and long else -1
+    scenes: list[Scene] = []
+    for part, modality in enumerate(parts):
+        if modality == "image":
+            scenes.append(draw_image(seed()))
+        elif modality == "audio":
+            scenes.append(draw_recording(seed(), long=part == long_part))
+        elif modality == "video":
+            scenes.append(draw_film(seed(), long=part == long_part, sounding=sounding))
+        else:
+            scenes.append(Note("", ()))
+    media = [reference for reference in references(scenes) if reference.sources]
+    for part, modality in enumerate(parts):
+        if modality == "text":
+            claims = tuple(_claim(rng, rng.choice(media)) for _ in range(bool(media)))
+            kept = claims if rng.random() < 0.25 else ()
+            scenes[part] = draw_note(rng.getrandbits(48), claims=kept)
+    return scenes
+
+
+def _claim(rng: random.Random, reference: Reference) -> str:
+    """Say of a part what need not be so."""
+    return f"{reference.said} {reference.article}{_another(rng, reference)}"
+
+
+def _another(rng: random.Random, reference: Reference) -> str:
+    words = {"number": DIGITS, "colour": COLOURS, "shape": SHAPES, "tone": TONES}[reference.sort]
+    return rng.choice([word for word in words if word != reference.value])
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A question and its answer, a sentence in pieces: each value word is one, with evidence."""
+
+    category: Category
+    question: str
+    pieces: tuple[tuple[str, tuple[Source, ...] | None], ...]
+
+
+class _Pools:
+    """What can still be asked, by category; no reference is asked for twice by itself."""
+
+    def __init__(
+        self, rng: random.Random, found: list[Reference], categories: Sequence[Category] | None
+    ) -> None:
+        self.rng = rng
+        wanted = set(CATEGORIES if categories is None else categories)
+        told = [reference for reference in found if reference.value is not None]
+        untold = [reference for reference in found if reference.value is None]
+        self.singles: dict[Category, list[Reference]] = {}
+        for reference in told:
+            if reference.category in wanted:
+                self.singles.setdefault(reference.category, []).append(reference)
+        if "refusal" in wanted and untold:
+            # A kind of question each, or the objects that no note names would be nearly all.
+            kinds = sorted({reference.category for reference in untold})
+            self.singles["refusal"] = [
+                rng.choice([r for r in untold if r.category == kind]) for kind in kinds
+            ]
+        for pool in self.singles.values():
+            rng.shuffle(pool)
+        self.pairs: dict[Category, list[tuple[Reference, Reference]]] = {}
+        for category, sorts in (("two-sum", ("number",)), ("two-agree", ("number", "colour"))):
+            if category in wanted:
+                pairs = self._pairs([r for r in told if r.sort in sorts], category == "two-agree")
+                if pairs:
+                    self.pairs[category] = pairs
+
+    def _pairs(self, found: list[Reference], balanced: bool) -> list[tuple[Reference, Reference]]:
+        """Pair references of different parts; as many equal as different ones, if ``balanced``."""
+        self.rng.shuffle(found)
+        pairs = [
+            (a, b)
+            for i, a in enumerate(found[:_PAIRED])
+            for b in found[i + 1 : _PAIRED]
+            if a.part != b.part and a.sort == b.sort
+        ]
+        self.rng.shuffle(pairs)
+        if not balanced:
+            return pairs[:_ASKED]
+        same = [pair for pair in pairs if pair[0].value == pair[1].value]
+        other = [pair for pair in pairs if pair[0].value != pair[1].value]
+        each = min(len(same), len(other), _ASKED // 2)
+        kept = same[:each] + other[:each]
+        self.rng.shuffle(kept)
+        return kept
+
+    def __bool__(self) -> bool:
+        return bool(self.singles or self.pairs)
+
+    def draw(self) -> _Query:
+        """Draw a question, every category equally likely."""
+        category = self.rng.choice([*self.singles, *self.pairs])
+        if category in self.pairs:
+            pair = self.pairs[category].pop()
+            if not self.pairs[category]:
+                del self.pairs[category]
+            return _sum(*pair) if category == "two-sum" else _agree(*pair)
+        single = self.singles[category].pop()
+        if not self.singles[category]:
+            del self.singles[category]
+        return _what(single, category)
+
+
+def _pick(rng: random.Random, pools: _Pools, count: int) -> list[_Query]:
     chosen: list[_Query] = []
     while len(chosen) < count and pools:
-        category = rng.choice(list(pools))
-        chosen.append(pools[category].pop())
-        if not pools[category]:
-            del pools[category]
+        chosen.append(pools.draw())
     rng.shuffle(chosen)
     return chosen
+
+
+def _what(reference: Reference, category: Category) -> _Query:
+    pieces = (*_said(reference), (".", None))
+    return _Query(category, f"{_capital(reference.asked)}?", pieces)
+
+
+def _said(
+    reference: Reference, before: str = ""
+) -> tuple[tuple[str, tuple[Source, ...] | None], ...]:
+    """Say a reference's value, or that it is unknown."""
+    said = f"{before}{reference.said} " if before else f"{_capital(reference.said)} "
+    if reference.value is None:
+        return (said, None), (UNKNOWN, ()), (reference.unit, None)
+    value = (reference.value, reference.sources)
+    return (f"{said}{reference.article}", None), value, (reference.unit, None)
+
+
+def _both(
+    a: Reference, b: Reference, category: Category, asked: str, before: str, word: str
+) -> _Query:
+    question = f"{_capital(a.asked)}, {b.asked}, and {asked}?"
+    result = ((before, None), (word, a.sources + b.sources), (".", None))
+    return _Query(category, question, (*_said(a), *_said(b, " and "), *result))
+
+
+def _sum(a: Reference, b: Reference) -> _Query:
+    total = NUMBERS[NUMBERS.index(str(a.value)) + NUMBERS.index(str(b.value))]
+    return _both(a, b, "two-sum", "what do they make", ", together ", total)
+
+
+def _agree(a: Reference, b: Reference) -> _Query:
+    word = "equal" if a.value == b.value else "different"
+    return _both(a, b, "two-agree", "are they the same", ", so they are ", word)
+
+
+def _capital(phrase: str) -> str:
+    return phrase[0].upper() + phrase[1:]
 
 
 def _statements(queries: list[_Query]) -> tuple[Statement, ...]:
     statements: list[Statement] = []
     start = 0
     for query in queries:
-        text = query.before + query.value + query.after
-        value_start = start + len(query.before)
+        text = ""
+        values: list[Value] = []
+        for piece, sources in query.pieces:
+            if sources is not None:
+                first = start + len(text)
+                values.append(Value(piece, first, first + len(piece), sources))
+            text += piece
+        end = start + len(text)
+        sources = values[-1].sources
         statements.append(
-            Statement(
-                question=query.question,
-                text=text,
-                start=start,
-                end=start + len(text),
-                value=query.value,
-                value_start=value_start,
-                value_end=value_start + len(query.value),
-                category=query.category,
-                evidence=(query.evidence,),
-            )
+            Statement(query.question, text, start, end, tuple(values), query.category, sources)
         )
-        start += len(text) + 1
+        start = end + 1
     return tuple(statements)
-
-
-def _note_queries(note: Note, part: int) -> list[_Query]:
-    return [
-        _Query(
-            "text",
-            f"What does the {fact.name} weigh?",
-            f"The {fact.name} weighs ",
-            fact.weight,
-            " grams.",
-            TextEvidence(0, part, fact.start, fact.end),
-        )
-        for fact in note.facts
-    ]
-
-
-def _image_queries(image: Image, part: int) -> list[_Query]:
-    queries: list[_Query] = []
-    for shape in image.shapes:
-        seen = BoxEvidence(0, part, shape.box)
-        place = f"at the {shape.cell}"
-        queries.append(
-            _Query(
-                "image-colour",
-                f"What is the colour {place}?",
-                f"The colour {place} is ",
-                shape.colour,
-                ".",
-                seen,
-            )
-        )
-        queries.append(
-            _Query(
-                "image-shape",
-                f"What is the shape {place}?",
-                f"The shape {place} is a ",
-                shape.shape,
-                ".",
-                seen,
-            )
-        )
-    return queries
-
-
-def _audio_queries(audio: Audio, part: int) -> list[_Query]:
-    return [
-        _Query(
-            "audio",
-            f"What is the sound in second {SECONDS[k]}?",
-            f"The sound in second {SECONDS[k]} is ",
-            tone.name,
-            ".",
-            SecondsEvidence(0, part, float(k), float(k + 1)),
-        )
-        for k, tone in enumerate(audio.tones)
-    ]
-
-
-def _video_queries(video: Video, part: int) -> list[_Query]:
-    return [
-        _Query(
-            "video",
-            f"What colour is the video in second {SECONDS[k]}?",
-            f"The video in second {SECONDS[k]} is ",
-            colour,
-            ".",
-            SecondsEvidence(0, part, float(k), float(k + 1)),
-        )
-        for k, colour in enumerate(video.colours)
-    ]

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from omnitrace.cli.app import app
+from omnitrace.types import Modality
 
 SAMPLING = ("--sample", "--seed", "3", "--max-new-tokens", "10")
 
@@ -38,7 +39,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from omnitrace.reference.files import write_sample
     from omnitrace.reference.world import held_out_seed, make_sample
 
-    drawn = make_sample(held_out_seed(0), questions=2, order=("text", "image", "audio", "video"))
+    order: tuple[Modality, ...] = ("text", "image", "audio", "video")
+    drawn = make_sample(held_out_seed(0), questions=2, order=order, long=False)
     return write_sample(drawn, tmp_path_factory.mktemp("sample"))
 
 

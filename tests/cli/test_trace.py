@@ -19,6 +19,7 @@ from omnitrace.trace import Trace
 from tests.cli.conftest import SAMPLING, Run
 
 TEXT = {"messages": [{"role": "user", "content": "The lamp weighs ten grams. What is it?"}]}
+MEDIA = ["image-1.png", "audio-2.wav", "video-3.mp4"]  # of the sample
 Lines = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -49,7 +50,7 @@ def test_json_out_html_and_media(run: Run, model: str, sample: Path, tmp_path: P
     assert loaded.to_dict() == document
     assert loaded.text
     assert loaded.provenance.seed == 3
-    assert [record.name for record in loaded.media] == ["image.png", "audio.wav", "video.mp4"]
+    assert [record.name for record in loaded.media] == MEDIA
     for record in loaded.media:
         assert record.read is not None
         assert record.read() == (sample.parent / record.name).read_bytes()
@@ -60,8 +61,8 @@ def test_the_quick_form(run: Run, model: str, sample: Path, tmp_path: Path) -> N
     (tmp_path / "note.txt").write_text("The lamp weighs ten grams.\n", encoding="utf-8")
     result = run(
         *("trace", "--model", model, *SAMPLING, "--json", "--media-root", sample.parent),
-        *("--video", "video.mp4", "--audio", "audio.wav", "--image", "image.png"),
-        *("--ask", "What is it?", "--image", sample.parent / "image.png"),
+        *("--video", MEDIA[2], "--audio", MEDIA[1], "--image", MEDIA[0]),
+        *("--ask", "What is it?", "--image", sample.parent / MEDIA[0]),
         *("--text", f"@{tmp_path / 'note.txt'}", "--text", "@@home"),
     )
     assert result.exit_code == 0, result.stderr

@@ -73,7 +73,7 @@ def nan_audio(folder: Path) -> dict[str, Any]:
 
 
 def long_audio(folder: Path) -> dict[str, Any]:
-    soundfile.write(folder / "long.wav", np.zeros(16000 * 90, np.float32), 16000)
+    soundfile.write(folder / "long.wav", np.zeros(16000 * 91, np.float32), 16000)
     return {"type": "audio", "audio": "long.wav"}
 
 
@@ -102,7 +102,7 @@ CASES: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
     (truncated_mp4, "cut.mp4"),
     (no_samples, "zero.wav"),
     (nan_audio, "nan.wav"),
-    (long_audio, "60 s"),
+    (long_audio, "90 s"),
     (extreme_ratio, "line.png"),
     (enormous_image, "huge.png"),
     (unknown_part, "did you mean 'image'?"),

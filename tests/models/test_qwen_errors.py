@@ -20,18 +20,18 @@ ADAPTER = omni.small()
 
 def test_audio_longer_than_the_model_hears():
     with pytest.raises(MediaError) as caught:
-        omni.encode(ADAPTER, omni.audio(omni.noise(60.01)), "What?")
+        omni.encode(ADAPTER, omni.audio(omni.noise(90.01)), "What?")
     said = str(caught.value)
     assert 'messages[0]["content"][0]' in said
-    assert "60.0 s" in said
-    assert "at most 60 s" in caught.value.legal
+    assert "90.0 s" in said
+    assert "at most 90 s" in caught.value.legal
     assert "cut" in caught.value.fix
-    omni.check_positions(ADAPTER, omni.encode(ADAPTER, omni.audio(omni.noise(60)), "What?"))
+    omni.check_positions(ADAPTER, omni.encode(ADAPTER, omni.audio(omni.noise(90)), "What?"))
 
 
 def test_the_sound_of_a_video_longer_than_the_model_hears():
-    clip = omni.video(3, 1.0, sound=61)
-    with pytest.raises(MediaError, match="longer than the 60 s"):
+    clip = omni.video(3, 1.0, sound=91)
+    with pytest.raises(MediaError, match="longer than the 90 s"):
         omni.encode(ADAPTER, clip, "What?")
     omni.check_positions(ADAPTER, omni.encode(ADAPTER, clip, "What?", use_audio_in_video=False))
 

@@ -16,10 +16,12 @@ from omnitrace_captum.perturbation import (
 )
 
 from omnitrace import Trace, Tracer
-from omnitrace.cli.demo import names_evidence
+from omnitrace.evaluation.matching import true_units
 from omnitrace.plugins.testing.requests import request
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
+from omnitrace.types import Modality
+from tests.categories import ONE_SOURCE
 
 SIGNALS: list[Any] = [
     CaptumFeatureAblation(),
@@ -29,13 +31,15 @@ SIGNALS: list[Any] = [
     CaptumIntegratedGradients(steps=16),
     CaptumInputXGradient(),
 ]
-ORDERS = [("text", "image"), ("image", "audio"), ("audio",), ("text",)]
+ORDERS: list[tuple[Modality, ...]] = [("text", "image"), ("image", "audio"), ("audio",), ("text",)]
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Sample, Path]]:
     drawn = [
-        make_sample(held_out_seed(700 + i), questions=1, order=order)  # type: ignore[arg-type]
+        make_sample(
+            held_out_seed(700 + i), questions=1, order=order, categories=ONE_SOURCE, long=False
+        )
         for i, order in enumerate(ORDERS * 2)
     ]
     return [
@@ -65,7 +69,7 @@ def test_the_true_evidence_has_the_largest_effect(
         best = max(trace.units, key=lambda unit: effects[unit.id].value)
         if span.supports:
             assert span.supports[0].unit == best
-        hits += any(names_evidence(best.locator, each) for each in statement.evidence)
+        hits += best.id in true_units(statement.sources, trace.units)
         loaded = Trace.load(trace.save(tmp_path / f"{sample.id}.omnitrace"))
         assert loaded.recurate(trace.config).spans == trace.spans
     # A mean embedding can happen to say the same as the one it replaces.
@@ -88,11 +92,12 @@ def test_every_modality_has_effects(reference: Tracer, signal: Any) -> None:
 
 @pytest.mark.parametrize("signal", SIGNALS[:-1], ids=lambda signal: signal.name)
 def test_contrast_names_what_tells_two_answers_apart(reference: Tracer, signal: Any) -> None:
-    note = "The lamp weighs ten grams. The cup weighs twelve grams. The stone weighs nine grams."
-    content = [{"type": "text", "text": note}, {"type": "text", "text": "What does the cup weigh?"}]
+    note = "The lamp weighs five grams. The cup weighs seven grams. The stone weighs nine grams."
+    question = "What does the cup weigh?"
+    content = [{"type": "text", "text": note}, {"type": "text", "text": question}]
     trace = Tracer(adapter=reference.adapter, signal=signal).replay(
         [{"role": "user", "content": content}],
-        "The cup weighs twelve grams.",
+        "The cup weighs seven grams.",
         against="The cup weighs nine grams.",
     )
     assert trace.spans[0].supports[0].unit.id == "text-2"

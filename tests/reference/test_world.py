@@ -1,41 +1,82 @@
-"""The generated world: determinism, independence, and labels that point at the right place."""
+"""The generated world: determinism, seeds, and requests and answers of the promised form."""
 
 import collections
-import itertools
+import hashlib
+import os
+import subprocess
+import sys
 
 import pytest
 
 from omnitrace.errors import InputError
-from omnitrace.reference.control import without_evidence
-from omnitrace.reference.words import WEIGHTS, world_words
+from omnitrace.reference.questions import references
+from omnitrace.reference.scenes import Film, Note, Recording
+from omnitrace.reference.words import world_words
 from omnitrace.reference.world import (
     CATEGORIES,
     HELD_OUT,
     MODALITIES,
-    BoxEvidence,
-    SecondsEvidence,
-    TextEvidence,
+    VALIDATION,
     held_out_seed,
     make_sample,
+    media_name,
+    modality_of,
     training_seed,
+    validation_seed,
 )
 
-SAMPLES = [make_sample(held_out_seed(n)) for n in range(120)]
+SAMPLES = [make_sample(held_out_seed(n)) for n in range(300)]
 
 
 def test_the_same_arguments_give_the_same_sample():
-    for seed in range(20):
-        assert make_sample(seed, questions=3) == make_sample(seed, questions=3)
-    assert make_sample(1) != make_sample(2)
+    for sample in SAMPLES[:60]:
+        assert make_sample(sample.seed) == sample
+    assert len({sample.scenes for sample in SAMPLES}) == len(SAMPLES)
 
 
-def test_training_and_held_out_seeds_never_meet():
-    assert training_seed(2**8 - 1, 2**32 - 1) == HELD_OUT - 1
+def test_another_process_draws_the_same_samples():
+    code = (
+        "import hashlib; from omnitrace.reference.world import held_out_seed, make_sample\n"
+        "drawn = [make_sample(held_out_seed(n)) for n in range(60)]\n"
+        "print(hashlib.sha256(repr(drawn).encode()).hexdigest())"
+    )
+    ours = hashlib.sha256(repr(SAMPLES[:60]).encode()).hexdigest()
+    for hash_seed in ("1", "2"):  # the order of sets must not matter
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == ours
+
+
+def test_training_validation_and_held_out_seeds_never_meet():
+    assert training_seed(0, 0) == 0
+    assert training_seed(2**8 - 1, 2**32 - 1) == VALIDATION - 1
+    assert validation_seed(0) == VALIDATION
+    assert validation_seed(HELD_OUT - VALIDATION - 1) == HELD_OUT - 1
     assert held_out_seed(0) == HELD_OUT
-    with pytest.raises(InputError, match=r"run in \[0, 2\*\*8\)"):
-        training_seed(2**8, 0)
+    assert len({training_seed(run, number) for run in range(9) for number in range(9)}) == 81
+    for seed in (lambda: training_seed(2**8, 0), lambda: training_seed(0, 2**32)):
+        with pytest.raises(InputError, match=r"run in \[0, 2\*\*8\)"):
+            seed()
+    for number in (-1, HELD_OUT - VALIDATION):
+        with pytest.raises(InputError, match=f"validation sample {number}"):
+            validation_seed(number)
     with pytest.raises(InputError, match="held-out sample -1"):
         held_out_seed(-1)
+
+
+def test_media_that_training_keeps_are_those_of_no_other_sample():
+    def seeds(sample):
+        return {scene.seed for scene in sample.scenes if not isinstance(scene, Note)}
+
+    for number in range(60):
+        kept = make_sample(training_seed(1, number), pool=100)
+        assert all(seed < 100 for seed in seeds(kept))
+        assert all(seed >= 2**32 for seed in seeds(make_sample(held_out_seed(number))))
 
 
 def test_ranges_of_the_answer_spell_statements_and_values():
@@ -46,88 +87,103 @@ def test_ranges_of_the_answer_spell_statements_and_values():
             end = statement.end
             assert sample.answer[statement.start : statement.end] == statement.text
             assert sample.answer[statement.value_start : statement.value_end] == statement.value
+            assert statement.start < statement.value_start < statement.value_end < statement.end
         assert end == len(sample.answer)
 
 
-def test_evidence_shows_the_value():
-    seen = set()
+def test_the_question_is_last_and_media_names_tell_nothing():
     for sample in SAMPLES:
-        content = sample.messages[0]["content"]
-        for statement in sample.statements:
-            (evidence,) = statement.evidence
-            part = content[evidence.part]
-            seen.add(statement.category)
-            if isinstance(evidence, TextEvidence):
-                assert part["text"][evidence.start : evidence.end] == statement.text
-            elif isinstance(evidence, BoxEvidence):
-                assert part["type"] == "image"
-                (shape,) = [s for s in sample.image.shapes if s.box == evidence.box]
-                assert statement.value in (shape.colour, shape.shape)
-                assert shape.cell in statement.text
-            else:
-                assert isinstance(evidence, SecondsEvidence)
-                second = int(evidence.start_seconds)
-                assert evidence.end_seconds == second + 1
-                if part["type"] == "audio":
-                    assert sample.audio.tones[second].name == statement.value
-                else:
-                    assert sample.video.colours[second] == statement.value
-    assert seen == set(CATEGORIES)
-
-
-def test_boxes_stay_in_their_cells():
-    for sample in SAMPLES:
-        for shape in sample.image.shapes if sample.image else ():
-            x0, y0, x1, y1 = shape.box
-            left, top = 56 * ("right" in shape.cell), 56 * ("bottom" in shape.cell)
-            assert left <= x0 < x1 <= left + 56
-            assert top <= y0 < y1 <= top + 56
-
-
-def test_the_question_is_always_last_and_media_names_tell_nothing():
-    names = collections.defaultdict(set)
-    for sample in SAMPLES:
-        content = sample.messages[0]["content"]
-        assert content[-1] == {"type": "text", "text": sample.question}
+        (message,) = sample.messages
+        *parts, last = message["content"]
+        assert message["role"] == "user"
+        assert last == {"type": "text", "text": sample.question}
         assert sample.question.count("?") == len(sample.statements)
-        for part in content[:-1]:
-            if part["type"] != "text":
-                names[part["type"]].add(part[part["type"]])
-    assert dict(names) == {"image": {"image.png"}, "audio": {"audio.wav"}, "video": {"video.mp4"}}
+        assert len({statement.question for statement in sample.statements}) == len(
+            sample.statements
+        )
+        endings = {"image": "png", "audio": "wav", "video": "mp4"}
+        for number, (part, scene) in enumerate(zip(parts, sample.scenes, strict=True)):
+            assert part["type"] == modality_of(scene) == sample.order[number]
+            if isinstance(scene, Note):
+                assert part == {"type": "text", "text": scene.text}
+            else:
+                # The modality and the place of the part, which the request shows anyway.
+                name = f"{part['type']}-{number}.{endings[part['type']]}"
+                assert part[part["type"]] == media_name(number, scene) == name
+        assert sample.id == f"reference-{sample.seed}"
 
 
-def test_values_do_not_depend_on_the_order_of_the_parts():
-    for order in itertools.permutations(MODALITIES):
-        sample = make_sample(7, order=order)
-        assert sample.order == order
-        reference = make_sample(7, order=MODALITIES)
-        assert (sample.note, sample.image) == (reference.note, reference.image)
-        assert (sample.audio, sample.video) == (reference.audio, reference.video)
+def test_requests_vary_in_everything_that_the_world_promises():
+    orders = {sample.order for sample in SAMPLES}
+    assert len(orders) > 60
+    assert {len(order) for order in orders} >= {1, 2, 3, 4, 5, 6}
+    assert {order[0] for order in orders} == {order[-1] for order in orders} == set(MODALITIES)
+    assert {len(sample.statements) for sample in SAMPLES} == {1, 2, 3, 4, 5, 6}
+    asked = collections.Counter(s.category for sample in SAMPLES for s in sample.statements)
+    assert set(asked) == set(CATEGORIES)
+    rests_on = collections.Counter(len(s.sources) for sample in SAMPLES for s in sample.statements)
+    assert set(rests_on) == {0, 1, 2}
+    timed = [s for sample in SAMPLES for s in sample.scenes if isinstance(s, Recording | Film)]
+    long = [scene for scene in timed if scene.seconds >= 20]
+    assert 10 < len(long) < 0.3 * len(timed)
+    films = [scene for scene in timed if isinstance(scene, Film)]
+    assert 0.25 < sum(film.sound is not None for film in films) / len(films) < 0.55
 
 
-def test_values_are_evenly_spread_and_independent_of_each_other():
-    weights = collections.Counter(
-        fact.weight for n in range(400) for fact in make_sample(n, order=("text",)).note.facts
-    )
-    assert set(weights) == set(WEIGHTS)
-    assert max(weights.values()) < 1.5 * min(weights.values())
+def test_all_films_of_a_request_sound_or_none():
+    for sample in SAMPLES:
+        films = [scene for scene in sample.scenes if isinstance(scene, Film)]
+        assert len({film.sound is None for film in films}) <= 1
+        for film in films:
+            assert film.seconds % 2 == 0
+            assert film.sound is None or film.sound.seconds == film.seconds
 
 
-def test_questions_can_be_counted_and_chosen():
-    sample = make_sample(3, questions=4, order=MODALITIES, categories=("audio",))
-    assert {statement.category for statement in sample.statements} == {"audio"}
-    assert len({statement.question for statement in sample.statements}) == len(sample.statements)
+@pytest.mark.parametrize("long", [False, True])
+def test_what_happens_lies_within_its_medium_and_one_after_the_other(long):
+    for number in range(100):
+        sample = make_sample(held_out_seed(number), long=long)
+        for scene in sample.scenes:
+            if isinstance(scene, Recording | Film):
+                assert scene.seconds <= 90  # what the model can hear, see build.AUDIO_SECONDS
+            for track in (scene, getattr(scene, "sound", None)):
+                events = getattr(track, "events", getattr(track, "appearances", ()))
+                time = 0.0
+                for event in events:
+                    assert time <= event.start < event.end <= track.seconds
+                    time = event.end
+
+
+def test_parts_questions_and_categories_can_be_chosen():
+    order = ("video", "text", "text", "image")
+    wanted = ("text-price", "image-digit")
+    drawn = [make_sample(n, questions=2, order=order, categories=wanted) for n in range(20)]
+    assert {sample.order for sample in drawn} == {order}
+    assert {each.category for sample in drawn for each in sample.statements} == set(wanted)
+    assert {len(sample.statements) for sample in drawn} == {2}
     assert len(make_sample(3, questions=9, order=MODALITIES).statements) == 9
+    # There is nothing left to ask at some point: no question is asked twice.
+    everything = make_sample(3, questions=500, order=MODALITIES)
+    assert 9 < len(everything.statements) < 200
+    assert len(make_sample(3, questions=1, order=("image",)).statements) == 1
+
+
+def test_what_a_request_shows_does_not_depend_on_what_is_asked():
+    for number in range(30):
+        sample = make_sample(number, questions=1, order=MODALITIES, long=False)
+        other = make_sample(number, questions=5, order=MODALITIES, long=False)
+        assert sample.scenes == other.scenes
+        assert references(sample.scenes) == references(other.scenes)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"questions": 0}, "0 questions"),
-        ({"order": ("text", "text")}, "each at most once"),
         ({"order": ()}, "one or more of"),
         ({"order": ("smell",)}, "smell"),
-        ({"order": ("text",), "categories": ("audio",)}, "no question of"),
+        ({"order": ("text",), "categories": ("audio-tone",)}, "no question of"),
+        ({"order": ("text",), "categories": ()}, "no question of"),
     ],
 )
 def test_requests_that_cannot_be_are_refused(arguments, words):
@@ -141,29 +197,3 @@ def test_every_word_is_in_the_list_of_words():
         texts = [sample.answer, *(p.get("text", "") for p in sample.messages[0]["content"])]
         letters = "".join(c if c.isalpha() else " " for c in " ".join(texts))
         assert set(letters.split()) <= known
-
-
-def test_the_control_takes_the_evidence_and_nothing_else():
-    for sample in SAMPLES:
-        bare = without_evidence(sample)
-        assert bare.question == sample.question
-        assert bare.answer == sample.answer
-        assert bare.order == sample.order
-        taken = [s.text for s in sample.statements if s.category == "text"]
-        if sample.note:
-            assert not [text for text in taken if text in bare.note.text]
-            assert len(bare.note.facts) == len(sample.note.facts) - len(taken)
-            for fact in bare.note.facts:
-                sentence = f"The {fact.name} weighs {fact.weight} grams."
-                assert bare.note.text[fact.start : fact.end] == sentence
-        boxes = {s.evidence[0].box for s in sample.statements if "image" in s.category}
-        if sample.image:
-            assert {s.box for s in sample.image.shapes} - boxes == {
-                s.box for s in bare.image.shapes
-            }
-        sounds = {s.evidence[0].start_seconds for s in sample.statements if s.category == "audio"}
-        for second, tone in enumerate(bare.audio.tones if bare.audio else ()):
-            assert (tone.amplitude == 0) == (second in sounds)
-        films = {s.evidence[0].start_seconds for s in sample.statements if s.category == "video"}
-        for second, colour in enumerate(bare.video.colours if bare.video else ()):
-            assert (colour == "") == (second in films)

@@ -1,0 +1,65 @@
+"""``omnitrace reference sample``: a held-out sample of the reference world as files."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.text import Text
+
+from omnitrace.cli.guard import say
+from omnitrace.cli.printing import make_console, plain
+from omnitrace.cli.running import make_folder
+from omnitrace.errors import InputError
+from omnitrace.reference.files import LABELS, REQUEST, write_sample
+from omnitrace.reference.scenes import Note
+from omnitrace.reference.world import Sample, held_out_seed, make_sample, media_name
+
+__all__ = ["draw_held_out", "write_held_out"]
+
+
+def write_held_out(out: Path, seed: int, *, questions: int | None, long: bool) -> None:
+    """Draw a sample, write it into a folder, and say what was written and how to go on.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a request or labels already, or cannot be written.
+    """
+    for name in (REQUEST, LABELS):
+        if (out / name).exists():
+            raise InputError(
+                f"{str(out / name)!r} exists", fix="choose another folder, so that nothing is lost"
+            )
+    sample = draw_held_out(seed, questions=questions, long=long)
+    try:
+        request = write_sample(sample, make_folder(out))
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write into {str(out)!r}: {reason}") from error
+    media = [
+        media_name(part, scene)
+        for part, scene in enumerate(sample.scenes)
+        if not isinstance(scene, Note)
+    ]
+    console = make_console()
+    console.print(Text(f"{sample.id}: {', '.join(sample.order)}", style="bold underline"))
+    for line in (sample.question, sample.answer):
+        console.print(Text(plain(line), style="dim"), soft_wrap=True)
+    traces, labels = out / "traces", out / LABELS
+    for command in (
+        ["trace", str(request), "--out", str(traces)],
+        ["evaluate", str(traces), "--labels", str(labels)],
+    ):
+        console.print(Text(shlex.join(["omnitrace", *command])), soft_wrap=True)
+    say(f"wrote {', '.join([REQUEST, LABELS, *media])} to {out}")
+
+
+def draw_held_out(seed: int, *, questions: int | None, long: bool) -> Sample:
+    """Draw held-out sample ``seed``; a long one gets a recording if it has nothing to be long."""
+    number = held_out_seed(seed)
+    # By default whatever comes: some requests are long anyway.
+    sample = make_sample(number, questions=questions, long=long or None)
+    if not long or {"audio", "video"} & set(sample.order):
+        return sample
+    return make_sample(number, questions=questions, long=True, order=(*sample.order, "audio"))

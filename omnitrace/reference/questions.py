@@ -1,0 +1,304 @@
+"""What can be asked about the parts of a request, and what the right answer rests on.
+
+A *reference* asks for one value of the request and says it: its words in a question ("what does
+the spoon weigh"), its words in an answer ("the spoon weighs"), the value, if the request tells it,
+and where. Questions and answers are made of references alone::
+
+    one    "ASKED?"                               "SAID VALUE."
+    sum    "ASKED, ASKED, and what do they make?"  "SAID VALUE and SAID VALUE, together NUMBER."
+    agree  "ASKED, ASKED, and are they the same?"  "SAID VALUE and SAID VALUE, so they are equal."
+
+An answer to the last says "equal" or "different". A value that the request does not tell is
+"unknown". A reference never has two values: what is asked for by place or by second needs the
+request to have one image, recording or film, and what is asked for by a colour, a sound or a shape
+needs it to be the only one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, TypeVar
+
+from omnitrace.evaluation.labels import ImageSource, Source, TextSource, TimeSource
+from omnitrace.reference.scenes import Appearance, Event, Film, Image, Note, Recording
+from omnitrace.reference.words import (
+    ATTRIBUTES,
+    COLOURS,
+    OBJECTS,
+    PLACES,
+    SECONDS,
+    SHAPES,
+    TONES,
+)
+
+__all__ = ["LEADS", "Category", "Reference", "Scene", "Sort", "references"]
+
+Category: TypeAlias = Literal[
+    "text-weight",
+    "text-price",
+    "image-shape",
+    "image-colour",
+    "image-digit",
+    "audio-tone",
+    "audio-digit",
+    "audio-after",
+    "video-second",
+    "video-object",
+    "video-turn",
+    "video-digit",
+    "two-sum",
+    "two-agree",
+    "refusal",
+]
+Sort: TypeAlias = Literal["number", "colour", "shape", "tone"]
+Scene: TypeAlias = Note | Image | Recording | Film
+SceneT = TypeVar("SceneT", Note, Image, Recording, Film)
+
+#: Words behind which an answer says a value.
+LEADS: Final = ("is", "are", "weighs", "costs", "turns", "together")
+
+# An event is "in a second" if most of it is, and no other event has more than a bit of it there.
+_MOST: Final = 0.6
+_BIT: Final = 0.2
+_AT_ONCE: Final = 0.7  # seconds between a sound and the number that comes after it
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What asks for one value; ``value`` is ``None`` where the request does not tell it.
+
+    ``part`` is the index of the part that it is about, ``article`` and ``unit`` stand before and
+    behind the value in an answer.
+    """
+
+    category: Category
+    asked: str
+    said: str
+    sort: Sort
+    part: int
+    value: str | None = None
+    sources: tuple[Source, ...] = ()
+    article: str = ""
+    unit: str = ""
+
+
+def references(scenes: Sequence[Scene]) -> list[Reference]:
+    """List every reference to the parts of a message, told and untold, in a fixed order."""
+    found: list[Reference] = []
+    for kind in (_notes, _images, _recordings, _films):
+        found += kind(scenes)
+    return found
+
+
+def _of(scenes: Sequence[Scene], kind: type[SceneT]) -> list[tuple[int, SceneT]]:
+    return [(part, scene) for part, scene in enumerate(scenes) if isinstance(scene, kind)]
+
+
+def _notes(scenes: Sequence[Scene]) -> Iterator[Reference]:
+    notes = _of(scenes, Note)
+    if not notes:
+        return
+    told = Counter((fact.name, fact.attribute) for _, note in notes for fact in note.facts)
+    for part, note in notes:
+        for fact in note.facts:
+            if told[fact.name, fact.attribute] == 1:
+                source = TextSource(message=0, part=part, start=fact.start, end=fact.end)
+                yield _fact(part, fact.name, fact.attribute, fact.value, (source,))
+    for name in OBJECTS:
+        for attribute in ATTRIBUTES:
+            if not told[name, attribute]:
+                yield _fact(notes[0][0], name, attribute)
+
+
+def _fact(
+    part: int, name: str, attribute: str, value: str | None = None, sources: tuple[Source, ...] = ()
+) -> Reference:
+    verb, unit = ATTRIBUTES[attribute]
+    return Reference(
+        "text-weight" if attribute == "weight" else "text-price",
+        f"what does the {name} {verb.removesuffix('s')}",
+        f"the {name} {verb}",
+        "number",
+        part,
+        value,
+        sources,
+        unit=f" {unit}",
+    )
+
+
+def _noun(
+    category: Category,
+    phrase: str,
+    sort: Sort,
+    part: int,
+    value: str | None = None,
+    sources: tuple[Source, ...] = (),
+    article: str = "",
+) -> Reference:
+    """Ask for what a phrase names: "what is the digit in red", "the digit in red is"."""
+    asked, said = f"what is {phrase}", f"{phrase} is"
+    return Reference(category, asked, said, sort, part, value, sources, article)
+
+
+def _images(scenes: Sequence[Scene]) -> Iterator[Reference]:
+    images = _of(scenes, Image)
+    if len(images) == 1:
+        yield from _by_place(*images[0])
+    kinds: tuple[tuple[Literal["shape", "digit"], Category, Sort], ...] = (
+        ("shape", "image-shape", "shape"),
+        ("digit", "image-digit", "number"),
+    )
+    for kind, category, sort in kinds if images else ():
+        for colour in COLOURS:
+            seen = [
+                (part, item)
+                for part, image in images
+                for item in image.items
+                if item.kind == kind and item.colour == colour
+            ]
+            phrase = f"the {kind} in {colour}"
+            article = "a " if kind == "shape" else ""
+            if len(seen) == 1:
+                (part, item), *_ = seen
+                source = ImageSource(message=0, part=part, box=item.box)
+                yield _noun(category, phrase, sort, part, item.name, (source,), article)
+            elif not seen:
+                yield _noun(category, phrase, sort, images[0][0], article=article)
+
+
+def _by_place(part: int, image: Image) -> Iterator[Reference]:
+    items = {item.place: item for item in image.items}
+    for place in PLACES:
+        item = items.get(place)
+        sources = (ImageSource(message=0, part=part, box=item.box),) if item else ()
+        colour = item.colour if item else None
+        phrase = f"the colour at the {place}"
+        yield _noun("image-colour", phrase, "colour", part, colour, sources)
+        shape = item.name if item and item.kind == "shape" else None
+        phrase = f"the shape at the {place}"
+        yield _noun("image-shape", phrase, "shape", part, shape, sources if shape else (), "a ")
+        digit = item.name if item and item.kind == "digit" else None
+        phrase = f"the digit at the {place}"
+        yield _noun("image-digit", phrase, "number", part, digit, sources if digit else ())
+
+
+def _recordings(scenes: Sequence[Scene]) -> Iterator[Reference]:
+    recordings = _of(scenes, Recording)
+    if len(recordings) == 1:
+        yield from _by_second(*recordings[0])
+    tracks = [film.sound for _, film in _of(scenes, Film) if film.sound is not None]
+    tones = Counter(
+        event.name
+        for recording in [*(recording for _, recording in recordings), *tracks]
+        for event in recording.events
+    )
+    for tone in TONES if recordings else ():
+        phrase = f"the number after the {tone} sound"
+        if not tones[tone]:
+            yield _noun("audio-after", phrase, "number", recordings[0][0])
+        for part, recording in recordings:
+            events = recording.events
+            for event, after in zip(events, [*events[1:], None], strict=True):
+                if event.name != tone or tones[tone] > 1:
+                    continue
+                if after is None or after.kind == "tone":
+                    yield _noun("audio-after", phrase, "number", part)
+                elif after.start - event.end < _AT_ONCE:
+                    sources = (_heard(part, after),)
+                    yield _noun("audio-after", phrase, "number", part, after.name, sources)
+
+
+def _heard(part: int, event: Event, stream: Literal["audio"] | None = None) -> TimeSource:
+    start, end = round(event.start, 2), round(event.end, 2)
+    return TimeSource(message=0, part=part, start=start, end=end, stream=stream)
+
+
+def _by_second(part: int, recording: Recording) -> Iterator[Reference]:
+    kinds: tuple[tuple[Literal["tone", "digit"], str, Category, Sort], ...] = (
+        ("tone", "sound", "audio-tone", "tone"),
+        ("digit", "number", "audio-digit", "number"),
+    )
+    for second, name in enumerate(SECONDS):
+        shares = {
+            event: _shared(event.start, event.end, second) / (event.end - event.start)
+            for event in recording.events
+        }
+        for kind, noun, category, sort in kinds:
+            phrase = f"the {noun} in second {name}"
+            of_kind = [event for event in shares if event.kind == kind and shares[event] > 0]
+            if not of_kind:
+                yield _noun(category, phrase, sort, part)
+            heard = [event for event in shares if shares[event] > _BIT]
+            if len(heard) == 1 and shares[heard[0]] >= _MOST and heard == of_kind:
+                sources = (_heard(part, heard[0]),)
+                yield _noun(category, phrase, sort, part, heard[0].name, sources)
+
+
+def _shared(start: float, end: float, second: int) -> float:
+    return max(0.0, min(end, second + 1.0) - max(start, float(second)))
+
+
+def _films(scenes: Sequence[Scene]) -> Iterator[Reference]:
+    films = _of(scenes, Film)
+    if len(films) == 1:
+        yield from _film_seconds(*films[0])
+    if films:
+        yield from _film_shapes(films)
+        yield from _film_numbers(films)
+
+
+def _film_seconds(part: int, film: Film) -> Iterator[Reference]:
+    for second, name in enumerate(SECONDS):
+        words = f"what colour is the film in second {name}", f"the film in second {name} is"
+        shares = [_shared(seen.start, seen.end, second) for seen in film.appearances]
+        if not any(shares):
+            yield Reference("video-second", *words, "colour", part)
+        elif max(shares) >= 0.75 and sum(share > 0 for share in shares) == 1:
+            seen = film.appearances[shares.index(max(shares))]
+            start, end = max(seen.start, float(second)), min(seen.end, second + 1.0)
+            sources = (_seen(part, film, start, end),)
+            yield Reference("video-second", *words, "colour", part, seen.colour, sources)
+
+
+def _seen(part: int, film: Film, start: float, end: float) -> TimeSource:
+    stream: Literal["video"] | None = None if film.sound is None else "video"
+    return TimeSource(message=0, part=part, start=round(start, 2), end=round(end, 2), stream=stream)
+
+
+def _film_shapes(films: Sequence[tuple[int, Film]]) -> Iterator[Reference]:
+    for shape in SHAPES:
+        found: list[tuple[int, Film, Appearance]] = [
+            (part, film, seen)
+            for part, film in films
+            for seen in film.appearances
+            if seen.shape == shape
+        ]
+        plain = f"what colour in the film is the {shape}", f"in the film the {shape} is"
+        turned = f"what colour in the film does the {shape} turn", f"in the film the {shape} turns"
+        if not found:
+            yield Reference("video-object", *plain, "colour", films[0][0])
+            continue
+        part, film, seen = found[-1]
+        sources = (_seen(part, film, seen.start, seen.end),)
+        if len(found) == 1:
+            yield Reference("video-object", *plain, "colour", part, seen.colour, sources)
+        elif len(found) == 2 and seen.turns:
+            yield Reference("video-turn", *turned, "colour", part, seen.colour, sources)
+
+
+def _film_numbers(films: Sequence[tuple[int, Film]]) -> Iterator[Reference]:
+    phrase = "the number in the film"
+    digits = [
+        (part, event)
+        for part, film in films
+        for event in (film.sound.events if film.sound else ())
+        if event.kind == "digit"
+    ]
+    if not digits:
+        yield _noun("video-digit", phrase, "number", films[0][0])
+    elif len(digits) == 1:
+        (part, event), *_ = digits
+        sources = (_heard(part, event, "audio"),)
+        yield _noun("video-digit", phrase, "number", part, event.name, sources)

@@ -1,0 +1,137 @@
+"""Questions have one answer each, and their sources are where it is.
+
+The generator makes questions from what the parts show; here a question is read anew, by its words
+alone, and answered from the scenes by another way.
+"""
+
+import re
+
+import pytest
+
+from omnitrace.evaluation.labels import ImageSource, TextSource
+from omnitrace.reference.questions import references
+from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.words import COLOURS, NUMBERS, UNKNOWN
+from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
+from tests.reference.reading import read
+
+SAMPLES = [make_sample(held_out_seed(n)) for n in range(400)]
+STATEMENTS = [(sample, each) for sample in SAMPLES for each in sample.statements]
+
+
+def asked_of(statement):
+    """Return what a question asks for, without its frame, and which of the three it is."""
+    asked = statement.question[0].lower() + statement.question[1:].removesuffix("?")
+    for frame in (", and what do they make", ", and are they the same"):
+        if asked.endswith(frame):
+            return frame, asked.removesuffix(frame).split(", ")
+    return "", [asked]
+
+
+def test_every_question_has_the_answer_that_its_words_ask_for():
+    for sample, statement in STATEMENTS:
+        frame, asked = asked_of(statement)
+        values = [read(sample.scenes, each) for each in asked]
+        said = [value.text for value in statement.values]
+        if frame == ", and what do they make":
+            assert said == [*values, NUMBERS[sum(map(NUMBERS.index, values))]]
+        elif frame:
+            assert said == [*values, "equal" if values[0] == values[1] else "different"]
+        else:
+            assert said == [values[0] or UNKNOWN]
+
+
+def test_an_answer_says_what_it_is_about_in_the_words_of_the_question():
+    for _, statement in STATEMENTS:
+        _, asked = asked_of(statement)
+        sentence = statement.text[0].lower() + statement.text[1:]
+        for each in asked:
+            verb = {"weigh": "weighs", "cost": "costs", "turn": "turns"}.get(each.split()[-1], "is")
+            words = each.removeprefix("what colour ").removeprefix("what is ")
+            words = words.removeprefix("what does ").removeprefix("is ").replace(" does ", " ")
+            words = words.replace("in the film is the ", "in the film the ")
+            assert f"{words.removesuffix(' ' + verb[:-1])} {verb} " in sentence, (each, sentence)
+
+
+def test_references_that_nobody_asked_for_are_right_too():
+    count = 0
+    for sample in SAMPLES[:150]:
+        found = references(sample.scenes)
+        assert len({each.asked for each in found}) == len(found)
+        assert len({each.said for each in found}) == len(found)
+        for each in found:
+            assert read(sample.scenes, each.asked) == each.value, each.asked
+            assert bool(each.sources) == (each.value is not None)
+            assert all(source.part == each.part for source in each.sources)
+            count += 1
+    assert count > 5_000
+
+
+def carried(scene, source):
+    """Return the values that a scene has where a source is."""
+    if isinstance(source, TextSource):
+        sentence = scene.text[source.start : source.end]
+        assert re.fullmatch(r"The \w+ (weighs \w+ grams|costs \w+ coins)\.", sentence)
+        return set(re.findall(r"\w+", sentence))
+    if isinstance(source, ImageSource):
+        x0, y0, x1, y1 = source.box
+        assert 0 <= x0 < x1 <= scene.width
+        assert 0 <= y0 < y1 <= scene.height
+        (item,) = [each for each in scene.items if each.box == source.box]
+        left, top = "left" in item.place, "top" in item.place
+        assert (x1 <= scene.width / 2) if left else (x0 >= scene.width // 2)
+        assert (y1 <= scene.height / 2) if top else (y0 >= scene.height // 2)
+        return {item.name, item.colour}
+    assert 0 <= source.start < source.end <= scene.seconds
+    if isinstance(scene, Recording):
+        assert source.stream is None
+        return {event.name for event in there(scene.events, source)}
+    if source.stream == "audio":
+        return {event.name for event in there(scene.sound.events, source)}
+    assert source.stream == ("video" if scene.sound else None)
+    return {seen.colour for seen in there(scene.appearances, source)}
+
+
+def there(things, source):
+    """Return what lasts through all of the seconds of a source, written in hundredths."""
+    bit = 0.0051
+    return [
+        each for each in things if each.start <= source.start + bit and each.end >= source.end - bit
+    ]
+
+
+def test_sources_are_where_the_value_is():
+    seen = set()
+    for sample, statement in STATEMENTS:
+        seen.add(statement.category)
+        values = [carried(sample.scenes[source.part], source) for source in statement.sources]
+        assert all(source.message == 0 for source in statement.sources)
+        if statement.category == "refusal":
+            assert statement.value == UNKNOWN
+            assert not values
+        elif statement.category == "two-sum":
+            one, other = ({NUMBERS.index(v) for v in found & set(NUMBERS)} for found in values)
+            assert NUMBERS.index(statement.value) in {a + b for a in one for b in other}
+        elif statement.category == "two-agree":
+            sort = set(COLOURS if "colour" in statement.question else NUMBERS)
+            one, other = (found & sort for found in values)
+            assert one
+            assert other
+            assert statement.value == ("equal" if one == other else "different")
+        else:
+            (found,) = values
+            assert statement.value in found
+        if statement.category.startswith("two-"):
+            assert len({source.part for source in statement.sources}) == 2
+    assert seen == set(CATEGORIES)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_evidence_of_a_category_is_of_its_modality(category):
+    kinds = {"text": Note, "image": Image, "audio": Recording, "video": Film}
+    kind = kinds.get(category.partition("-")[0])
+    for sample, statement in STATEMENTS:
+        if statement.category == category and kind is not None:
+            (source,) = statement.sources
+            assert isinstance(sample.scenes[source.part], kind)
+            assert (getattr(source, "stream", None) == "audio") == (category == "video-digit")
