@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from omnitrace.evaluation.statistics import Estimate, bootstrap_mean
+from omnitrace.evaluation.statistics import Estimate
 
-__all__ = ["Estimate", "bootstrap_mean", "median_interval"]
+__all__ = ["median_interval"]
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
