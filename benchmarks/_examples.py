@@ -1,12 +1,12 @@
-"""Documents with the model's answers, and measured log-probabilities of these answers."""
+"""Requests with the model's answers, and measured log-probabilities of these answers."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _cache import Kept, code_digest
@@ -16,13 +16,21 @@ from common import BenchmarkError
 import omnitrace
 from omnitrace import Span, Trace, Tracer
 from omnitrace.ablation import ablated_logprobs
+from omnitrace.ablation.effects import Operators
 from omnitrace.ablation.store import Store, model_digest
 from omnitrace.scoring import ResponseScorer
+
+if TYPE_CHECKING:
+    from _faithfulness_world import WorldRequest
 
 __all__ = ["PACKAGE", "Example", "Subject", "in_units", "package_code"]
 
 PACKAGE = Path(omnitrace.__file__).parent
 _CHUNK = 128  # masks that are measured before they are kept
+# Operators on the input act on one modality each.
+_COMBINED: Mapping[str, Operators] = {
+    "input": {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
+}
 
 
 @functools.cache
@@ -33,18 +41,24 @@ def package_code() -> str:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A document, the model's answer to it, and what the answer consists of.
+    """A request, the model's answer to it, and what the answer consists of.
 
     ``spans`` are the sentences of the answer that have a token.
     """
 
-    text: Text
+    request: Text | WorldRequest
     trace: Trace
 
     @property
     def name(self) -> str:
-        """The document's id."""
-        return self.text.id
+        """The request's id."""
+        return self.request.id
+
+    @property
+    def text(self) -> Text:
+        """The document, where the request is about one."""
+        assert isinstance(self.request, Text)
+        return self.request
 
     @functools.cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -78,14 +92,21 @@ class Example:
         return "".join(parts).lstrip()
 
     @functools.cached_property
-    def key(self) -> dict[str, Any]:
-        """What a score of this example's units for its spans depends on."""
-        return {
+    def fed(self) -> dict[str, Any]:
+        """What the model is fed, and which positions carry which unit."""
+        said: dict[str, Any] = {
             "prompt": list(self.trace.prompt_ids),
             "response": list(self.trace.token_ids),
             "units": [list(unit.positions) for unit in self.trace.units],
-            "spans": [[span.token_start, span.token_end] for span in self.spans],
         }
+        if self.trace.media:  # their tokens say nothing of what is in them, nor how it was encoded
+            said |= {"media": [each.sha256 for each in self.trace.media], "code": package_code()}
+        return said
+
+    @functools.cached_property
+    def key(self) -> dict[str, Any]:
+        """What a score of this example's units for its spans depends on."""
+        return self.fed | {"spans": [[span.token_start, span.token_end] for span in self.spans]}
 
     def summed(self, values: np.ndarray) -> np.ndarray:
         """Sum values of tokens, ``[T, …]``, over those of each span, ``[S, …]``."""
@@ -114,47 +135,48 @@ class Subject:
         self.forwards = 0  # rows that were run to measure log-probabilities
         self._scorer: tuple[Example, ResponseScorer] | None = None
 
-    def answer(self, text: Text) -> Example:
-        """Let the model answer greedily, or find its answer.
-
-        Raises
-        ------
-        BenchmarkError
-            If it says nothing.
-        """
+    def ask(self, request: Text | WorldRequest) -> Example:
+        """Let the model answer greedily, or find its answer, which may be empty."""
         key = {
             "model": self.digest,
-            "messages": text.messages,
+            "request": {"messages": request.messages} if isinstance(request, Text) else request.key,
             "new_tokens": self.new_tokens,
             "code": package_code(),
         }
         path = self.kept.path("answers", key, ".omnitrace")
         if path.is_file():
-            trace = Trace.load(path)
-        else:
-            trace = self.tracer.trace(text.messages, max_new_tokens=self.new_tokens)
-            trace.save(path)
-        example = Example(text, trace)
+            return Example(request, Trace.load(path))
+        trace = self.tracer.trace(request.messages, max_new_tokens=self.new_tokens)
+        trace.save(path)
+        return Example(request, trace)
+
+    def answer(self, text: Text) -> Example:
+        """Return what :meth:`ask` does about a document.
+
+        Raises
+        ------
+        BenchmarkError
+            If the model says nothing.
+        """
+        example = self.ask(text)
         if not example.spans:
             raise BenchmarkError(f"the model says nothing about {text.id!r}")
         return example
 
     def scorer(self, example: Example) -> ResponseScorer:
         """Return what teacher-forces the answer; making it costs two forward passes."""
-        return self.tracer.scorer(example.text.messages, list(example.trace.token_ids))
+        return self.tracer.scorer(example.request.messages, list(example.trace.token_ids))
 
     def measure(self, example: Example, masks: np.ndarray, operator: str) -> np.ndarray:
         """Return ``f`` of every span under keep-masks, float64 ``[m, S]`` in nats.
 
+        The operator is a registered one, or ``"input"`` for those on the input of each modality.
         Masks that were ever measured are found; without a new one the model does not run.
         """
-        trace = example.trace
-        units = [list(unit.positions) for unit in trace.units]
-        about = {"model": self.digest, "operator": operator, "units": units}
-        about |= {"prompt": list(trace.prompt_ids), "response": list(trace.token_ids)}
+        about = {"model": self.digest, "operator": operator} | example.fed
         path = self.kept.path("logprobs", about, ".safetensors")
         said = {"operator": operator, "example": example.name}
-        store = Store(path, len(units), len(trace.token_ids), said)
+        store = Store(path, len(example.trace.units), len(example.trace.token_ids), said)
         self._fill(store, example, masks, operator)
         tokens = np.stack([_known(store, mask) for mask in masks]).astype(np.float64)
         return example.summed(tokens.T).T
@@ -166,10 +188,10 @@ class Subject:
             return
         if self._scorer is None or self._scorer[0] is not example:
             self._scorer = example, self.scorer(example)
-        scorer = self._scorer[1]
+        scorer, chosen = self._scorer[1], _COMBINED.get(operator, operator)
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
-            found = ablated_logprobs(scorer, part, operator=operator).numpy()
+            found = ablated_logprobs(scorer, part, operator=chosen).numpy()
             self.forwards += len(part)
             for mask, row in zip(part, found, strict=True):
                 store.add(mask, row)

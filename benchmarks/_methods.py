@@ -1,4 +1,4 @@
-"""Attribution methods behind one interface: one score for each sentence and span.
+"""Attribution methods behind one interface: one score for each unit and span.
 
 Ours are here, those of other packages in ``_peers``.
 """
@@ -6,35 +6,46 @@ Ours are here, those of other packages in ``_peers``.
 from __future__ import annotations
 
 import abc
+import contextlib
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import numpy as np
 from _cache import code_digest
 from _cost import Meter
 from _examples import Example, Subject, package_code
 
-from omnitrace import Tracer
-from omnitrace.ablation import leave_one_out
+from omnitrace import InputError, Tracer
 from omnitrace.plugins.manager import registry
 from omnitrace.signals.base import TokenSignal
 from omnitrace.spans.effects import measured_effects
+
+if TYPE_CHECKING:
+    import torch
+
+    from omnitrace.scoring import ResponseScorer
 
 __all__ = [
     "Attribution",
     "Method",
     "SpanSignalMethod",
     "TokenSignalMethod",
+    "captum_methods",
     "metered",
     "own_methods",
+    "signal_methods",
 ]
 
 _FOLDER: Final = Path(__file__).parent
 _HERE: Final = code_digest(*(_FOLDER / f"_{name}.py" for name in ("cost", "examples", "methods")))
 _CAPTUM_PLUGIN: Final = _FOLDER.parent / "plugins" / "omnitrace-captum"
+_SAMPLES: Final = (32, 64)  # what context-cite is given too
+_STEPS: Final = 8  # forward and backward for each span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +66,7 @@ class Attribution:
 
 
 class Method(abc.ABC):
-    """Scores the sentences of an example for each span of the answer.
+    """Scores the units of an example for each span of the answer.
 
     Attributes
     ----------
@@ -68,7 +79,7 @@ class Method(abc.ABC):
     """
 
     name: str
-    group: ClassVar[Literal["signal", "peer"]] = "signal"
+    group: Literal["signal", "peer"] = "signal"
     learns: ClassVar[bool] = False
 
     @property
@@ -79,6 +90,10 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def attribute(self, subject: Subject, example: Example) -> Attribution:
         """Score one example."""
+
+    def refusal(self, example: Example) -> str | None:
+        """Say why it cannot score an example; None where it can."""
+        return None
 
     def prepare(self, subject: Subject) -> None:  # noqa: B027 (most need nothing)
         """Do what is done once for all examples, and costs none of them anything."""
@@ -112,15 +127,28 @@ class TokenSignalMethod(Method):
     def attribute(self, subject: Subject, example: Example) -> Attribution:
         """Replay the answer."""
         assert self._tracer is not None
-        trace = self._tracer.replay(example.text.messages, list(example.trace.token_ids))
+        trace = self._tracer.replay(example.request.messages, list(example.trace.token_ids))
         return Attribution.unablated(example.summed(trace.unit_scores()))
 
 
 class SpanSignalMethod(Method):
-    """A span signal that takes each unit away once."""
+    """A span signal of the captum plugin, with the masks that it measures.
 
-    def __init__(self, name: str, signal: Any, *sources: Path) -> None:
+    Parameters
+    ----------
+    name, group:
+        As for :class:`Method`.
+    signal:
+        The signal, a ``CaptumSignal``.
+    sources:
+        Its code.
+    """
+
+    def __init__(
+        self, name: str, signal: Any, *sources: Path, group: Literal["signal", "peer"] = "signal"
+    ) -> None:
         self.name = name
+        self.group = group
         self._signal = signal
         self._sources = sources
 
@@ -130,28 +158,87 @@ class SpanSignalMethod(Method):
         said = {"signal": self.name, "parameters": dict(self._signal.parameters)}
         return said | {"code": [package_code(), code_digest(*self._sources)]}
 
+    def refusal(self, example: Example) -> str | None:
+        """Say so where the signal has too few passes for this many units or spans."""
+        try:
+            self._signal.passes(len(example.trace.units), len(example.spans))
+        except InputError as error:
+            return str(error).splitlines()[0]
+        return None
+
     def attribute(self, subject: Subject, example: Example) -> Attribution:
         """Ask for the effects."""
         scorer = subject.scorer(example)
-        effects = measured_effects(self._signal, scorer, example.spans)
+        with _measured_masks(scorer) as measured:
+            effects = measured_effects(self._signal, scorer, example.spans)
         ids = [unit.id for unit in example.trace.units]
         scores = [[said[i].value if i in said else 0.0 for i in ids] for said in effects]
-        return Attribution(np.array(scores), leave_one_out(len(ids)))
+        masks = [np.zeros((0, len(ids)), dtype=bool), *measured]
+        return Attribution(np.array(scores), np.unique(np.concatenate(masks), axis=0))
+
+
+@contextlib.contextmanager
+def _measured_masks(scorer: ResponseScorer) -> Iterator[list[np.ndarray]]:
+    """Note the keep-masks that are measured with a scorer, bool ``[m, K]`` each."""
+    found: list[np.ndarray] = []
+    measure = scorer.span_logprobs
+
+    def noted(keep: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        found.append(keep.cpu().numpy())
+        return measure(keep, *arguments, **options)
+
+    scorer.span_logprobs = noted  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        del scorer.span_logprobs
+
+
+def signal_methods() -> list[Method]:
+    """Every token signal that the package registers."""
+    return [
+        TokenSignalMethod(entry.name)
+        for entry in registry().signals.values()
+        if entry.package == "omnitrace" and isinstance(entry.make(), TokenSignal)
+    ]
 
 
 def own_methods() -> list[Method]:
     """Every token signal that the package registers, and feature ablation of the captum plugin."""
-    found: list[Method] = []
-    for entry in registry().signals.values():
-        if entry.package == "omnitrace" and isinstance(entry.make(), TokenSignal):
-            found.append(TokenSignalMethod(entry.name))
-    sys.path.append(str(_CAPTUM_PLUGIN))  # where it is not installed
-    from omnitrace_captum.perturbation import CaptumFeatureAblation
+    ablation = _captum("perturbation").CaptumFeatureAblation()
+    return [
+        *signal_methods(),
+        SpanSignalMethod("captum-feature-ablation", ablation, _CAPTUM_PLUGIN),
+    ]
 
-    found.append(
-        SpanSignalMethod("captum-feature-ablation", CaptumFeatureAblation(), _CAPTUM_PLUGIN)
-    )
-    return found
+
+def captum_methods() -> list[Method]:
+    """All methods of the captum plugin; what samples gets 64 passes, Kernel SHAP also 32."""
+    taking, gradients = _captum("perturbation"), _captum("gradients")
+    most = _SAMPLES[-1]
+    signals = {
+        "captum-feature-ablation": taking.CaptumFeatureAblation(),
+        **{
+            f"captum-kernel-shap ({count})": taking.CaptumKernelShap(samples=count)
+            for count in _SAMPLES
+        },
+        f"captum-lime ({most})": taking.CaptumLime(samples=most),
+        f"captum-shapley ({most})": taking.CaptumShapley(max_forwards=most),
+        f"captum-integrated-gradients ({_STEPS} steps)": gradients.CaptumIntegratedGradients(
+            steps=_STEPS
+        ),
+        "captum-input-x-gradient": gradients.CaptumInputXGradient(),
+    }
+    return [
+        SpanSignalMethod(name, signal, _CAPTUM_PLUGIN, group="peer")
+        for name, signal in signals.items()
+    ]
+
+
+def _captum(module: str) -> ModuleType:
+    if str(_CAPTUM_PLUGIN) not in sys.path:  # where it is not installed
+        sys.path.append(str(_CAPTUM_PLUGIN))
+    return importlib.import_module(f"omnitrace_captum.{module}")
 
 
 def metered(method: Method, subject: Subject, example: Example) -> dict[str, Any]:

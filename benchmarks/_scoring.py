@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Plan:
     """What is measured: masks for each form of LDS, for the oracle (0: none), the k of the drops.
 
     ``dropped``: whether LDS is measured again with the sentences dropped from the text.
+    ``operator``: how units are taken away otherwise.
     """
 
     masks: int
@@ -41,14 +42,20 @@ class Plan:
     oracle: int
     ks: tuple[int, ...] = (1, 3, 5)
     dropped: bool = True
+    operator: str = "attention"
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The figures of one example: by method, then metric; NaN where undefined."""
+    """The figures of one example: by method, then metric; NaN where undefined.
+
+    A method that could not score the example has none. ``groups`` are the figures of some of its
+    spans, by the name of the group; groups without a span have none.
+    """
 
     values: Mapping[str, Mapping[str, float]]
     oracle: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, Judged] = field(default_factory=dict)
 
 
 def judge(
@@ -60,6 +67,7 @@ def judge(
     sizes: np.ndarray,
     span_tokens: np.ndarray,
     plan: Plan,
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> Judged:
     """Judge all methods on one example, on the same masks, none of which any was fitted on.
 
@@ -73,6 +81,8 @@ def judge(
         Of the example; its units' tokens, its spans' tokens.
     plan:
         What is measured.
+    groups:
+        Spans to judge by themselves too: by the name of the group, bool ``[S]``.
     """
 
     def dealer() -> MaskDealer:
@@ -85,7 +95,7 @@ def judge(
     controls = control_scores(sizes, len(span_tokens), seed=zlib.crc32(name.encode()))
     every = {**scores, **controls}
     found = faithfulness(
-        lambda masks: measure(masks, "attention"),
+        lambda masks: measure(masks, plan.operator),
         every,
         dealer(),
         span_tokens=span_tokens,
@@ -95,21 +105,35 @@ def judge(
         ks=plan.ks,
         controls=False,  # they are among the scores
     )
-    values = {
-        method: {metric: defined(each).mean for metric, each in metrics.items()}
-        for method, metrics in found.values.items()
-    }
+    arrays = {method: dict(metrics) for method, metrics in found.values.items()}
     if plan.dropped:
         masks = dealer().evaluation(plan.masks)  # dealt again: the same
         logprobs = measure(masks, "drop")
         for method, each in every.items():
-            values[method][DROPPED] = defined(lds(each, masks, logprobs)).mean
-    oracle = {metric: defined(each).mean for metric, each in found.oracle.items()}
-    return Judged(values, oracle)
+            arrays[method][DROPPED] = lds(each, masks, logprobs)
+
+    def averaged(spans: np.ndarray) -> Judged:
+        return Judged(
+            {method: _means(metrics, spans) for method, metrics in arrays.items()},
+            _means(found.oracle, spans),
+        )
+
+    inside = {group: spans for group, spans in (groups or {}).items() if spans.any()}
+    whole = averaged(np.ones(len(span_tokens), dtype=bool))
+    return replace(whole, groups={group: averaged(spans) for group, spans in inside.items()})
+
+
+def _means(metrics: Mapping[str, np.ndarray], spans: np.ndarray) -> dict[str, float]:
+    """Average each metric, ``[S]``, over some spans, bool ``[S]``."""
+    return {metric: defined(values[spans]).mean for metric, values in metrics.items()}
+
+
+def _figure(judged: Judged, method: str, metric: str) -> float:
+    return judged.values.get(method, {}).get(metric, math.nan)
 
 
 def _groups(judged: Sequence[Judged], method: str, metric: str) -> list[list[float]]:
-    return [[each.values[method].get(metric, math.nan)] for each in judged]
+    return [[_figure(each, method, metric)] for each in judged]
 
 
 def mean(judged: Sequence[Judged], method: str, metric: str) -> Estimate:
@@ -126,7 +150,7 @@ def difference(judged: Sequence[Judged], method: str, against: str, metric: str)
 def share(judged: Sequence[Judged], method: str, metric: str) -> Estimate:
     """Return a method's mean LDS over that of the oracle, on the examples that have one."""
     with_oracle = [each for each in judged if metric in each.oracle]
-    own = np.array([each.values[method][metric] for each in with_oracle])
+    own = np.array([_figure(each, method, metric) for each in with_oracle])
     best = np.array([each.oracle[metric] for each in with_oracle])
 
     def statistic(drawn: np.ndarray) -> float | None:

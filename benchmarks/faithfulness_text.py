@@ -10,54 +10,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from _faithfulness_run import Found, judge_examples
 from common import Result, parser, run_benchmark
 
 if TYPE_CHECKING:
     from _examples import Example, Subject
     from _methods import Method
-    from _scoring import Judged
-
-
-@dataclass(slots=True)
-class Found:
-    """What a run found out.
-
-    ``costs`` are the forward-equivalents and seconds of each example, ``fits`` those of fitting a
-    method once, ``skipped`` the methods above the budget with what they cost.
-    """
-
-    judged: list[Judged] = field(default_factory=list)
-    costs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    fits: dict[str, dict[str, float]] = field(default_factory=dict)
-    groups: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, float] = field(default_factory=dict)
-    spans: int = 0
-    answer_tokens: int = 0
-    forwards: int = 0
-
-
-def fit(method: Method, subject: Subject, train: Sequence[Example]) -> dict[str, float]:
-    """Fit a method on the training documents, or find what it learned; return what that cost."""
-    from _cost import Meter
-
-    key = {"method": method.key, "model": subject.digest, "train": [each.key for each in train]}
-
-    def run() -> dict[str, Any]:
-        method.prepare(subject)
-        with Meter(subject.tracer.adapter.decoder) as meter:
-            learned = method.fit(subject, train)
-        length = sum(each.tokens for each in train) / len(train)
-        cost = {"forwards": meter.equivalents(1) / length, "seconds": meter.seconds}
-        return {"learned": learned, "cost": cost}
-
-    kept = subject.kept.document("fits", key, run)
-    method.use(kept["learned"])
-    cost: dict[str, float] = kept["cost"]
-    return cost
 
 
 def judge_all(
@@ -68,45 +29,13 @@ def judge_all(
     given: argparse.Namespace,
 ) -> Found:
     """Run every method on every document, measure, and judge."""
-    import numpy as np
-    from _methods import metered
-    from _scoring import Plan, judge
-    from rich.progress import track
+    from _scoring import Plan
 
-    found = Found(groups={method.name: method.group for method in methods})
-    for method in methods:
-        if method.learns:
-            found.fits[method.name] = fit(method, subject, train)
-    for number, example in enumerate(track(test, description="documents")):
-        scores, fitted = {}, {}
-        for method in methods:
-            if method.name in found.skipped:
-                continue
-            said = metered(method, subject, example)
-            if number == 0 and said["forwards"] > given.budget:
-                found.skipped[method.name] = said["forwards"]
-                continue
-            scores[method.name] = np.array(said["scores"])
-            units = len(example.trace.units)
-            fitted[method.name] = np.array(said["fitted"], dtype=bool).reshape(-1, units)
-            costs = found.costs.setdefault(method.name, [])
-            costs.append((said["forwards"], said["seconds"]))
+    def plan(number: int) -> Plan:
         oracle = given.oracle_masks if number < given.oracle_texts else 0
-        found.judged.append(
-            judge(
-                lambda masks, operator, of=example: subject.measure(of, masks, operator),
-                scores,
-                fitted,
-                name=example.name,
-                sizes=example.sizes,
-                span_tokens=example.span_tokens,
-                plan=Plan(given.masks, given.masks, oracle, tuple(given.ks), given.dropped),
-            )
-        )
-        found.spans += len(example.spans)
-        found.answer_tokens += len(example.trace.token_ids)
-    found.forwards = subject.forwards
-    return found
+        return Plan(given.masks, given.masks, oracle, tuple(given.ks), given.dropped)
+
+    return judge_examples(subject, methods, test, plan, train=train, budget=given.budget)
 
 
 def load(given: argparse.Namespace) -> Subject:

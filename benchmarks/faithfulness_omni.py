@@ -1,0 +1,197 @@
+"""How faithful attributions are on the reference world: text, images, audio and video together.
+
+The reference model answers requests whose parts are sentences, cells of images and seconds of sound
+and film, written as real files. What really happens to each sentence of its answers when such units
+are taken away is measured once, and every method is judged by it. The same for text alone, with a
+pretrained model and other packages' methods, is ``faithfulness_text.py``. ``--validation`` judges
+other requests, for choices; what is chosen is then reported once, without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from _faithfulness_run import judge_examples
+from common import BenchmarkError, Result, parser, run_benchmark
+
+if TYPE_CHECKING:
+    from _examples import Example, Subject
+    from _faithfulness_run import Found
+    from _faithfulness_world import WorldRequest
+    from _methods import Method
+
+#: How units are taken away: an operator for all modalities, or one of its own for each.
+OPERATORS: Final = ("attention", "mean", "input")
+#: Fewer units allow of too few masks to fit and judge with different ones.
+FEWEST_UNITS: Final = 10
+_PATIENCE: Final = 20  # requests in a row that cannot be judged
+
+
+def load(given: argparse.Namespace) -> Subject:
+    """Load the model.
+
+    Raises
+    ------
+    BenchmarkError
+        If there is none.
+    """
+    import torch
+    from _cache import Kept
+    from _examples import Subject
+
+    from omnitrace import Tracer
+    from omnitrace.errors import ModelError
+
+    torch.set_num_threads(given.threads)
+    try:
+        tracer = Tracer.from_pretrained(given.model)
+    except ModelError as error:
+        raise BenchmarkError(f"{error}\ntrain it: python -m omnitrace.reference.train") from error
+    return Subject(tracer, Kept(given.cache), given.new_tokens)
+
+
+def answered(
+    subject: Subject, count: int, folder: Path, *, validation: bool
+) -> tuple[list[Example], int]:
+    """Let the model answer requests; return those that can be judged, and how many cannot be.
+
+    Parameters
+    ----------
+    subject:
+        The model.
+    count:
+        How many are wanted.
+    folder:
+        Where the files of requests are written, if they are needed.
+    validation:
+        Whether to draw requests for choices.
+
+    Raises
+    ------
+    BenchmarkError
+        If the model cannot answer them.
+    """
+    from _faithfulness_world import draw_requests
+    from rich.progress import track
+
+    requests = draw_requests(folder, validation=validation)
+    found, passed_over = [], 0
+    for _ in track(range(count), description="answering"):
+        example, others = _next_example(subject, requests)
+        found.append(example)
+        passed_over += others
+    return found, passed_over
+
+
+def _next_example(subject: Subject, requests: Iterator[WorldRequest]) -> tuple[Example, int]:
+    """Answer requests up to the first that can be judged; say how many before it cannot be."""
+    from omnitrace.errors import OmnitraceError
+
+    for others, request in enumerate(itertools.islice(requests, _PATIENCE)):
+        try:
+            example = subject.ask(request)
+        except OmnitraceError as error:  # such as a request that is too long for other weights
+            raise BenchmarkError(f"{request.id}: {error}") from error
+        if example.spans and len(example.trace.units) >= FEWEST_UNITS:
+            return example, others
+    raise BenchmarkError(
+        f"{_PATIENCE} requests in a row have no answer, or fewer than {FEWEST_UNITS} units: "
+        "is the model trained?"
+    )
+
+
+def judge_all(
+    subject: Subject,
+    methods: Sequence[Method],
+    examples: Sequence[Example],
+    given: argparse.Namespace,
+) -> Found:
+    """Run every method on every request, measure, and judge."""
+    from _faithfulness_world import evidence_groups
+    from _scoring import Plan
+
+    def plan(number: int) -> Plan:
+        oracle = given.oracle_masks if number < given.oracle_examples else 0
+        ks = tuple(given.ks)
+        return Plan(given.masks, given.masks, oracle, ks, dropped=False, operator=given.operator)
+
+    return judge_examples(
+        subject, methods, examples, plan, grouping=evidence_groups, what="requests"
+    )
+
+
+def measure(given: argparse.Namespace) -> Result:
+    """Run the whole comparison.
+
+    Raises
+    ------
+    BenchmarkError
+        If there is no model, it cannot answer, or more masks are wanted than there are.
+    """
+    from _faithfulness_omni_report import result_of
+    from _methods import captum_methods, signal_methods
+
+    from omnitrace.errors import InputError
+
+    subject = load(given)
+    methods = [*signal_methods(), *captum_methods()]
+    with tempfile.TemporaryDirectory(prefix="omnitrace-benchmark-") as folder:
+        examples, passed_over = answered(
+            subject, given.examples, Path(folder), validation=given.validation
+        )
+        try:
+            found = judge_all(subject, methods, examples, given)
+        except InputError as error:
+            raise BenchmarkError(str(error)) from error
+    return result_of(found, given, passed_over, FEWEST_UNITS)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments, and fill in what depends on ``--quick``."""
+    from _cache import CACHE
+
+    made = parser("Measure the faithfulness of attributions on the reference world.")
+    made.add_argument("--examples", type=int, help="requests; by default 60, quick 3")
+    made.add_argument("--masks", type=int, help="for each form of LDS; by default 64, quick 8")
+    made.add_argument("--oracle-examples", type=int, help="requests with an oracle; 20, quick 0")
+    made.add_argument("--oracle-masks", type=int, default=256, help="masks that fit the oracle")
+    made.add_argument("--new-tokens", type=int, default=128, help="longest answer (%(default)s)")
+    made.add_argument("--ks", type=int, nargs="+", help="k of the drops; by default 1 3 5, quick 1")
+    made.add_argument(
+        "--operator",
+        choices=OPERATORS,
+        default=OPERATORS[0],
+        help="how units are taken away (%(default)s); input: text dropped, images greyed, sound "
+        "silenced, film frozen, which encodes the request anew for every mask",
+    )
+    made.add_argument("--model", default="reference", help="a model folder, for other weights")
+    made.add_argument(
+        "--validation", action="store_true", help="other requests, for choices; nothing is written"
+    )
+    made.add_argument("--cache", type=Path, default=CACHE / "faithfulness-omni", metavar="FOLDER")
+    made.add_argument("--threads", type=int, default=2)
+    given = made.parse_args(arguments)
+    if given.validation and given.json:
+        made.error("--validation is for choices: its figures are printed, not written to --json")
+    for name, value in {
+        "examples": 3 if given.quick else 60,
+        "masks": 8 if given.quick else 64,
+        "oracle_examples": 0 if given.quick else 20,
+        "ks": [1] if given.quick else [1, 3, 5],
+    }.items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_benchmark(measure, parse(arguments))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
