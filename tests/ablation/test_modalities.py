@@ -26,7 +26,7 @@ INPUT = {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
-    seed = held_out_seed(1565)  # a short film, and a question about each modality
+    seed = held_out_seed(1242)  # a short film, and a question about each modality
     drawn = make_sample(seed, questions=4, order=ORDER, categories=ONE_SOURCE, long=False)
     return drawn, write_sample(drawn, tmp_path_factory.mktemp("ablated"))
 
