@@ -120,8 +120,8 @@ def test_shapley_values_are_the_mean_over_permutations_and_sum_up(
     assert again == sampled
     assert values(CaptumShapley(permutations=1, seed=4), scorer, spans) != sampled
     exact = exact_shapley(scorer, spans)
-    many = values(CaptumShapley(permutations=400), scorer, spans)
-    regressed = values(CaptumKernelShap(samples=2000), scorer, spans)
+    many = values(CaptumShapley(permutations=240), scorer, spans)
+    regressed = values(CaptumKernelShap(samples=500), scorer, spans)
     for span in range(2):
         scale = max(map(abs, exact[span].values()))
         assert many[span] == pytest.approx(exact[span], abs=0.2 * scale)
