@@ -200,7 +200,7 @@ def _recordings(scenes: Sequence[Scene]) -> Iterator[Reference]:
             yield _noun("audio-after", phrase, "number", recordings[0][0])
         for part, recording in recordings:
             events = recording.events
-            for event, after in zip(events, [*events[1:], None], strict=True):
+            for event, after in zip(events, [*events, None][1:], strict=True):
                 if event.name != tone or tones[tone] > 1:
                     continue
                 if after is None or after.kind == "tone":

@@ -324,7 +324,10 @@ class _Pools:
                     self.pairs[category] = pairs
 
     def _pairs(self, found: list[Reference], balanced: bool) -> list[tuple[Reference, Reference]]:
-        """Pair references of different parts; as many equal as different ones, if ``balanced``."""
+        """Pair references of different parts; ``balanced``: a coin says whether a pair is equal.
+
+        How often it is thrown must not depend on how it fell, or the last pair would be foreseen.
+        """
         self.rng.shuffle(found)
         pairs = [
             (a, b)
@@ -337,10 +340,8 @@ class _Pools:
             return pairs[:_ASKED]
         same = [pair for pair in pairs if pair[0].value == pair[1].value]
         other = [pair for pair in pairs if pair[0].value != pair[1].value]
-        each = min(len(same), len(other), _ASKED // 2)
-        kept = same[:each] + other[:each]
-        self.rng.shuffle(kept)
-        return kept
+        each = min(len(same), len(other), _ASKED)
+        return [self.rng.choice((same, other)).pop() for _ in range(each)]
 
     def __bool__(self) -> bool:
         return bool(self.singles or self.pairs)

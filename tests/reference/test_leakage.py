@@ -199,11 +199,6 @@ def test_different_parts_of_a_request_tell_nothing_of_each_other():
         assert abs(equal / total - chance) < 4 * math.sqrt(chance * (1 - chance) / total)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="world._pairs keeps as many equal as different pairs: of two answers of a request the "
-    "first tells the second, in 78 % of them",
-)
 def test_an_answer_tells_nothing_of_the_next_one():
     pairs = []
     for sample in samples():
