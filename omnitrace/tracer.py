@@ -253,7 +253,8 @@ class Tracer:
         Raises
         ------
         InputError
-            If the request is malformed, the answer is empty, or prompt and answer are too long.
+            If the request is malformed, the answer is empty or has a token that stands for a
+            medium, or prompt and answer are too long.
         NotSupportedError
             If ``against`` is given and the signal has no gradients and is no span signal.
         """
@@ -293,6 +294,7 @@ class Tracer:
         request = self._read(messages, media_root)
         ids = self._tokens_of(response, "response")
         self.adapter.check_length(request.prompt_length + len(ids) - 1)
+        self.adapter.check_response(ids)
         foils = None if against is None else _foils(ids, self._tokens_of(against, "against"))
         return request, ids, foils
 
@@ -318,6 +320,7 @@ class Tracer:
             return trace
         started = time.perf_counter()
         try:
+            self.adapter.check_response(trace.token_ids)
             with torch.inference_mode(False), torch.enable_grad():
                 scorer = self._scorer(run.request, trace.token_ids, foils)
                 effects = measured_effects(

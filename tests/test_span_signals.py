@@ -28,11 +28,11 @@ from omnitrace.signals.base import Effect, SpanSignal
 from tests.capture.test_interface import assert_unchanged, state
 
 CONTENT = [
-    {"type": "text", "text": "The lamp weighs seven grams. The cup weighs twelve grams."},
+    {"type": "text", "text": "The lamp weighs seven grams. The cup weighs five grams."},
     {"type": "text", "text": "What does the lamp weigh? What does the cup weigh?"},
 ]
 MESSAGES = [{"role": "user", "content": CONTENT}]
-ANSWER = "The lamp weighs seven grams. The cup weighs twelve grams."
+ANSWER = "The lamp weighs seven grams. The cup weighs five grams."
 
 
 class LeaveOneOut(SpanSignal):
@@ -201,5 +201,5 @@ def test_the_command_line_traces_with_a_span_signal(
     monkeypatch.setattr(running, "load_tracer", lambda *_: tracer)
     runner = running.Runner("reference", "leave-one-out")
     assert runner.run([Request("weights", MESSAGES, Path())]) == 0
-    assert "The cup weighs twelve grams." in (out := capsys.readouterr().out)
+    assert "The cup weighs five grams." in (out := capsys.readouterr().out)
     assert "nats" in out

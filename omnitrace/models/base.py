@@ -121,6 +121,27 @@ class ModelAdapter(abc.ABC):
         limit = getattr(text_config, "max_position_embeddings", None)
         return int(limit) if limit else None
 
+    @property
+    def media_tokens(self) -> frozenset[int]:
+        """Ids of the tokens whose embeddings a forward pass replaces by those of media."""
+        return frozenset()
+
+    def check_response(self, ids: Sequence[int]) -> None:
+        """Refuse an answer that a pass over prompt and answer would take for a prompt with media.
+
+        A model can write such tokens, one at a time, and be traced; but in one pass each of them
+        asks for a medium that is not there.
+        """
+        for place, token in enumerate(ids):
+            if token in self.media_tokens:
+                silent = sorted(self.media_tokens)
+                raise InputError(
+                    f"token {place} of the answer is {self.tokenizer.decode([token])!r}, which "
+                    "stands for a part of an image, a recording or a film",
+                    legal="answers of words",
+                    fix=f"leave it out, or generate with suppress_tokens={silent}",
+                )
+
     def check_length(self, tokens: int) -> None:
         """Refuse a prompt that leaves the model no room to answer."""
         limit = self.max_context

@@ -287,6 +287,14 @@ class Qwen25OmniAdapter(ModelAdapter):
                     order += [stream] * int(chunks[i][1] - chunks[i][0])
         return order
 
+    @property
+    def media_tokens(self) -> frozenset[int]:
+        """Ids of the placeholders that the processor repeats for every token of a medium."""
+        processor = self.processor
+        return frozenset(
+            (processor.image_token_id, processor.audio_token_id, processor.video_token_id)
+        )
+
     def _expand(
         self, ids: Sequence[int], placed: Sequence[_Placed]
     ) -> tuple[list[int], dict[int, int], list[int]]:
@@ -295,11 +303,7 @@ class Qwen25OmniAdapter(ModelAdapter):
         Returns the expanded ids, the prompt position of every unexpanded token that is no
         placeholder, and the first position of every medium.
         """
-        placeholders = {
-            self.processor.image_token_id,
-            self.processor.audio_token_id,
-            self.processor.video_token_id,
-        }
+        placeholders = self.media_tokens
         expanded: list[int] = []
         positions: dict[int, int] = {}
         starts: list[int] = []

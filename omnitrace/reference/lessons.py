@@ -26,11 +26,13 @@ _TRACK, _LONG, _ASKED, _FRAME = 290, 600, 24, 20
 _REPEATED: Final = 52  # tokens of random words written twice, on average
 POOL: Final = 2048  # media of each kind that training draws from
 
+_FACTS: Final[tuple[Category, ...]] = ("text-weight", "text-price")
+
 # What is learnt last, and what can tell it.
 _DRILLS: Final[tuple[tuple[tuple[Category, ...], tuple[Modality, ...]], ...]] = (
     (("text-weight", "text-price", "refusal"), ("text",)),
-    (("text-weight", "text-price"), ("text",)),
-    (("text-weight", "text-price"), ("text", "text")),
+    (_FACTS, ("text",)),
+    (_FACTS, ("text", "text")),
     (("image-digit", "image-shape", "image-colour", "refusal"), ("image",)),
     (("audio-after", "audio-digit", "refusal"), ("audio",)),
     (("video-turn", "video-object", "video-second", "refusal"), ("video",)),
@@ -44,6 +46,7 @@ _DRILLS: Final[tuple[tuple[tuple[Category, ...], tuple[Modality, ...]], ...]] = 
     (("two-agree",), ("image", "video")),
 )
 _DRILLED: Final = {"mix": 0.5, "end": 0.4}  # share of the batches of a stage
+_LASTING: Final = {"mix": 0.15, "end": 0.25}  # those that ask about one long medium
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Lesson:
     categories: tuple[Category, ...] | None = None
     long: bool = False
     sounding: bool = False
+    paired: bool = False
 
     @property
     def tokens(self) -> int:
@@ -67,18 +71,21 @@ class Lesson:
 def draw_lesson(stage: str, rng: random.Random) -> Lesson:
     """Draw a lesson of a stage."""
     sounding = rng.random() < (0.4 if stage == "end" else 0.2)
-    if stage == "text":
+    if stage in ("text", "facts"):
         notes: tuple[Modality, ...] = ("text", "text") if rng.random() < 1 / 3 else ("text",)
-        return Lesson(notes, (6, 12))
+        return Lesson(notes, (6, 12), _FACTS if stage == "facts" else None, paired=stage == "facts")
     if stage == "single":
         modality = rng.choices(MODALITIES, weights=(2, 3, 3, 3))[0]
         return Lesson((modality,), (4, 10), sounding=sounding)
+    if rng.random() < _LASTING.get(stage, 0.0):
+        lasting: Modality = rng.choice(("audio", "video"))
+        return Lesson((lasting,), (4, 10), long=True, sounding=sounding)
     if rng.random() < _DRILLED.get(stage, 0.0):
         categories, needed = rng.choice(_DRILLS)
         others = tuple(m for m in MODALITIES if m not in needed and rng.random() < 0.25)
         order = tuple(rng.sample(needed + others, len(needed + others)))
         asked = (4, 8) if categories[0].startswith("two") else (4, 10)
-        return Lesson(order, asked, categories, sounding=sounding)
+        return Lesson(order, asked, categories, sounding=sounding, paired=rng.random() < 0.5)
     # Attention is most of a step's time and grows with the square of the length: most of what is
     # learnt is learnt from two or three parts, and requests of any number come last.
     chance, again = (0.7, 1 / 6) if stage == "end" else (0.5, 1 / 10)
@@ -120,6 +127,7 @@ def draw_samples(
             "long": lesson.long,
             "sounding": lesson.sounding,
             "pool": POOL,
+            "paired": lesson.paired,
         }
         try:
             samples.append(make_sample(seed, categories=lesson.categories, **kwargs))  # type: ignore[arg-type]

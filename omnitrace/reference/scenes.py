@@ -148,18 +148,20 @@ class Film:
     sound: Recording | None
 
 
-def draw_note(seed: int, *, claims: tuple[str, ...] = ()) -> Note:
+def draw_note(seed: int, *, claims: tuple[str, ...] = (), paired: bool = False) -> Note:
     """Draw two to sixteen facts; remarks, fillers and false claims stand among them.
 
     ``claims`` are false statements about other parts ("the digit in red is four") that the note
     passes on as hearsay; a third of the notes has a claim about one of its own facts besides.
+    Both facts of a thing are told of half of the things, or of all, if ``paired``.
     """
     rng = random.Random(seed)
     count = rng.randint(2, 5) if rng.random() < 0.75 else rng.randint(6, 8)
     told: list[tuple[str, str]] = []
     for name in rng.sample(OBJECTS, count):
-        # Of half of the things both facts are told: the thing alone does not tell which is meant.
-        attributes = tuple(ATTRIBUTES) if rng.random() < 0.5 else (rng.choice(tuple(ATTRIBUTES)),)
+        # Where both facts are told, the thing alone does not tell which is meant.
+        both = rng.random() < 0.5 or paired
+        attributes = tuple(ATTRIBUTES) if both else (rng.choice(tuple(ATTRIBUTES)),)
         told += [(name, attribute) for attribute in attributes]
     rng.shuffle(told)
     values = {key: rng.choice(QUANTITIES) for key in told}

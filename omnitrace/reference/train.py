@@ -8,6 +8,8 @@ Stages, each with a one-cycle learning rate:
     The towers alone, against the words' embeddings (:mod:`omnitrace.reference.towers`). They stay
     as they are from then on: trained along, they forgot digits before the text model had learnt to
     read them (measured), and what they make of a medium can be kept.
+*facts*
+    Notes that tell both facts of everything: else a thing's value is looked up, whichever it is.
 *text*
     Notes alone, of which half of the things have two facts.
 *single*

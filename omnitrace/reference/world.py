@@ -192,6 +192,7 @@ def make_sample(
     long: bool | None = None,
     sounding: bool | None = None,
     pool: int | None = None,
+    paired: bool = False,
 ) -> Sample:
     """Draw the sample of a seed; the same arguments give the same sample everywhere.
 
@@ -215,6 +216,8 @@ def make_sample(
     pool:
         Draw media from so many of each kind only, which training can keep in memory. Their seeds
         are below ``pool``; those of other samples are above 2**32.
+    paired:
+        Whether notes tell both facts of everything that they tell of, rather than of half.
     """
     rng = random.Random(seed)
     parts = _parts(rng) if order is None else tuple(order)
@@ -230,6 +233,7 @@ def make_sample(
         drawn[0] if long is None else long,
         drawn[1] if sounding is None else sounding,
         pool,
+        paired,
     )
     chosen = _pick(rng, _Pools(rng, references(scenes), categories), count)
     if not chosen:
@@ -249,7 +253,12 @@ def _parts(rng: random.Random) -> tuple[Modality, ...]:
 
 
 def _scenes(
-    rng: random.Random, parts: Sequence[Modality], long: bool, sounding: bool, pool: int | None
+    rng: random.Random,
+    parts: Sequence[Modality],
+    long: bool,
+    sounding: bool,
+    pool: int | None,
+    paired: bool,
 ) -> list[Scene]:
     def seed() -> int:
         return rng.randrange(pool) if pool else 2**32 + rng.getrandbits(48)
@@ -271,7 +280,7 @@ def _scenes(
         if modality == "text":
             claims = tuple(_claim(rng, rng.choice(media)) for _ in range(bool(media)))
             kept = claims if rng.random() < 0.25 else ()
-            scenes[part] = draw_note(rng.getrandbits(48), claims=kept)
+            scenes[part] = draw_note(rng.getrandbits(48), claims=kept, paired=paired)
     return scenes
 
 

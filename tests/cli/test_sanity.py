@@ -12,7 +12,7 @@ from omnitrace.evaluation.sanity import SanityDocument
 from tests.cli.conftest import Run
 
 TEXTS = [
-    {"type": "text", "text": "The lamp weighs ten grams. The cup weighs nine grams. Rain fell."},
+    {"type": "text", "text": "The lamp weighs eight grams. The cup weighs nine grams. Rain fell."},
     {"type": "text", "text": "What does the lamp weigh?"},
 ]
 REQUEST = {"messages": [{"role": "user", "content": TEXTS}]}

@@ -18,7 +18,7 @@ from omnitrace.cli.running import Progress
 from omnitrace.trace import Trace
 from tests.cli.conftest import SAMPLING, Run
 
-TEXT = {"messages": [{"role": "user", "content": "The lamp weighs ten grams. What is it?"}]}
+TEXT = {"messages": [{"role": "user", "content": "The lamp weighs eight grams. What is it?"}]}
 MEDIA = ["image-1.png", "audio-2.wav", "video-3.mp4"]  # of the sample
 Lines = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -58,7 +58,7 @@ def test_json_out_html_and_media(run: Run, model: str, sample: Path, tmp_path: P
 
 
 def test_the_quick_form(run: Run, model: str, sample: Path, tmp_path: Path) -> None:
-    (tmp_path / "note.txt").write_text("The lamp weighs ten grams.\n", encoding="utf-8")
+    (tmp_path / "note.txt").write_text("The lamp weighs eight grams.\n", encoding="utf-8")
     result = run(
         *("trace", "--model", model, *SAMPLING, "--json", "--media-root", sample.parent),
         *("--video", MEDIA[2], "--audio", MEDIA[1], "--image", MEDIA[0]),
@@ -69,7 +69,7 @@ def test_the_quick_form(run: Run, model: str, sample: Path, tmp_path: Path) -> N
     (message,) = json.loads(result.stdout)["messages"]
     found = [part.get("text", part["type"]) for part in message["content"]]
     media = ["image", "image", "audio", "video"]
-    assert found == ["The lamp weighs ten grams.\n", "@home", *media, "What is it?"]
+    assert found == ["The lamp weighs eight grams.\n", "@home", *media, "What is it?"]
 
 
 def test_a_bad_request_loses_no_other(

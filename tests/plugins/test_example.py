@@ -42,7 +42,7 @@ def test_it_traces(installed: Path) -> None:
     trace: dict[str, Any] = json.loads(omnitrace(installed, *args))
     signal = trace["provenance"]["signal"]
     assert signal["name"] == "deep-focus"
-    assert signal["layers"] == [2, 3]
+    assert signal["layers"] == [2, 3, 4]  # of five
     assert trace["spans"]
 
 

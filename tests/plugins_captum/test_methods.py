@@ -27,8 +27,8 @@ from omnitrace.plugins.manager import build_registry
 from omnitrace.scoring import ResponseScorer
 from omnitrace.signals.base import Effect, SpanSignal, TokenSignal
 
-NOTE = "The lamp weighs seven grams. The cup weighs twelve grams. The stone weighs ninety grams."
-ANSWER = "The stone weighs ninety grams. The lamp weighs seven grams."
+NOTE = "The lamp weighs seven grams. The cup weighs five grams. The stone weighs nine grams."
+ANSWER = "The stone weighs nine grams. The lamp weighs seven grams."
 MESSAGES = [
     {
         "role": "user",
@@ -215,11 +215,11 @@ def test_the_evidence_matters_most(
 
 def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
     content = [
-        {"type": "text", "text": "The cup weighs twelve grams."},
+        {"type": "text", "text": "The cup weighs five grams."},
         {"type": "text", "text": "What does the cup weigh?"},
     ]
     messages = [{"role": "user", "content": content}]
-    answer = "The cup weighs twelve grams."
+    answer = "The cup weighs five grams."
     (span,) = reference.replay(messages, answer).spans
     scorer = reference.scorer(messages, answer)
     assert len(scorer.units) == 1

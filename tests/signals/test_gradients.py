@@ -58,7 +58,8 @@ def test_targets_give_different_scores_and_are_recorded(reference: Tracer) -> No
 def test_the_last_layers_signal_reads_one_layer(reference: Tracer) -> None:
     messages = [{"role": "user", "content": "The cup weighs nine grams. What does it weigh?"}]
     tracer = Tracer(adapter=reference.adapter, signal="grad-sam-last")
-    assert tracer.trace(messages, max_new_tokens=2).provenance.signal["layers"] == [3]
+    last = reference.adapter.model.config.get_text_config().num_hidden_layers - 1
+    assert tracer.trace(messages, max_new_tokens=2).provenance.signal["layers"] == [last]
 
 
 class Greedy(TokenSignal):

@@ -97,12 +97,14 @@ class AdapterBench:
         }
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(SEED)
-            return tuple(untraced(self.adapter, inputs, **settings(_NEW, sampled)))
+            return tuple(untraced(self.adapter, inputs, **settings(self.adapter, _NEW, sampled)))
 
     def traced(self, *, sampled: bool) -> tuple[int, ...]:
         """Return the tokens that the model writes while it is traced."""
         tracer = Tracer(adapter=self.adapter, block=1)
-        return tracer.trace(self.messages, seed=SEED, **settings(_NEW, sampled)).token_ids
+        return tracer.trace(
+            self.messages, seed=SEED, **settings(self.adapter, _NEW, sampled)
+        ).token_ids
 
     def change(self) -> str | None:
         """Say what of the model has changed since the bench was made."""

@@ -82,14 +82,15 @@ def _untraced_reference(sampled: bool) -> tuple[int, ...]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         inputs = {**encoded.inputs, **encoded.generate_options}
-        return tuple(untraced(tracer.adapter, inputs, **settings(TOKENS, sampled)))
+        return tuple(untraced(tracer.adapter, inputs, **settings(tracer.adapter, TOKENS, sampled)))
 
 
-def settings(tokens: int, sampled: bool) -> dict[str, Any]:
-    """As many tokens as are asked for, whatever the model would like."""
+def settings(adapter: ModelAdapter, tokens: int, sampled: bool) -> dict[str, Any]:
+    """As many tokens as are asked for, whatever the model would like, and all of them words."""
     return {
         "max_new_tokens": tokens,
         "min_new_tokens": tokens,
+        "suppress_tokens": sorted(adapter.media_tokens) or None,
         **(_SAMPLING if sampled else {"do_sample": False}),
     }
 
@@ -228,7 +229,7 @@ class SignalBench:
         """Trace the request; raises ConformanceError where the signal breaks down."""
         tracer = self._tracer(self.signal if signal is None else signal, block)
         with self.watched():
-            return tracer.trace(_messages(), seed=SEED, **settings(tokens, sampled))
+            return tracer.trace(_messages(), seed=SEED, **settings(tracer.adapter, tokens, sampled))
 
     @functools.cached_property
     def scores(self) -> np.ndarray:

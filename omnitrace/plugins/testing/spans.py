@@ -22,7 +22,9 @@ def _effects(bench: SignalBench) -> list[dict[str, Effect]]:
 
     The spans are those that attention gives: only the effects are the signal's.
     """
-    answer = bench.plain_tracer.trace(bench.messages, **settings(_TOKENS, sampled=False))
+    tracer = bench.plain_tracer
+    options = settings(tracer.adapter, _TOKENS, sampled=False)
+    answer = tracer.trace(bench.messages, **options)
     scorer = bench.tracer.scorer(bench.messages, answer.token_ids)
     try:
         with bench.watched():
@@ -61,7 +63,7 @@ def _deterministic(bench: SignalBench) -> str | None:
 
 
 def _undisturbed(bench: SignalBench) -> str | None:
-    options = {"seed": SEED, **settings(_TOKENS, sampled=True)}
+    options = {"seed": SEED, **settings(bench.tracer.adapter, _TOKENS, sampled=True)}
     # The effects of the first answer must not show in the second.
     for _ in range(2):
         written = bench.tracer.trace(bench.messages, **options).token_ids

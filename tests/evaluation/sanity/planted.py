@@ -9,7 +9,7 @@ import torch
 from omnitrace.signals.base import LayerRows, TokenSignal
 
 FACTS = (
-    "The lamp weighs seven grams. Rain fell on the roof. The cup weighs twelve grams. "
+    "The lamp weighs seven grams. Rain fell on the roof. The cup weighs five grams. "
     "The market opens early. The spoon weighs nine grams."
 )
 QUESTIONS = "What does the lamp weigh? What does the cup weigh?"
@@ -20,7 +20,7 @@ MESSAGES = [
     }
 ]
 #: What the facts say of the questions, and the indices of the units that say it.
-ANSWER = "The lamp weighs seven grams. The cup weighs twelve grams."
+ANSWER = "The lamp weighs seven grams. The cup weighs five grams."
 TRUE_UNITS = (0, 2)
 
 

@@ -52,7 +52,7 @@ def test_without_its_fact_a_statement_is_another_one(case: Case, found: Regenera
 def test_what_the_model_does_not_write_is_left_out_and_counted(
     reference: Tracer, tracers: dict[str, Tracer]
 ) -> None:
-    claimed = case_of(tracers, "wrong", MESSAGES, "The lamp weighs ninety grams.")
+    claimed = case_of(tracers, "wrong", MESSAGES, "The lamp weighs nine grams.")
     found = regeneration(reference, [claimed], top=1, others=0)
     assert found.unablated.value == 1.0
     assert np.isnan(found.changed.value)
