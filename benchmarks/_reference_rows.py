@@ -51,6 +51,7 @@ _LOOSE: Final[Mapping[str, Mapping[str, Any]]] = {
     "skipping off": {"p_min": 0.0, "run_min": 0.0},
     "grounding threshold off": {"min_grounding": 0.0},
     "one support at most": {"max_supports": 1},
+    "confidence squared, as the paper": {"gamma": 2.0},
 }
 _RULES: Final = ("relay", "gate", "position_weights", "confidence_weight", "runs", "fallback")
 

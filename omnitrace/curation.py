@@ -75,7 +75,8 @@ class CurationConfig:
     alpha:
         Part of the vote share in the score; the rest is the run's.
     gamma:
-        Exponent of the confidence.
+        Exponent of the confidence. The paper takes 2; on the reference world's validation samples
+        4 names the evidence better in every modality, and 8 is worse where there are two sources.
     coverage:
         Share of the votes at which the selection stops; the unit that crosses it is in.
     p_min, run_min:
@@ -96,7 +97,7 @@ class CurationConfig:
     confidence_weight: bool = True
     runs: bool = True
     alpha: float = 0.8
-    gamma: float = 2.0
+    gamma: float = 4.0
     coverage: float = 0.85
     p_min: float = 0.07
     run_min: float = 0.10
