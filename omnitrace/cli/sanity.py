@@ -16,6 +16,7 @@ from omnitrace.cli.printing import make_console, plain, print_table
 from omnitrace.cli.running import Progress, load_tracer
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.evaluation.label_files import write_text
+from omnitrace.evaluation.own_model import answer
 from omnitrace.evaluation.sanity import Case, Sanity, case_of, case_of_trace, check_all, tracers_of
 from omnitrace.evaluation.sanity.report import checked_names
 from omnitrace.evaluation.sanity.tables import sections_of
@@ -132,14 +133,11 @@ def _cases(
 def _answered(
     request: Request, tracer: Tracer, tracers: dict[str, Tracer], max_new_tokens: int
 ) -> Case:
-    written = tracer.trace(
-        request.messages, media_root=request.media_root, max_new_tokens=max_new_tokens
-    )
-    if not written.token_ids:
+    messages, root = request.messages, request.media_root
+    ids = answer(tracer, messages, media_root=root, max_new_tokens=max_new_tokens)
+    if not ids:
         raise InputError("the model answered with nothing")
-    return case_of(
-        tracers, request.id, request.messages, written.token_ids, media_root=request.media_root
-    )
+    return case_of(tracers, request.id, messages, ids, media_root=root)
 
 
 def _print(found: Sanity) -> None:

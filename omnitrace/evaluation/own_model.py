@@ -1,8 +1,9 @@
-"""Ask the model of a tracer about what it wrote."""
+"""Let the model of a tracer answer untraced: a request, or a question about what it wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from omnitrace.evaluation.asking import Ask
 from omnitrace.evaluation.self_attribution import AskOf
@@ -12,7 +13,7 @@ from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 from omnitrace.types import Message
 
-__all__ = ["ask_by"]
+__all__ = ["answer", "ask_by"]
 
 
 def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
@@ -35,20 +36,38 @@ def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
         def ask(text: str, /) -> str:
             *earlier, last = messages
             content = [*last["content"], {"type": "text", "text": f"\n\n{text}"}]
-            return _generated(tracer, [*earlier, {**last, "content": content}], max_new_tokens)
+            asked = [*earlier, {**last, "content": content}]
+            ids = answer(tracer, asked, max_new_tokens=max_new_tokens)
+            reply: str = tracer.adapter.tokenizer.decode(list(ids), skip_special_tokens=True)
+            return reply
 
         return ask
 
     return of
 
 
-def _generated(tracer: Tracer, messages: Sequence[Message], max_new_tokens: int) -> str:
+def answer(
+    tracer: Tracer,
+    messages: Sequence[Message],
+    *,
+    media_root: Path | None = None,
+    max_new_tokens: int,
+) -> tuple[int, ...]:
+    """Return the token ids that ``Tracer.trace`` would find without sampling; nothing is traced.
+
+    Parameters
+    ----------
+    tracer:
+        Holds the model, and the options under which it reads the request.
+    messages, media_root:
+        The request.
+    max_new_tokens:
+        Longest answer, in tokens.
+    """
     adapter = tracer.adapter
     conversation = read_messages(
-        messages, options=tracer.sources, limits=tracer.limits, media_root=None
+        messages, options=tracer.sources, limits=tracer.limits, media_root=media_root
     )
     encoded = adapter.encode(conversation, tracer.sources)
     adapter.check_length(len(encoded.prompt_ids))
-    ids = greedy_ids(adapter, encoded, max_new_tokens)
-    reply: str = adapter.tokenizer.decode(list(ids), skip_special_tokens=True)
-    return reply
+    return greedy_ids(adapter, encoded, max_new_tokens)
