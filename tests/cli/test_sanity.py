@@ -10,7 +10,6 @@ import pytest
 
 from omnitrace import Tracer
 from omnitrace.evaluation.sanity import SanityDocument
-from omnitrace.reference.build import build_model, build_processor, build_tokenizer
 from tests.cli.conftest import Run
 
 TEXTS = [
@@ -20,24 +19,6 @@ TEXTS = [
 REQUEST = {"messages": [{"role": "user", "content": TEXTS}]}
 ONE_UNIT = {"id": "single", "messages": [{"role": "user", "content": "The lamp is red."}]}
 Lines = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An untrained model that may write letters only, so that whatever it says is a span."""
-    folder = tmp_path_factory.mktemp("letters")
-    tokenizer = build_tokenizer()
-    made = build_model(tokenizer)
-    tokens = [tokenizer.decode([number]) for number in range(len(tokenizer))]
-    special = set(tokenizer.all_special_tokens)
-    made.generation_config.suppress_tokens = [
-        number
-        for number, token in enumerate(tokens)
-        if token in special or not token.strip().isalpha()
-    ]
-    made.save_pretrained(folder)
-    build_processor(tokenizer).save_pretrained(folder)
-    return str(folder)
 
 
 def test_requests_are_answered_and_checked(
