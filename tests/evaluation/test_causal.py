@@ -85,7 +85,8 @@ def test_no_mask_runs_twice(
         return made[-1]
 
     monkeypatch.setattr(reference, "scorer", noted)
-    measured = measure_by(reference, masks=8)("weights", trace)
+    measure = measure_by(reference, masks=8)
+    measured = measure("weights", trace)
     assert made == []
     units = len(trace.units)
     first = measured.logprobs(measured.plain, (0, 3))
@@ -97,6 +98,10 @@ def test_no_mask_runs_twice(
     asked = np.concatenate([asked, leave_one_out(units)])
     assert only.forwards == len(np.unique(asked, axis=0))
     assert (again[:8] == first).all()
+    # Nor for another signal's trace of the same answer.
+    other = Tracer(adapter=reference.adapter, signal="attention-last").replay(MESSAGES, ANSWER)
+    assert (measure("weights", other).logprobs(asked[:8], (0, 3)) == first).all()
+    assert only.forwards == len(np.unique(asked, axis=0))
 
 
 def weights_label(response: str) -> Label:
