@@ -15,9 +15,9 @@ from common import BenchmarkError
 
 import omnitrace
 from omnitrace import Span, Trace, Tracer
-from omnitrace.ablation import ablated_logprobs
-from omnitrace.ablation.effects import Operators
-from omnitrace.ablation.store import Store, model_digest
+from omnitrace.ablation import LazyScorer, Operators, measure
+from omnitrace.ablation.inputs import AT_THE_INPUT
+from omnitrace.ablation.store import model_digest
 from omnitrace.scoring import ResponseScorer
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PACKAGE", "Example", "Subject", "in_units", "package_code"]
 
 PACKAGE = Path(omnitrace.__file__).parent
-_CHUNK = 128  # masks that are measured before they are kept
-# Operators on the input act on one modality each.
-_COMBINED: Mapping[str, Operators] = {
-    "input": {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
-}
+_COMBINED: Mapping[str, Operators] = {"input": AT_THE_INPUT}
 
 
 @functools.cache
@@ -133,7 +129,6 @@ class Subject:
         self.new_tokens = new_tokens
         self.digest = model_digest(tracer.adapter.model)
         self.forwards = 0  # rows that were run to measure log-probabilities
-        self._scorer: tuple[Example, ResponseScorer] | None = None
 
     def ask(self, request: Text | WorldRequest) -> Example:
         """Let the model answer greedily, or find its answer, which may be empty."""
@@ -173,35 +168,22 @@ class Subject:
         The operator is a registered one, or ``"input"`` for those on the input of each modality.
         Masks that were ever measured are found; without a new one the model does not run.
         """
-        about = {"model": self.digest, "operator": operator} | example.fed
-        path = self.kept.path("logprobs", about, ".safetensors")
-        said = {"operator": operator, "example": example.name}
-        store = Store(path, len(example.trace.units), len(example.trace.token_ids), said)
-        self._fill(store, example, masks, operator)
-        tokens = np.stack([_known(store, mask) for mask in masks]).astype(np.float64)
-        return example.summed(tokens.T).T
-
-    def _fill(self, store: Store, example: Example, masks: np.ndarray, operator: str) -> None:
-        new = np.array([store.get(mask) is None for mask in masks], dtype=bool)
-        missing = np.unique(masks[new], axis=0)
-        if not len(missing):
-            return
-        if self._scorer is None or self._scorer[0] is not example:
-            self._scorer = example, self.scorer(example)
-        scorer, chosen = self._scorer[1], _COMBINED.get(operator, operator)
-        for start in range(0, len(missing), _CHUNK):
-            part = missing[start : start + _CHUNK]
-            found = ablated_logprobs(scorer, part, operator=chosen).numpy()
-            self.forwards += len(part)
-            for mask, row in zip(part, found, strict=True):
-                store.add(mask, row)
-            store.save()
-
-
-def _known(store: Store, mask: np.ndarray) -> np.ndarray:
-    found = store.get(mask)
-    assert found is not None
-    return found
+        lazy = LazyScorer(
+            lambda: self.scorer(example),
+            example.trace.units,
+            example.trace.token_ids,
+            {"model": self.digest} | example.fed,
+            str(self.tracer.adapter.source),
+        )
+        found = measure(
+            lazy,
+            example.spans,
+            masks,
+            operator=_COMBINED.get(operator, operator),
+            cache=self.kept.folder / "logprobs",
+        )
+        self.forwards += found.rows
+        return found.span_logprobs
 
 
 def in_units(example: Example, values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from omnitrace.run import Request
     from omnitrace.sources.messages import Conversation
 
-__all__ = ["ResponseScorer", "Rewriting"]
+__all__ = ["ResponseScorer", "Rewriting", "check_spans"]
 
 # Inputs with one entry a token that say nothing of media contents.
 _PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
@@ -42,6 +42,16 @@ _MEMORY: Final = 2**30
 _MOST_ROWS: Final = 64
 # Largest difference, in nats, between the model on ids and on the embeddings of the same.
 _TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+def check_spans(spans: Sequence[Span], tokens: int) -> None:
+    """Refuse spans that reach out of a response of so many tokens."""
+    for span in spans:
+        if not 0 <= span.token_start <= span.token_end <= tokens:
+            raise InputError(
+                f"a span of tokens {span.token_start} to {span.token_end}",
+                legal=f"within 0 and {tokens}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +262,9 @@ class ResponseScorer:
 
     def summed(self, values: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
         """Sum values of tokens over the tokens of each span: ``[m, T]`` to ``[m, spans]``."""
+        check_spans(spans, self.tokens)
         inside = torch.zeros((self.tokens, len(spans)), device=values.device)
         for column, span in enumerate(spans):
-            if not 0 <= span.token_start <= span.token_end <= self.tokens:
-                raise InputError(
-                    f"a span of tokens {span.token_start} to {span.token_end}",
-                    legal=f"within 0 and {self.tokens}",
-                )
             inside[span.token_start : span.token_end, column] = 1.0
         return values @ inside
 

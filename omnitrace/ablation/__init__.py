@@ -10,9 +10,11 @@ from omnitrace.ablation.effects import (
     Operators,
     ablated_logprobs,
     effects,
+    lazy_scorer_of,
     measure,
     scorer_of,
 )
+from omnitrace.ablation.lazy import LazyScorer
 from omnitrace.ablation.masks import (
     MaskDealer,
     leave_one_out,
@@ -20,16 +22,20 @@ from omnitrace.ablation.masks import (
     sized_masks,
 )
 from omnitrace.ablation.operators import DecoderOperator, InputOperator, Operator
+from omnitrace.ablation.store import Cache
 
 __all__ = [
+    "Cache",
     "DecoderOperator",
     "Effects",
     "InputOperator",
+    "LazyScorer",
     "MaskDealer",
     "Operator",
     "Operators",
     "ablated_logprobs",
     "effects",
+    "lazy_scorer_of",
     "leave_one_out",
     "measure",
     "random_masks",

@@ -7,18 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from omnitrace.ablation.operators import Operator, choose_operators
+from omnitrace.ablation.lazy import LazyScorer
+from omnitrace.ablation.operators import Chosen, Operator, choose_operators
 from omnitrace.ablation.passes import Spent, run_rows
 from omnitrace.ablation.rewrite import rows_of
-from omnitrace.ablation.store import Store, digest_of
+from omnitrace.ablation.store import Cache, Store, digest_of, model_digest
 from omnitrace.errors import InputError
+from omnitrace.scoring import check_spans
 from omnitrace.types import Message, Modality, Span
 
 if TYPE_CHECKING:
@@ -26,7 +28,15 @@ if TYPE_CHECKING:
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
-__all__ = ["Effects", "Operators", "ablated_logprobs", "effects", "measure", "scorer_of"]
+__all__ = [
+    "Effects",
+    "Operators",
+    "ablated_logprobs",
+    "effects",
+    "lazy_scorer_of",
+    "measure",
+    "scorer_of",
+]
 
 Operators: TypeAlias = "str | Operator | Mapping[Modality, str | Operator]"
 
@@ -173,48 +183,68 @@ def scorer_of(
     return scorer
 
 
+def lazy_scorer_of(tracer: Tracer, trace: Trace) -> LazyScorer:
+    """Return the scorer of a trace's response, made when it is needed; see :func:`scorer_of`.
+
+    What is measured with it is kept by the tokens of prompt and response, the digests of the media
+    and the model.
+    """
+    key = {
+        "model": model_digest(tracer.adapter.model),
+        "prompt": trace.prompt_ids,
+        "media": [each.sha256 for each in trace.media],
+    }
+    return LazyScorer(
+        lambda: scorer_of(tracer, trace),
+        trace.units,
+        trace.token_ids,
+        key,
+        str(tracer.adapter.source),
+    )
+
+
 def measure(
-    scorer: ResponseScorer,
+    scorer: ResponseScorer | LazyScorer,
     spans: Sequence[Span],
     masks: np.ndarray | torch.Tensor,
     *,
     operator: Operators = "attention",
-    cache: str | Path | None = None,
+    cache: str | Path | Cache | None = None,
     progress: bool | Callable[[int, int], None] = False,
     share: bool = True,
 ) -> Effects:
-    """Measure effects with a scorer that exists; see :func:`effects`.
+    """Measure effects with a scorer of one's own; see :func:`effects`.
 
     Parameters
     ----------
     scorer:
-        Of the response, from :func:`scorer_of` or ``Tracer.scorer``.
+        Of the response, from :func:`scorer_of` or ``Tracer.scorer``; or one that is made only
+        where a mask is new.
     spans:
         Spans of the response.
+    cache:
+        Also a :class:`~omnitrace.ablation.store.Cache`, which remembers without a folder too.
     progress:
         Also a function that is called with the masks done and the masks in all.
     """
-    keep = checked_masks(masks, len(scorer.units))
-    every = np.concatenate([keep, np.ones((1, len(scorer.units)), dtype=bool)])
+    units = tuple(unit.id for unit in scorer.source_units)
+    keep = checked_masks(masks, len(units))
+    check_spans(spans, len(scorer.response))
+    every = np.concatenate([keep, np.ones((1, len(units)), dtype=bool)])
     chosen = choose_operators(scorer, operator, keep)
     names = {modality: each.name for modality, each in chosen.items()}
-    path = None
-    if cache is not None:
-        path = Path(cache) / f"{digest_of(scorer, chosen)}.safetensors"
-    about = {"operators": names, "model": scorer.adapter.source, "response": scorer.response}
-    store = Store(path, len(scorer.units), scorer.tokens, about)
+    store = _store_of(scorer, chosen, names, cache)
     started = time.perf_counter()
     spent, naive = _fill(store, scorer, every, chosen, progress, share)
     seconds = time.perf_counter() - started
     found = [store.get(mask) for mask in every]
     tokens = np.stack([each for each in found if each is not None])
-    scorer.summed(torch.from_numpy(tokens[:0]), spans)  # refuses spans of another response
     return Effects(
         masks=keep,
         tokens=tokens[:-1],
         full=tokens[-1],
         spans=tuple(spans),
-        units=scorer.units,
+        units=units,
         sizes=np.array([len(unit.positions) for unit in scorer.source_units], dtype=np.int64),
         operators=names,
         seconds=seconds,
@@ -222,6 +252,21 @@ def measure(
         run_tokens=spent.tokens,
         naive_tokens=naive,
     )
+
+
+def _store_of(
+    scorer: ResponseScorer | LazyScorer,
+    chosen: Chosen,
+    names: Mapping[Modality, str],
+    cache: str | Path | Cache | None,
+) -> Store:
+    source = scorer.model if isinstance(scorer, LazyScorer) else scorer.adapter.source
+    about = {"operators": names, "model": source, "response": scorer.response}
+    sizes = len(scorer.source_units), len(scorer.response)
+    if cache is None:
+        return Store(None, *sizes, about)
+    cache = cache if isinstance(cache, Cache) else Cache(cache)
+    return cache.store(digest_of(scorer, chosen), *sizes, about)
 
 
 def ablated_logprobs(
@@ -262,9 +307,9 @@ def checked_masks(masks: np.ndarray | torch.Tensor, units: int) -> np.ndarray:
 
 def _fill(
     store: Store,
-    scorer: ResponseScorer,
+    scorer: ResponseScorer | LazyScorer,
     masks: np.ndarray,
-    chosen: Any,
+    chosen: Chosen,
     progress: bool | Callable[[int, int], None],
     share: bool,
 ) -> tuple[Spent, int]:
@@ -272,9 +317,12 @@ def _fill(
     wanted = np.array([store.get(mask) is None for mask in masks], dtype=bool)
     missing = np.unique(masks[wanted], axis=0)
     spent = Spent()
+    if not len(missing):
+        return spent, 0
+    scorer = scorer.made() if isinstance(scorer, LazyScorer) else scorer
     try:
         with _bar(progress, len(missing)) as advance:
-            for indices, rows in rows_of(scorer, missing, chosen) if len(missing) else ():
+            for indices, rows in rows_of(scorer, missing, chosen):
 
                 def found(
                     batch: Sequence[int], values: torch.Tensor, of: Sequence[int] = indices

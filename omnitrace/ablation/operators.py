@@ -19,6 +19,7 @@ from omnitrace.plugins.manager import registry
 from omnitrace.types import Modality, SourceUnit
 
 if TYPE_CHECKING:
+    from omnitrace.ablation.lazy import LazyScorer
     from omnitrace.scoring import ResponseScorer
     from omnitrace.sources.messages import Part
 
@@ -118,7 +119,7 @@ Chosen: TypeAlias = Mapping[Modality, Operator]
 
 
 def choose_operators(
-    scorer: ResponseScorer,
+    scorer: ResponseScorer | LazyScorer,
     operator: str | Operator | Mapping[Modality, str | Operator],
     keep: np.ndarray,
 ) -> Chosen:

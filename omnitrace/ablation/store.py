@@ -20,13 +20,14 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save as save_tensors
 
+from omnitrace.ablation.lazy import LazyScorer
 from omnitrace.ablation.operators import Chosen, Operator
 from omnitrace.trace_io import write_atomically
 
 if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer
 
-__all__ = ["Store", "digest_of", "model_digest"]
+__all__ = ["Cache", "Store", "digest_of", "model_digest"]
 
 FORMAT: Final = "omnitrace-effects"
 VERSION: Final = 1
@@ -105,18 +106,45 @@ class Store:
             self._known[key.tobytes()] = row
 
 
-def digest_of(scorer: ResponseScorer, chosen: Chosen) -> str:
+class Cache:
+    """What was measured of any number of responses, as long as it lives, and in a folder for good.
+
+    Parameters
+    ----------
+    folder:
+        Where files are kept; it need not exist. None keeps nothing beyond this object's life.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._stores: dict[str, Store] = {}
+
+    def store(self, digest: str, units: int, tokens: int, about: Mapping[str, Any]) -> Store:
+        """Return the store of this digest, always the same one; other arguments are a store's."""
+        if digest not in self._stores:
+            path = None if self.folder is None else self.folder / f"{digest}.safetensors"
+            self._stores[digest] = Store(path, units, tokens, about)
+        return self._stores[digest]
+
+
+def digest_of(scorer: ResponseScorer | LazyScorer, chosen: Chosen) -> str:
     """Return a SHA-256 of all that a measured log-probability depends on but the mask.
 
     That is the model's configuration and weights (a sample of each), what its decoder is fed, the
-    response and its foils, which position carries which unit, and the operators.
+    response and its foils, which position carries which unit, and the operators. Of a scorer that
+    is not made yet its key stands for the model and what it is fed.
     """
-    digest = hashlib.sha256(f"{FORMAT} {VERSION} {model_digest(scorer.model)}".encode())
     operators = sorted((kind, *_described(each)) for kind, each in chosen.items())
     units = [unit.id for unit in scorer.source_units]
-    said = [operators, units, scorer.response, scorer.foils, str(scorer.dtype)]
-    digest.update(json.dumps(said, sort_keys=True, default=str).encode())
-    for tensor in (scorer.embeddings, scorer.positions, scorer.unit_of):
+    said: list[Any] = [FORMAT, VERSION, operators, units, scorer.response]
+    tensors: tuple[torch.Tensor, ...] = ()
+    if isinstance(scorer, LazyScorer):
+        said += [[unit.positions for unit in scorer.source_units], dict(scorer.key)]
+    else:
+        said += [model_digest(scorer.model), scorer.foils, str(scorer.dtype)]
+        tensors = scorer.embeddings, scorer.positions, scorer.unit_of
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
+    for tensor in tensors:
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return digest.hexdigest()
 

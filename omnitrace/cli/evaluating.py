@@ -1,22 +1,28 @@
-"""``omnitrace evaluate`` and ``omnitrace label``: judge saved traces by labels, and make them."""
+"""``omnitrace evaluate`` and ``omnitrace label``: judge attributions by labels, and make them."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from omnitrace.cli.anew import Anew, label_id
+from omnitrace.cli.examples import Examples, find_traces, read_examples
 from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.printing import make_console, plain, print_table
 from omnitrace.cli.running import Progress, load_tracer, safe_name
 from omnitrace.errors import InputError
+from omnitrace.evaluation.asking import Ask
+from omnitrace.evaluation.baselines import Embeddings
 from omnitrace.evaluation.causal import measure_by
-from omnitrace.evaluation.evaluate import evaluate
+from omnitrace.evaluation.compare import compare, table_of_differences
+from omnitrace.evaluation.documents import file_of
+from omnitrace.evaluation.evaluate import Evaluation, evaluate
 from omnitrace.evaluation.importers import read_paper_labels
 from omnitrace.evaluation.label_check import check_label
 from omnitrace.evaluation.label_files import (
@@ -31,13 +37,31 @@ from omnitrace.evaluation.page import render_page
 from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
 from omnitrace.evaluation.self_attribution import AskOf
 from omnitrace.evaluation.template import parts_of, template_line
+from omnitrace.plugins.manager import registry
 from omnitrace.trace import Trace
-from omnitrace.trace_io import DOCUMENT, SUFFIX
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
 
-__all__ = ["check_labels", "evaluate_files", "find_traces", "import_labels", "make_template"]
+__all__ = ["Outputs", "check_labels", "evaluate_files", "import_labels", "make_template"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files that are written for each evaluation, where they are named."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    html: Path | None = None
+
+    def of(self, signal: str) -> Outputs:
+        """Return the files of one of several signals: its name stands before their ending."""
+        return Outputs(
+            *(
+                path and path.with_name(f"{path.stem}.{safe_name(signal)}{path.suffix}")
+                for path in (self.json, self.csv, self.html)
+            )
+        )
 
 
 def evaluate_files(
@@ -47,56 +71,130 @@ def evaluate_files(
     second_labels: Path | None = None,
     ask_model: str | None = None,
     model: str | None = None,
+    signals: Sequence[str] | None = None,
+    media_root: Path | None = None,
     metrics: Sequence[str] | None = None,
-    json_out: Path | None = None,
-    csv_out: Path | None = None,
-    html: Path | None = None,
+    outputs: Outputs | None = None,
     skip_invalid: bool = False,
     baselines: bool = True,
     seed: int = 0,
 ) -> int:
-    """Judge traces by labels, print the table, write the files; return the exit code."""
-    files = find_traces(paths)
+    """Judge traces by labels, print the tables, write the files; return the exit code.
+
+    With signals, or where there are requests, answers are attributed anew by the model: of a trace
+    its own answer, of a request the labelled one.
+    """
+    examples = read_examples(paths, media_root)
+    named = _named_signals(examples, signals, model)
     scan = scan_labels(labels)
     second = None if second_labels is None else scan_labels(second_labels)
+    results: list[Evaluation] = []
+    anew = Anew(examples, scan)
     try:
         with Progress() as progress:
 
-            @functools.cache  # both options may name one model
+            @functools.cache  # several options may name one model
             def tracer_of(name: str) -> Tracer:
                 return load_tracer(name, "attention-mean", progress)
 
-            result = evaluate(
-                _load(files, scan, progress),
-                scan,
+            judge = functools.partial(
+                evaluate,
                 second=second,
                 ask=None if ask_model is None else _ask(tracer_of(ask_model)),
                 measure=None if model is None else measure_by(tracer_of(model), seed=seed),
                 metrics=metrics,
                 baselines=baselines,
+                embeddings=_embeddings(tracer_of(model)) if model and baselines else None,
                 skip_invalid=skip_invalid,
                 seed=seed,
             )
+            if named is None:
+                results.append(judge(_load(examples.traces, scan, progress), scan))
+            for signal in named or ():
+                assert model is not None, "checked with the signals"
+                results.append(judge(anew.traces(tracer_of(model), signal, progress), scan))
+                progress.show("computing intervals")
     except LabelError as error:
         return _say_problems(error.problems)
-    _say_problems(result.counts.invalid)
+    _say_problems(results[0].counts.invalid)
+    several = len(results) > 1
+    outputs = outputs or Outputs()
+    for number, result in enumerate(results):
+        if several:
+            make_console().print(Text(plain(result.signals[0]), style="bold underline"))
+        _report(result, outputs.of(result.signals[0]) if several else outputs, labels.name)
+        if several and number and not anew.failed:
+            _print_differences(results[0], result, seed)
+    if anew.unlabelled:
+        say(f"{len(anew.unlabelled)} requests have no label: {', '.join(anew.unlabelled)}")
+    return MISTAKE if anew.failed else 0
+
+
+def _named_signals(
+    examples: Examples, signals: Sequence[str] | None, model: str | None
+) -> Sequence[str] | None:
+    """Return the signals to attribute with; None where traces are judged as they are."""
+    if signals is None and not examples.requests:
+        return None
+    named = list(dict.fromkeys(["attention-mean"] if signals is None else signals))
+    if not named:
+        raise InputError("no signal is named", legal="at least one")
+    for signal in named:
+        registry().signal(signal)
+    if model is None:
+        raise InputError(
+            "answers are to be attributed, and no model is named",
+            legal="traces without --signals, or a model",
+            fix="name the model that wrote the answers: --model NAME",
+        )
+    return named
+
+
+def _report(result: Evaluation, outputs: Outputs, title: str) -> None:
     print_table(make_console(), table_of(result))
     for note in notes_of(result):
         make_console().print(Text(plain(note), style="dim"), soft_wrap=True)
-    if json_out is not None:
+    if outputs.json is not None:
         document = json.dumps(to_document(result), ensure_ascii=False, allow_nan=False, indent=1)
-        say(f"wrote {write_text(json_out, document)}")
-    if csv_out is not None:
-        say(f"wrote {write_text(csv_out, to_csv(result))}")
-    if html is not None:
-        say(f"wrote {write_text(html, render_page(result, title=labels.name))}")
-    return 0
+        say(f"wrote {write_text(outputs.json, document)}")
+    if outputs.csv is not None:
+        say(f"wrote {write_text(outputs.csv, to_csv(result))}")
+    if outputs.html is not None:
+        say(f"wrote {write_text(outputs.html, render_page(result, title=title))}")
+
+
+def _print_differences(first: Evaluation, second: Evaluation, seed: int) -> None:
+    names = [result.signals[0] for result in (first, second)]
+    files = [file_of(result, name) for result, name in zip((first, second), names, strict=True)]
+    title = f"A: {names[0]}, B: {names[1]}"
+    make_console().print(Text(plain(title), style="bold underline"))
+    print_table(make_console(), table_of_differences(compare(*files, seed=seed)))
 
 
 def _ask(tracer: Tracer) -> AskOf:
     from omnitrace.evaluation.own_model import ask_by  # it waits for torch
 
-    return ask_by(tracer)
+    ask = ask_by(tracer)
+    known: dict[tuple[object, str], str] = {}
+
+    def of(trace: Trace) -> Ask:
+        inner = ask(trace)
+
+        def asked(text: str, /) -> str:  # once, for all signals
+            key = (trace.prompt_ids, trace.token_ids), text
+            if key not in known:
+                known[key] = inner(text)
+            return known[key]
+
+        return asked
+
+    return of
+
+
+def _embeddings(tracer: Tracer) -> Embeddings:
+    from omnitrace.evaluation.own_model import InputEmbeddings  # it waits for torch
+
+    return InputEmbeddings(tracer.adapter.model)
 
 
 def make_template(paths: Sequence[Path], out: Path) -> None:
@@ -151,50 +249,13 @@ def check_labels(labels: Path, paths: Sequence[Path]) -> int:
     return 0
 
 
-def find_traces(paths: Sequence[Path]) -> list[Path]:
-    """Return the traces that files and folders hold, sorted within a folder.
-
-    Raises
-    ------
-    InputError
-        If a path is missing or holds no trace, or two traces have the same name.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir() and not (path / DOCUMENT).is_file():
-            inside = [each for each in sorted(path.iterdir()) if _is_trace(each)]
-            if not inside:
-                raise InputError(f"the folder {str(path)!r} holds no trace", legal=_LEGAL)
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise InputError(f"there is no {str(path)!r}", legal=_LEGAL)
-    for name, count in Counter(path.stem for path in found).items():
-        if count > 1:
-            raise InputError(
-                f"{count} traces are named {name!r}", legal="one trace for each request"
-            )
-    return found
-
-
-_LEGAL = f"files that end in {SUFFIX}, trace folders, or a folder of these"
-
-
-def _is_trace(path: Path) -> bool:
-    return path.suffix == SUFFIX if path.is_file() else (path / DOCUMENT).is_file()
-
-
 def _load(
     files: Sequence[Path], scan: LabelScan, progress: Progress
 ) -> Iterator[tuple[str, Trace]]:
     """Load one trace after the other, by the id of the label that its file is named after."""
-    ids = [entry.label.id for entry in scan.entries]
-    clear = Counter(map(safe_name, ids))
-    names = {safe_name(name): name for name in ids if clear[safe_name(name)] == 1}
     for number, path in enumerate(files):
         progress.show(f"{path.stem} ({number + 1} of {len(files)})")
-        yield path.stem if path.stem in ids else names.get(path.stem, path.stem), Trace.load(path)
+        yield label_id(path, scan), Trace.load(path)
     progress.show("computing intervals")
 
 

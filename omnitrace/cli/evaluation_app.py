@@ -22,8 +22,22 @@ evaluation = typer.Typer()
 @evaluation.command("evaluate")
 @guarded
 def evaluate_(
-    traces: _Traces,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN|REQUESTS...",
+            help="Traces, as --out wrote, and folders of them; or request files (.json, .jsonl), "
+            "whose labelled answers are then attributed: name --model.",
+        ),
+    ],
     labels: Annotated[Path, typer.Option(help="The label file (docs/labels.md).")],
+    signals: Annotated[
+        str | None,
+        typer.Option(
+            help="Attribute the answers anew with each of these, separated by commas, and compare "
+            "them: name --model. Media must be in the traces (trace --media)."
+        ),
+    ] = None,
     second_labels: Annotated[
         Path | None,
         typer.Option(help="Labels by a second person: the ceiling, as the method 'human'."),
@@ -39,8 +53,13 @@ def evaluate_(
         str | None,
         typer.Option(
             help="The model that wrote the answers: also measure effects with it, for 'lds' and "
-            "'top-1-drop'. Media must be in the traces (trace --media)."
+            "'top-1-drop', and the baseline 'embedding'. Media must be in the traces (trace "
+            "--media)."
         ),
+    ] = None,
+    media_root: Annotated[
+        Path | None,
+        typer.Option(help="Where relative media paths of requests start; by default their file."),
     ] = None,
     metrics: Annotated[
         str | None,
@@ -64,24 +83,26 @@ def evaluate_(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of intervals and random choices.")] = 0,
 ) -> None:
-    """Judge saved traces by labels of their evidence; no model is needed, but for two options.
+    """Judge attributions by labels of their evidence; saved traces need no model for that.
 
     A trace belongs to the label whose id its file is named after. Baselines that never look at the
-    signal are judged beside it, with intervals over examples and paired differences.
+    signal are judged beside it, with intervals over examples and paired differences. With several
+    --signals there is a table for each, and the paired differences to the first of them; the files
+    then get the signal's name before their ending, for 'omnitrace compare'.
     """
-    from omnitrace.cli.evaluating import evaluate_files
+    from omnitrace.cli.evaluating import Outputs, evaluate_files
 
     raise typer.Exit(
         evaluate_files(
-            traces,
+            paths,
             labels,
+            signals=None if signals is None else _listed(signals),
+            media_root=media_root,
             second_labels=second_labels,
             ask_model=ask_model,
             model=model,
             metrics=None if metrics is None else _listed(metrics),
-            json_out=json_out,
-            csv_out=csv_out,
-            html=html,
+            outputs=Outputs(json_out, csv_out, html),
             skip_invalid=skip_invalid,
             baselines=not no_baselines,
             seed=seed,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from omnitrace.cli.evaluating import find_traces
+from omnitrace.cli.examples import find_traces
 from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.running import Progress
 from omnitrace.errors import InputError, TraceFileError

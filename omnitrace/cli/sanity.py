@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
 
-from omnitrace.cli.evaluating import find_traces
+from omnitrace.cli.examples import Examples, read_examples
 from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.printing import make_console, plain, print_table
 from omnitrace.cli.running import Progress, load_tracer
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.evaluation.label_files import write_text
+from omnitrace.evaluation.own_model import answer
 from omnitrace.evaluation.sanity import Case, Sanity, case_of, case_of_trace, check_all, tracers_of
 from omnitrace.evaluation.sanity.report import checked_names
 from omnitrace.evaluation.sanity.tables import sections_of
 from omnitrace.plugins.manager import registry
-from omnitrace.requests import Entry, Request, RequestProblem, read_requests
+from omnitrace.requests import Request, RequestProblem
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 
 __all__ = ["check_files"]
-
-
-@dataclass(slots=True)
-class _Examples:
-    """What is judged: requests to answer, and traces whose answer is there."""
-
-    requests: list[Entry] = field(default_factory=list)
-    traces: list[Path] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[tuple[str, Entry | Path]]:
-        yield from ((entry.id, entry) for entry in self.requests)
-        yield from ((path.stem, path) for path in self.traces)
 
 
 def check_files(
@@ -66,7 +53,7 @@ def check_files(
         raise InputError("no signal is named", legal="at least one")
     for signal in signals:
         registry().signal(signal)
-    examples = _read(paths, media_root)
+    examples = read_examples(paths, media_root)
     with Progress() as progress:
         tracer = load_tracer(model, "attention-mean", progress)
         tracers = tracers_of(tracer, signals)
@@ -88,21 +75,8 @@ def check_files(
     return MISTAKE if failed else 0
 
 
-def _read(paths: Sequence[Path], media_root: Path | None) -> _Examples:
-    found = _Examples()
-    for path in paths:
-        if path.suffix.lower() in (".json", ".jsonl"):
-            found.requests += read_requests(path, media_root=media_root)
-        else:
-            found.traces += find_traces([path])
-    for name, count in Counter(name for name, _ in found).items():
-        if count > 1:
-            raise InputError(f"{count} examples are named {name!r}", legal="a name for each")
-    return found
-
-
 def _cases(
-    examples: _Examples,
+    examples: Examples,
     tracer: Tracer,
     tracers: dict[str, Tracer],
     max_new_tokens: int,
@@ -132,14 +106,11 @@ def _cases(
 def _answered(
     request: Request, tracer: Tracer, tracers: dict[str, Tracer], max_new_tokens: int
 ) -> Case:
-    written = tracer.trace(
-        request.messages, media_root=request.media_root, max_new_tokens=max_new_tokens
-    )
-    if not written.token_ids:
+    messages, root = request.messages, request.media_root
+    ids = answer(tracer, messages, media_root=root, max_new_tokens=max_new_tokens)
+    if not ids:
         raise InputError("the model answered with nothing")
-    return case_of(
-        tracers, request.id, request.messages, written.token_ids, media_root=request.media_root
-    )
+    return case_of(tracers, request.id, messages, ids, media_root=root)
 
 
 def _print(found: Sanity) -> None:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from omnitrace.trace import Trace
 from omnitrace.types import Modality, SourceUnit
 
 __all__ = [
+    "Embeddings",
     "PositionPrior",
     "Prediction",
     "all_units",
@@ -130,8 +131,20 @@ def _empty() -> np.ndarray:
     return np.zeros(_BINS + 1)
 
 
+class Embeddings(Protocol):
+    """Input embeddings, ``[vocabulary, width]``: an array, or what is read like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(vocabulary, width)``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, ids: list[int], /) -> np.ndarray: ...
+
+
 def embedding_similarity(
-    trace: Trace, tokens: tuple[int, int], embeddings: np.ndarray
+    trace: Trace, tokens: tuple[int, int], embeddings: Embeddings
 ) -> Prediction:
     """Score text units by cosine similarity with the span, in the model's own input embeddings.
 
@@ -145,7 +158,8 @@ def embedding_similarity(
     tokens:
         Half-open range of the span's generated tokens.
     embeddings:
-        float ``[vocabulary, width]``: ``adapter.model.get_input_embeddings().weight``.
+        float ``[vocabulary, width]``, those of the model: an array, or
+        :class:`~omnitrace.evaluation.own_model.InputEmbeddings`.
 
     Raises
     ------
@@ -169,7 +183,7 @@ def embedding_similarity(
     return _best(trace.units, scores, 1)
 
 
-def _mean(embeddings: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+def _mean(embeddings: Embeddings, ids: Sequence[int]) -> np.ndarray:
     if not ids:
         return np.zeros(embeddings.shape[1])
     rows: np.ndarray = np.asarray(embeddings[list(ids)], dtype=np.float64)

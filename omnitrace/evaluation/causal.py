@@ -7,6 +7,7 @@ by the same masks, and so are two evaluations of the same labels with the same s
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +39,8 @@ class Measured:
     Parameters
     ----------
     run:
-        From bool ``[m, K]`` to float ``[m, T]``: the log-probability of each token, in nats.
+        From bool ``[m, K]`` to float ``[m, T]``: the log-probability of each token, in nats. It is
+        asked again for masks that it was asked for, and should remember them.
     sizes:
         Tokens of each unit.
     example, seed:
@@ -60,7 +62,6 @@ class Measured:
         from omnitrace.ablation.masks import MaskDealer
 
         self._run = run
-        self._known: dict[bytes, np.ndarray] = {}
         self.sizes = np.array(sizes, dtype=np.int64)
         self.plain = self.sized = np.zeros((0, len(sizes)), dtype=bool)
         if len(sizes):
@@ -70,15 +71,8 @@ class Measured:
 
     def logprobs(self, masks: np.ndarray, tokens: tuple[int, int]) -> np.ndarray:
         """Return float64 ``[m]``: ``f(v)`` of the tokens ``[first, last)`` for bool ``[m, K]``."""
-        new = [mask for mask in masks if mask.tobytes() not in self._known]
-        if new:
-            if not self._known:  # what every method asks for runs in one go
-                everything = np.ones((1, len(self.sizes)), dtype=bool)
-                new = [*new, *self.plain, *self.sized, *everything]
-            asked = np.unique(np.stack(new), axis=0)
-            for mask, row in zip(asked, self._run(asked), strict=True):
-                self._known[mask.tobytes()] = row
-        rows = np.stack([self._known[mask.tobytes()] for mask in masks])
+        # What every method asks for comes along, so that it runs in one go.
+        rows = self._run(np.concatenate([masks, self.plain, self.sized]))[: len(masks)]
         return np.asarray(rows[:, slice(*tokens)].sum(axis=1, dtype=np.float64))
 
 
@@ -110,20 +104,25 @@ def measure_by(
     masks, seed:
         As for :class:`Measured`.
     """
-    from omnitrace.ablation.effects import ablated_logprobs, scorer_of
+    from omnitrace.ablation.effects import lazy_scorer_of, measure
+    from omnitrace.ablation.store import Cache
 
+    cache = Cache()
     newest: dict[str, ResponseScorer] = {}
 
-    def scorer(example: str, trace: Trace) -> ResponseScorer:
-        if example not in newest:  # one at a time: each keeps the embeddings of its request
-            newest.clear()
-            newest[example] = scorer_of(tracer, trace)
-        return newest[example]
-
     def of(example: str, trace: Trace) -> Measured:
+        lazy = lazy_scorer_of(tracer, trace)
+
+        def make() -> ResponseScorer:
+            if example not in newest:  # one at a time: each keeps the embeddings of its request
+                newest.clear()
+                newest[example] = lazy.make()
+            return newest[example]
+
+        remembering = dataclasses.replace(lazy, make=make)
+
         def run(keep: np.ndarray) -> np.ndarray:
-            found = ablated_logprobs(scorer(example, trace), keep, operator=operator)
-            return np.asarray(found.numpy())
+            return measure(remembering, (), keep, operator=operator, cache=cache).tokens
 
         sizes = [len(unit.positions) for unit in trace.units]
         return Measured(run, sizes, example, seed=seed, masks=masks)

@@ -11,12 +11,13 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from omnitrace.errors import InputError
+from omnitrace.evaluation.evaluate import Evaluation
 from omnitrace.evaluation.label_files import label_mistakes
 from omnitrace.evaluation.report import FORMAT, VERSION
 from omnitrace.evaluation.rows import Row
 from omnitrace.files import read_text
 
-__all__ = ["EvaluationFile", "read_evaluation"]
+__all__ = ["EvaluationFile", "file_of", "read_evaluation"]
 
 _LEGAL = "a JSON file that `omnitrace evaluate --json` wrote"
 
@@ -71,6 +72,11 @@ class _Document(BaseModel):
     signals: list[str]
     labels: dict[str, str]
     rows: list[_Row]
+
+
+def file_of(evaluation: Evaluation, path: str) -> EvaluationFile:
+    """Return what :func:`read_evaluation` reads of an evaluation that is written to ``path``."""
+    return EvaluationFile(path, evaluation.signals, evaluation.labels, evaluation.rows)
 
 
 def read_evaluation(path: str | Path) -> EvaluationFile:

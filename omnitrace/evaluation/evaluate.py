@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from omnitrace.errors import InputError
 from omnitrace.evaluation.baselines import (
+    Embeddings,
     PositionPrior,
     Prediction,
     all_units,
@@ -164,7 +163,7 @@ def evaluate(
     measure: MeasureOf | None = None,
     metrics: Iterable[str] | None = None,
     baselines: bool = True,
-    embeddings: np.ndarray | None = None,
+    embeddings: Embeddings | None = None,
     skip_invalid: bool = False,
     level: float = 0.95,
     draws: int = 1000,
@@ -194,8 +193,9 @@ def evaluate(
     baselines:
         Also score random, all, longest, no unit, and the position prior of the other examples.
     embeddings:
-        float ``[vocabulary, width]``, the input embeddings of the traced model: also score the
-        similarity of spans and text units in them.
+        float ``[vocabulary, width]``, the input embeddings of the traced model (an array, or
+        :class:`~omnitrace.evaluation.own_model.InputEmbeddings`): also score the similarity of
+        spans and text units in them.
     skip_invalid:
         Leave labels with mistakes out instead of refusing; they are counted.
     level, draws, seed:
@@ -271,7 +271,7 @@ def _collect(
     traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
     scan: LabelScan,
     second: LabelScan | None,
-    embeddings: np.ndarray | None,
+    embeddings: Embeddings | None,
     ask: AskOf | None,
     measure: MeasureOf | None,
 ) -> _Collected:
@@ -309,7 +309,7 @@ def _collect(
     return found
 
 
-def _embedded(item: Item, trace: Trace, embeddings: np.ndarray) -> Prediction | None:
+def _embedded(item: Item, trace: Trace, embeddings: Embeddings) -> Prediction | None:
     return item.prediction and embedding_similarity(trace, item.tokens, embeddings)
 
 

@@ -13,6 +13,10 @@ import torch
 from omnitrace import InputError, Trace, Tracer
 from omnitrace.ablation import Effects, effects, leave_one_out, measure, random_masks, scorer_of
 from omnitrace.ablation.inputs import Blur, Drop, Freeze, Grey, Silence
+from omnitrace.ablation.operators import choose_operators
+from omnitrace.ablation.rewrite import changed_request
+from omnitrace.media import LoadedVideo
+from omnitrace.media.audio import SAMPLE_RATE
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
 from omnitrace.sources.messages import MediaPart, TextPart, read_messages
@@ -21,7 +25,8 @@ from tests.ablation import naive
 from tests.categories import ONE_SOURCE
 
 ORDER: tuple[Modality, ...] = ("video", "text", "audio", "image")
-INPUT = {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
+OPERATORS = {"text": Drop(), "image": Grey(), "audio": Silence(), "video": Freeze()}
+INPUT = {modality: operator.name for modality, operator in OPERATORS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +83,13 @@ def by_input(reference: Tracer, trace: Trace, messages: Any, root: Path, mask: n
     conversation = read_messages(
         messages, options=reference.sources, limits=reference.limits, media_root=root
     )
-    operators = {"text": Drop(), "image": Grey(), "audio": Silence(), "video": Freeze()}
+    gone = [unit for unit, kept in zip(trace.units, mask, strict=True) if not kept]
     parts = []
     for part in conversation.parts:
-        gone = [
-            unit
-            for unit, kept in zip(trace.units, mask, strict=True)
-            if not kept and unit.locator.part == part.part
-        ]
-        parts.append(operators[gone[0].modality].edit(part, gone) if gone else part)
+        for modality, operator in OPERATORS.items():  # a film has units of pictures and of sound
+            there = [u for u in gone if u.modality == modality and u.locator.part == part.part]
+            part = operator.edit(part, there) if there else part
+        parts.append(part)
     encoded = reference.adapter.encode(
         type(conversation)(conversation.roles, tuple(parts)), reference.sources
     )
@@ -118,6 +121,41 @@ def test_effects_at_the_input_equal_a_loop(
     keep = np.array([[not each for each in video]])
     alone = effects(reference, trace, keep, operator={"video": "freeze"})
     assert float(np.abs(alone.drops).max()) > 0.01
+
+
+def test_pictures_and_sound_of_one_film_are_both_taken_away(
+    reference: Tracer, tmp_path: Path
+) -> None:
+    drawn = make_sample(
+        held_out_seed(1317), questions=1, order=("video",), long=False, sounding=True
+    )
+    path = write_sample(drawn, tmp_path)
+    messages = json.loads(path.read_text())["messages"]
+    trace = reference.trace(messages, media_root=tmp_path)
+    kinds = np.array([unit.modality for unit in trace.units])
+    assert set(kinds) == {"audio", "video"}
+    first = [
+        np.arange(len(kinds)) != np.flatnonzero(kinds == kind)[0] for kind in ("video", "audio")
+    ]
+    both = first[0] & first[1]
+
+    made = scorer_of(reference, trace, messages=messages, media_root=tmp_path)
+    chosen = choose_operators(made, INPUT, both[None])  # type: ignore[arg-type]
+    (before,) = made.rewriting.request.conversation.media()  # type: ignore[union-attr]
+    (after,) = changed_request(made, both, chosen).conversation.media()
+    film, changed = before.media, after.media
+    assert isinstance(film, LoadedVideo)
+    assert isinstance(changed, LoadedVideo)
+    assert (changed.frames != film.frames).any()
+    sound, silenced = film.audio.samples, changed.audio.samples  # type: ignore[union-attr]
+    assert sound[:SAMPLE_RATE].any()
+    assert not silenced[:SAMPLE_RATE].any()
+    assert (sound[SAMPLE_RATE:] == silenced[SAMPLE_RATE:]).all()
+
+    masks = np.stack([*first, both, *random_masks(len(kinds), 2, seed=0)])
+    found = measure(made, trace.spans, masks, operator=INPUT)  # type: ignore[arg-type]
+    expected = np.stack([by_input(reference, trace, messages, tmp_path, mask) for mask in masks])
+    np.testing.assert_allclose(found.tokens, expected, atol=1e-4)
 
 
 def test_portions_of_a_small_memory_give_the_same(reference: Tracer, trace: Trace) -> None:

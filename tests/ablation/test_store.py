@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from omnitrace.ablation import DecoderOperator, measure
+from omnitrace import InputError
+from omnitrace.ablation import Cache, DecoderOperator, LazyScorer, measure
 from omnitrace.scoring import ResponseScorer
 from tests.ablation import naive
 from tests.capture.tiny import tiny
@@ -68,6 +69,71 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     found = measured(tmp_path, masks)
     assert found.rows == len(np.unique(masks, axis=0)) + 1 - done
     np.testing.assert_allclose(found.tokens, naive.by_attention(made, masks), atol=1e-4)
+
+
+def lazy(made: list[ResponseScorer], units: Any = naive.UNITS, **changed: Any) -> LazyScorer:
+    """Announce the scorer of ``naive``; ``made`` is told when it is made."""
+
+    def make() -> ResponseScorer:
+        made.append(naive.scorer(tiny("llama"), units))
+        return made[-1]
+
+    given = {
+        "make": make,
+        "source_units": naive.layout().units,
+        "response": tuple(naive.RESPONSE),
+        "key": {"model": "llama", "prompt": naive.PROMPT},
+        "model": "a tiny model",
+    }
+    return LazyScorer(**(given | changed))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_scorer_is_made_only_where_a_mask_is_new(tmp_path: Path, in_memory: bool) -> None:
+    masks = naive.drawn(6)
+    cache = Cache() if in_memory else tmp_path
+    made: list[ResponseScorer] = []
+    first = measure(lazy(made), naive.SPANS, masks, cache=cache)
+    np.testing.assert_allclose(
+        first.tokens, naive.by_attention(naive.family("llama"), masks), atol=1e-4
+    )
+    assert len(made) == 1
+    again = measure(lazy(made), naive.SPANS, masks[:2], cache=cache)
+    assert len(made) == 1
+    assert (again.tokens == first.tokens[:2]).all()
+    assert (again.units, again.sizes.tolist()) == (first.units, first.sizes.tolist())
+    assert (again.rows, again.naive_tokens) == (0, 0)
+    more = np.concatenate([masks, naive.drawn(3, seed=5)])
+    assert 0 < measure(lazy(made), naive.SPANS, more, cache=cache).rows <= 3
+    assert len(made) == 2
+    if in_memory:
+        assert list(tmp_path.iterdir()) == []
+        return
+    (file,) = tmp_path.iterdir()
+    with safe_open(file, framework="numpy") as opened:
+        assert json.loads(opened.metadata()["omnitrace"])["model"] == "a tiny model"
+
+
+def test_what_a_lazy_scorer_is_of_is_not_mistaken(tmp_path: Path) -> None:
+    masks = naive.drawn(2)
+    made: list[ResponseScorer] = []
+    measure(lazy(made), naive.SPANS, masks, cache=tmp_path)
+    other = (*naive.UNITS[:5], (36, 37))
+    for number, each in enumerate(
+        [
+            lazy(made, key={"model": "another"}),
+            lazy(made, other, source_units=naive.layout(other).units),
+        ]
+    ):
+        measure(each, naive.SPANS, masks, cache=tmp_path)
+        assert len(made) == number + 2
+    measure(lazy(made), naive.SPANS, masks, cache=tmp_path, operator="mean")
+    assert len(list(tmp_path.iterdir())) == 4
+    for wrong in (lazy(made, other), lazy(made, response=(1, 2, 3))):
+        with pytest.raises(InputError, match="not those it was announced for"):
+            measure(wrong, (), naive.drawn(2))
+    with pytest.raises(InputError, match=r"a span of tokens 3 to 7.*within 0 and 3"):
+        measure(lazy(made, response=(1, 2, 3)), naive.SPANS, naive.drawn(2))
 
 
 class Zero(DecoderOperator):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import AutoConfig
 
-from omnitrace.cli.evaluating import find_traces
+from omnitrace import Tracer
+from omnitrace.cli.examples import find_traces
 from omnitrace.errors import InputError
+from omnitrace.evaluation.documents import read_evaluation
 from omnitrace.evaluation.label_files import read_labels, write_labels
 from omnitrace.evaluation.labels import Label, TextSource, TimeSource
 from tests.cli.conftest import Run
@@ -95,15 +100,119 @@ def test_a_model_is_asked(run: Run, traces: Path, labels: Path, model: str, tmp_
     spans = (span(text, [TextSource(message=0, part=0, quote=text)], text),)
     made = Label(version=1, id="lamp", response=text, spans=spans)
     of_text = write_labels(tmp_path / "lamp.jsonl", [made])
-    result = run("evaluate", path, "--labels", of_text, "--no-baselines", "--ask-model", model)
+    # Without training it might never end its reply: let any token end it.
+    terse = shutil.copytree(model, tmp_path / "terse")
+    generation = terse / "generation_config.json"
+    settings = json.loads(generation.read_text("utf-8"))
+    vocabulary = AutoConfig.from_pretrained(terse).get_text_config(decoder=True).vocab_size
+    settings["eos_token_id"] = list(range(vocabulary))
+    generation.write_text(json.dumps(settings), encoding="utf-8")
+    result = run("evaluate", path, "--labels", of_text, "--no-baselines", "--ask-model", terse)
     assert result.exit_code == 0, result.stderr
     (asked,) = [line.split() for line in result.stdout.splitlines() if line.startswith("self")]
     assert asked[1:4] == ["spans", "1", "0.00"]
     assert "1 replies about a sentence could not be read" in result.stdout
-    refused = run("evaluate", traces, "--labels", labels, "--ask-model", model)
+    refused = run("evaluate", traces, "--labels", labels, "--ask-model", terse)
     assert refused.exit_code == 2
     assert "is not in the trace" in refused.stderr
     assert "trace with --media" in refused.stderr
+
+
+SENTENCE = "The lamp weighs ten grams."
+TEXTS = [
+    {"type": "text", "text": f"{SENTENCE} The cup weighs nine grams. Rain fell on the roof."},
+    {"type": "text", "text": "What does the lamp weigh?"},
+]
+MESSAGES = [{"role": "user", "content": TEXTS}]
+
+
+def lamp_labels(path: Path, *names: str) -> Path:
+    spans = (span(SENTENCE, [TextSource(message=0, part=0, quote=SENTENCE)], SENTENCE),)
+    return write_labels(
+        path, [Label(version=1, id=name, response=SENTENCE, spans=spans) for name in names]
+    )
+
+
+def test_labelled_answers_of_requests_are_attributed_by_signals(
+    run: Run, model: str, write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    requests = write_lines(
+        *({"id": name, "messages": MESSAGES} for name in ("one", "two", "new")), "{no json"
+    )
+    labels = lamp_labels(tmp_path / "labels.jsonl", "one", "two")
+    result = run(
+        *("evaluate", requests, "--labels", labels, "--model", model, "--metrics", "f1,auprc"),
+        *("--signals", "attention-mean, attention-last", "--json", tmp_path / "out.json"),
+    )
+    assert result.exit_code == 2  # one entry is no request; the others are judged all the same
+    assert result.stderr.count("is not JSON") == 2
+    assert "1 requests have no label: new" in result.stderr
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line.startswith("attention")] == [
+        "attention-mean", "attention-last",
+    ]  # fmt: skip
+    assert sum(line.startswith("2 labelled spans") for line in lines) == 2
+    assert sum(line.startswith("embedding ") for line in lines) == 2
+    assert not any("B − A" in line for line in lines)  # noqa: RUF001
+    files = [tmp_path / f"out.attention-{name}.json" for name in ("mean", "last")]
+    assert [json.loads(file.read_text("utf-8"))["signals"] for file in files] == [
+        ["attention-mean"], ["attention-last"],
+    ]  # fmt: skip
+    compared = run("compare", *files)
+    assert compared.exit_code == 0, compared.stderr
+    assert "signal: attention-last" in compared.stdout
+
+
+def test_answers_of_traces_are_attributed_anew(run: Run, model: str, tmp_path: Path) -> None:
+    tracer = Tracer.from_pretrained(model, signal="attention-last")
+    path = tracer.replay(MESSAGES, SENTENCE).save(tmp_path / "lamp.omnitrace")
+    labels = lamp_labels(tmp_path / "labels.jsonl", "lamp")
+    common = ("evaluate", path, "--labels", labels, "--json", tmp_path / "out.json", "--model")
+    result = run(*common, model, "--signals", "attention-mean")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert found["signals"] == ["attention-mean"]
+    expected = Tracer(adapter=tracer.adapter).replay(MESSAGES, SENTENCE)
+    chosen = {support.unit for support in expected.spans[0].supports}
+    assert found["rows"][0]["chosen_units"] == len(chosen)
+    both = run(*common, model, "--signals", "attention-mean,attention-last")
+    assert both.exit_code == 0, both.stderr
+    lines = both.stdout.splitlines()
+    assert "A: attention-mean, B: attention-last" in lines
+    assert sum("B − A" in line for line in lines) == 1  # noqa: RUF001
+    # The trace's own signal gives what the trace holds.
+    again = read_evaluation(tmp_path / "out.attention-last.json")
+    alone = run("evaluate", path, "--labels", labels, "--json", tmp_path / "alone.json")
+    assert alone.exit_code == 0
+    saved = read_evaluation(tmp_path / "alone.json")
+    (new,), (old,) = (
+        [row for row in file.rows if row.method == "trace"] for file in (again, saved)
+    )
+    assert new.counts == old.counts
+    assert new.grounding == pytest.approx(old.grounding)
+    assert {name: new.values[name] for name in old.values} == pytest.approx(old.values)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "no model is named"),
+        (("--signals", "attention-men", "--model", "/nowhere"), "did you mean 'attention-mean'"),
+        (("--signals", ",", "--model", "/nowhere"), "no signal is named"),
+    ],
+)
+def test_signals_need_a_model_and_a_name(
+    run: Run,
+    write_lines: Callable[..., Path],
+    labels: Path,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    requests = write_lines({"id": "a/1", "messages": MESSAGES})
+    result = run("evaluate", requests, "--labels", labels, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_wrong_labels_are_told_line_by_line(run: Run, traces: Path, wrong: Path) -> None:

@@ -16,7 +16,7 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.asking import Questions, questions_of
 from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.labels import ImageSource, TextSource, TimeSource
-from omnitrace.evaluation.own_model import ask_by
+from omnitrace.evaluation.own_model import answer, ask_by
 from omnitrace.evaluation.report import notes_of
 from omnitrace.evaluation.self_attribution import SELF, self_attribution
 from omnitrace.reference.build import build_model, build_processor, build_tokenizer
@@ -213,6 +213,8 @@ def test_the_media_are_shown_again(reference: Tracer, tmp_path: Path) -> None:
     (request,) = read_requests(file)
     assert isinstance(request, Request)
     trace = reference.trace(request.messages, media_root=request.media_root, max_new_tokens=16)
+    untraced = answer(reference, request.messages, media_root=request.media_root, max_new_tokens=16)
+    assert untraced == trace.token_ids
     # The question again, alone: the model answers as it did, so it has seen everything.
     seen = [part["type"] for part in trace.messages[0]["content"]]
     assert "image" in seen

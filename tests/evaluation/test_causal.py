@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.items import Item, items_of
 from omnitrace.evaluation.labels import Label, TextSource
 from omnitrace.evaluation.scores import span_scores
+from omnitrace.scoring import ResponseScorer
 from tests.evaluation.labelled import label, span
 from tests.evaluation.sanity.planted import ANSWER, FACTS, MESSAGES
 from tests.sample_traces import multimodal_trace
@@ -55,10 +57,8 @@ def test_the_true_weights_of_a_planted_model_are_found_faithful() -> None:
     assert CAUSAL_METRICS["lds"](item, Prediction(-truth, frozenset())) == pytest.approx(-1.0)
     assert CAUSAL_METRICS["lds"](item, Prediction(0 * truth, frozenset())) is None
     assert measured.plain.shape == measured.sized.shape == (64, len(TRACE.units))
-    # All masks but those of the top units run in one go, and no mask twice.
-    every = np.concatenate(run.asked)
-    assert len(run.asked[0]) == 2 * 64 + 1
-    assert len(np.unique(every, axis=0)) == len(every)
+    for asked in run.asked:  # all that every method asks for comes in one go
+        assert (asked[-128:] == np.concatenate([measured.plain, measured.sized])).all()
 
 
 def test_few_units_get_as_many_masks_as_there_are() -> None:
@@ -72,6 +72,36 @@ def test_few_units_get_as_many_masks_as_there_are() -> None:
     unmeasured = dataclasses.replace(item, measured=None)
     for metric in CAUSAL_METRICS.values():
         assert metric(unmeasured, Prediction(np.zeros(len(TRACE.units)), frozenset())) is None
+
+
+def test_no_mask_runs_twice(
+    reference: Tracer, trace: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ResponseScorer] = []
+    scorer = reference.scorer
+
+    def noted(*arguments: Any, **options: Any) -> ResponseScorer:
+        made.append(scorer(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(reference, "scorer", noted)
+    measure = measure_by(reference, masks=8)
+    measured = measure("weights", trace)
+    assert made == []
+    units = len(trace.units)
+    first = measured.logprobs(measured.plain, (0, 3))
+    (only,) = made
+    asked = np.concatenate([measured.plain, measured.sized, np.ones((1, units), dtype=bool)])
+    assert only.forwards == len(np.unique(asked, axis=0))
+    again = measured.logprobs(np.concatenate([asked[:8], leave_one_out(units)]), (0, 3))
+    (only,) = made
+    asked = np.concatenate([asked, leave_one_out(units)])
+    assert only.forwards == len(np.unique(asked, axis=0))
+    assert (again[:8] == first).all()
+    # Nor for another signal's trace of the same answer.
+    other = Tracer(adapter=reference.adapter, signal="attention-last").replay(MESSAGES, ANSWER)
+    assert (measure("weights", other).logprobs(asked[:8], (0, 3)) == first).all()
+    assert only.forwards == len(np.unique(asked, axis=0))
 
 
 def weights_label(response: str) -> Label:

@@ -12,6 +12,7 @@ import numpy as np
 from omnitrace.ablation.effects import scorer_of
 from omnitrace.errors import InputError
 from omnitrace.evaluation.faithfulness import control_scores, spearman
+from omnitrace.evaluation.own_model import check_same_prompt
 from omnitrace.evaluation.scores import span_scores
 from omnitrace.evaluation.statistics import Estimate, bootstrap_mean
 from omnitrace.scoring import ResponseScorer
@@ -170,13 +171,7 @@ def case_of_trace(tracers: Mapping[str, Tracer], name: str, trace: Trace) -> Cas
         If the trace does not hold its media, or its request is of other tokens with this model.
     """
     case = case_of(tracers, name, trace.request(), trace.token_ids)
-    if case.trace.prompt_ids != trace.prompt_ids:
-        raise InputError(
-            f"with {case.trace.provenance.model} the request becomes other tokens than in the "
-            "trace",
-            legal="the model that wrote the answer, and a trace that is not redacted",
-            fix=f"name its model, {trace.provenance.model!r}",
-        )
+    check_same_prompt(case.trace, trace)
     return case
 
 
