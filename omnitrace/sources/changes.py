@@ -78,7 +78,7 @@ class Changes(TimeUnitizer):
             labels = np.arange(count)
         else:
             seen = [
-                each.features(features(stream))[each.at(steps.middles)]
+                _scaled(each.features(features(stream))[each.at(steps.middles)])
                 for each, stream in zip(moments, streams, strict=True)
             ]
             tree = ward_tree(np.hstack(seen), count)
@@ -118,7 +118,7 @@ class _Moments:
         return np.clip(found, 0, len(self.starts) - 1)
 
     def features(self, of_tokens: np.ndarray) -> np.ndarray:
-        """Return float ``[moments, dimensions]`` of unit variance in all.
+        """Return float ``[moments, dimensions]``.
 
         A moment's tokens (the places of a picture) stand side by side, so that what changes in one
         place is a change. A moment that is shown for several steps has their mean.
@@ -127,12 +127,16 @@ class _Moments:
         counts = np.bincount(self.of_token)
         places = int(np.gcd.reduce(counts))
         ends = np.cumsum(counts)
-        found = np.stack(
+        return np.stack(
             [
                 rows[end - size : end].reshape(-1, places, rows.shape[1]).mean(axis=0).reshape(-1)
                 for end, size in zip(ends, counts, strict=True)
             ]
         )
-        found -= found.mean(axis=0)
-        scale = np.linalg.norm(found)
-        return found / scale if scale > 0 else found
+
+
+def _scaled(features: np.ndarray) -> np.ndarray:
+    """Give a stream the mean 0 and the total variance 1, so that all streams count alike."""
+    centred: np.ndarray = features - features.mean(axis=0)
+    scale = float(np.linalg.norm(centred))
+    return centred / scale if scale > 0 else centred

@@ -217,6 +217,8 @@ def _named(value: object, option: str, legal: str) -> tuple[str, dict[str, Any]]
 
 def _made(name: str, parameters: Mapping[str, Any], found: str) -> Any:
     entry = _entries()[name]
+    if not parameters:
+        return entry.make()
     try:
         inspect.signature(entry.factory).bind(**parameters)
     except TypeError as error:
