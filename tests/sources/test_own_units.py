@@ -13,7 +13,7 @@ from omnitrace.sources.geometry import GridTokens, TextTokens, TimeTokens
 from omnitrace.sources.image import Grid, image_units
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.text import text_units
-from omnitrace.sources.time import time_units
+from omnitrace.sources.time import Bins, time_units
 from tests.sources.strategies import media_part, text_part
 
 WHERE = 'messages[1]["content"]'

@@ -102,9 +102,9 @@ def test_outlines_and_boxes_have_the_corners_of_cells(
         assert hull(cells, grid, size) == (min(xs), min(ys), max(xs), max(ys))
         for ring in rings:
             assert ring[0] == min(ring, key=lambda point: point[::-1])
-            for before, (x, y), after in zip(ring, ring[1:] + ring[:1], ring[2:] + ring[:2]):
-                turns = (before[0] == x) != (after[0] == x)
-                assert turns
+            following, second = ring[1:] + ring[:1], ring[2:] + ring[:2]
+            for before, (x, y), after in zip(ring, following, second, strict=True):
+                assert (before[0] == x) != (after[0] == x)  # it turns at every corner
                 assert (before[1] == y) == (before[0] != x)
 
 

@@ -1,4 +1,4 @@
-"""Ward regions: scikit-learn's clustering, connected, each token in one, as many as the image says."""
+"""Ward regions: scikit-learn's clustering, connected, each token in one, as the image says."""
 
 from __future__ import annotations
 
