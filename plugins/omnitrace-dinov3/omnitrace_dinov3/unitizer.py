@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
 from omnitrace.errors import InputError, ModelError
 from omnitrace.media import LoadedImage
 from omnitrace.sources.unitizers import FeatureSource

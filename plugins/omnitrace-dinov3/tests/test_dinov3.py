@@ -9,6 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from omnitrace_dinov3.unitizer import DinoV3Ward
+from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTModel
+
 from omnitrace import SourceOptions
 from omnitrace.errors import InputError, ModelError
 from omnitrace.media import load_image
@@ -17,8 +20,6 @@ from omnitrace.sources.image import image_units
 from omnitrace.sources.messages import MediaPart
 from omnitrace.sources.unitizers import no_features
 from omnitrace.sources.ward import Ward
-from omnitrace_dinov3.unitizer import DinoV3Ward
-from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTModel
 
 PATCH = 8
 
