@@ -1,9 +1,9 @@
 """Do units follow what is seen and heard? Unitizers on held-out samples of the reference world.
 
-Every token is labelled by what it carries: the shape or digit whose box holds the middle of its cell,
-the sound or appearance whose seconds hold its middle, or nothing. Purity is the share of tokens that
-carry what most tokens of their unit carry; more units are purer whatever they follow, so each unitizer
-that follows features stands beside the blind one with as many units.
+Every token is labelled by what it carries: the shape or digit whose box holds the middle of its
+cell, the sound or appearance whose seconds hold its middle, or nothing. Purity is the share of
+tokens that carry what most tokens of their unit carry; more units are purer whatever they follow,
+so each unitizer that follows features stands beside the blind one with as many units.
 """
 
 from __future__ import annotations
@@ -118,9 +118,10 @@ def measure(given: argparse.Namespace) -> Result:
             )
             encoded = adapter.encode(conversation, options)
             for tokens in encoded.geometry:
+                if isinstance(tokens, TextTokens):
+                    continue
                 # The sound of a film has no labels of its own here.
-                heard = getattr(tokens, "modality", "") != tokens.part.modality
-                if isinstance(tokens, TextTokens) or (tokens.part.modality == "video" and heard):
+                if tokens.part.modality == "video" and tokens.modality == "audio":
                     continue
                 features = adapter.features(encoded, tokens)
                 truth = labels_of(sample.scenes[tokens.part.part], tokens)
