@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from omnitrace import SourceOptions, Tracer
 from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.models.base import Encoded
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.sources.geometry import GridTokens, TextTokens
+from omnitrace.sources.image import image_units
 from omnitrace.sources.layout import build_layout
+from omnitrace.sources.regions import outline, pixel_mask
+from omnitrace.sources.ward import Ward
 from omnitrace.types import ImageRegion, TimeRange
 from tests.models import omni
 
@@ -158,3 +163,34 @@ def test_a_tracer_cuts_by_the_options_and_remembers_them():
     plain = Tracer(adapter=ADAPTER).trace(messages, max_new_tokens=3)
     assert plain.token_ids == trace.token_ids  # the extra pass changes nothing
     assert np.array_equal(plain.scores, trace.scores)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(20, 500), st.integers(20, 500), st.integers(0, 9))
+def test_regions_of_an_image_agree_with_the_processors_own_grid(width: int, height: int, seed: int):
+    """Mask, box, outline and pixels, for the grid that the real processor makes of a size."""
+    assume(max(width, height) <= 20 * min(width, height))
+    encoded = omni.encode(ADAPTER, omni.image(width, height), "What?")
+    (tokens,) = media(encoded)
+    merge = ADAPTER.processor.image_processor.merge_size
+    _, rows, columns = (encoded.inputs["image_grid_thw"][0] // merge).tolist()
+    features = np.random.default_rng(seed).normal(size=(rows * columns, 4))
+    drafts = image_units(tokens, Ward(regions=5), lambda _: features)
+    covered = np.zeros((height, width), dtype=int)
+    for draft in drafts:
+        region = draft.locator
+        assert isinstance(region, ImageRegion)
+        assert region.grid == (rows, columns)
+        covered += pixel_mask(region.cells, region.grid, (width, height))
+        rings = outline(region.cells, region.grid, (width, height))
+        points = np.array([point for ring in rings for point in ring])
+        assert (*points.min(axis=0), *points.max(axis=0)) == region.box
+        # What the ring encloses is as large as the tokens of the region together.
+        shoelace = sum(
+            x0 * y1 - x1 * y0
+            for ring in rings
+            for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True)
+        )
+        share = len(draft.positions) / (rows * columns)
+        assert shoelace / 2 == pytest.approx(width * height * share)
+    assert (covered == 1).all()
