@@ -216,6 +216,6 @@ def test_a_trace_is_measured_as_it_was_cut(
     cutting = Tracer(adapter=reference.adapter, sources=sources)
     trace = cutting.trace(messages, media_root=folder[1].parent, max_new_tokens=4)
     made = scorer_of(reference, trace)
-    assert made.units == [unit.id for unit in trace.units]
+    assert list(made.units) == [unit.id for unit in trace.units]
     assert reference.sources == SourceOptions()
     assert sum(unit.modality == "image" for unit in trace.units) == 3
