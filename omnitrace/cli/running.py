@@ -96,7 +96,7 @@ class Progress:
 
 
 def load_tracer(
-    model: str, signal: str, progress: Progress, *, sources: SourceOptions | None = None
+    model: str, signal: str, progress: Progress, sources: SourceOptions | None = None
 ) -> Tracer:
     """Load a model, quietly."""
     progress.show(f"loading {model}")
@@ -153,9 +153,7 @@ class Runner:
             try:
                 for number, entry in enumerate(entries):
                     if isinstance(entry, Request) and tracer is None:
-                        tracer = load_tracer(
-                            self.model, self.signal, progress, sources=self.sources
-                        )
+                        tracer = load_tracer(self.model, self.signal, progress, self.sources)
                     where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
                     progress.show(f"{entry.id}{where}: reading")
                     self._one(entry, tracer, progress, where, several=len(entries) > 1)
