@@ -159,7 +159,11 @@ class Run:
             generation=self.generation,
             seed=self.seed,
             salience=tracer.salience.name,
-            segmentation={"unit": tracer.span_unit, "language": tracer.sources.language},
+            segmentation={
+                "unit": tracer.span_unit,
+                "language": tracer.sources.language,
+                "sources": tracer.sources.record(),
+            },
             versions={package: importlib.metadata.version(package) for package in _PACKAGES},
             timings={name: round(seconds, 6) for name, seconds in self.timings.items()},
             finished=self.finished(self.engine.ids),

@@ -269,12 +269,14 @@ def _redacted_span(span: Span, units: Mapping[str, SourceUnit]) -> Span:
 
 
 def _redacted_provenance(provenance: Provenance) -> Provenance:
-    # A stop string or a bad-words list spells text, and a model folder may spell a user's name.
+    # A stop string or a bad-words list spells text, and a model folder may spell a user's name; so
+    # may the folder of a model that a unitizer uses.
     return dataclasses.replace(
         provenance,
         model=_base_of_path(provenance.model),
         processor=_base_of_path(provenance.processor),
         generation=_without_strings(provenance.generation),
+        segmentation=_without_paths(provenance.segmentation),
     )
 
 
@@ -283,6 +285,14 @@ def _base_of_path(name: str) -> str:
     if posix.is_absolute() or name.startswith((".", "~")):
         return posix.name
     return windows.name if windows.is_absolute() else name
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, str):
+        return _base_of_path(value)
+    if isinstance(value, Mapping):
+        return {key: _without_paths(each) for key, each in value.items()}
+    return value
 
 
 def _without_strings(value: Any) -> Any:

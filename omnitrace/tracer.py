@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -357,7 +358,12 @@ class Tracer:
         )
         encoded = self.adapter.encode(conversation, self.sources)
         self.adapter.check_length(len(encoded.prompt_ids))
-        layout = build_layout(len(encoded.prompt_ids), encoded.geometry, self.sources)
+        layout = build_layout(
+            len(encoded.prompt_ids),
+            encoded.geometry,
+            self.sources,
+            functools.partial(self.adapter.features, encoded),
+        )
         return Request(conversation, encoded, layout, time.perf_counter() - started)
 
 

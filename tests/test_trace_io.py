@@ -151,7 +151,10 @@ def test_redaction_leaves_no_word(tmp_path: Path, form: str):
     layout = dataclasses.replace(trace.layout, units=(trace.units[0], unit, *trace.units[2:]))
     generation = {"stop_strings": ["the ferry"], "max_new_tokens": 3}
     provenance = dataclasses.replace(
-        trace.provenance, generation=generation, model="/home/ada/pier/tiny"
+        trace.provenance,
+        generation=generation,
+        model="/home/ada/pier/tiny",
+        segmentation={"sources": {"image": {"parameters": {"checkpoint": "/home/ada/pier/dino"}}}},
     )
     trace = dataclasses.replace(trace, layout=layout, provenance=provenance)
     trace = trace.recurate(trace.config)
@@ -168,6 +171,8 @@ def test_redaction_leaves_no_word(tmp_path: Path, form: str):
     assert [record.sha256 for record in loaded.media] == [r.sha256 for r in trace.media]
     assert [record.size for record in loaded.media] == [r.size for r in trace.media]
     assert loaded.provenance.model == "tiny"
+    sources = loaded.provenance.segmentation["sources"]
+    assert sources["image"]["parameters"] == {"checkpoint": "dino"}
     assert loaded.provenance.generation == {"stop_strings": ["█" * 9], "max_new_tokens": 3}
     for before, after in zip(trace.spans, loaded.spans, strict=True):
         assert (before.start, before.end) == (after.start, after.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from omnitrace.ablation.rewrite import rows_of
 from omnitrace.ablation.store import Cache, Store, digest_of, model_digest
 from omnitrace.errors import InputError
 from omnitrace.scoring import check_spans
+from omnitrace.sources.options import SourceOptions
 from omnitrace.types import Message, Modality, Span
 
 if TYPE_CHECKING:
@@ -169,10 +171,11 @@ def scorer_of(
 ) -> ResponseScorer:
     """Return the scorer of a trace's response; arguments and errors are those of :func:`effects`.
 
-    Making one costs two forward passes: keep it where effects are measured more than once.
+    Making one costs two forward passes: keep it where effects are measured more than once. The
+    request is cut as it was for the trace, whatever the tracer's own options.
     """
     request = trace.request() if messages is None else messages
-    scorer = tracer.scorer(request, trace.token_ids, media_root=media_root)
+    scorer = _cutting_alike(tracer, trace).scorer(request, trace.token_ids, media_root=media_root)
     own = [(unit.id, unit.positions) for unit in trace.units]
     if own != [(unit.id, unit.positions) for unit in scorer.source_units]:
         raise InputError(
@@ -201,6 +204,17 @@ def lazy_scorer_of(tracer: Tracer, trace: Trace) -> LazyScorer:
         key,
         str(tracer.adapter.source),
     )
+
+
+def _cutting_alike(tracer: Tracer, trace: Trace) -> Tracer:
+    """Return the tracer with the source options of the trace, where that knows them."""
+    record = trace.provenance.segmentation.get("sources")
+    if not record or record == tracer.sources.record():
+        return tracer
+    alike = copy.copy(tracer)
+    language = trace.provenance.segmentation.get("language", tracer.sources.language)
+    alike.sources = SourceOptions.from_record(record, language)
+    return alike
 
 
 def measure(

@@ -87,6 +87,17 @@ def trace(
     signal: Annotated[
         str, typer.Option(help="What scores the sources; see 'omnitrace list signals'.")
     ] = "attention-mean",
+    image_units: Annotated[
+        str,
+        typer.Option(
+            help="What cuts images; see 'omnitrace list unitizers'. Parameters follow a colon: "
+            "ward:regions=40."
+        ),
+    ] = "grid",
+    audio_units: Annotated[
+        str, typer.Option(help="What cuts recordings: bins, bins:seconds=2, changes, …")
+    ] = "bins",
+    video_units: Annotated[str, typer.Option(help="What cuts videos, in the same way.")] = "bins",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
     out: Annotated[
         Path | None,
@@ -133,6 +144,7 @@ def trace(
     from omnitrace.cli.running import Runner, make_folder
     from omnitrace.plugins.manager import registry
     from omnitrace.requests import Request, RequestProblem, read_requests
+    from omnitrace.sources.options import SourceOptions
 
     quick = QuickForm(text or (), image or (), audio or (), video or (), ask)
     if out is None and (html or media):
@@ -159,6 +171,7 @@ def trace(
     runner = Runner(
         model,
         signal,
+        SourceOptions(image=image_units, audio=audio_units, video=video_units),
         options=options,
         out=None if out is None else make_folder(out),
         html=html,
@@ -234,10 +247,11 @@ def demo(
 @guarded
 def list_(
     kind: Annotated[
-        str, typer.Argument(metavar="signals|models|operators|metrics", help="What to list.")
+        str,
+        typer.Argument(metavar="signals|models|operators|metrics|unitizers", help="What to list."),
     ],
 ) -> None:
-    """List the installed signals, families of models, operators or metrics, and their packages.
+    """List the installed signals, models, operators, metrics or unitizers, and their packages.
 
     For a signal also: what it needs, what an answer costs with it, and whether its scores come
     while the model writes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -166,7 +167,8 @@ def _units_of(tracer: Tracer, request: Request) -> tuple[SourceUnit, ...]:
         media_root=request.media_root,
     )
     encoded = tracer.adapter.encode(conversation, tracer.sources)
-    return build_layout(len(encoded.prompt_ids), encoded.geometry, tracer.sources).units
+    features = functools.partial(tracer.adapter.features, encoded)
+    return build_layout(len(encoded.prompt_ids), encoded.geometry, tracer.sources, features).units
 
 
 def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:

@@ -54,9 +54,18 @@ def _metrics() -> list[Row]:
     return [("name", "scores", "package", "summary"), *rows]
 
 
+def _unitizers() -> list[Row]:
+    rows = [
+        (e.name, ", ".join(e.modalities), e.package, e.summary)
+        for e in registry().unitizers.values()
+    ]
+    return [("name", "modalities", "package", "summary"), *rows]
+
+
 LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {
     "metrics": _metrics,
     "models": _models,
     "operators": _operators,
     "signals": _signals,
+    "unitizers": _unitizers,
 }

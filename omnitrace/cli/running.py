@@ -28,6 +28,7 @@ from omnitrace.requests import Request, RequestProblem
 from omnitrace.types import EndEvent, Event, SpanEvent
 
 if TYPE_CHECKING:
+    from omnitrace.sources.options import SourceOptions
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
@@ -94,7 +95,9 @@ class Progress:
         self._status.start()
 
 
-def load_tracer(model: str, signal: str, progress: Progress) -> Tracer:
+def load_tracer(
+    model: str, signal: str, progress: Progress, sources: SourceOptions | None = None
+) -> Tracer:
     """Load a model, quietly."""
     progress.show(f"loading {model}")
     if not sys.stderr.isatty():  # read by tqdm when it is imported: no bars in log files
@@ -104,7 +107,7 @@ def load_tracer(model: str, signal: str, progress: Progress) -> Tracer:
     from omnitrace.tracer import Tracer
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-    return Tracer.from_pretrained(model, signal=signal)
+    return Tracer.from_pretrained(model, signal=signal, sources=sources)
 
 
 @dataclass(slots=True)
@@ -115,6 +118,8 @@ class Runner:
     ----------
     model, signal:
         As for ``Tracer.from_pretrained``; loaded when the first request needs them.
+    sources:
+        How sources are cut.
     options:
         What ``Tracer.stream`` is given besides the request (or ``trace``, with a span signal).
     out:
@@ -127,6 +132,7 @@ class Runner:
 
     model: str
     signal: str
+    sources: SourceOptions | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
     html: bool = False
@@ -147,7 +153,7 @@ class Runner:
             try:
                 for number, entry in enumerate(entries):
                     if isinstance(entry, Request) and tracer is None:
-                        tracer = load_tracer(self.model, self.signal, progress)
+                        tracer = load_tracer(self.model, self.signal, progress, self.sources)
                     where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
                     progress.show(f"{entry.id}{where}: reading")
                     self._one(entry, tracer, progress, where, several=len(entries) > 1)

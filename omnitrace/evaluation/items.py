@@ -13,6 +13,7 @@ from omnitrace.evaluation.labels import ImageSource, Label, LabelledSpan, Source
 from omnitrace.evaluation.matching import match_spans, named_units, true_units, word_range
 from omnitrace.evaluation.scores import scores_of_span
 from omnitrace.sources.geometry import Box
+from omnitrace.sources.regions import boxes_of
 from omnitrace.spans.build import tokens_of
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
@@ -195,7 +196,7 @@ def _regions(sources: Iterable[Source], trace: Trace) -> Iterator[Place]:
 def predicted_places(
     units: Iterable[SourceUnit], kind: type[ImageRegion] | type[TimeRange]
 ) -> list[Place]:
-    """Return the boxes or intervals of the units that are of a kind."""
+    """Return the boxes or intervals that together are the units of a kind."""
     found: list[Place] = []
     for unit in units:
         locator = unit.locator
@@ -203,7 +204,7 @@ def predicted_places(
             continue
         part = (locator.message, locator.part)
         if isinstance(locator, ImageRegion):
-            found.append((part, locator.box))
+            found += [(part, box) for box in boxes_of(locator)]
         else:
             found.append((part, (locator.start, 0.0, locator.end, 1.0)))
     return found

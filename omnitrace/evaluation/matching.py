@@ -24,6 +24,7 @@ from omnitrace.evaluation.labels import (
     TimeSource,
 )
 from omnitrace.sources.geometry import Box, shared_area
+from omnitrace.sources.regions import boxes_of
 from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, Message, SourceUnit, Span, TextRange, TimeRange
 
@@ -126,7 +127,7 @@ def _overlap(unit: SourceUnit, source: Source) -> tuple[float, float]:
         assert isinstance(source, ImageSource)
         assert source.box is not None
         x0, y0, x1, y1 = source.box
-        cells = _boxes(locator)
+        cells = boxes_of(locator)
         common = sum(shared_area(cell, source.box) for cell in cells)
         size = sum(shared_area(cell, cell) for cell in cells)
         return common, min(size, (x1 - x0) * (y1 - y0))
@@ -135,33 +136,6 @@ def _overlap(unit: SourceUnit, source: Source) -> tuple[float, float]:
     assert source.end is not None
     common = max(0.0, min(locator.end, source.end) - max(locator.start, source.start))
     return common, min(locator.end - locator.start, source.end - source.start)
-
-
-def _boxes(region: ImageRegion) -> list[Box]:
-    """Return boxes that together are the region: its box, or its cells where they do not fill it.
-
-    The box is the hull of the cells, so its place in the grid gives the size of a cell.
-    """
-    columns = region.grid[1]
-    places = [divmod(cell, columns) for cell in region.cells]
-    if not places:
-        return [region.box]
-    top, left = min(row for row, _ in places), min(column for _, column in places)
-    high = max(row for row, _ in places) + 1 - top
-    wide = max(column for _, column in places) + 1 - left
-    if len(places) == high * wide:
-        return [region.box]
-    x0, y0, x1, y1 = region.box
-    dx, dy = (x1 - x0) / wide, (y1 - y0) / high
-    return [
-        (
-            x0 + (c - left) * dx,
-            y0 + (r - top) * dy,
-            x0 + (c - left + 1) * dx,
-            y0 + (r - top + 1) * dy,
-        )
-        for r, c in places
-    ]
 
 
 def _ranged(source: TextSource, messages: Sequence[Message]) -> TextSource:

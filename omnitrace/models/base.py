@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from omnitrace.errors import InputError
-from omnitrace.sources.geometry import Geometry
+from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.sources.geometry import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 
@@ -102,6 +103,36 @@ class ModelAdapter(abc.ABC):
         InputError, MediaError, NotSupportedError
             If the model cannot take what the conversation holds.
         """
+
+    def features(self, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
+        """Return what the model's own tower makes of a medium, for unitizers that cut by it.
+
+        An adapter of a model with towers owes this; others leave it as it is.
+
+        Parameters
+        ----------
+        encoded:
+            What :meth:`encode` returned.
+        tokens:
+            One of its geometries.
+
+        Returns
+        -------
+        np.ndarray
+            float32 ``[tokens, dimensions]``: row i is the feature of ``tokens.positions[i]``, as
+            the decoder is given it. The pass leaves the model as it was.
+
+        Raises
+        ------
+        NotSupportedError
+            If the model has no tower for the medium, or the adapter does not know it.
+        """
+        raise NotSupportedError(
+            f"the adapter {self.name!r} gives no features of {tokens.part.modality} for unitizers",
+            legal="unitizers that need none: 'grid' and 'whole' for images, 'bins' for audio and "
+            "video",
+            fix="choose one of these, or give the adapter a method features()",
+        )
 
     @property
     @abc.abstractmethod

@@ -29,6 +29,7 @@ from omnitrace.models.prompt import (
     text_geometry,
     tokenize_with_offsets,
 )
+from omnitrace.models.qwen2_5_omni_towers import tower_features
 from omnitrace.sources.geometry import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.messages import Conversation, MediaPart, TextPart
 from omnitrace.sources.options import SourceOptions
@@ -143,6 +144,10 @@ class Qwen25OmniAdapter(ModelAdapter):
             geometry=geometry,
             generate_options={"use_audio_in_video": True} if hears_video else {},
         )
+
+    def features(self, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
+        """Run the vision or the audio tower over one medium: what the decoder is given of it."""
+        return tower_features(self.model, encoded, tokens)
 
     def _hears_video(self, conversation: Conversation, options: SourceOptions) -> bool:
         """Decide whether the model hears the videos; it is one switch for all of them."""

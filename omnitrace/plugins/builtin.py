@@ -1,4 +1,4 @@
-"""The built-in signals, adapters, operators and metrics, registered as any plugin's are."""
+"""The built-in signals, adapters, operators, metrics and unitizers, registered as any plugin's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from omnitrace.plugins.hookspecs import (
     RegisterModel,
     RegisterOperator,
     RegisterSignal,
+    RegisterUnitizer,
     hookimpl,
 )
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from omnitrace.evaluation.span_metrics import Metric
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
+    from omnitrace.sources.unitizers import Unitizer
 
 
 def _attention_mean() -> Signal:
@@ -116,6 +118,47 @@ def _causal_metric(name: str) -> Metric:
     return CAUSAL_METRICS[name]
 
 
+def _ward(regions: int | None = None, explained: float = 0.9) -> Unitizer:
+    from omnitrace.sources.ward import Ward
+
+    return Ward(regions, explained)
+
+
+def _grid(rows: int | None = None, columns: int | None = None) -> Unitizer:
+    from omnitrace.sources.image import Grid
+
+    return Grid(rows, columns)
+
+
+def _whole() -> Unitizer:
+    from omnitrace.sources.image import Whole
+
+    return Whole()
+
+
+def _slic(regions: int | None = None, compactness: float = 10.0) -> Unitizer:
+    from omnitrace.sources.slic import Slic
+
+    return Slic(regions, compactness)
+
+
+def _bins(seconds: float = 1.0) -> Unitizer:
+    from omnitrace.sources.time import Bins
+
+    return Bins(seconds)
+
+
+def _changes(
+    segments: int | None = None,
+    explained: float = 0.9,
+    shortest: float = 0.5,
+    longest: float = 4.0,
+) -> Unitizer:
+    from omnitrace.sources.changes import Changes
+
+    return Changes(segments, explained, shortest, longest)
+
+
 # Here and not beside the metrics, so that registering them does not wait for numpy.
 _METRICS: Final = {
     "precision": "share of the chosen units that are true",
@@ -209,3 +252,30 @@ def register_metrics(register: RegisterMetric) -> None:
         register(name, factory, words=name in _OF_WORDS, summary=summary)
     for name, summary in _CAUSAL_METRICS.items():
         register(name, functools.partial(_causal_metric, name), summary=summary)
+
+
+@hookimpl
+def register_unitizers(register: RegisterUnitizer) -> None:
+    """Register what cuts images into regions, audio and video into stretches of time."""
+    image, time = ("image",), ("audio", "video")
+    register("grid", _grid, modalities=image, summary="a grid of rectangles (the default)")
+    register("whole", _whole, modalities=image, summary="the whole image")
+    register(
+        "ward",
+        _ward,
+        modalities=image,
+        summary="16 to 128 regions alike to the model's vision tower, by Ward clustering (vSTREAM)",
+    )
+    register(
+        "slic",
+        _slic,
+        modalities=image,
+        summary="superpixels of the image's colours (needs scikit-image)",
+    )
+    register("bins", _bins, modalities=time, summary="stretches of equal length (the default)")
+    register(
+        "changes",
+        _changes,
+        modalities=time,
+        summary="stretches between changes of what the model's own tower hears or sees",
+    )

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from omnitrace.evaluation.span_metrics import Metric
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
+    from omnitrace.sources.unitizers import Unitizer
 
 __all__ = [
     "RegisterMetric",
     "RegisterModel",
     "RegisterOperator",
     "RegisterSignal",
+    "RegisterUnitizer",
     "hookimpl",
     "hookspec",
 ]
@@ -86,6 +88,24 @@ class RegisterMetric(Protocol):
         """
 
 
+class RegisterUnitizer(Protocol):
+    """Registers a unitizer under a name; ``factory(**parameters)`` makes one."""
+
+    def __call__(
+        self,
+        name: str,
+        factory: Callable[..., Unitizer],
+        *,
+        modalities: tuple[str, ...],
+        summary: str = "",
+    ) -> None:
+        """Register ``factory`` as ``name``; raises PluginError if the name is taken.
+
+        ``modalities`` are those that it cuts: ``("image",)`` of an ImageUnitizer, ``"audio"`` and
+        ``"video"`` of a TimeUnitizer.
+        """
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -104,3 +124,8 @@ def register_operators(register: RegisterOperator) -> None:
 @hookspec
 def register_metrics(register: RegisterMetric) -> None:
     """Register metrics: how what a method says of a labelled span is scored."""
+
+
+@hookspec
+def register_unitizers(register: RegisterUnitizer) -> None:
+    """Register unitizers: what cuts images into regions, audio and video into stretches of time."""

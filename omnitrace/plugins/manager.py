@@ -17,6 +17,7 @@ from omnitrace.plugins import hookspecs
 __all__ = ["Entry", "Registry", "build_registry", "registry"]
 
 _BUILTIN_PACKAGE = "omnitrace"
+_CUT = ("image", "audio", "video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,12 @@ class Entry:
     package: str
     config_classes: tuple[str, ...] = ()
     words: bool = False  # of a metric: it scores words too
+    modalities: tuple[str, ...] = ()  # of a unitizer: what it cuts
 
-    def make(self) -> Any:
-        """Call the factory with its defaults; raises PluginError if that fails."""
+    def make(self, **parameters: Any) -> Any:
+        """Call the factory, by itself with its defaults; raises PluginError if that fails."""
         try:
-            return self.factory()
+            return self.factory(**parameters)
         except OmnitraceError:
             raise
         except Exception as error:  # a plugin may raise anything
@@ -51,6 +53,7 @@ class Registry:
     models: dict[str, Entry] = field(default_factory=dict)
     operators: dict[str, Entry] = field(default_factory=dict)
     metrics: dict[str, Entry] = field(default_factory=dict)
+    unitizers: dict[str, Entry] = field(default_factory=dict)
 
     def signal(self, name: str) -> Entry:
         """Return the signal's entry; raises PluginError with near matches if there is none."""
@@ -122,11 +125,31 @@ def _collect(plugin: object, package: str) -> Registry:
     ) -> None:
         _add(found.metrics, "metric", Entry(name, factory, summary, package, words=words))
 
+    def register_unitizer(
+        name: str,
+        factory: Callable[..., Any],
+        *,
+        modalities: tuple[str, ...],
+        summary: str = "",
+    ) -> None:
+        _check_modalities(name, modalities)
+        entry = Entry(name, factory, summary, package, modalities=tuple(modalities))
+        _add(found.unitizers, "unitizer", entry)
+
     manager.hook.register_signals(register=register_signal)
     manager.hook.register_models(register=register_model)
     manager.hook.register_operators(register=register_operator)
     manager.hook.register_metrics(register=register_metric)
+    manager.hook.register_unitizers(register=register_unitizer)
     return found
+
+
+def _check_modalities(name: str, modalities: tuple[str, ...]) -> None:
+    if not modalities or isinstance(modalities, str) or not {*modalities} <= {*_CUT}:
+        raise PluginError(
+            f"the unitizer {name!r} is registered for the modalities {modalities!r}",
+            legal=f"a tuple of some of {', '.join(repr(each) for each in _CUT)}",
+        )
 
 
 def build_registry(plugins: Mapping[str, object]) -> Registry:
@@ -152,6 +175,8 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             _add(merged.operators, "operator", entry)
         for entry in found.metrics.values():
             _add(merged.metrics, "metric", entry)
+        for entry in found.unitizers.values():
+            _add(merged.unitizers, "unitizer", entry)
         for entry in found.models.values():
             for other in merged.models.values():
                 if shared := set(other.config_classes) & set(entry.config_classes):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from omnitrace.sources.messages import MediaPart, TextPart
+from omnitrace.sources.regions import Box, Grid, cell_box
 from omnitrace.types import Locator, Modality
 
 __all__ = [
@@ -22,8 +23,6 @@ __all__ = [
     "UnitDraft",
     "shared_area",
 ]
-
-Box: TypeAlias = tuple[float, float, float, float]
 
 
 def shared_area(a: Box, b: Box) -> float:
@@ -53,15 +52,19 @@ class GridTokens:
     width: int
     height: int
 
+    @property
+    def grid(self) -> Grid:
+        """``(rows, columns)``."""
+        return self.rows, self.columns
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` of the image as displayed."""
+        return self.width, self.height
+
     def cell(self, index: int) -> Box:
         """Return the box of one cell in pixels of the image as displayed."""
-        row, column = divmod(index, self.columns)
-        return (
-            column * self.width / self.columns,
-            row * self.height / self.rows,
-            (column + 1) * self.width / self.columns,
-            (row + 1) * self.height / self.rows,
-        )
+        return cell_box(index, self.grid, self.size)
 
 
 @dataclass(frozen=True, slots=True)

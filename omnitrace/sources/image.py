@@ -1,16 +1,27 @@
-"""Image units: a grid of regions, the whole image, or the user's own boxes."""
+"""Image units: the regions of a unitizer, or the user's own boxes."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
 
 from omnitrace.errors import InputError
 from omnitrace.sources.geometry import Box, GridTokens, UnitDraft, shared_area
-from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.regions import hull
+from omnitrace.sources.unitizers import (
+    FeatureSource,
+    ImageUnitizer,
+    check_count,
+    checked_labels,
+    no_features,
+)
 from omnitrace.sources.userunits import boxes, name_of
 from omnitrace.types import ImageRegion
 
-__all__ = ["grid_shape", "image_units"]
+__all__ = ["Grid", "Whole", "grid_shape", "image_units"]
 
 _REGIONS_ALONG_LONGER_SIDE = 4
 _SMALLEST_REGION = 2
@@ -26,27 +37,52 @@ def grid_shape(rows: int, columns: int) -> tuple[int, int]:
     return max(1, rows // edge), max(1, columns // edge)
 
 
-def _hull(tokens: GridTokens, cells: list[int]) -> Box:
-    corners = [tokens.cell(cell) for cell in cells]
-    return (
-        min(c[0] for c in corners),
-        min(c[1] for c in corners),
-        max(c[2] for c in corners),
-        max(c[3] for c in corners),
-    )
+@dataclass(frozen=True)
+class Grid(ImageUnitizer):
+    """A grid of rectangular regions along the merged vision tokens.
+
+    Parameters
+    ----------
+    rows, columns:
+        Both, or neither: then about four square regions along the longer side, none smaller than
+        2 × 2 tokens. At most as many as there are rows and columns of tokens.
+    """
+
+    rows: int | None = None
+    columns: int | None = None
+
+    name: ClassVar[str] = "grid"
+
+    def __post_init__(self) -> None:
+        check_count(self.name, self.rows, "rows")
+        check_count(self.name, self.columns, "columns")
+        if (self.rows is None) != (self.columns is None):
+            raise InputError(
+                f"the unitizer 'grid' has rows {self.rows} and columns {self.columns}",
+                legal="both, or neither",
+            )
+
+    def cut(self, tokens: GridTokens, features: FeatureSource) -> np.ndarray:
+        """Return int ``[tokens]``: the grid cell that each merged vision token lies in."""
+        wanted = grid_shape(tokens.rows, tokens.columns)
+        if self.rows is not None and self.columns is not None:
+            wanted = min(self.rows, tokens.rows), min(self.columns, tokens.columns)
+        rows, columns = wanted
+        down = np.arange(tokens.rows) * rows // tokens.rows
+        across = np.arange(tokens.columns) * columns // tokens.columns
+        labels: np.ndarray = (down[:, None] * columns + across[None, :]).reshape(-1)
+        return labels
 
 
-def _grid_cells(tokens: GridTokens, options: SourceOptions) -> list[list[int]]:
-    if options.image == "whole":
-        return [list(range(tokens.rows * tokens.columns))]
-    wanted = options.image_grid or grid_shape(tokens.rows, tokens.columns)
-    rows, columns = min(wanted[0], tokens.rows), min(wanted[1], tokens.columns)
-    regions: list[list[int]] = [[] for _ in range(rows * columns)]
-    for cell in range(tokens.rows * tokens.columns):
-        row, column = divmod(cell, tokens.columns)
-        region = (row * rows // tokens.rows) * columns + column * columns // tokens.columns
-        regions[region].append(cell)
-    return regions
+@dataclass(frozen=True)
+class Whole(ImageUnitizer):
+    """The whole image as one region."""
+
+    name: ClassVar[str] = "whole"
+
+    def cut(self, tokens: GridTokens, features: FeatureSource) -> np.ndarray:
+        """Return zeros ``[tokens]``."""
+        return np.zeros(tokens.rows * tokens.columns, dtype=np.int64)
 
 
 def _user_cells(tokens: GridTokens, drawn: list[Box]) -> tuple[list[list[int]], list[int]]:
@@ -60,26 +96,39 @@ def _user_cells(tokens: GridTokens, drawn: list[Box]) -> tuple[list[list[int]], 
     return regions, rest
 
 
-def image_units(tokens: GridTokens, options: SourceOptions) -> list[UnitDraft]:
+def image_units(
+    tokens: GridTokens, unitizer: ImageUnitizer, features: FeatureSource = no_features
+) -> list[UnitDraft]:
     """Cut an image into units; every vision token belongs to exactly one.
 
     With the user's own boxes, the tokens outside all boxes become one more unit, so that mass on
     the rest of the image is not lost.
+
+    Parameters
+    ----------
+    tokens:
+        The image's merged vision tokens.
+    unitizer:
+        Cuts images without boxes of the user's own.
+    features:
+        Gives it the features of the tokens, if it asks.
     """
     part = tokens.part
-    grid = (tokens.rows, tokens.columns)
 
     def draft(cells: list[int], box: Box, own_id: str | None = None) -> UnitDraft:
         return UnitDraft(
             modality="image",
-            locator=ImageRegion(part.message, part.part, box, grid, tuple(cells)),
+            locator=ImageRegion(part.message, part.part, box, tokens.grid, tuple(cells)),
             positions=tuple(sorted(tokens.positions[cell] for cell in cells)),
             source_id=part.source_id,
             own_id=own_id,
         )
 
     if not part.units:
-        return [draft(cells, _hull(tokens, cells)) for cells in _grid_cells(tokens, options)]
+        count = tokens.rows * tokens.columns
+        labels = checked_labels(unitizer, unitizer.cut(tokens, features), count)
+        regions = [np.flatnonzero(labels == k).tolist() for k in range(labels.max() + 1)]
+        return [draft(cells, hull(cells, tokens.grid, tokens.size)) for cells in regions]
     drawn = boxes(part, tokens.width, tokens.height)
     regions, rest = _user_cells(tokens, [box for box, _ in drawn])
     drafts = []
@@ -93,5 +142,5 @@ def image_units(tokens: GridTokens, options: SourceOptions) -> list[UnitDraft]:
             )
         drafts.append(draft(cells, box, own_id))
     if rest:
-        drafts.append(draft(rest, _hull(tokens, rest)))
+        drafts.append(draft(rest, hull(rest, tokens.grid, tokens.size)))
     return drafts

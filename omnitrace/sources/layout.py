@@ -13,12 +13,15 @@ from omnitrace.sources.image import image_units
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.text import text_units
 from omnitrace.sources.time import time_units
+from omnitrace.sources.unitizers import FeatureSource, no_features
 from omnitrace.types import Layout, PositionKind, SourceUnit
 
 __all__ = ["build_layout"]
 
 
-def _drafts(geometry: Sequence[Geometry], options: SourceOptions) -> list[UnitDraft]:
+def _drafts(
+    geometry: Sequence[Geometry], options: SourceOptions, features: FeatureSource
+) -> list[UnitDraft]:
     drafts: list[UnitDraft] = []
     # A video's pictures and its sound are two streams of one part and may share their units.
     streams: dict[tuple[int, int], list[TimeTokens]] = {}
@@ -28,19 +31,18 @@ def _drafts(geometry: Sequence[Geometry], options: SourceOptions) -> list[UnitDr
         if isinstance(tokens, TextTokens):
             drafts += text_units(tokens, options)
         elif isinstance(tokens, GridTokens):
-            drafts += image_units(tokens, options)
+            drafts += image_units(tokens, options.image_unitizer, features)
         else:
             streams.setdefault((tokens.part.message, tokens.part.part), []).append(tokens)
     for group in streams.values():
-        in_video = group[0].part.modality == "video"
-        width = options.video_bin if in_video else options.audio_bin
+        unitizer = options.time_unitizer(group[0].part.modality)
         # The user's own seconds are one unit each, heard and seen.
         joined = options.audio_in_video == "joined" or group[0].part.units is not None
         if len(group) > 1 and joined:
-            drafts += time_units(group, width, modality="video")
+            drafts += time_units(group, unitizer, features, modality="video")
         else:
             for stream in group:
-                drafts += time_units([stream], width)
+                drafts += time_units([stream], unitizer, features)
     # In prompt order; interleaved streams of a video keep the order of their first tokens.
     return sorted(drafts, key=lambda draft: (draft.positions[0], draft.modality))
 
@@ -72,7 +74,10 @@ def _ids(drafts: Sequence[UnitDraft]) -> list[str]:
 
 
 def build_layout(
-    prompt_length: int, geometry: Sequence[Geometry], options: SourceOptions
+    prompt_length: int,
+    geometry: Sequence[Geometry],
+    options: SourceOptions,
+    features: FeatureSource = no_features,
 ) -> Layout:
     """Build the map from prompt positions to source units.
 
@@ -84,11 +89,18 @@ def build_layout(
         The tokens of every part of the request; positions of no part are template.
     options:
         How sources are cut.
+    features:
+        Gives unitizers that ask for it the features of a medium's tokens, as
+        :meth:`~omnitrace.models.base.ModelAdapter.features` does; each call is a pass of a tower.
 
     Raises
     ------
     InputError
         If the user's own units are malformed, overlap, or share an id.
+    NotSupportedError
+        If a unitizer needs features and there are none.
+    ConformanceError
+        If a unitizer does not give each token one unit.
     """
     kinds = np.full(prompt_length, PositionKind.TEMPLATE, dtype=np.uint8)
     unit_index = np.full(prompt_length, -1, dtype=np.int32)
@@ -97,7 +109,7 @@ def build_layout(
         kinds[list(tokens.positions)] = (
             PositionKind.SOURCE if media_source else PositionKind.INSTRUCTION
         )
-    drafts = _drafts(geometry, options)
+    drafts = _drafts(geometry, options, features)
     units = []
     for index, (draft, name) in enumerate(zip(drafts, _ids(drafts), strict=True)):
         positions = list(draft.positions)

@@ -1,21 +1,34 @@
-"""Audio and video units: time bins, or the user's own seconds."""
+"""Audio and video units: the stretches of a unitizer, or the user's own seconds."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from omnitrace.errors import InputError
+import numpy as np
+
+from omnitrace.errors import ConformanceError, InputError
 from omnitrace.sources.geometry import TimeTokens, UnitDraft
+from omnitrace.sources.unitizers import (
+    FeatureSource,
+    TimeUnitizer,
+    check_positive,
+    checked_labels,
+    no_features,
+)
 from omnitrace.sources.userunits import intervals, name_of
 from omnitrace.types import Modality, TimeRange
 
-__all__ = ["time_units"]
+__all__ = ["Bins", "centre", "time_units"]
 
 # Token centres that should fall on a bin's edge may miss it by rounding.
 _EPSILON = 1e-9
 
 
-def _centre(tokens: TimeTokens, index: int) -> float:
+def centre(tokens: TimeTokens, index: int) -> float:
+    """Return the middle of the seconds of a token that lie within the medium."""
     start, end = tokens.intervals[index]
     end = min(end, tokens.duration)
     return max(start, (start + end) / 2) if end > start else min(start, tokens.duration)
@@ -28,17 +41,72 @@ def _cover(tokens: TimeTokens, members: Sequence[int]) -> tuple[float, float]:
     return min(start, tokens.duration), min(end, tokens.duration)
 
 
-def _bins(tokens: TimeTokens, width: float) -> list[list[int]]:
-    last = max(0, int((tokens.duration - _EPSILON) / width)) if tokens.duration > 0 else 0
-    groups: dict[int, list[int]] = {}
-    for index in range(len(tokens.positions)):
-        key = min(last, int(_centre(tokens, index) / width + _EPSILON))
-        groups.setdefault(key, []).append(index)
-    return [groups[key] for key in sorted(groups)]
+@dataclass(frozen=True)
+class Bins(TimeUnitizer):
+    """Stretches of equal length; a token belongs to the one that its middle lies in.
+
+    Parameters
+    ----------
+    seconds:
+        Length of a bin. A token that is longer than a bin is a unit of its own.
+    """
+
+    seconds: float = 1.0
+
+    name: ClassVar[str] = "bins"
+
+    def __post_init__(self) -> None:
+        check_positive(self.name, self.seconds, "seconds")
+
+    def cut(self, streams: Sequence[TimeTokens], features: FeatureSource) -> list[np.ndarray]:
+        """Return int ``[tokens]`` for each stream: the number of the bin."""
+        duration = max(stream.duration for stream in streams)
+        last = max(0, int((duration - _EPSILON) / self.seconds)) if duration > 0 else 0
+        return [
+            np.array(
+                [
+                    min(last, int(centre(stream, i) / self.seconds + _EPSILON))
+                    for i in range(len(stream.positions))
+                ],
+                dtype=np.int64,
+            )
+            for stream in streams
+        ]
+
+
+def _stretched(
+    unitizer: TimeUnitizer, streams: Sequence[TimeTokens], features: FeatureSource
+) -> list[list[int]]:
+    """Return the tokens of each stretch that a unitizer makes, numbered through all streams."""
+    sizes = [len(stream.positions) for stream in streams]
+    if not sum(sizes):
+        return []
+    given = unitizer.cut(streams, features)
+    if len(given) != len(streams):
+        raise ConformanceError(
+            f"the unitizer {unitizer.name!r}",
+            "one array of labels for each stream",
+            f"gave {len(given)} for {len(streams)}",
+        )
+    for stream, labels in zip(streams, given, strict=True):
+        checked_labels(unitizer, labels, len(stream.positions))
+        in_time = sorted(range(len(labels)), key=functools.partial(centre, stream))
+        if (np.diff(np.asarray(labels)[in_time]) < 0).any():
+            raise ConformanceError(
+                f"the unitizer {unitizer.name!r}",
+                "stretches of time, numbered in their order",
+                "gave a later token a smaller number",
+            )
+    labels = np.concatenate([np.asarray(labels) for labels in given])
+    return [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
 
 
 def time_units(
-    streams: Sequence[TimeTokens], width: float, *, modality: Modality | None = None
+    streams: Sequence[TimeTokens],
+    unitizer: TimeUnitizer,
+    features: FeatureSource = no_features,
+    *,
+    modality: Modality | None = None,
 ) -> list[UnitDraft]:
     """Cut one medium's streams into units of time.
 
@@ -47,15 +115,17 @@ def time_units(
     streams:
         The token streams that share units: one, or the pictures and the sound of a video where
         both are to be cited as one.
-    width:
-        Length of a bin in seconds.
+    unitizer:
+        Cuts media without seconds of the user's own.
+    features:
+        Gives it the features of a stream's tokens, if it asks.
     modality:
         Modality of the units; by default that of the first stream.
 
     Returns
     -------
     list[UnitDraft]
-        In order of time. A bin's locator is what its tokens really carry, so where a token is
+        In order of time. A unit's locator is what its tokens really carry, so where a token is
         longer than a bin, so is the unit. With the user's own seconds the locator is the user's,
         and stretches outside them become further units.
     """
@@ -78,12 +148,13 @@ def time_units(
         )
 
     if not part.units:
-        return [draft(members, _cover(merged, members)) for members in _bins(merged, width)]
+        stretches = _stretched(unitizer, streams, features)
+        return [draft(members, _cover(merged, members)) for members in stretches]
     chosen = intervals(part, merged.duration, "seconds")
     drafts: list[UnitDraft] = []
     taken: set[int] = set()
     for start, end, own_id in chosen:
-        members = [i for i in range(len(merged.positions)) if start <= _centre(merged, i) < end]
+        members = [i for i in range(len(merged.positions)) if start <= centre(merged, i) < end]
         if not members:
             token = merged.intervals[0]
             raise InputError(

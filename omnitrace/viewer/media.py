@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+from omnitrace.sources.regions import cell_box, fills_its_hull, hull, outline
 from omnitrace.types import ImageRegion, MediaRecord, SourceUnit, TimeRange
 
 __all__ = ["media_view", "seconds", "ticks", "waveform_path"]
@@ -74,28 +76,37 @@ def _image_view(record: MediaRecord, units: Sequence[tuple[int, SourceUnit]]) ->
         "height": height,
         "shown": round(min(_MAX_WIDTH, _MAX_HEIGHT * width / height)),
         "preview": _data_uri(record.previews[0]) if record.previews else None,
-        "regions": [
-            {
-                "unit": i,
-                "box": region.box,
-                "mask": _mask_path(region, width, height),
-                "left": _percent(region.box[0], width),
-                "top": _percent(region.box[1], height),
-            }
-            for i, region in regions
-        ],
+        "regions": [_region_view(i, region, width, height) for i, region in regions],
     }
 
 
-def _mask_path(region: ImageRegion, width: float, height: float) -> str:
-    """Draw the cells of a region, the exact mask of which its box is the hull."""
-    rows, columns = region.grid
-    path = []
-    for cell in region.cells:
-        row, column = divmod(cell, max(columns, 1))
-        w, h = width / max(columns, 1), height / max(rows, 1)
-        path.append(f"M{column * w:.6g} {row * h:.6g}h{w:.6g}v{h:.6g}h{-w:.6g}z")
-    return "".join(path)
+def _region_view(unit: int, region: ImageRegion, width: float, height: float) -> dict[str, Any]:
+    """Describe a region: its exact mask, a line around it, and where its number stands.
+
+    The line runs along the mask, but around the box where the mask is a full rectangle, or where
+    the box is the user's own and not the hull of the mask.
+    """
+    rings = outline(region.cells, region.grid, (width, height))
+    mask = "".join(_path(ring) for ring in rings)
+    x0, y0, x1, y1 = region.box
+    line, corner = _path(((x0, y0), (x1, y0), (x1, y1), (x0, y1))), (x0, y0)
+    if region.cells and not fills_its_hull(region.cells, region.grid):
+        around = hull(region.cells, region.grid, (width, height))
+        if all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(region.box, around, strict=True)):
+            # The corner of the hull may lie in another region; that of the first cell does not.
+            line, corner = mask, cell_box(region.cells[0], region.grid, (width, height))[:2]
+    return {
+        "unit": unit,
+        "mask": mask,
+        "line": line,
+        "left": _percent(corner[0], width),
+        "top": _percent(corner[1], height),
+    }
+
+
+def _path(ring: Sequence[tuple[float, float]]) -> str:
+    """Write a closed ring as an SVG path."""
+    return "M" + "L".join(f"{x:.6g} {y:.6g}" for x, y in ring) + "z"
 
 
 def _frames(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnitrace import InputError, Trace, Tracer
+from omnitrace import InputError, SourceOptions, Trace, Tracer
 from omnitrace.ablation import Effects, effects, leave_one_out, measure, random_masks, scorer_of
 from omnitrace.ablation.inputs import Blur, Drop, Freeze, Grey, Silence
 from omnitrace.ablation.operators import choose_operators
@@ -244,3 +244,16 @@ def test_input_operators_change_the_unit_and_nothing_else(
     assert (Freeze().edit(video, units("video")).media.frames == 128).all()  # type: ignore[union-attr]
     with pytest.raises(InputError, match=r"radius is 0"):
         Blur(0)
+
+
+def test_a_trace_is_measured_as_it_was_cut(
+    reference: Tracer, folder: tuple[Sample, Path], messages: Any
+) -> None:
+    """The tracer that measures has other options; regions and stretches come back all the same."""
+    sources = SourceOptions(image="ward:regions=3", audio="changes:segments=2")
+    cutting = Tracer(adapter=reference.adapter, sources=sources)
+    trace = cutting.trace(messages, media_root=folder[1].parent, max_new_tokens=4)
+    made = scorer_of(reference, trace)
+    assert list(made.units) == [unit.id for unit in trace.units]
+    assert reference.sources == SourceOptions()
+    assert sum(unit.modality == "image" for unit in trace.units) == 3

@@ -49,11 +49,20 @@ def test_metrics(run: Run) -> None:
     assert [cell.strip() for cell in _row(result.stdout, "f1")][1:3] == ["spans", "omnitrace"]
 
 
+def test_unitizers(run: Run) -> None:
+    result = run("list", "unitizers")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].split() == ["name", "modalities", "package", "summary"]
+    cells = [cell.strip() for cell in _row(result.stdout, "ward")]
+    assert cells[1:3] == ["image", "omnitrace"]
+    assert [cell.strip() for cell in _row(result.stdout, "changes")][1] == "audio, video"
+
+
 def test_an_unknown_kind(run: Run) -> None:
     result = run("list", "sginals")
     assert result.exit_code == 2
     assert "'sginals'" in result.stderr
-    assert "models, operators, signals" in result.stderr
+    assert "models, operators, signals, unitizers" in result.stderr
     assert result.stdout == ""
 
 

@@ -72,6 +72,29 @@ def test_the_quick_form(run: Run, model: str, sample: Path, tmp_path: Path) -> N
     assert found == ["The lamp weighs eight grams.\n", "@home", *media, "What is it?"]
 
 
+def test_sources_are_cut_as_asked(run: Run, model: str, sample: Path) -> None:
+    result = run(
+        *("trace", sample, "--model", model, *SAMPLING, "--json"),
+        *("--image-units", "ward:regions=5", "--audio-units", "changes:segments=2"),
+        *("--video-units", "bins:seconds=100"),
+    )
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    units = [unit["modality"] for unit in document["units"]]
+    assert [units.count(kind) for kind in ("image", "audio", "video")] == [5, 2, 1]
+    sources = document["provenance"]["segmentation"]["sources"]
+    assert sources["image"] == {"name": "ward", "parameters": {"regions": 5, "explained": 0.9}}
+    assert sources["video"] == {"name": "bins", "parameters": {"seconds": 100}}
+
+
+def test_an_unknown_unitizer_ends_before_the_model_is_loaded(run: Run, sample: Path) -> None:
+    result = run("trace", sample, "--model", "no-such-model", "--image-units", "wrad")
+    assert result.exit_code == 2
+    assert "'wrad'" in result.stderr
+    assert "'ward'" in result.stderr
+    assert "no-such-model" not in result.stderr
+
+
 def test_a_bad_request_loses_no_other(
     run: Run, model: str, write_lines: Lines, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from omnitrace.signals.describe import COSTS, KNOWN_NEEDS
 ROOT = Path(__file__).parents[2]
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 SIGNALS = (ROOT / "docs" / "signals.md").read_text(encoding="utf-8")
+UNITS = (ROOT / "docs" / "units.md").read_text(encoding="utf-8")
 ABLATION = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
 BUILTINS = build_registry({"omnitrace": builtin})
 
@@ -36,6 +37,16 @@ def test_every_builtin_signal_is_documented(entry: Entry) -> None:
 def test_every_builtin_operator_is_documented(entry: Entry) -> None:
     assert f"| `{entry.name}`" in ABLATION
     assert type(entry.make()).__doc__
+
+
+@pytest.mark.parametrize("entry", BUILTINS.unitizers.values(), ids=lambda entry: entry.name)
+def test_every_builtin_unitizer_is_documented_with_its_parameters(entry: Entry) -> None:
+    (row,) = [line for line in UNITS.splitlines() if line.startswith(f"| `{entry.name}`")]
+    made = entry.make()
+    assert all(f"`{name}`" in row for name in made.parameters)
+    assert all(modality in row for modality in entry.modalities)
+    assert entry.summary
+    assert type(made).__doc__
 
 
 def test_every_builtin_adapter_is_documented() -> None:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from omnitrace import PluginError
+from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
 from omnitrace.plugins.testing import ConformanceError, check_adapter, check_signal
 from omnitrace.plugins.testing.bench import SignalBench, reference
 from omnitrace.signals.base import SpanSignal
@@ -225,6 +227,48 @@ def test_a_broken_adapter_is_caught(change: type, contract: str, value: str) -> 
     assert contract in caught.value.contract
     assert value in caught.value.found
     assert "the adapter 'causal_lm' (tests.plugins.adapters)" in str(caught.value)
+
+
+class _Features(Qwen25OmniAdapter):
+    """Gives what the class says instead of the tower's features."""
+
+    change: Any = staticmethod(lambda found: found)
+
+    def features(self, encoded: Any, tokens: Any) -> Any:
+        return self.change(super().features(encoded, tokens))
+
+
+class DoubleFeatures(_Features):
+    change = staticmethod(lambda found: found.astype("float64"))
+
+
+class TooFewFeatures(_Features):
+    change = staticmethod(lambda found: found[1:])
+
+
+class FeaturesWithHoles(_Features):
+    change = staticmethod(lambda found: found * float("nan"))
+
+
+class OtherFeatures(_Features):
+    change = staticmethod(lambda found: found + np.float32(np.random.random()))  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (DoubleFeatures, "gave features of image as float64"),
+        (TooFewFeatures, "tokens of image features ["),
+        (FeaturesWithHoles, "not finite"),
+        (OtherFeatures, "the second time"),
+    ],
+)
+def test_broken_features_are_caught(kind: type[_Features], value: str) -> None:
+    own = reference().adapter
+    with pytest.raises(ConformanceError) as caught:
+        check_adapter(kind(own.model, own.processor), ("text", "image"))
+    assert "features()" in caught.value.contract
+    assert value in caught.value.found
 
 
 def test_a_request_that_the_adapter_refuses() -> None:

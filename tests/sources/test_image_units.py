@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from omnitrace.errors import InputError
 from omnitrace.sources.geometry import GridTokens, UnitDraft
-from omnitrace.sources.image import grid_shape, image_units
+from omnitrace.sources.image import Grid, grid_shape, image_units
 from omnitrace.sources.options import SourceOptions
 from omnitrace.types import ImageRegion
 from tests.sources.strategies import grid_tokens, media_part
@@ -51,7 +51,7 @@ def test_the_grid_is_four_regions_along_the_longer_side(rows: int, columns: int)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_no_region_is_smaller_than_two_by_two_tokens(rows: int, columns: int):
     tokens = GridTokens(media_part("image"), range(rows * columns), rows, columns, 100, 100)
-    for draft in image_units(tokens, SourceOptions()):
+    for draft in image_units(tokens, Grid()):
         cells = region(draft).cells
         assert len({cell // columns for cell in cells}) >= min(2, rows)
         assert len({cell % columns for cell in cells}) >= min(2, columns)
@@ -69,7 +69,7 @@ def test_no_region_is_smaller_than_two_by_two_tokens(rows: int, columns: int):
     ),
 )
 def test_regions_tile_the_image_and_share_no_token(tokens: GridTokens, options: SourceOptions):
-    drafts = image_units(tokens, options)
+    drafts = image_units(tokens, options.image_unitizer)
     owned = [position for draft in drafts for position in draft.positions]
     assert sorted(owned) == list(tokens.positions)
     assert all(list(d.positions) == sorted(d.positions) for d in drafts)
@@ -147,9 +147,9 @@ def test_own_boxes_come_back_with_the_tokens_they_cover_most(
             rest.append(cell)
     if not all(expected):
         with pytest.raises(InputError, match="shares its vision tokens"):
-            image_units(tokens, SourceOptions())
+            image_units(tokens, Grid())
         return
-    drafts = image_units(tokens, SourceOptions())
+    drafts = image_units(tokens, Grid())
     assert [region(d).box for d in drafts[: len(boxes)]] == boxes
     assert [list(region(d).cells) for d in drafts] == expected + ([rest] if rest else [])
     owned = sorted(position for draft in drafts for position in draft.positions)
@@ -160,5 +160,5 @@ def test_own_boxes_come_back_with_the_tokens_they_cover_most(
 
 def test_a_box_around_the_whole_image_is_the_whole_image():
     tokens = GridTokens(media_part("image", [[0, 0, 40, 30]]), range(5, 17), 3, 4, 40, 30)
-    (draft,) = image_units(tokens, SourceOptions())
+    (draft,) = image_units(tokens, Grid())
     assert draft.positions == tuple(range(5, 17))

@@ -259,7 +259,9 @@ def test_a_missing_file_is_a_media_error(tmp_path: Any):
     ("field", "value", "legal"),
     [
         ("text", "word", "'sentence', 'paragraph', 'whole'"),
-        ("image", "cells", "'grid', 'whole'"),
+        ("image", "cells", "'grid', 'slic', 'ward', 'whole'"),
+        ("audio", "ward", "'bins', 'changes'"),
+        ("video", 3, "'bins', 'changes', or an object of class TimeUnitizer"),
         ("use_audio_in_video", "yes", "True, False, 'auto'"),
         ("audio_in_video", "both", "'separate', 'joined'"),
         ("audio_bin", 0.0, "a positive number"),

@@ -10,10 +10,10 @@ import pytest
 
 from omnitrace.errors import InputError
 from omnitrace.sources.geometry import GridTokens, TextTokens, TimeTokens
-from omnitrace.sources.image import image_units
+from omnitrace.sources.image import Grid, image_units
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.text import text_units
-from omnitrace.sources.time import time_units
+from omnitrace.sources.time import Bins, time_units
 from tests.sources.strategies import media_part, text_part
 
 WHERE = 'messages[1]["content"]'
@@ -26,12 +26,13 @@ def cut_text(units: Any) -> Any:
 
 def cut_image(units: Any) -> Any:
     tokens = GridTokens(media_part("image", units), range(12), 3, 4, 40, 30)
-    return image_units(tokens, SourceOptions())
+    return image_units(tokens, Grid())
 
 
 def cut_audio(units: Any) -> Any:
     steps = [(i * 0.5, i * 0.5 + 0.5) for i in range(8)]
-    return time_units([TimeTokens(media_part("audio", units), "audio", range(8), steps, 4.0)], 1.0)
+    tokens = TimeTokens(media_part("audio", units), "audio", range(8), steps, 4.0)
+    return time_units([tokens], Bins(1.0))
 
 
 BAD_INTERVALS = [

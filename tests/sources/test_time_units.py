@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from omnitrace.errors import InputError
 from omnitrace.sources.geometry import TimeTokens, UnitDraft
-from omnitrace.sources.time import time_units
+from omnitrace.sources.time import Bins, time_units
 from omnitrace.types import TimeRange
 from tests.sources.strategies import media_part, time_tokens
 
@@ -33,7 +33,7 @@ def centre(tokens: TimeTokens, index: int) -> float:
 @QUICK
 @given(st.sampled_from(["audio", "video"]).flatmap(time_tokens), WIDTHS)
 def test_every_token_is_in_exactly_one_bin(tokens: TimeTokens, width: float):
-    drafts = time_units([tokens], width)
+    drafts = time_units([tokens], Bins(width))
     owned = [position for draft in drafts for position in draft.positions]
     assert owned == list(tokens.positions)
     assert {draft.modality for draft in drafts} == {tokens.modality}
@@ -51,7 +51,7 @@ def test_every_token_is_in_exactly_one_bin(tokens: TimeTokens, width: float):
 def test_a_bin_is_what_its_tokens_carry(tokens: TimeTokens, width: float):
     assert tokens.frames is not None
     index = {position: i for i, position in enumerate(tokens.positions)}
-    for draft in time_units([tokens], width):
+    for draft in time_units([tokens], Bins(width)):
         members = [index[p] for p in draft.positions]
         found = span(draft)
         assert found.start == min(tokens.intervals[i][0] for i in members)
@@ -66,13 +66,13 @@ def test_a_bin_is_what_its_tokens_carry(tokens: TimeTokens, width: float):
 def test_audio_tokens_fall_into_seconds(width: float, lengths: list[int]):
     intervals = [(k * 0.04, (k + 1) * 0.04) for k in range(75)]
     tokens = TimeTokens(media_part("audio"), "audio", range(75), intervals, 3.0)
-    drafts = time_units([tokens], width)
+    drafts = time_units([tokens], Bins(width))
     assert [len(draft.positions) for draft in drafts] == lengths
 
 
 def test_a_token_longer_than_a_bin_is_a_unit():
     tokens = TimeTokens(media_part("video"), "video", [3, 4], [(0, 2), (2, 4)], 3.5, [(0, 1), (2,)])
-    first, second = time_units([tokens], 0.5)
+    first, second = time_units([tokens], Bins(0.5))
     assert span(first) == TimeRange(1, 0, 0, 2, (0, 1))
     assert span(second) == TimeRange(1, 0, 2, 3.5, (2,))
 
@@ -86,7 +86,7 @@ def test_pictures_and_sound_may_share_their_bins(
     sound = dataclasses.replace(
         sound, part=pictures.part, positions=[p + shift for p in sound.positions]
     )
-    drafts = time_units([pictures, sound], width, modality="video")
+    drafts = time_units([pictures, sound], Bins(width), modality="video")
     owned = sorted(position for draft in drafts for position in draft.positions)
     assert owned == [*pictures.positions, *sound.positions]
     assert {draft.modality for draft in drafts} == {"video"}
@@ -130,9 +130,9 @@ def test_own_seconds_come_back_with_the_tokens_whose_centre_they_hold(
     ]
     if not all(expected):
         with pytest.raises(InputError, match="no token carries"):
-            time_units([tokens], 1.0)
+            time_units([tokens], Bins(1.0))
         return
-    drafts = time_units([tokens], 1.0)
+    drafts = time_units([tokens], Bins(1.0))
     starts = [span(draft).start for draft in drafts]
     assert starts == sorted(starts)
     held = {(span(d).start, span(d).end): list(d.positions) for d in drafts}
@@ -150,7 +150,7 @@ def test_own_seconds_come_back_with_the_tokens_whose_centre_they_hold(
 def test_stretches_outside_the_users_seconds_are_units():
     intervals = [(i * 0.5, i * 0.5 + 0.5) for i in range(12)]
     part = media_part("audio", [{"start": 1, "end": 2, "id": "a"}, [3, 4]])
-    drafts = time_units([TimeTokens(part, "audio", range(12), intervals, 6.0)], 1.0)
+    drafts = time_units([TimeTokens(part, "audio", range(12), intervals, 6.0)], Bins(1.0))
     assert [(span(d).start, span(d).end, d.own_id, d.positions) for d in drafts] == [
         (0, 1, None, (0, 1)),
         (1, 2, "a", (2, 3)),

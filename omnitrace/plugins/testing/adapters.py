@@ -6,11 +6,12 @@ import functools
 from collections import Counter
 from typing import Any, Final, get_args
 
+import numpy as np
 import torch
 
 from omnitrace.capture.probe import probe
 from omnitrace.capture.weights import input_device
-from omnitrace.errors import ConformanceError, InputError, OmnitraceError
+from omnitrace.errors import ConformanceError, InputError, NotSupportedError, OmnitraceError
 from omnitrace.media import LoadedImage, MediaLimits
 from omnitrace.models.base import Encoded, ModelAdapter
 from omnitrace.models.detokenize import Detokenizer
@@ -301,6 +302,28 @@ def _sampled_tokens(bench: AdapterBench) -> str | None:
     return tokens_breach(bench.untraced(sampled=True), bench.traced(sampled=True))
 
 
+def _features(bench: AdapterBench) -> str | None:
+    for tokens in bench.encoded.geometry:
+        if isinstance(tokens, TextTokens):
+            continue
+        try:
+            given = [bench.adapter.features(bench.encoded, tokens) for _ in range(2)]
+        except NotSupportedError:
+            continue
+        except Exception as error:  # a plugin may raise anything
+            return f"raised {type(error).__name__} where features were asked for: {error}"
+        kind, found = tokens.part.modality, given[0]
+        if not isinstance(found, np.ndarray) or found.dtype != np.float32:
+            return f"gave features of {kind} as {getattr(found, 'dtype', type(found).__name__)}"
+        if found.ndim != 2 or len(found) != len(tokens.positions):
+            return f"gave {len(tokens.positions)} tokens of {kind} features {list(found.shape)}"
+        if not np.isfinite(found).all():
+            return f"gave features of {kind} that are not finite"
+        if not np.array_equal(given[0], given[1]):
+            return f"gave other features of {kind} the second time"
+    return None
+
+
 def _restored(bench: AdapterBench) -> str | None:
     bench.traced(sampled=False)
     change = bench.change()
@@ -323,6 +346,7 @@ ADAPTER_PROMISES: Final[tuple[Promise[AdapterBench], ...]] = promises(
         "the decoder's attention can be captured": _layers_speak,
         "greedy decoding writes the untraced model's tokens": _greedy_tokens,
         "seeded sampling writes the untraced model's tokens": _sampled_tokens,
+        "features(), where there are any, are finite float32 [tokens, dimensions]": _features,
         "the model stays as it was": _restored,
     }
 )
