@@ -26,12 +26,13 @@ from omnitrace.trace_io import write_atomically
 if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer
 
-__all__ = ["Store", "digest_of", "model_digest"]
+__all__ = ["Store", "digest_of", "model_digest", "model_fingerprint"]
 
 FORMAT: Final = "omnitrace-effects"
 VERSION: Final = 1
 _PAUSE: Final = 10.0  # seconds between two writes
 _SAMPLE: Final = 64  # numbers of each parameter
+_LOADING: Final = ("_name_or_path", "transformers_version")
 
 
 class Store:
@@ -128,9 +129,27 @@ def _described(operator: Operator) -> tuple[str, str, dict[str, Any]]:
 
 def model_digest(model: Any) -> str:
     """Return a SHA-256 of a model's configuration and of up to 64 numbers of each parameter."""
-    digest = hashlib.sha256()
-    config = json.dumps(model.config.to_dict(), sort_keys=True, default=str)
-    digest.update(config.encode())
+    return _digest_of_model(model, model.config.to_dict())
+
+
+def model_fingerprint(model: Any) -> str:
+    """Return what :func:`model_digest` is of, but for where the model was loaded from and by what.
+
+    So it is the same on every machine, and tells what is made for one model from another's.
+    """
+    return _digest_of_model(model, _portable(model.config.to_dict()))
+
+
+def _portable(config: Any) -> Any:
+    """Return a configuration without the place and the version that it was loaded by."""
+    if isinstance(config, Mapping):
+        left = {k: v for k, v in config.items() if k not in _LOADING}
+        return {name: _portable(value) for name, value in left.items()}
+    return config
+
+
+def _digest_of_model(model: Any, config: Any) -> str:
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for name, parameter in model.state_dict().items():
         flat = parameter.detach().reshape(-1)
         sample = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]
