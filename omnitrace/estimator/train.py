@@ -101,25 +101,11 @@ def train_estimator(
     """
     given = options or TrainOptions()
     collector = Collector(tracer, given.collect, cache=cache)
-    learning, judging = _split(requests, given)
-    told = failed or _raise
-
-    def collected(entries: Sequence[Entry], make: Callable[[Request], _T], what: str) -> list[_T]:
-        found = []
-        for number, entry in enumerate(entries, start=1):
-            tell(f"{entry.id}: {what} ({number} of {len(entries)})")
-            try:
-                if isinstance(entry, RequestProblem):
-                    raise entry.error
-                found.append(make(entry))
-            except OmnitraceError as error:
-                told(entry.id, error)
-        return found
-
-    held = collected(judging, collector.held_out, "held out")
-    examples = collected(learning, collector.example, "to learn from")
+    run = _Run(collector, tell, failed or _raise)
+    held, rest = run.held_out(requests, given.held_out)
+    examples = run.learning(rest)
     if not held:
-        raise InputError("none of the held-out requests can be used", legal="at least one")
+        raise InputError("none of the requests can be used", legal="at least 3 that can")
     tell("fitting")
     fitted = fit_weights(examples, given.fit)
     calibration = calibrated(fitted, held, level=given.level)
@@ -176,19 +162,54 @@ def _raise(name: str, error: OmnitraceError) -> None:
     raise error
 
 
-def _split(requests: Sequence[Entry], options: TrainOptions) -> tuple[list[Entry], list[Entry]]:
-    """Return the requests to learn from and the held-out ones, each in the order of the file."""
-    count = len(requests)
-    if count < 3:
-        raise InputError(
-            f"{count} requests to train on",
-            legal="at least 3: two to learn from, one held out; 100 or more for use",
-        )
-    held = min(max(1, round(options.held_out * count)), count - 2)
-    order = generator(options.collect.seed, "held out").permutation(count)
-    judging = set(order[:held].tolist())
-    learning = [entry for i, entry in enumerate(requests) if i not in judging]
-    return learning, [entry for i, entry in enumerate(requests) if i in judging]
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Makes examples of requests, one by one, and tells what fails."""
+
+    collector: Collector
+    tell: Tell
+    failed: Callable[[str, OmnitraceError], None]
+
+    def held_out(
+        self, requests: Sequence[Entry], share: float
+    ) -> tuple[list[HeldOut], list[Entry]]:
+        """Hold a share of the requests out, drawn by the seed; return also those that are left.
+
+        One that cannot be used is replaced by the next that is drawn.
+        """
+        count = len(requests)
+        if count < 3:
+            raise InputError(
+                f"{count} requests to train on",
+                legal="at least 3: two to learn from, one held out; 100 or more for use",
+            )
+        wanted = min(max(1, round(share * count)), count - 2)
+        found: list[HeldOut] = []
+        order = generator(self.collector.options.seed, "held out").permutation(count).tolist()
+        used = 0
+        while len(found) < wanted and used < count:
+            entry = requests[order[used]]
+            self.tell(f"{entry.id}: held out ({len(found) + 1} of {wanted})")
+            found += self._one(entry, self.collector.held_out)
+            used += 1
+        return found, [requests[i] for i in sorted(order[used:])]
+
+    def learning(self, requests: Sequence[Entry]) -> list[Example]:
+        """Make the examples that are learnt from."""
+        found: list[Example] = []
+        for number, entry in enumerate(requests, start=1):
+            self.tell(f"{entry.id}: to learn from ({number} of {len(requests)})")
+            found += self._one(entry, self.collector.example)
+        return found
+
+    def _one(self, entry: Entry, make: Callable[[Request], _T]) -> list[_T]:
+        try:
+            if isinstance(entry, RequestProblem):
+                raise entry.error
+            return [make(entry)]
+        except OmnitraceError as error:
+            self.failed(entry.id, error)
+            return []
 
 
 def _card(

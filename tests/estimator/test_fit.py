@@ -147,9 +147,7 @@ def test_spans_that_nothing_changes_say_nothing(examples: list[Example]) -> None
     first = examples[0]
     flat = np.column_stack([first.logprobs[:, 0], np.full(len(first.masks), -3.0)])
     changed = Example("flat", first.features, first.masks, flat, UNITS, first.tokens)
-    alone = Example(
-        "alone", first.features[:1], first.masks, flat[:, :1], UNITS, first.tokens[:1]
-    )
+    alone = Example("alone", first.features[:1], first.masks, flat[:, :1], UNITS, first.tokens[:1])
     with_flat, without = (
         fit_weights([each, *examples[1:]], FitOptions(penalties=ONE)) for each in (changed, alone)
     )
