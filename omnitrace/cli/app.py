@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from omnitrace.cli.guard import guarded
 from omnitrace.cli.printing import make_console, print_table, print_trace
 from omnitrace.cli.reference_app import reference
 from omnitrace.errors import InputError
+
+if TYPE_CHECKING:
+    from omnitrace.signals.base import Signal
 
 __all__ = ["app", "main"]
 
@@ -89,6 +92,15 @@ def trace(
     signal: Annotated[
         str, typer.Option(help="What scores the sources; see 'omnitrace list signals'.")
     ] = "attention-mean",
+    estimator_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--estimator",
+            metavar="FILE",
+            help="Instead of --signal: a file of 'omnitrace estimator train', whose effects choose "
+            "the supports.",
+        ),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
     out: Annotated[
         Path | None,
@@ -157,10 +169,18 @@ def trace(
         if media_root is not None and not media_root.is_dir():
             raise InputError(f"the media root {str(media_root)!r} is no folder")
         entries = [quick.request(media_root)]
-    registry().signal(signal)
+    chosen: str | Signal = signal
+    if estimator_file is None:
+        registry().signal(signal)
+    elif signal in ("attention-mean", "estimator"):
+        from omnitrace.estimator.signal import Estimator
+
+        chosen = Estimator(estimator_file)
+    else:
+        raise InputError(f"both --signal {signal} and --estimator are given", legal="one of them")
     runner = Runner(
         model,
-        signal,
+        chosen,
         options=options,
         out=None if out is None else make_folder(out),
         html=html,

@@ -28,6 +28,7 @@ from omnitrace.requests import Request, RequestProblem
 from omnitrace.types import EndEvent, Event, SpanEvent
 
 if TYPE_CHECKING:
+    from omnitrace.signals.base import Signal
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
@@ -94,7 +95,7 @@ class Progress:
         self._status.start()
 
 
-def load_tracer(model: str, signal: str, progress: Progress) -> Tracer:
+def load_tracer(model: str, signal: str | Signal, progress: Progress) -> Tracer:
     """Load a model, quietly."""
     progress.show(f"loading {model}")
     if not sys.stderr.isatty():  # read by tqdm when it is imported: no bars in log files
@@ -126,7 +127,7 @@ class Runner:
     """
 
     model: str
-    signal: str
+    signal: str | Signal
     options: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
     html: bool = False

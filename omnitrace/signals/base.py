@@ -17,13 +17,16 @@ from omnitrace.types import Effect
 if TYPE_CHECKING:
     import torch
 
+    from omnitrace.models.base import ModelAdapter
     from omnitrace.scoring import ResponseScorer
+    from omnitrace.sources.options import SourceOptions
     from omnitrace.types import SourceUnit, Span
 
 __all__ = [
     "Effect",
     "LayerRows",
     "LiveSpanSignal",
+    "ModelBound",
     "Need",
     "Signal",
     "SpanSignal",
@@ -230,6 +233,18 @@ class LiveSpanSignal(Protocol):
             The reductions of the span's tokens, float32 ``[tokens, features, units]``, on the CPU.
         units:
             All units of the request, in the layout's order.
+        """
+        ...
+
+
+@runtime_checkable
+class ModelBound(Protocol):
+    """A signal that was made for one model, and for units that are cut in one way."""
+
+    def check_model(self, adapter: ModelAdapter, sources: SourceOptions) -> None:
+        """Raise an ``OmnitraceError`` that says which of the two is another one, if it is.
+
+        It is asked once, when a tracer is made with the signal.
         """
         ...
 
