@@ -32,7 +32,6 @@ FORMAT: Final = "omnitrace-effects"
 VERSION: Final = 1
 _PAUSE: Final = 10.0  # seconds between two writes
 _SAMPLE: Final = 64  # numbers of each parameter
-_LOADING: Final = ("_name_or_path", "transformers_version")
 
 
 class Store:
@@ -133,23 +132,17 @@ def model_digest(model: Any) -> str:
 
 
 def model_fingerprint(model: Any) -> str:
-    """Return what :func:`model_digest` is of, but for where the model was loaded from and by what.
+    """Return a SHA-256 of a model's family and of up to 64 numbers of each parameter.
 
-    So it is the same on every machine, and tells what is made for one model from another's.
+    Unlike :func:`model_digest` it does not depend on where the model was loaded from, nor on what
+    of the configuration loading and saving change; so it tells what was made for which model.
     """
-    return _digest_of_model(model, _portable(model.config.to_dict()))
-
-
-def _portable(config: Any) -> Any:
-    """Return a configuration without the place and the version that it was loaded by."""
-    if isinstance(config, Mapping):
-        left = {k: v for k, v in config.items() if k not in _LOADING}
-        return {name: _portable(value) for name, value in left.items()}
-    return config
+    return _digest_of_model(model, getattr(model.config, "model_type", ""))
 
 
 def _digest_of_model(model: Any, config: Any) -> str:
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256()
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for name, parameter in model.state_dict().items():
         flat = parameter.detach().reshape(-1)
         sample = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]

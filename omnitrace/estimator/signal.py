@@ -85,8 +85,7 @@ class Estimator(LiveSpanSignal):
         Raises
         ------
         InputError
-            If the model's layers or heads, its weights or configuration, or an option of the
-            unitizer differ.
+            If the model's layers or heads, its weights, or an option of the unitizer differ.
         """
         from omnitrace.ablation.store import model_fingerprint
 
@@ -94,8 +93,8 @@ class Estimator(LiveSpanSignal):
         _check_shapes(adapter, card.model)
         if model_fingerprint(adapter.model) != card.model.fingerprint:
             raise InputError(
-                f"the estimator was trained for {card.model.name!r} with other weights or another "
-                f"configuration than {adapter.source!r} has",
+                f"the estimator was trained for {card.model.name!r}, and {adapter.source!r} has other "
+                "weights",
                 legal=f"the model with the fingerprint {card.model.fingerprint[:12]}…, in the same "
                 "precision",
                 fix="train one for this model: omnitrace estimator train",

@@ -37,8 +37,8 @@ class _Model(BaseModel):
 class ModelFacts(_Model):
     """The model that an estimator was trained for.
 
-    ``fingerprint`` is of its configuration and weights, wherever it is loaded from; ``layers`` are
-    the decoder layers whose rows are read, each with as many ``heads``.
+    ``fingerprint`` is of its family and weights, wherever it is loaded from; ``layers`` are the
+    decoder layers whose rows are read, each with as many ``heads``.
     """
 
     name: str
