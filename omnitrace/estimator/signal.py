@@ -93,8 +93,8 @@ class Estimator(LiveSpanSignal):
         _check_shapes(adapter, card.model)
         if model_fingerprint(adapter.model) != card.model.fingerprint:
             raise InputError(
-                f"the estimator was trained for {card.model.name!r}, and {adapter.source!r} has other "
-                "weights",
+                f"the estimator was trained for {card.model.name!r}, and {adapter.source!r} has "
+                "other weights",
                 legal=f"the model with the fingerprint {card.model.fingerprint[:12]}…, in the same "
                 "precision",
                 fix="train one for this model: omnitrace estimator train",
