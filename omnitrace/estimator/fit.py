@@ -240,12 +240,14 @@ def _closed(
     """Choose the penalty on examples that are left out, then solve with all of them."""
     solve = _ridge if options.kind == "ridge" else _non_negative
     quality = np.zeros(len(options.penalties))
-    for left_out, fold in enumerate(folds):
+    # Weights that are not negative have no closed form: one part must do.
+    parts = folds if options.kind == "ridge" else folds[:1]
+    for left_out, fold in enumerate(parts):
         others = [each for number, each in enumerate(systems) if number != left_out]
         system = others[0].plus(others[1:])
         tried = [solve(system, penalty) / scale for penalty in options.penalties]
         quality += _quality(fold, np.stack(tried, axis=1), options.with_offsets)
-    quality /= sum(map(len, folds))
+    quality /= sum(map(len, parts))
     # Of equally good ones the largest: it is the most careful.
     best = max(range(len(quality)), key=lambda i: (quality[i], options.penalties[i]))
     penalty = options.penalties[best]
