@@ -21,7 +21,7 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.run import Request, Run, replay_run, traced_run
 from omnitrace.scoring import ResponseScorer, Rewriting
-from omnitrace.signals.base import Signal, gradient_target
+from omnitrace.signals.base import ModelBound, Signal, gradient_target
 from omnitrace.signals.resolve import resolve
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import read_messages
@@ -68,6 +68,8 @@ class Tracer:
         If the model's attention cannot be captured, or not without changing the model.
     PluginError
         If the signal is unknown.
+    InputError
+        If the signal was made for another model, or for units that are cut in another way.
     """
 
     def __init__(
@@ -100,6 +102,9 @@ class Tracer:
         self.salience = Salience.create(salience, self.sources.language)
         self.block = block
         self.signal, self.signal_package, self.span_signal, self.span_package = resolve(signal)
+        chosen = self.signal if self.span_signal is None else self.span_signal
+        if isinstance(chosen, ModelBound):
+            chosen.check_model(self.adapter, self.sources)
         self._layers = probe(self.adapter.model, self.adapter.decoder, what=self.adapter.source)
 
     @classmethod

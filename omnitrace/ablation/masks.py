@@ -16,11 +16,12 @@ import numpy as np
 from omnitrace.ablation.effects import checked_masks
 from omnitrace.errors import InputError
 
-__all__ = ["MaskDealer", "generator", "leave_one_out", "random_masks", "sized_masks"]
+__all__ = ["MaskDealer", "as_many", "generator", "leave_one_out", "random_masks", "sized_masks"]
 
 # Up to so many units all masks are listed; beyond, masks are drawn until enough differ.
 _LISTED: Final = 12
 _PATIENCE: Final = 16  # draws for each mask that is wanted
+_FEWEST: Final = 4  # masks that say anything of an example
 
 
 def leave_one_out(units: int) -> np.ndarray:
@@ -287,6 +288,28 @@ class MaskDealer:
     def _next(self, what: str) -> str:
         self._hands += 1
         return f"{what} {self._hands}"
+
+
+def as_many(
+    deal: Callable[[int], np.ndarray], count: int, units: int, *, fewest: int = _FEWEST
+) -> np.ndarray:
+    """Deal ``count`` masks, or as large a half, quarter, … of them as there are.
+
+    Parameters
+    ----------
+    deal:
+        Of a :class:`MaskDealer`, such as its ``evaluation``.
+    count, units:
+        Masks that are wanted; units of the example.
+    fewest:
+        With fewer than this there are none at all.
+    """
+    while count >= fewest:
+        try:
+            return deal(count)
+        except InputError:
+            count //= 2
+    return np.zeros((0, units), dtype=bool)
 
 
 class _Sized:

@@ -27,7 +27,7 @@ from omnitrace.trace_io import write_atomically
 if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer
 
-__all__ = ["Cache", "Store", "digest_of", "model_digest"]
+__all__ = ["Cache", "Store", "digest_of", "model_digest", "model_fingerprint"]
 
 FORMAT: Final = "omnitrace-effects"
 VERSION: Final = 1
@@ -156,9 +156,21 @@ def _described(operator: Operator) -> tuple[str, str, dict[str, Any]]:
 
 def model_digest(model: Any) -> str:
     """Return a SHA-256 of a model's configuration and of up to 64 numbers of each parameter."""
+    return _digest_of_model(model, model.config.to_dict())
+
+
+def model_fingerprint(model: Any) -> str:
+    """Return a SHA-256 of a model's family and of up to 64 numbers of each parameter.
+
+    Unlike :func:`model_digest` it does not depend on where the model was loaded from, nor on what
+    of the configuration loading and saving change; so it tells what was made for which model.
+    """
+    return _digest_of_model(model, getattr(model.config, "model_type", ""))
+
+
+def _digest_of_model(model: Any, config: Any) -> str:
     digest = hashlib.sha256()
-    config = json.dumps(model.config.to_dict(), sort_keys=True, default=str)
-    digest.update(config.encode())
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for name, parameter in model.state_dict().items():
         flat = parameter.detach().reshape(-1)
         sample = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from omnitrace.cli.estimator_app import estimator
 from omnitrace.cli.evaluation_app import evaluation
 from omnitrace.cli.guard import guarded
 from omnitrace.cli.printing import make_console, print_table, print_trace
 from omnitrace.cli.reference_app import reference
 from omnitrace.errors import InputError
+
+if TYPE_CHECKING:
+    from omnitrace.signals.base import Signal
 
 __all__ = ["app", "main"]
 
@@ -29,6 +33,7 @@ app = typer.Typer(
     "2 a mistake in what it was given, 130 interrupted.",
 )
 app.add_typer(evaluation)
+app.add_typer(estimator, name="estimator")
 app.add_typer(reference, name="reference")
 
 
@@ -87,6 +92,15 @@ def trace(
     signal: Annotated[
         str, typer.Option(help="What scores the sources; see 'omnitrace list signals'.")
     ] = "attention-mean",
+    estimator_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--estimator",
+            metavar="FILE",
+            help="Instead of --signal: a file of 'omnitrace estimator train', whose effects choose "
+            "the supports.",
+        ),
+    ] = None,
     image_units: Annotated[
         str,
         typer.Option(
@@ -167,10 +181,18 @@ def trace(
         if media_root is not None and not media_root.is_dir():
             raise InputError(f"the media root {str(media_root)!r} is no folder")
         entries = [quick.request(media_root)]
-    registry().signal(signal)
+    chosen: str | Signal = signal
+    if estimator_file is None:
+        registry().signal(signal)
+    elif signal in ("attention-mean", "estimator"):
+        from omnitrace.estimator.signal import Estimator
+
+        chosen = Estimator(estimator_file)
+    else:
+        raise InputError(f"both --signal {signal} and --estimator are given", legal="one of them")
     runner = Runner(
         model,
-        signal,
+        chosen,
         SourceOptions(image=image_units, audio=audio_units, video=video_units),
         options=options,
         out=None if out is None else make_folder(out),

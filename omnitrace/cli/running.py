@@ -28,6 +28,7 @@ from omnitrace.requests import Request, RequestProblem
 from omnitrace.types import EndEvent, Event, SpanEvent
 
 if TYPE_CHECKING:
+    from omnitrace.signals.base import Signal
     from omnitrace.sources.options import SourceOptions
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
@@ -96,7 +97,7 @@ class Progress:
 
 
 def load_tracer(
-    model: str, signal: str, progress: Progress, sources: SourceOptions | None = None
+    model: str, signal: str | Signal, progress: Progress, sources: SourceOptions | None = None
 ) -> Tracer:
     """Load a model, quietly."""
     progress.show(f"loading {model}")
@@ -131,7 +132,7 @@ class Runner:
     """
 
     model: str
-    signal: str
+    signal: str | Signal
     sources: SourceOptions | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None

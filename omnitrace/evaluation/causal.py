@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from omnitrace.errors import InputError
 from omnitrace.evaluation.baselines import Prediction
 from omnitrace.evaluation.faithfulness import is_size_controlled, lds, without_top_masks
 from omnitrace.evaluation.items import Item
@@ -30,7 +29,6 @@ if TYPE_CHECKING:  # the ablation waits for torch, of which judging by labels ha
 __all__ = ["CAUSAL_METRICS", "MeasureOf", "Measured", "measure_by"]
 
 _MASKS: Final = 64
-_FEWEST: Final = 4
 
 
 class Measured:
@@ -59,31 +57,21 @@ class Measured:
         seed: int = 0,
         masks: int = _MASKS,
     ) -> None:
-        from omnitrace.ablation.masks import MaskDealer
+        from omnitrace.ablation.masks import MaskDealer, as_many
 
         self._run = run
         self.sizes = np.array(sizes, dtype=np.int64)
         self.plain = self.sized = np.zeros((0, len(sizes)), dtype=bool)
         if len(sizes):
             dealer = MaskDealer(self.sizes, seed=seed, example=example)
-            self.plain = _dealt(dealer.evaluation, masks, len(sizes))
-            self.sized = _dealt(dealer.sized_evaluation, masks, len(sizes))
+            self.plain = as_many(dealer.evaluation, masks, len(sizes))
+            self.sized = as_many(dealer.sized_evaluation, masks, len(sizes))
 
     def logprobs(self, masks: np.ndarray, tokens: tuple[int, int]) -> np.ndarray:
         """Return float64 ``[m]``: ``f(v)`` of the tokens ``[first, last)`` for bool ``[m, K]``."""
         # What every method asks for comes along, so that it runs in one go.
         rows = self._run(np.concatenate([masks, self.plain, self.sized]))[: len(masks)]
         return np.asarray(rows[:, slice(*tokens)].sum(axis=1, dtype=np.float64))
-
-
-def _dealt(deal: Callable[[int], np.ndarray], count: int, units: int) -> np.ndarray:
-    """Deal ``count`` masks, or as large a half, quarter, … of them as there are."""
-    while count >= _FEWEST:
-        try:
-            return deal(count)
-        except InputError:
-            count //= 2
-    return np.zeros((0, units), dtype=bool)
 
 
 #: What measures the response of a trace, by the name of the example.

@@ -15,6 +15,8 @@ from omnitrace.plugins.hookspecs import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omnitrace.ablation.operators import Operator
     from omnitrace.evaluation.span_metrics import Metric
     from omnitrace.models.base import ModelAdapter
@@ -50,6 +52,12 @@ def _grad_sam_last(target: str = "logit") -> Signal:
     from omnitrace.signals.gradients import GradSAMLast
 
     return GradSAMLast(target)
+
+
+def _estimator(path: str | Path | None = None) -> Signal:
+    from omnitrace.estimator.signal import Estimator
+
+    return Estimator(path)
 
 
 def _qwen2_5_omni() -> type[ModelAdapter]:
@@ -183,7 +191,7 @@ _OF_WORDS: Final = ("top1", "auprc")
 
 @hookimpl
 def register_signals(register: RegisterSignal) -> None:
-    """Register the attention and gradient signals."""
+    """Register the attention and gradient signals, and the learned estimator."""
     register(
         "attention-mean",
         _attention_mean,
@@ -208,6 +216,11 @@ def register_signals(register: RegisterSignal) -> None:
         "grad-sam-last",
         _grad_sam_last,
         summary="attention times its positive gradient, last layer (OmniTrace AttGrads)",
+    )
+    register(
+        "estimator",
+        _estimator,
+        summary="effects in nats, from all heads with weights learned for the model (vSTREAM)",
     )
 
 

@@ -1,0 +1,329 @@
+"""From a request to an example: answer it, look at the attention, take units away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+import omnitrace
+from omnitrace.ablation.effects import Effects, measure
+from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
+from omnitrace.ablation.store import model_fingerprint
+from omnitrace.errors import InputError
+from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
+from omnitrace.estimator.features import FeatureRecipe, pooled, reduced_rows
+from omnitrace.estimator.store import sources_record
+from omnitrace.evaluation.faithfulness import is_size_controlled
+from omnitrace.evaluation.sanity.cases import tracers_of
+from omnitrace.evaluation.scores import span_scores
+from omnitrace.plugins.manager import registry
+from omnitrace.requests import Request
+from omnitrace.scoring import ResponseScorer
+from omnitrace.signals.attention import AttentionMean
+from omnitrace.signals.base import LayerRows
+from omnitrace.sources.messages import Conversation, TextPart, read_messages
+from omnitrace.trace import Trace
+from omnitrace.tracer import Tracer
+
+__all__ = ["CollectOptions", "Collector"]
+
+_FEWEST: Final = 2  # masks of an example of two units
+
+
+@dataclass(frozen=True, slots=True)
+class CollectOptions:
+    """What is measured of each request.
+
+    Attributes
+    ----------
+    recipe:
+        How features are made.
+    masks, keep_rates:
+        Masks to learn from, and the probabilities with which they keep a unit, in turns; every mask
+        is followed by its complement. A request of few units has fewer.
+    evaluation_masks:
+        Masks that judge a held-out example, of either form of LDS.
+    operator:
+        Name of the operator that takes units away.
+    max_new_tokens:
+        Longest answer, where the request has none.
+    seed:
+        Of the masks, beside the request's id.
+    """
+
+    recipe: FeatureRecipe = field(default_factory=FeatureRecipe)
+    masks: int = 64
+    keep_rates: tuple[float, ...] = (0.5, 0.7)
+    evaluation_masks: int = 64
+    operator: str = "attention"
+    max_new_tokens: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("masks", 2), ("evaluation_masks", 4), ("max_new_tokens", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}", legal=f"at least {least}")
+        if not self.keep_rates or not all(0 < rate < 1 for rate in self.keep_rates):
+            raise InputError(
+                f"the keep rates are {list(self.keep_rates)}",
+                legal="numbers above 0 and below 1, at least one",
+            )
+        registry().operator(self.operator)
+
+
+class Collector:
+    """Makes examples of requests, and finds those that were made before.
+
+    Parameters
+    ----------
+    tracer:
+        Holds the model, and how requests are cut into units and answers into spans.
+    options:
+        What is measured.
+    cache:
+        Folder in which examples and measured effects are kept, by the digest of all that they
+        depend on; None keeps nothing.
+
+    Attributes
+    ----------
+    tracer, options:
+        As given.
+    fingerprint:
+        Of the model.
+    layers:
+        The decoder layers whose rows are read.
+    """
+
+    def __init__(
+        self, tracer: Tracer, options: CollectOptions | None = None, *, cache: Path | None = None
+    ) -> None:
+        self.tracer = tracer
+        self.options = options or CollectOptions()
+        self.fingerprint = model_fingerprint(tracer.adapter.model)
+        self.layers = tuple(self.options.recipe.chosen(sorted(dict(tracer._layers))))
+        self._cache = cache
+        self._reader = _Reader(self.options.recipe, self.layers)
+        (self._replayer,) = tracers_of(tracer, [self._reader]).values()
+
+    def example(self, request: Request) -> Example:
+        """Return what is learnt from a request; errors are those of :meth:`held_out`."""
+        path = self._path(request, held_out=False)
+        found = None if path is None else load_example(path)
+        if isinstance(found, Example):
+            return found
+        seen = self._look(request)
+        options = self.options
+        masks = as_many(
+            lambda count: seen.dealer.fit(count, rates=options.keep_rates),
+            options.masks,
+            seen.dealer.units,
+            fewest=_FEWEST,
+        )
+        made = seen.example(masks, self._measured(seen, masks).span_logprobs)
+        if path is not None:
+            save_example(path, made)
+        return made
+
+    def held_out(self, request: Request) -> HeldOut:
+        """Return what judges and calibrates an estimator that never saw the request.
+
+        Raises
+        ------
+        OmnitraceError
+            If the request cannot be read or answered.
+        InputError
+            If it has fewer than two units, or its answer no word.
+        """
+        path = self._path(request, held_out=True)
+        found = None if path is None else load_example(path)
+        if isinstance(found, HeldOut):
+            return found
+        seen = self._look(request)
+        dealer, count = seen.dealer, self.options.evaluation_masks
+        alone = leave_one_out(dealer.units)
+        dealer.fitted(alone)  # they calibrate, and so must not judge
+        plain = as_many(dealer.evaluation, count, dealer.units)
+        sized = as_many(dealer.sized_evaluation, count, dealer.units)
+        if not is_size_controlled(sized, dealer.sizes):
+            sized = sized[:0]
+        measured = self._measured(seen, np.concatenate([plain, sized, alone]))
+        ends = [len(plain), len(plain) + len(sized)]
+        judging, same, single = np.split(measured.span_logprobs, ends)
+        made = HeldOut(
+            example=seen.example(plain, judging),
+            sized_masks=sized,
+            sized_logprobs=same,
+            sizes=dealer.sizes,
+            effects=(measured.full_spans - single).T,
+            baseline=span_scores(seen.trace)[seen.spoken],
+        )
+        if path is not None:
+            save_example(path, made)
+        return made
+
+    def _look(self, request: Request) -> _Seen:
+        """Answer the request, and read the answer again."""
+        response = self._response(request)
+        scorer = self.tracer.scorer(request.messages, response, media_root=request.media_root)
+        if len(scorer.units) < 2:
+            raise InputError(
+                f"the request has {len(scorer.units)} units to take away",
+                legal="at least 2",
+                fix="cut the sources finer, or leave the request out",
+            )
+        self._reader.start([unit.positions for unit in scorer.source_units])
+        trace = self._replayer.replay(request.messages, response, media_root=request.media_root)
+        reduced = self._reader.finish()
+        spoken = [i for i, s in enumerate(trace.spans) if s.token_end > s.token_start]
+        if not spoken:
+            raise InputError("the answer has no word", legal="an answer of at least a sentence")
+        spans = [trace.spans[i] for i in spoken]
+        features = np.stack(
+            [pooled(reduced[s.token_start : s.token_end], self.options.recipe) for s in spans]
+        )
+        sizes = [len(unit.positions) for unit in scorer.source_units]
+        dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
+        return _Seen(request.id, scorer, trace, spoken, features, dealer)
+
+    def _response(self, request: Request) -> str | list[int]:
+        """Return the answer of the record, or let the model write one."""
+        given = _given_response(request)
+        if given is not None:
+            return given
+        trace = self.tracer.trace(
+            request.messages,
+            media_root=request.media_root,
+            max_new_tokens=self.options.max_new_tokens,
+        )
+        if not trace.token_ids:
+            raise InputError("the model answered with nothing", legal="an answer with a word")
+        return list(trace.token_ids)
+
+    def _measured(self, seen: _Seen, masks: np.ndarray) -> Effects:
+        spans = [seen.trace.spans[i] for i in seen.spoken]
+        cache = None if self._cache is None else self._cache / "effects"
+        return measure(seen.scorer, spans, masks, operator=self.options.operator, cache=cache)
+
+    def _path(self, request: Request, *, held_out: bool) -> Path | None:
+        """Return where an example is kept: a name by all that it depends on."""
+        if self._cache is None:
+            return None
+        tracer = self.tracer
+        conversation = read_messages(
+            request.messages,
+            options=tracer.sources,
+            limits=tracer.limits,
+            media_root=request.media_root,
+        )
+        said = {
+            "version": omnitrace.__version__,
+            "model": self.fingerprint,
+            "id": request.id,
+            "request": _content(conversation),
+            "response": _given_response(request),
+            "held_out": held_out,
+            "sources": sources_record(tracer.sources),
+            "span_unit": tracer.span_unit,
+            "recipe": self.options.recipe.model_dump(mode="json"),
+            "options": [
+                self.options.masks,
+                self.options.keep_rates,
+                self.options.evaluation_masks,
+                self.options.operator,
+                self.options.max_new_tokens,
+                self.options.seed,
+            ],
+        }
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=repr).encode())
+        return self._cache / "examples" / f"{digest.hexdigest()}.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """An answer, its features ``[S, F, K]``, and the indices of its spans that have a token."""
+
+    name: str
+    scorer: ResponseScorer
+    trace: Trace
+    spoken: list[int]
+    features: np.ndarray
+    dealer: MaskDealer
+
+    def example(self, masks: np.ndarray, logprobs: np.ndarray) -> Example:
+        spans = [self.trace.spans[i] for i in self.spoken]
+        tokens = np.array([s.token_end - s.token_start for s in spans], dtype=np.int64)
+        return Example(self.name, self.features, masks, logprobs, self.scorer.modalities, tokens)
+
+
+class _Reader(AttentionMean):
+    """Scores as attention-mean does, and keeps the reductions of the rows that pass."""
+
+    name = "estimator-features"
+
+    def __init__(self, recipe: FeatureRecipe, layers: Sequence[int]) -> None:
+        self.needs = frozenset({"rows", "values"} if recipe.values else {"rows"})
+        self._recipe = recipe
+        self._wanted = frozenset(layers)
+        self._units: list[Sequence[int]] = []
+        self._blocks: list[torch.Tensor] = []
+        self._parts: list[torch.Tensor] = []
+
+    def start(self, units: Sequence[Sequence[int]]) -> None:
+        """Forget what was read, and reduce over these prompt positions from here on."""
+        self._units, self._blocks = list(units), []
+
+    def finish(self) -> torch.Tensor:
+        """Return float32 ``[tokens, features, units]`` of all that was read."""
+        return torch.cat(self._blocks)
+
+    def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
+        """Average the rows, and reduce them."""
+        self._parts = []
+        scores = super().score(rows)
+        self._blocks.append(torch.cat(self._parts, dim=1))
+        return scores
+
+    def _of_layer(self, layer: LayerRows) -> torch.Tensor:
+        weights = layer.weights  # computed at each access
+        if layer.layer in self._wanted:
+            read = LayerRows(
+                layer.layer, lambda reuse: weights, value_norms=lambda: layer.value_norms
+            )
+            self._parts.append(reduced_rows([read], self._units, self._recipe))
+        return weights.mean(dim=0)
+
+
+def _given_response(request: Request) -> str | list[int] | None:
+    """Return the answer that the record has: a text, or token ids; None where it has none."""
+    given = request.raw.get("response") if isinstance(request.raw, Mapping) else None
+    if given is None:
+        return None
+    if isinstance(given, str) and given.strip():
+        return given
+    if isinstance(given, list) and given and all(type(each) is int for each in given):
+        return given
+    raise InputError(
+        f"'response' is {given!r}"[:200],
+        legal="the answer as a text or a list of token ids, or no such field",
+    )
+
+
+def _content(conversation: Conversation) -> Any:
+    """Return what a request says and shows, media by their digests."""
+    return [
+        [
+            part.role,
+            part.text if isinstance(part, TextPart) else part.media.sha256,
+            part.is_source,
+            part.source_id,
+            repr(part.units),
+        ]
+        for part in conversation.parts
+    ]

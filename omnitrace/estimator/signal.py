@@ -1,0 +1,183 @@
+"""The signal ``estimator``: effects in nats, predicted from attention while the model writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from omnitrace.errors import InputError
+from omnitrace.estimator.features import pooled, reduced_rows
+from omnitrace.estimator.store import Learned, ModelFacts, load, sources_record
+from omnitrace.signals.base import LayerRows, LiveSpanSignal, Need
+from omnitrace.types import Effect, SourceUnit
+
+if TYPE_CHECKING:
+    import torch
+
+    from omnitrace.models.base import ModelAdapter
+    from omnitrace.sources.options import SourceOptions
+
+__all__ = ["SHIPPED", "Estimator"]
+
+#: The estimator of the reference model, where the package has one.
+SHIPPED: Final = Path(__file__).parents[1] / "reference" / "assets" / "estimator.safetensors"
+
+
+class Estimator(LiveSpanSignal):
+    """The effect of each unit on a span, by an estimator that was trained for the model (vSTREAM).
+
+    A weighted sum of the attention of each layer's heads, calibrated to nats on held-out examples,
+    with an interval where these were enough for one (Kang et al. 2026, arXiv 2604.16587;
+    :mod:`omnitrace.estimator.fit`).
+
+    Parameters
+    ----------
+    path:
+        A file of ``omnitrace estimator train``, or an estimator that is loaded; None for that of
+        the reference model in the package.
+
+    Raises
+    ------
+    InputError
+        If the file is no estimator.
+    """
+
+    name = "estimator"
+
+    def __init__(self, path: str | Path | Learned | None = None) -> None:
+        self._learned: Learned | None = None
+        parameters: dict[str, Any] = {}
+        if isinstance(path, Learned):
+            self._learned = path
+        elif path is not None or SHIPPED.is_file():
+            file = SHIPPED if path is None else Path(path)
+            self._learned = load(file)
+            parameters["path"] = "" if path is None else str(path)
+            parameters["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        self.parameters: Mapping[str, Any] = parameters
+        values = self._learned is not None and self._learned.card.recipe.values
+        self.needs: frozenset[Need] = frozenset({"rows", "values"} if values else {"rows"})
+
+    @property
+    def learned(self) -> Learned:
+        """The estimator; raises InputError where there is none."""
+        if self._learned is None:
+            raise InputError(
+                "the signal 'estimator' has no file",
+                legal="Estimator(path) with a file of `omnitrace estimator train`",
+                fix="train one for your model: omnitrace estimator train --model M --requests "
+                "R.jsonl --out E",
+            )
+        return self._learned
+
+    def check_model(self, adapter: ModelAdapter, sources: SourceOptions) -> None:
+        """Refuse another model, or units that are cut in another way, than it was trained for.
+
+        Parameters
+        ----------
+        adapter, sources:
+            Of the tracer.
+
+        Raises
+        ------
+        InputError
+            If the model's layers or heads, its weights, or an option of the unitizer differ.
+        """
+        from omnitrace.ablation.store import model_fingerprint
+
+        card = self.learned.card
+        _check_shapes(adapter, card.model)
+        if model_fingerprint(adapter.model) != card.model.fingerprint:
+            raise InputError(
+                f"the estimator was trained for {card.model.name!r}, and {adapter.source!r} has "
+                "other weights",
+                legal=f"the model with the fingerprint {card.model.fingerprint[:12]}…, in the same "
+                "precision",
+                fix="train one for this model: omnitrace estimator train",
+            )
+        cut = sources_record(sources)
+        for name in sorted(card.sources.keys() | cut.keys()):
+            wanted, found = card.sources.get(name), cut.get(name)
+            if wanted != found:
+                raise InputError(
+                    f"the estimator was trained on units cut with {name}={wanted!r}, and the "
+                    f"tracer cuts with {name}={found!r}",
+                    legal=f"SourceOptions({name}={wanted!r})",
+                    fix="cut alike, or train another estimator",
+                )
+
+    def layers(self, available: Sequence[int]) -> Sequence[int]:
+        """Return the layers it was trained on.
+
+        Raises
+        ------
+        InputError
+            If the model has other ones.
+        """
+        wanted = list(self.learned.card.model.layers)
+        if not set(wanted) <= set(available):
+            missing = sorted(set(wanted) - set(available))
+            raise InputError(
+                f"the estimator reads the layers {wanted}, and the model has no layer {missing[0]} "
+                "with softmax attention",
+                legal=f"an estimator for layers out of {list(available)}",
+            )
+        return wanted
+
+    def reduce(self, rows: Iterable[LayerRows], units: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return float32 ``[rows, layers * heads, units]``: attention on each unit.
+
+        Raises
+        ------
+        InputError
+            If a layer has another number of heads than it was trained on.
+        """
+        learned = self.learned
+        reduced = reduced_rows(rows, units, learned.card.recipe)
+        if reduced.shape[1] != learned.features:
+            model = learned.card.model
+            raise InputError(
+                f"the model shows {reduced.shape[1]} features",
+                legal=f"{learned.features}: {len(model.layers)} layers of {model.heads} heads",
+                fix="use an estimator that was trained for this model",
+            )
+        return reduced
+
+    def effects_of(self, reduced: torch.Tensor, units: Sequence[SourceUnit]) -> dict[str, Effect]:
+        """Return each unit's effect on the span in nats, with its interval where there is one."""
+        if not units:
+            return {}
+        learned = self.learned
+        tokens = float(len(reduced))
+        features = pooled(reduced, learned.card.recipe)
+        modalities = [unit.modality for unit in units]
+        scores = learned.fitted.scores(features, modalities)
+        effects = learned.calibration.effects(scores, tokens)
+        margins: np.ndarray | None = None
+        if learned.calibration.quantile is not None:
+            spreads = learned.fitted.spreads(features, modalities)
+            margins = learned.calibration.margins(spreads, tokens)
+        if margins is None:
+            return {u.id: Effect(float(e)) for u, e in zip(units, effects, strict=True)}
+        return {
+            unit.id: Effect(float(effect), float(effect - margin), float(effect + margin))
+            for unit, effect, margin in zip(units, effects, margins, strict=True)
+        }
+
+
+def _check_shapes(adapter: ModelAdapter, model: ModelFacts) -> None:
+    """Refuse a model of other layers or heads, as far as its configuration tells them."""
+    config = adapter.model.config.get_text_config(decoder=True)
+    layers = getattr(config, "num_hidden_layers", None)
+    heads = getattr(config, "num_attention_heads", None)
+    if (layers is not None and layers <= max(model.layers)) or heads not in (None, model.heads):
+        raise InputError(
+            f"{adapter.source!r} has {layers} layers of {heads} heads",
+            legal=f"layers up to {max(model.layers)} of {model.heads} heads each, as of the model "
+            f"{model.name!r} that the estimator was trained for",
+            fix="train one for this model: omnitrace estimator train",
+        )

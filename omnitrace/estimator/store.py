@@ -1,0 +1,236 @@
+"""A learned estimator in a file: one safetensors file whose header says what it is for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as save_tensors
+
+from omnitrace.errors import InputError
+from omnitrace.estimator.calibration import Calibration
+from omnitrace.estimator.features import OFFSETS, FeatureRecipe
+from omnitrace.estimator.weights import FitKind, Fitted
+from omnitrace.sources.options import SourceOptions
+from omnitrace.trace_io import write_atomically
+from omnitrace.types import Modality
+
+__all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", "save"]
+
+FORMAT: Final = "omnitrace-estimator"
+VERSION: Final = 1
+
+_Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Count: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelFacts(_Model):
+    """The model that an estimator was trained for.
+
+    ``fingerprint`` is of its family and weights, wherever it is loaded from; ``layers`` are the
+    decoder layers whose rows are read, each with as many ``heads``.
+    """
+
+    name: str
+    adapter: str
+    fingerprint: _Sha256
+    layers: Annotated[tuple[_Count, ...], Field(min_length=1)]
+    heads: Annotated[int, Field(ge=1)]
+
+
+class TrainingFacts(_Model):
+    """What it was trained on: ``data`` is the digest of all that was learnt from.
+
+    ``masks`` were dealt for each of the ``examples`` and ``spans``, with units taken away by
+    ``operator``; ``held_out`` examples judged and calibrated it.
+    """
+
+    data: _Sha256
+    examples: _Count
+    spans: _Count
+    held_out: _Count
+    masks: _Count
+    keep_rates: tuple[float, ...]
+    operator: str
+    modalities: tuple[Modality, ...]
+    span_unit: str
+    seed: int
+
+
+class FitFacts(_Model):
+    """How weights were learnt, what was chosen, and how each choice did on left-out examples."""
+
+    kind: FitKind
+    offsets: bool
+    chosen: dict[str, float]
+    tried: dict[str, float]
+
+
+class CalibrationFacts(_Model):
+    """A :class:`~omnitrace.estimator.calibration.Calibration`."""
+
+    factor: float
+    power: float
+    quantile: float | None
+    level: float
+    examples: _Count
+
+
+class Figures(_Model):
+    """A figure of the held-out examples, with its 95 % interval over examples."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    count: _Count
+    undefined: _Count = 0
+
+
+class Card(_Model):
+    """All that is to be known of an estimator before it is used.
+
+    ``quality`` has figures of the held-out examples by metric, then by method: "estimator",
+    "attention-mean", and the controls "uniform" and "unit-size".
+    """
+
+    format: Literal["omnitrace-estimator"] = FORMAT
+    version: Literal[1] = VERSION
+    model: ModelFacts
+    sources: dict[str, Any]
+    recipe: FeatureRecipe
+    fit: FitFacts
+    calibration: CalibrationFacts
+    training: TrainingFacts
+    quality: dict[str, dict[str, Figures]]
+    versions: dict[str, str]
+    created: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """An estimator: its card, weights and calibration."""
+
+    card: Card
+    fitted: Fitted
+    calibration: Calibration
+
+    @property
+    def features(self) -> int:
+        """Features of a unit: layers times heads."""
+        return len(self.card.model.layers) * self.card.model.heads
+
+
+def sources_record(options: SourceOptions) -> dict[str, Any]:
+    """Return how sources are cut, as JSON gives it back."""
+    record = {**options.record(), "language": options.language}
+    found: dict[str, Any] = json.loads(json.dumps(record))
+    return found
+
+
+def save(path: str | Path, learned: Learned) -> Path:
+    """Write an estimator to one safetensors file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    path = Path(path)
+    tensors = {"weights": learned.fitted.weights}
+    if learned.fitted.covariance is not None:
+        tensors["covariance"] = learned.fitted.covariance
+        tensors["noise"] = np.array([learned.fitted.noise], dtype=np.float64)
+    content = save_tensors(tensors, {"omnitrace": learned.card.model_dump_json()})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    return path
+
+
+def load(path: str | Path) -> Learned:
+    """Read an estimator.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no estimator, damaged, or of a newer version.
+    """
+    legal = "a file that `omnitrace estimator train` wrote"
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no estimator {str(path)!r}", legal=legal)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("omnitrace", "")
+            read = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error}", legal=legal) from error
+    card = _card(path, text, legal)
+    return Learned(card, _fitted(path, card, read), Calibration(**dict(card.calibration)))
+
+
+def _card(path: Path, text: str, legal: str) -> Card:
+    try:
+        about = json.loads(text) if text else {}
+    except ValueError:
+        about = {}
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise InputError(f"{str(path)!r} is no estimator", legal=legal)
+    version = about.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise InputError(
+            f"{str(path)!r} is of version {version}",
+            legal=f"up to {VERSION}",
+            fix="update omnitrace",
+        )
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"the card of {str(path)!r} is damaged: {where}: {first['msg']}", legal=legal
+        ) from error
+
+
+def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
+    width = len(card.model.layers) * card.model.heads + len(OFFSETS)
+    shapes: dict[str, Sequence[int]] = {
+        "weights": (width,),
+        "covariance": (width, width),
+        "noise": (1,),
+    }
+    posterior = {"covariance", "noise"}
+    good = "weights" in read and set(read) <= set(shapes)
+    good &= len(posterior & set(read)) in (0, 2)
+    good &= all(tuple(read[name].shape) == tuple(shapes[name]) for name in read if name in shapes)
+    if not good or not all(np.isfinite(value).all() for value in read.values()):
+        found = {name: list(value.shape) for name, value in read.items()}
+        raise InputError(
+            f"the tensors of {str(path)!r} are {found}",
+            legal=f"finite weights of {width} numbers: {len(card.model.layers)} layers of "
+            f"{card.model.heads} heads, and {len(OFFSETS)} offsets",
+            fix="train it again",
+        )
+    covariance = read.get("covariance")
+    return Fitted(
+        card.fit.kind,
+        read["weights"].astype(np.float64),
+        None if covariance is None else covariance.astype(np.float32),
+        float(read["noise"][0]) if covariance is not None else None,
+        dict(card.fit.chosen),
+        dict(card.fit.tried),
+    )

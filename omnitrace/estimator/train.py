@@ -1,0 +1,267 @@
+"""Train an estimator: collect examples, fit, judge and calibrate on held-out ones."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from omnitrace.ablation.masks import generator
+from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.estimator.calibration import Calibration, Judged, calibrate
+from omnitrace.estimator.collect import CollectOptions, Collector
+from omnitrace.estimator.examples import Example, HeldOut, digest_of_examples
+from omnitrace.estimator.fit import FitOptions, fit_weights
+from omnitrace.estimator.store import (
+    CalibrationFacts,
+    Card,
+    Figures,
+    FitFacts,
+    Learned,
+    ModelFacts,
+    TrainingFacts,
+    sources_record,
+)
+from omnitrace.estimator.weights import Fitted
+from omnitrace.evaluation.faithfulness import control_scores, lds
+from omnitrace.evaluation.sanity.cases import Tell, silent
+from omnitrace.evaluation.statistics import bootstrap_mean
+from omnitrace.requests import Entry, Request, RequestProblem
+from omnitrace.tracer import Tracer
+
+__all__ = ["TrainOptions", "calibrated", "quality", "train_estimator"]
+
+_PACKAGES: Final = ("omnitrace-attribution", "torch", "transformers", "numpy", "scipy")
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How an estimator is trained.
+
+    Attributes
+    ----------
+    collect:
+        What is measured of each request.
+    fit:
+        How weights are learnt.
+    held_out:
+        Share of the requests that nothing is fitted on: they judge and calibrate. At least one.
+    level:
+        Share of units that intervals are to cover; see :func:`~omnitrace.estimator.calibrate`.
+    """
+
+    collect: CollectOptions = field(default_factory=CollectOptions)
+    fit: FitOptions = field(default_factory=FitOptions)
+    held_out: float = 0.2
+    level: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("held_out", "level"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}", legal="a number above 0 and below 1"
+                )
+
+
+def train_estimator(
+    tracer: Tracer,
+    requests: Sequence[Entry],
+    options: TrainOptions | None = None,
+    *,
+    cache: Path | None = None,
+    tell: Tell = silent,
+    failed: Callable[[str, OmnitraceError], None] | None = None,
+) -> Learned:
+    """Train an estimator for the model of a tracer.
+
+    Parameters
+    ----------
+    tracer:
+        Holds the model, and how requests are cut into units and answers into spans.
+    requests:
+        What the model answers; a request whose record has a ``response`` is not answered anew.
+    options:
+        How.
+    cache:
+        Folder in which all that is measured is kept: a run that was killed goes on from there.
+    tell:
+        Is told what is being done.
+    failed:
+        Is told of requests that cannot be used; without it the first of them is raised.
+
+    Raises
+    ------
+    InputError
+        If there are too few requests, or nothing can be learnt from them.
+    """
+    given = options or TrainOptions()
+    collector = Collector(tracer, given.collect, cache=cache)
+    run = _Run(collector, tell, failed or _raise)
+    held, rest = run.held_out(requests, given.held_out)
+    examples = run.learning(rest)
+    if not held:
+        raise InputError("none of the requests can be used", legal="at least 3 that can")
+    tell("fitting")
+    fitted = fit_weights(examples, given.fit)
+    calibration = calibrated(fitted, held, level=given.level)
+    card = _card(collector, given, examples, held, fitted, calibration)
+    return Learned(card, fitted, calibration)
+
+
+def calibrated(fitted: Fitted, held: Sequence[HeldOut], *, level: float = 0.9) -> Calibration:
+    """Calibrate a fit on held-out examples; see :func:`~omnitrace.estimator.calibrate`."""
+    judged = []
+    for each in held:
+        features, modalities = each.example.features, each.example.modalities
+        judged.append(
+            Judged(
+                fitted.scores(features, modalities),
+                fitted.spreads(features, modalities),
+                each.effects,
+                each.example.tokens,
+            )
+        )
+    return calibrate(judged, level=level)
+
+
+def quality(fitted: Fitted, held: Sequence[HeldOut], *, seed: int = 0) -> dict[str, Any]:
+    """Judge a fit on held-out examples, beside attention-mean and what knows nothing.
+
+    Returns
+    -------
+    dict
+        By metric ("lds", "size-controlled-lds"), then by method: an ``Estimate`` with a 95 %
+        interval over examples.
+    """
+    found: dict[str, dict[str, list[list[float | None]]]] = {"lds": {}, "size-controlled-lds": {}}
+    for each in held:
+        example = each.example
+        scores = {
+            "estimator": fitted.scores(example.features, example.modalities),
+            "attention-mean": each.baseline,
+            **control_scores(each.sizes, len(example.tokens), seed=seed),
+        }
+        del scores["random"]
+        for method, values in scores.items():
+            plain = lds(values, example.masks, example.logprobs)
+            same = lds(values, each.sized_masks, each.sized_logprobs)
+            found["lds"].setdefault(method, []).append(plain.tolist())
+            found["size-controlled-lds"].setdefault(method, []).append(same.tolist())
+    return {
+        metric: {method: bootstrap_mean(groups, seed=seed) for method, groups in methods.items()}
+        for metric, methods in found.items()
+    }
+
+
+def _raise(name: str, error: OmnitraceError) -> None:
+    raise error
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Makes examples of requests, one by one, and tells what fails."""
+
+    collector: Collector
+    tell: Tell
+    failed: Callable[[str, OmnitraceError], None]
+
+    def held_out(
+        self, requests: Sequence[Entry], share: float
+    ) -> tuple[list[HeldOut], list[Entry]]:
+        """Hold a share of the requests out, drawn by the seed; return also those that are left.
+
+        One that cannot be used is replaced by the next that is drawn.
+        """
+        count = len(requests)
+        if count < 3:
+            raise InputError(
+                f"{count} requests to train on",
+                legal="at least 3: two to learn from, one held out; 100 or more for use",
+            )
+        wanted = min(max(1, round(share * count)), count - 2)
+        found: list[HeldOut] = []
+        order = generator(self.collector.options.seed, "held out").permutation(count).tolist()
+        used = 0
+        while len(found) < wanted and used < count:
+            entry = requests[order[used]]
+            self.tell(f"{entry.id}: held out ({len(found) + 1} of {wanted})")
+            found += self._one(entry, self.collector.held_out)
+            used += 1
+        return found, [requests[i] for i in sorted(order[used:])]
+
+    def learning(self, requests: Sequence[Entry]) -> list[Example]:
+        """Make the examples that are learnt from."""
+        found: list[Example] = []
+        for number, entry in enumerate(requests, start=1):
+            self.tell(f"{entry.id}: to learn from ({number} of {len(requests)})")
+            found += self._one(entry, self.collector.example)
+        return found
+
+    def _one(self, entry: Entry, make: Callable[[Request], _T]) -> list[_T]:
+        try:
+            if isinstance(entry, RequestProblem):
+                raise entry.error
+            return [make(entry)]
+        except OmnitraceError as error:
+            self.failed(entry.id, error)
+            return []
+
+
+def _card(
+    collector: Collector,
+    options: TrainOptions,
+    examples: Sequence[Example],
+    held: Sequence[HeldOut],
+    fitted: Fitted,
+    calibration: Calibration,
+) -> Card:
+    tracer, collect = collector.tracer, options.collect
+    features = examples[0].features.shape[1]
+    everything = [*examples, *(each.example for each in held)]
+    return Card(
+        model=ModelFacts(
+            name=tracer.adapter.source,
+            adapter=tracer.adapter.name,
+            fingerprint=collector.fingerprint,
+            layers=collector.layers,
+            heads=features // len(collector.layers),
+        ),
+        sources=sources_record(tracer.sources),
+        recipe=collect.recipe,
+        fit=FitFacts(
+            kind=fitted.kind,
+            offsets=options.fit.with_offsets,
+            chosen=dict(fitted.chosen),
+            tried=dict(fitted.tried),
+        ),
+        calibration=CalibrationFacts(
+            factor=calibration.factor,
+            power=calibration.power,
+            quantile=calibration.quantile,
+            level=calibration.level,
+            examples=calibration.examples,
+        ),
+        training=TrainingFacts(
+            data=digest_of_examples(examples),
+            examples=len(examples),
+            spans=sum(len(each.tokens) for each in examples),
+            held_out=len(held),
+            masks=collect.masks,
+            keep_rates=collect.keep_rates,
+            operator=collect.operator,
+            modalities=tuple(sorted({kind for each in everything for kind in each.modalities})),
+            span_unit=tracer.span_unit,
+            seed=collect.seed,
+        ),
+        quality={
+            metric: {method: Figures(**estimate.figures()) for method, estimate in methods.items()}
+            for metric, methods in quality(fitted, held, seed=collect.seed).items()
+        },
+        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,136 @@
+"""An estimator comes back from its file as it was, or the file is refused with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from omnitrace import InputError, SourceOptions
+from omnitrace.estimator import Learned, load, save
+from omnitrace.estimator.examples import load_example, save_example
+from omnitrace.estimator.store import sources_record
+from tests.estimator.made import UNITS, made_example, made_learned
+
+
+def test_a_round_trip(tmp_path: Path) -> None:
+    learned = made_learned()
+    found = load(save(tmp_path / "deep" / "e.safetensors", learned))
+    assert found.card == learned.card
+    assert found.calibration == learned.calibration
+    features = made_example(0).features
+    scores = learned.fitted.scores(features, UNITS)
+    assert (found.fitted.scores(features, UNITS) == scores).all()
+    spreads = learned.fitted.spreads(features, UNITS)
+    assert (found.fitted.spreads(features, UNITS) == spreads).all()
+
+
+def test_without_a_posterior(tmp_path: Path) -> None:
+    learned = made_learned()
+    plain = dataclasses.replace(
+        learned, fitted=dataclasses.replace(learned.fitted, covariance=None, noise=None)
+    )
+    found = load(save(tmp_path / "e", plain))
+    assert found.fitted.covariance is None
+    assert (found.fitted.spreads(made_example(0).features, UNITS) == 1).all()
+
+
+@given(
+    text=st.sampled_from(["sentence", "paragraph", "whole"]),
+    grid=st.none() | st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    audio_bin=st.floats(0.1, 30),
+    history=st.booleans(),
+)
+def test_source_options_come_back(text: Any, grid: Any, audio_bin: float, history: bool) -> None:
+    options = SourceOptions(text=text, image_grid=grid, audio_bin=audio_bin, history=history)
+    record = sources_record(options)
+    plain = {name: value for name, value in record.items() if name != "language"}
+    assert sources_record(SourceOptions.from_record(plain, record["language"])) == record
+    assert record != sources_record(SourceOptions(audio_bin=audio_bin + 1, text=text))
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Path:
+    """Save an estimator whose card or tensors are changed."""
+    save(path, made_learned())
+    with safe_open(path, framework="numpy") as file:
+        card = json.loads(file.metadata()["omnitrace"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(card, tensors)
+    save_file(tensors, path, {"omnitrace": json.dumps(card)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card, _: card.update(format="other"), "is no estimator"),
+        (lambda card, _: card.update(version=2), "version 2.*update omnitrace"),
+        (lambda card, _: card.pop("recipe"), "card of .* is damaged: recipe: Field required"),
+        (lambda card, _: card["model"].update(heads="4"), r"damaged: model\.heads"),
+        (lambda card, _: card["model"].update(heads=4), "weights.*2 layers of 4 heads"),
+        (lambda _, tensors: tensors["weights"].fill(np.nan), "finite weights of 15"),
+        (lambda _, tensors: tensors.pop("weights"), "finite weights of 15"),
+        (lambda _, tensors: tensors.pop("noise"), "finite weights of 15"),
+        (lambda _, tensors: tensors.update(more=np.zeros(1)), "finite weights of 15"),
+    ],
+)
+def test_files_that_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load(rewritten(tmp_path / "e.safetensors", change))
+
+
+def test_files_that_are_something_else(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no estimator"):
+        load(tmp_path / "missing")
+    with pytest.raises(InputError, match="there is no estimator"):
+        load(tmp_path)
+    path = tmp_path / "x"
+    path.write_bytes(b"words")
+    with pytest.raises(InputError, match="cannot be read"):
+        load(path)
+    save_file({"weights": np.zeros(3)}, path)
+    with pytest.raises(InputError, match="is no estimator"):
+        load(path)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        save(tmp_path / "file" / "e", made_learned())
+
+
+def test_examples_come_back(tmp_path: Path) -> None:
+    example = made_example(0)
+    path = tmp_path / "a" / "b"
+    save_example(path, example)
+    found = load_example(path)
+    assert found is not None
+    assert not hasattr(found, "effects")
+    for name in ("features", "masks", "logprobs", "tokens"):
+        assert (getattr(found, name) == getattr(example, name)).all()
+    assert (found.name, found.modalities) == (example.name, example.modalities)
+
+
+@pytest.mark.parametrize("cut", [0, 20, -5])
+def test_a_damaged_example_is_made_anew(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "x"
+    assert load_example(path) is None
+    save_example(path, made_example(0))
+    path.write_bytes(path.read_bytes()[:cut])
+    assert load_example(path) is None
+
+
+def test_learned_says_how_many_features() -> None:
+    assert isinstance(made_learned(), Learned)
+    assert made_learned(layers=(0, 2, 3), heads=4).features == 12
