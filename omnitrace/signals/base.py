@@ -1,8 +1,9 @@
-"""The two protocols that a signal can follow.
+"""The three protocols that a signal can follow.
 
 A *token signal* turns what one decoding step shows into one non-negative score per context token;
 it knows nothing of units and spans. A *span signal* gives each source unit a signed effect on a
-span, in nats where it can.
+span, in nats where it can: by running the model again on the finished answer, or, as a *live span
+signal*, from what the decoding steps showed, so that the effects are there when the span ends.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     import torch
 
     from omnitrace.scoring import ResponseScorer
-    from omnitrace.types import Span
+    from omnitrace.types import SourceUnit, Span
 
 __all__ = [
     "Effect",
     "LayerRows",
+    "LiveSpanSignal",
     "Need",
     "Signal",
     "SpanSignal",
@@ -178,4 +180,58 @@ class SpanSignal(Protocol):
         ...
 
 
-Signal: TypeAlias = TokenSignal | SpanSignal
+@runtime_checkable
+class LiveSpanSignal(Protocol):
+    """Gives each source unit a signed effect on a span from what its tokens' decoding steps showed.
+
+    The rows of each token are reduced while the model writes, and only the reductions of the span
+    that is being written are kept, so that memory does not grow with the answer. The token scores
+    of such a trace are those of "attention-mean".
+
+    Attributes
+    ----------
+    name, parameters:
+        As for a token signal.
+    needs:
+        ``"rows"``, and ``"values"`` if it reads the norms of the value vectors.
+    """
+
+    name: str
+    parameters: Mapping[str, Any] = {}
+    needs: frozenset[Need] = frozenset({"rows"})
+
+    def layers(self, available: Sequence[int]) -> Sequence[int]:
+        """Choose the decoder layers whose rows are wanted, out of the ``available`` indices."""
+        return available
+
+    def reduce(self, rows: Iterable[LayerRows], units: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return float32 ``[rows, features, units]``, finite.
+
+        A token's reduction depends on its own row alone, and the number of features is the same
+        for every block of rows. ``rows`` is as for :meth:`TokenSignal.score`.
+
+        Parameters
+        ----------
+        rows:
+            What the chosen layers show of a few consecutive generated tokens.
+        units:
+            The prompt positions of each unit, in the layout's order.
+        """
+        ...
+
+    def effects_of(self, reduced: torch.Tensor, units: Sequence[SourceUnit]) -> dict[str, Effect]:
+        """Return a map from unit id to the unit's effect on one span.
+
+        It is asked when the span ends, and on the part that is written for provisional supports.
+
+        Parameters
+        ----------
+        reduced:
+            The reductions of the span's tokens, float32 ``[tokens, features, units]``, on the CPU.
+        units:
+            All units of the request, in the layout's order.
+        """
+        ...
+
+
+Signal: TypeAlias = TokenSignal | SpanSignal | LiveSpanSignal
