@@ -128,7 +128,5 @@ class ReplayCapture:
         """Go on to the tokens after the next ``steps``."""
         self._first += steps
 
-    def _read(
-        self, tap: _PassTap, first: int, steps: int, batch: int, reuse: bool
-    ) -> torch.Tensor:
+    def _read(self, tap: _PassTap, first: int, steps: int, batch: int, reuse: bool) -> torch.Tensor:
         return tap.read(first, steps, self._scratch if reuse else None)[batch]
