@@ -1,16 +1,43 @@
-"""A small live span signal for tests: fixed weights on what each layer attends to."""
+"""A small live span signal for tests, and answers whose text the test chooses."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from transformers import LogitsProcessorList
 
+from omnitrace import Tracer
+from omnitrace.run import _Forced
 from omnitrace.signals.base import Effect, LayerRows, LiveSpanSignal
-from omnitrace.types import SourceUnit
+from omnitrace.types import Message, SourceUnit
 
-__all__ = ["DepthWeighted"]
+__all__ = ["ANSWER", "DepthWeighted", "dictated", "with_signal"]
+
+ANSWER = (
+    "The tower is 324 metres tall. Gustave Eiffel built it in 1889. "
+    "Dr. Smith saw it in 2003, and nobody else did."
+)
+
+
+def dictated(tracer: Tracer, messages: Sequence[Message], answer: str = ANSWER) -> dict[str, Any]:
+    """Return generation options with which the model, whatever its weights, writes ``answer``."""
+    ids = tracer.adapter.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    prompt_length = tracer._read(messages, None).prompt_length
+    return {
+        "max_new_tokens": len(ids),
+        "min_new_tokens": len(ids),
+        "logits_processor": LogitsProcessorList([_Forced(ids, prompt_length)]),
+    }
+
+
+def with_signal(tracer: Tracer, signal: LiveSpanSignal) -> Tracer:
+    """Return a tracer with a live span signal, without trying the model again."""
+    made = copy.copy(tracer)
+    made.span_signal = signal
+    return made
 
 
 class DepthWeighted(LiveSpanSignal):

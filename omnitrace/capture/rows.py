@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,19 @@ def _loose(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach() if tensor.requires_grad else tensor
 
 
+class _Keys:
+    """The newest keys of one layer.
+
+    Those of earlier steps are their beginning, so all steps that wait to be read share them, and
+    no copy of the cache is kept alive for the sake of an earlier step.
+    """
+
+    __slots__ = ("newest",)
+
+    def __init__(self) -> None:
+        self.newest: torch.Tensor | None = None
+
+
 class _LayerTap:
     """Collects the steps of one decoder layer."""
 
@@ -166,7 +180,8 @@ class _LayerTap:
         self._use_cache = use_cache
         self._deferred = deferred
         self._seen = 0
-        self._key: torch.Tensor | None = None
+        self._keys = _Keys()
+        self._taken: weakref.ref[_Pending] | None = None
         self._scale = 1.0
         self._softcap: float | None = None
         self._sinks: torch.Tensor | None = None
@@ -174,7 +189,7 @@ class _LayerTap:
 
     def __call__(self, call: AttentionCall) -> None:
         for other in self.others:
-            other._key = None  # longer ones are about to come; see RowCapture
+            other.release()  # longer keys are about to come; see RowCapture
         queries = call.query.shape[2]
         self._seen = self._seen + queries if self._use_cache else queries
         if self.norms is not None:
@@ -192,7 +207,8 @@ class _LayerTap:
         if call.weights is not None:
             step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
         elif self._may_defer(call, mask):
-            step.query, step.mask, self._key = query, mask, _loose(call.key)
+            step.query, step.mask = query, mask
+            self._keys.newest = _loose(call.key)
         else:
             step.row = self._row_now(call, query, keys, mask)
         self.steps.append(step)
@@ -218,26 +234,33 @@ class _LayerTap:
             sinks=self._sinks,
         )
 
+    def release(self) -> None:
+        """Let go of the keys, unless steps that were taken may still be read somewhere."""
+        if self._taken is None or self._taken() is None:
+            self._keys.newest = None
+
     def pending(self, steps: int) -> _Pending:
         """Return what the first steps left, such that no later call of the layer changes it."""
         chosen = [self.steps[i] for i in range(steps)]
-        return _Pending(chosen, self._key, self._scale, self._softcap, self._sinks)
+        pending = _Pending(chosen, self._keys, self._scale, self._softcap, self._sinks)
+        self._taken = weakref.ref(pending)  # steps are read in order: those before go first
+        return pending
 
     def rows(self, steps: int, scratch: Scratch | None = None) -> torch.Tensor:
         """Return float32 ``[batch, heads, steps, context of the last]`` of the first steps."""
         return self.pending(steps).rows(scratch)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class _Pending:
     """What some steps left at one layer, and the keys that their queries looked at.
 
-    A dynamic cache that grows makes new keys and leaves the old ones alone, so these may be read
-    while the model goes on, in another thread too.
+    A dynamic cache that grows makes a new tensor of its keys and leaves the old one alone, so they
+    may be read while the model goes on, in another thread too.
     """
 
     steps: Sequence[_Step]
-    key: torch.Tensor | None
+    keys: _Keys
     scale: float
     softcap: float | None
     sinks: torch.Tensor | None
@@ -265,14 +288,15 @@ class _Pending:
     def _deferred_rows(
         self, chosen: Sequence[_Step], context: int, scratch: Scratch | None
     ) -> torch.Tensor:
-        assert self.key is not None, "a deferred step always keeps the keys"
+        key = self.keys.newest
+        assert key is not None, "a deferred step always keeps the keys"
         mask = None
         if any(step.mask is not None for step in chosen):
             # Columns beyond a step's own context are excluded by `visible`; pad with True.
             parts = [
                 nn.functional.pad(step.mask, (0, context - step.mask.shape[-1]), value=True)
                 if step.mask is not None
-                else torch.ones(1, 1, context, dtype=torch.bool, device=self.key.device)
+                else torch.ones(1, 1, context, dtype=torch.bool, device=key.device)
                 for step in chosen
             ]
             batch = max(part.shape[0] for part in parts)
@@ -280,7 +304,7 @@ class _Pending:
         queries = [step.query for step in chosen if step.query is not None]
         return attention_rows(
             torch.cat(queries, dim=2),
-            self.key[:, :, :context],
+            key[:, :, :context],
             scale=self.scale,
             visible=[step.context for step in chosen],
             mask=mask,
