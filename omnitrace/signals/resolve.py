@@ -9,7 +9,12 @@ from omnitrace.plugins.manager import registry
 from omnitrace.signals.base import LiveSpanSignal, Signal, SpanSignal, TokenSignal, subject_of
 from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
 
-__all__ = ["Resolved", "resolve"]
+__all__ = ["SIGNAL_MEMBERS", "Resolved", "resolve"]
+
+SIGNAL_MEMBERS: Final = (
+    "an object with name, parameters and needs, and with layers() and score(), with effects(), or "
+    "with layers(), reduce() and effects_of()"
+)
 
 # Where a span signal chooses the supports, this one gives the token scores.
 _TOKEN_SIGNAL: Final = "attention-mean"
@@ -53,6 +58,5 @@ def resolve(signal: str | Signal) -> Resolved:
         return Resolved(entry.make(), entry.package, made, package)
     raise PluginError(
         f"{signal!r} is no signal",
-        legal="an object with name, parameters and needs, and with layers() and score(), with "
-        "effects(), or with layers(), reduce() and effects_of()",
+        legal=SIGNAL_MEMBERS,
     )
