@@ -49,7 +49,8 @@ def streamed(
     check_whole("queue_size", queue_size, 0)
     if provisional is not None:
         check_whole("provisional", provisional, 1)
-    run = answer_run(tracer, messages, block=block, provisional=provisional, **options)
+    run = answer_run(tracer, messages, block=block, **options)
+    run.engine.assembler.provisional = provisional
 
     def work(backlog: Backlog, emit: Emitter) -> None:
         run.run(emit, check=emit.check, queue_size=queue_size, backlog=backlog)
@@ -66,7 +67,6 @@ def answer_run(
     seed: int | None = None,
     media_root: str | Path | None = None,
     block: int | None = None,
-    provisional: int | None = None,
     **generate: Any,
 ) -> Run:
     """Read a request and prepare to answer it."""
@@ -78,7 +78,6 @@ def answer_run(
         {"max_new_tokens": max_new_tokens, **generate},
         seed=seed,
         block=block,
-        provisional=provisional,
     )
 
 

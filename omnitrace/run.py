@@ -127,11 +127,12 @@ class Run:
                 model.eval()
                 with (
                     _listening(model, adapter.decoder, self.modules, self.capture),
-                    self._blocks_to(emit, queue_size, backlog) as hand_over,
+                    self._blocks_to(emit, queue_size, backlog) as (hand_over, check_worker),
                 ):
 
                     def push(token_id: int) -> None:
                         check()
+                        check_worker()
                         self.engine.push(token_id, hand_over)
 
                     self.work(self, push)
@@ -149,18 +150,21 @@ class Run:
     @contextlib.contextmanager
     def _blocks_to(
         self, emit: Callable[[Event], None], queue_size: int, backlog: Backlog
-    ) -> Iterator[Callable[[Block], None]]:
-        """Yield what takes the blocks; all of them are worked on when the context ends."""
+    ) -> Iterator[tuple[Callable[[Block], None], Callable[[], None]]]:
+        """Yield what takes the blocks, and what raises an error that came of an earlier one.
+
+        All blocks are worked on when the context ends.
+        """
 
         def process(block: Block) -> None:
             for event in self.engine.assembler.process(block):
                 emit(event)
 
         if not queue_size:
-            yield process
+            yield process, lambda: None
             return
         with Worker(process, queue_size, backlog) as worker:
-            yield worker.put
+            yield worker.put, worker.check
 
     def trace(self) -> Trace:
         """Assemble the result."""
@@ -188,7 +192,6 @@ def traced_run(
     *,
     seed: int | None,
     block: int,
-    provisional: int | None = None,
 ) -> Run:
     """Prepare to let the model answer, with its own ``generate``."""
     config, extra = generation_config(tracer.adapter.model, generate)
@@ -220,7 +223,6 @@ def traced_run(
         rows,
         work,
         block=block,
-        provisional=provisional,
         seed=seed,
         generation=generation_record(config),
         finished=lambda ids: ended(config, ids),
@@ -296,7 +298,6 @@ def _run(
     *,
     block: int,
     generation: Mapping[str, Any],
-    provisional: int | None = None,
     foils: Sequence[int | None] | None = None,
     **options: Any,
 ) -> Run:
@@ -331,7 +332,6 @@ def _run(
             live_layers=frozenset(read),
             salience=tracer.salience,
             config=tracer.curation,
-            provisional=provisional,
         ),
         detokenizer=Detokenizer(tracer.adapter.tokenizer),
         segmenter=Segmenter(unit=tracer.span_unit, language=tracer.sources.language),

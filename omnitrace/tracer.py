@@ -159,6 +159,7 @@ class Tracer:
         max_new_tokens: int | None = None,
         seed: int | None = None,
         media_root: str | Path | None = None,
+        block: int | None = None,
         **generate: Any,
     ) -> Trace:
         """Answer ``messages`` and trace the answer.
@@ -173,6 +174,8 @@ class Tracer:
             Seed for sampling; torch's random state is restored afterwards. None leaves it alone.
         media_root:
             Folder that relative media paths start from.
+        block:
+            As for the tracer, if this answer is to be read otherwise.
         generate:
             Passed on to the model's ``generate``. Decoding is greedy unless ``do_sample=True``.
 
@@ -189,6 +192,7 @@ class Tracer:
             max_new_tokens=max_new_tokens,
             seed=seed,
             media_root=media_root,
+            block=block,
             **generate,
         )
         return finished(self, run)

@@ -154,8 +154,8 @@ def test_what_is_wrong_with_a_request_is_raised_where_it_is_awaited(reference: T
         asyncio.run(first(max_new_tokns=3))
     with pytest.raises(InputError, match="queue_size is -1"):
         asyncio.run(first(queue_size=-1))
-    with pytest.raises(InputError, match="max_new_tokns"):
-        asyncio.run(reference.atrace(MESSAGES, max_new_tokns=3))
+    with pytest.raises(InputError, match="provisional"):
+        asyncio.run(reference.atrace(MESSAGES, provisional=3))
 
 
 def test_a_closed_stream_starts_nothing() -> None:

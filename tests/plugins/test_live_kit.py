@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,15 @@ from omnitrace.plugins.testing import (
 from omnitrace.signals.base import Effect, LayerRows
 from omnitrace.types import SourceUnit
 from tests.live import DepthWeighted
+
+STREAMING = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text(encoding="utf-8")
+
+
+def test_the_signal_of_the_page_keeps_its_promises() -> None:
+    code = STREAMING.partition("## Live span signals")[2].partition("```python\n")[2]
+    namespace: dict[str, Any] = {}
+    exec(code.partition("```")[0], namespace)
+    check_signal(namespace["LastLayers"])
 
 
 class TestDepthWeighted(LiveSpanSignalConformance):
