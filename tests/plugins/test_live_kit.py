@@ -82,9 +82,9 @@ class Raises(DepthWeighted):
 @pytest.mark.parametrize(
     ("signal", "contract", "value"),
     [
-        (Smooths, "do not depend on how many tokens are read at once", "read 1 at a time"),
+        (Smooths, "later tokens change no earlier reduction", "in an answer of 1 tokens"),
         (Counts, "as many features for every block", "was asked for"),
-        (Draws, "torch's settings stay as they were", "random"),
+        (Draws, "seeded sampling", "instead of"),
         (Invents, "from ids of units to finite effects", "'text-99'"),
         (Raises, "reduce() returns without raising", "raised KeyError: 'attn'"),
     ],
