@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.metadata
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from omnitrace.assembly import Assembler, Block
 from omnitrace.capture.base import Capture
 from omnitrace.capture.gradients import GradientCapture
 from omnitrace.capture.interface import model_lock, tapped
@@ -34,20 +31,21 @@ from omnitrace.generation import (
 )
 from omnitrace.models.base import Encoded
 from omnitrace.models.detokenize import Detokenizer
-from omnitrace.signals.base import Signal, gradient_target, subject_of
+from omnitrace.provenance import provenance_of
+from omnitrace.signals.base import gradient_target, subject_of
 from omnitrace.signals.contract import chosen_layers
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.records import media_record
 from omnitrace.spans.segment import Segmenter
-from omnitrace.trace import Provenance, Trace
+from omnitrace.trace import Trace
 from omnitrace.types import Event, Layout
+from omnitrace.worker import Backlog, Worker
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
 
 __all__ = ["Request", "Run", "replay_run", "traced_run"]
 
-_PACKAGES = ("omnitrace-attribution", "torch", "transformers", "numpy", "spacy", "sentencex")
 # Inputs with one entry a prompt token, and what a token of the response has there.
 _PER_TOKEN = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
 
@@ -97,89 +95,94 @@ class Run:
     finished: Callable[[Sequence[int]], bool] = lambda ids: True
     timings: dict[str, float] = field(default_factory=dict)
 
-    def run(self, emit: Callable[[Event], None]) -> None:
-        """Run the model, passing every event to ``emit`` as it happens."""
+    def run(
+        self,
+        emit: Callable[[Event], None],
+        *,
+        check: Callable[[], None] = lambda: None,
+        queue_size: int = 0,
+        backlog: Backlog | None = None,
+    ) -> None:
+        """Run the model, passing every event to ``emit`` as it happens.
+
+        Parameters
+        ----------
+        emit:
+            Takes the events; it is called in the worker, where there is one.
+        check:
+            Called at every token, to leave by an exception.
+        queue_size:
+            How many blocks may wait for a worker thread; 0 does the work in this thread.
+        backlog:
+            Is told how this thread and the worker keep pace.
+        """
         adapter = self.tracer.adapter
         model = adapter.model
-
-        def push(token_id: int) -> None:
-            for event in self.engine.push(token_id):
-                emit(event)
+        backlog = backlog or Backlog()
 
         started = time.perf_counter()
         was_training = model.training
         with model_lock(model), seeded(self.seed):
             try:
                 model.eval()
-                with _listening(model, adapter.decoder, self.modules, self.capture):
+                with (
+                    _listening(model, adapter.decoder, self.modules, self.capture),
+                    self._blocks_to(emit, queue_size, backlog) as (hand_over, check_worker),
+                ):
+
+                    def push(token_id: int) -> None:
+                        check()
+                        check_worker()
+                        self.engine.push(token_id, hand_over)
+
                     self.work(self, push)
-                    for event in self.engine.finish():
-                        emit(event)
+                    self.engine.finish(hand_over)
             finally:
                 if was_training:
                     model.train()
         self.timings = {
             "encode": self.request.seconds,
             "generate": time.perf_counter() - started,
+            **({"waiting": backlog.seconds} if queue_size else {}),
         }
+        self.engine.check()
+
+    @contextlib.contextmanager
+    def _blocks_to(
+        self, emit: Callable[[Event], None], queue_size: int, backlog: Backlog
+    ) -> Iterator[tuple[Callable[[Block], None], Callable[[], None]]]:
+        """Yield what takes the blocks, and what raises an error that came of an earlier one.
+
+        All blocks are worked on when the context ends.
+        """
+
+        def process(block: Block) -> None:
+            for event in self.engine.assembler.process(block):
+                emit(event)
+
+        if not queue_size:
+            yield process, lambda: None
+            return
+        with Worker(process, queue_size, backlog) as worker:
+            yield worker.put, worker.check
 
     def trace(self) -> Trace:
         """Assemble the result."""
-        engine, conversation = self.engine, self.request.conversation
+        conversation, found = self.request.conversation, self.engine.assembler
         return Trace(
             messages=conversation.records(),
-            text=engine.text,
-            token_ids=tuple(engine.ids),
+            text=found.text,
+            token_ids=tuple(found.ids),
             prompt_ids=self.request.encoded.prompt_ids,
-            layout=engine.layout,
-            scores=engine.scores(),
-            tokens=tuple(engine.tokens),
-            spans=tuple(engine.spans),
-            salience=engine.salience_weights(),
+            layout=found.layout,
+            scores=found.scores(),
+            tokens=tuple(found.tokens),
+            spans=tuple(found.spans),
+            salience=found.salience_weights(),
             media=tuple(media_record(part) for part in conversation.media()),
-            config=engine.config,
-            provenance=self._provenance(),
+            config=found.config,
+            provenance=provenance_of(self),
         )
-
-    def _provenance(self) -> Provenance:
-        tracer = self.tracer
-        adapter = tracer.adapter
-        digest = hashlib.sha256(
-            json.dumps(adapter.model.config.to_dict(), sort_keys=True, default=str).encode()
-        ).hexdigest()
-        return Provenance(
-            model=adapter.source,
-            adapter=adapter.name,
-            revision=adapter.revision,
-            config_digest=digest,
-            processor=type(adapter.processor).__name__,
-            attention=str(self.modules[0].config._attn_implementation),  # type: ignore[union-attr]
-            dtype=str(adapter.model.dtype).removeprefix("torch."),
-            signal=self._signal_record(),
-            generation=self.generation,
-            seed=self.seed,
-            salience=tracer.salience.name,
-            segmentation={
-                "unit": tracer.span_unit,
-                "language": tracer.sources.language,
-                "sources": tracer.sources.record(),
-            },
-            versions={package: importlib.metadata.version(package) for package in _PACKAGES},
-            timings={name: round(seconds, 6) for name, seconds in self.timings.items()},
-            finished=self.finished(self.engine.ids),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-
-    def _signal_record(self) -> dict[str, Any]:
-        """Describe what chose the supports; beside a span signal, also what scored the tokens."""
-        token, span = self.tracer.signal, self.tracer.span_signal
-        chosen: Signal = token if span is None else span
-        return {
-            "name": chosen.name,
-            "parameters": dict(chosen.parameters),
-            **({} if span is None else {"token_signal": token.name}),
-            "layers": list(self.layers),
-        }
 
 
 def traced_run(
@@ -188,7 +191,6 @@ def traced_run(
     generate: Mapping[str, Any],
     *,
     seed: int | None,
-    live: bool,
     block: int,
 ) -> Run:
     """Prepare to let the model answer, with its own ``generate``."""
@@ -220,7 +222,6 @@ def traced_run(
         request,
         rows,
         work,
-        live=live,
         block=block,
         seed=seed,
         generation=generation_record(config),
@@ -270,7 +271,6 @@ def replay_run(
         request,
         rows,
         step_by_step if stepwise else one_pass,
-        live=False,
         block=block,
         generation={"replay": True, "contrast": foils is not None},
         foils=foils,
@@ -296,18 +296,21 @@ def _run(
     rows: Callable[[Sequence[int], bool], Capture],
     work: Callable[[Run, Callable[[int], None]], None],
     *,
-    live: bool,
     block: int,
     generation: Mapping[str, Any],
     foils: Sequence[int | None] | None = None,
     **options: Any,
 ) -> Run:
-    signal = tracer.signal
     by_index = dict(tracer._layers)
     every = sorted(by_index)
-    package = tracer.signal_package
-    layers = chosen_layers(signal, every, subject=subject_of(signal, package))
-    values = "values" in signal.needs
+    signal, live = tracer.signal, tracer.live_signal
+    layers = chosen_layers(signal, every, subject=subject_of(signal, tracer.signal_package))
+    needs, read = set(signal.needs), list[int]()
+    if live is not None:
+        read = chosen_layers(live, every, subject=subject_of(live, tracer.span_package))
+        layers = sorted({*layers, *read})
+        needs |= live.needs
+    values = "values" in needs
     target = gradient_target(signal.needs)
     if target is None:
         capture = rows(layers, values)
@@ -319,16 +322,20 @@ def _run(
         )
         heard = every
     engine = Engine(
-        layout=request.layout,
         capture=capture,
-        signal=signal,
+        assembler=Assembler(
+            layout=request.layout,
+            signal=signal,
+            package=tracer.signal_package,
+            live=live,
+            live_package=tracer.span_package,
+            live_layers=frozenset(read),
+            salience=tracer.salience,
+            config=tracer.curation,
+        ),
         detokenizer=Detokenizer(tracer.adapter.tokenizer),
         segmenter=Segmenter(unit=tracer.span_unit, language=tracer.sources.language),
-        salience=tracer.salience,
-        config=tracer.curation,
         block=block,
-        live=live,
-        package=package,
     )
     return Run(
         tracer,

@@ -8,78 +8,90 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
-
-import torch
+from typing import Protocol, Self, TypeAlias
 
 from omnitrace.types import Event
+from omnitrace.worker import Backlog, Stopped, carried_modes
 
-__all__ = ["EventStream"]
+__all__ = ["Channel", "Emitter", "EventStream", "Work"]
 
 _QUEUE_SIZE = 256
 _POLL_SECONDS = 0.05
 _JOIN_POLLS = 40
 
 
-class _Stopped(Exception):  # noqa: N818 - control flow, not an error
-    """Raised inside the worker to leave ``generate`` once nobody listens."""
+class Emitter(Protocol):
+    """What the work passes its events to."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Pass an event on; waits while too many are unread. Raises as :meth:`check` does."""
+
+    def check(self) -> None:
+        """Leave, by an exception that must not be caught, if nobody listens any more."""
 
 
-def _carry_modes() -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Remember this thread's torch modes, which a new thread would not inherit."""
-    grad = torch.is_grad_enabled()
-    inference = torch.is_inference_mode_enabled()
-    autocast = {
-        device: torch.get_autocast_dtype(device)
-        for device in ("cpu", "cuda")
-        if torch.is_autocast_enabled(device)
-    }
-
-    @contextlib.contextmanager
-    def restored() -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(inference))
-            stack.enter_context(torch.set_grad_enabled(grad))
-            for device, dtype in autocast.items():
-                stack.enter_context(torch.autocast(device, dtype=dtype))
-            yield
-
-    return restored
+Work: TypeAlias = Callable[[Emitter], None]
 
 
-class _Channel:
-    """What the worker and the stream share; the worker must not keep the stream itself alive."""
+class Channel:
+    """What the worker and the stream share; the worker must not keep the stream itself alive.
 
-    def __init__(self, work: Callable[[Callable[[Event], None]], None]) -> None:
+    Parameters
+    ----------
+    work:
+        What to do; it is given an :class:`Emitter`.
+    notify:
+        Called in the worker whenever there is an event to read, and when the worker leaves.
+    """
+
+    def __init__(self, work: Work, notify: Callable[[], None] = lambda: None) -> None:
         self.queue: queue.Queue[Event | None] = queue.Queue(_QUEUE_SIZE)
         self.stop = threading.Event()
+        self.left = threading.Event()
         self.error: BaseException | None = None
-        self._modes = _carry_modes()
+        self._modes = carried_modes()
         self._work = work
+        self._notify = notify
 
-    def emit(self, event: Event | None) -> None:
+    def __call__(self, event: Event | None, /) -> None:
         """Wait for room in the queue; leave if nobody listens any more."""
-        while not self.stop.is_set():
+        while True:
+            self.check()
             try:
                 self.queue.put(event, timeout=_POLL_SECONDS)
-                return
             except queue.Full:
                 continue
-        raise _Stopped
+            self._notify()
+            return
+
+    def check(self) -> None:
+        """Leave if nobody listens any more."""
+        if self.stop.is_set():
+            raise Stopped
 
     def run(self) -> None:
         """Do the work in the worker thread."""
         try:
             with self._modes():
-                self._work(self.emit)
-        except _Stopped:
+                self._work(self)
+        except Stopped:
             return
         except BaseException as error:
             self.error = error
-        with contextlib.suppress(_Stopped):
-            self.emit(None)
+        finally:
+            self.left.set()
+            self._notify()
+        with contextlib.suppress(Stopped):
+            self(None)
+
+    def thread(self) -> threading.Thread:
+        """Return the thread that does the work, not started, in the caller's context."""
+        context = contextvars.copy_context()
+        return threading.Thread(
+            target=context.run, args=(self.run,), name="omnitrace-stream", daemon=True
+        )
 
 
 class EventStream:
@@ -88,18 +100,21 @@ class EventStream:
     The worker starts with the first event that is asked for. Closing the stream, leaving its
     ``with`` block, or dropping it stops the worker at the next token; the model is then as it was.
     An exception in the worker is raised where the events are read.
+
+    Attributes
+    ----------
+    backlog:
+        How decoding and the work beside it kept pace so far.
     """
 
-    def __init__(self, work: Callable[[Callable[[Event], None]], None]) -> None:
-        self._channel = _Channel(work)
+    def __init__(self, work: Work, backlog: Backlog | None = None) -> None:
+        self.backlog = backlog or Backlog()
+        self._channel = Channel(work)
         self._launched = False
         # Not __del__: a Ctrl-C that falls into one is lost. A closed stream runs nothing more.
         self._dropped = weakref.finalize(self, self._channel.stop.set)
         self._dropped.atexit = False
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(
-            target=context.run, args=(self._channel.run,), name="omnitrace-stream", daemon=True
-        )
+        self._thread = self._channel.thread()
 
     def __iter__(self) -> Self:
         return self

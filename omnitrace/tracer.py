@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from omnitrace.answering import PROVISIONAL, QUEUE_SIZE, answer_run, check_whole, finished, streamed
+from omnitrace.asynchronous import AsyncEventStream
 from omnitrace.capture.probe import probe
 from omnitrace.capture.weights import input_device
+from omnitrace.contrast import foils_of
 from omnitrace.curation import CurationConfig
-from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
+from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
-from omnitrace.run import Request, Run, replay_run, traced_run
+from omnitrace.run import Request, replay_run
 from omnitrace.scoring import ResponseScorer, Rewriting
-from omnitrace.signals.base import ModelBound, Signal, gradient_target
+from omnitrace.signals.base import LiveSpanSignal, ModelBound, Signal, gradient_target
 from omnitrace.signals.resolve import resolve
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import read_messages
 from omnitrace.sources.options import SourceOptions
-from omnitrace.spans.effects import measured_effects
 from omnitrace.spans.salience import Salience
 from omnitrace.spans.segment import Unit as SpanUnit
-from omnitrace.streaming import EventStream
+from omnitrace.streaming import Emitter, EventStream
 from omnitrace.trace import Trace
-from omnitrace.types import EndEvent, Event, Message
+from omnitrace.types import EndEvent, Message
+from omnitrace.worker import Backlog
 
 __all__ = ["Tracer"]
 
@@ -46,8 +47,8 @@ class Tracer:
     adapter:
         Instead of both, an adapter for a family that no plugin registers.
     signal:
-        Name of a registered signal, or a signal object. With a span signal the token scores are
-        those of "attention-mean", and supports are chosen by the effects that it measures.
+        Name of a registered signal, or a signal object. With a span signal, live or not, the token
+        scores are those of "attention-mean", and supports are chosen by the effects that it gives.
     curation:
         How supports are chosen.
     sources:
@@ -60,7 +61,8 @@ class Tracer:
         spaCy pipeline that weighs words; "auto" takes an installed one for the language, or
         spaCy's lexical attributes, which need no download.
     block:
-        Tokens whose attention rows are read at once; larger is faster, smaller is livelier.
+        Tokens whose attention rows are read at once, unless a span ends before; larger is faster,
+        smaller is livelier.
 
     Raises
     ------
@@ -92,8 +94,7 @@ class Tracer:
                 legal="Tracer(model=…, processor=…), or Tracer(adapter=…), "
                 "or Tracer.from_pretrained(name)",
             )
-        if block < 1:
-            raise InputError(f"block is {block}", legal="at least 1")
+        check_whole("block", block, 1)
         self.adapter = adapter if adapter is not None else adapter_for(model, processor)
         self.curation = curation or CurationConfig()
         self.sources = sources or SourceOptions()
@@ -146,6 +147,16 @@ class Tracer:
         )
         return cls(adapter=load_adapter(name, load), **options)
 
+    @property
+    def live_signal(self) -> LiveSpanSignal | None:
+        """The span signal, if it gives its effects while the model writes."""
+        return self.span_signal if isinstance(self.span_signal, LiveSpanSignal) else None
+
+    @property
+    def streams(self) -> bool:
+        """Whether :meth:`stream` works with this signal."""
+        return self.span_signal is None or self.live_signal is not None
+
     def trace(
         self,
         messages: Sequence[Message],
@@ -153,6 +164,7 @@ class Tracer:
         max_new_tokens: int | None = None,
         seed: int | None = None,
         media_root: str | Path | None = None,
+        block: int | None = None,
         **generate: Any,
     ) -> Trace:
         """Answer ``messages`` and trace the answer.
@@ -167,6 +179,8 @@ class Tracer:
             Seed for sampling; torch's random state is restored afterwards. None leaves it alone.
         media_root:
             Folder that relative media paths start from.
+        block:
+            As for the tracer, if this answer is to be read otherwise.
         generate:
             Passed on to the model's ``generate``. Decoding is greedy unless ``do_sample=True``.
 
@@ -177,15 +191,16 @@ class Tracer:
         NotSupportedError
             If ``generate`` is asked for something whose steps cannot be matched with tokens.
         """
-        run = traced_run(
+        run = answer_run(
             self,
-            self._read(messages, media_root),
-            {"max_new_tokens": max_new_tokens, **generate},
+            messages,
+            max_new_tokens=max_new_tokens,
             seed=seed,
-            live=False,
-            block=self.block,
+            media_root=media_root,
+            block=block,
+            **generate,
         )
-        return self._finished(run)
+        return finished(self, run)
 
     def stream(
         self,
@@ -194,42 +209,80 @@ class Tracer:
         max_new_tokens: int | None = None,
         seed: int | None = None,
         media_root: str | Path | None = None,
-        block: int = 1,
+        block: int | None = None,
+        provisional: int | None = PROVISIONAL,
+        queue_size: int = QUEUE_SIZE,
         **generate: Any,
     ) -> EventStream:
         """Answer ``messages`` and yield events while the model writes.
 
-        Token events come as tokens are written, in blocks of ``block``; a span event comes as soon
-        as its sentence has ended; the last event carries the whole trace. The model runs in a
-        thread of its own; leaving the loop, or closing the stream, stops it at the next token.
-        Arguments are those of :meth:`trace`.
+        Token events come in blocks of at most ``block``; a span event, with final supports, as soon
+        as its sentence has ended; the last event carries the whole trace, which is that of
+        :meth:`trace` with the same ``block``. The model runs in a thread of its own, and what is
+        made of its rows in a second one beside it. Leaving the loop, or closing the stream, stops
+        both at the next token. Other arguments are those of :meth:`trace`.
+
+        Parameters
+        ----------
+        block:
+            Tokens whose rows are read at once; None takes the tracer's, 1 gives each token its
+            event at once.
+        provisional:
+            After how many more tokens the text that is in no span yet gets provisional supports, at
+            the end of the block; None for none.
+        queue_size:
+            How many blocks may wait to be worked on; decoding waits while there are more, which
+            the stream's ``backlog`` counts. 0 does the work in the decoding loop.
 
         Raises
         ------
         NotSupportedError
-            With a span signal, which needs the whole answer first; and as :meth:`trace`.
+            With a span signal that needs the whole answer first; and as :meth:`trace`.
         """
-        if self.span_signal is not None:
-            raise NotSupportedError(
-                f"{self.span_signal.name!r} is a span signal: it measures an answer that is "
-                "finished, and cannot be streamed",
-                legal="streams with a token signal, such as 'attention-mean'",
-                fix="call trace() instead",
-            )
-        run = traced_run(
+        backlog = Backlog()
+        work = streamed(
             self,
-            self._read(messages, media_root),
-            {"max_new_tokens": max_new_tokens, **generate},
+            messages,
+            max_new_tokens=max_new_tokens,
             seed=seed,
-            live=True,
+            media_root=media_root,
             block=block,
+            provisional=provisional,
+            queue_size=queue_size,
+            **generate,
         )
+        return EventStream(functools.partial(work, backlog), backlog)
 
-        def work(emit: Callable[[Event], None]) -> None:
-            run.run(emit)
-            emit(EndEvent(run.trace()))
+    def astream(self, messages: Sequence[Message], **options: Any) -> AsyncEventStream:
+        """Do what :meth:`stream` does, for ``async for``; the event loop is never held up.
 
-        return EventStream(work)
+        Arguments are those of :meth:`stream`. The request is read in the worker too, so that
+        everything that is wrong with it is raised with the first event. Cancelling the task that
+        waits for an event stops the model at the next token.
+        """
+        backlog = Backlog()
+
+        def work(emit: Emitter) -> None:
+            streamed(self, messages, **options)(backlog, emit)
+
+        return AsyncEventStream(work, backlog)
+
+    async def atrace(self, messages: Sequence[Message], **options: Any) -> Trace:
+        """Do what :meth:`trace` does in a thread of its own, without holding up the event loop.
+
+        Arguments and errors are those of :meth:`trace`. Cancelling the task stops the model at the
+        next token (a span signal that measures a finished answer ends with that first).
+        """
+
+        def work(emit: Emitter) -> None:
+            run = answer_run(self, messages, **options)
+            emit(EndEvent(finished(self, run, check=emit.check)))
+
+        async with AsyncEventStream(work) as events:
+            async for event in events:
+                if isinstance(event, EndEvent):
+                    return event.trace
+        raise AssertionError("the worker ends with a trace or an error")
 
     def replay(
         self,
@@ -253,8 +306,8 @@ class Tracer:
         against:
             Another answer: each token that differs from its counterpart there is explained by what
             speaks for it and against the counterpart, in the context of ``response``; all
-            other tokens get no scores. Needs a signal with gradients, or a span signal: its
-            effects are then on the difference of the two log-probabilities.
+            other tokens get no scores. Needs a signal with gradients, or a span signal that
+            measures: its effects are then on the difference of the two log-probabilities.
 
         Raises
         ------
@@ -264,16 +317,17 @@ class Tracer:
         NotSupportedError
             If ``against`` is given and the signal has no gradients and is no span signal.
         """
-        silent = self.span_signal is None and gradient_target(self.signal.needs) is None
+        silent = self.streams and gradient_target(self.signal.needs) is None
         if against is not None and silent:
+            chosen = self.span_signal or self.signal
             raise NotSupportedError(
-                f"the signal {self.signal.name!r} cannot contrast two answers: attention does "
+                f"the signal {chosen.name!r} cannot contrast two answers: attention does "
                 "not depend on what else might have been written",
-                legal="a signal with gradients, such as 'grad-sam', or a span signal",
+                legal="a signal with gradients, such as 'grad-sam', or a span signal that measures",
             )
         request, ids, foils = self._answered(messages, response, against, media_root)
         run = replay_run(self, request, ids, foils, block=self.block)
-        return self._finished(run, foils)
+        return finished(self, run, foils)
 
     def scorer(
         self,
@@ -301,7 +355,7 @@ class Tracer:
         ids = self._tokens_of(response, "response")
         self.adapter.check_length(request.prompt_length + len(ids) - 1)
         self.adapter.check_response(ids)
-        foils = None if against is None else _foils(ids, self._tokens_of(against, "against"))
+        foils = None if against is None else foils_of(ids, self._tokens_of(against, "against"))
         return request, ids, foils
 
     def _scorer(
@@ -317,28 +371,6 @@ class Tracer:
             foils=foils,
             rewriting=Rewriting(request, lambda new: self.adapter.encode(new, self.sources)),
         )
-
-    def _finished(self, run: Run, foils: Sequence[int | None] | None = None) -> Trace:
-        """Run to the end; then let the span signal speak, if there is one."""
-        run.run(lambda event: None)
-        trace = run.trace()
-        if self.span_signal is None or not trace.spans:
-            return trace
-        started = time.perf_counter()
-        try:
-            self.adapter.check_response(trace.token_ids)
-            with torch.inference_mode(False), torch.enable_grad():
-                scorer = self._scorer(run.request, trace.token_ids, foils)
-                effects = measured_effects(
-                    self.span_signal, scorer, trace.spans, package=self.span_package
-                )
-        except OmnitraceError as error:
-            error.text = trace.text
-            raise
-        seconds = round(time.perf_counter() - started, 6)
-        timings = {**trace.provenance.timings, "effects": seconds}
-        provenance = dataclasses.replace(trace.provenance, timings=timings)
-        return dataclasses.replace(trace, provenance=provenance).with_effects(effects)
 
     def _tokens_of(self, text: str | Sequence[int], what: str) -> list[int]:
         if isinstance(text, str):
@@ -370,25 +402,3 @@ class Tracer:
             functools.partial(self.adapter.features, encoded),
         )
         return Request(conversation, encoded, layout, time.perf_counter() - started)
-
-
-def _foils(ids: Sequence[int], others: Sequence[int]) -> list[int | None]:
-    """Pair each token with what the other answer has in its place; None where nothing differs.
-
-    Raises
-    ------
-    InputError
-        If the answers have no token that takes another's place.
-    """
-    foils: list[int | None] = [None] * len(ids)
-    matcher = difflib.SequenceMatcher(None, ids, others, autojunk=False)
-    for tag, first, last, other_first, other_last in matcher.get_opcodes():
-        if tag == "replace":
-            count = min(last - first, other_last - other_first)
-            foils[first : first + count] = others[other_first : other_first + count]
-    if all(foil is None for foil in foils):
-        raise InputError(
-            "no word of the response stands in the place of another one of `against`",
-            legal="two answers that differ in some words",
-        )
-    return foils

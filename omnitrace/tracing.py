@@ -54,6 +54,12 @@ class Masses:
         """Mass on source positions, in a unit or not, for each token."""
         return np.asarray(self.units.sum(axis=1) + self.source_rest)
 
+    def since(self, first: int) -> Masses:
+        """Return the rows from ``first`` on, in memory of their own."""
+        return Masses(
+            *(getattr(self, field.name)[first:].copy() for field in dataclasses.fields(self))
+        )
+
     @classmethod
     def concatenate(cls, blocks: Sequence[Masses]) -> Masses:
         """Join blocks of consecutive rows; there must be at least one."""

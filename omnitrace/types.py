@@ -28,6 +28,7 @@ __all__ = [
     "MediaRecord",
     "Modality",
     "PositionKind",
+    "ProvisionalEvent",
     "SourceUnit",
     "Span",
     "SpanEvent",
@@ -250,6 +251,18 @@ class SpanEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvisionalEvent:
+    """What supports the text that is in no span yet, as far as it is written and traced.
+
+    ``span`` is that text as if it were a span: its supports may still change, and where it ends,
+    and whether it becomes one span or several, is not known. ``index`` is the next span's.
+    """
+
+    span: Span
+    type: Literal["provisional"] = "provisional"
+
+
+@dataclass(frozen=True, slots=True)
 class EndEvent:
     """Generation ended; ``trace`` is the whole result."""
 
@@ -257,7 +270,7 @@ class EndEvent:
     type: Literal["end"] = "end"
 
 
-Event: TypeAlias = TokenEvent | SpanEvent | EndEvent
+Event: TypeAlias = TokenEvent | ProvisionalEvent | SpanEvent | EndEvent
 
 # One content part or message in the format of transformers' chat templates.
 Part: TypeAlias = dict[str, Any]

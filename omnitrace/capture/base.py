@@ -32,6 +32,14 @@ class Capture(Protocol):
         """Yield the rows of the first ``steps`` pending tokens, layer by layer."""
         ...
 
+    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+        """Hand over the rows of the first ``steps`` pending tokens, and forget these tokens.
+
+        What is handed over is read later, in one other thread if need be: no step that the model
+        takes in the meantime changes it.
+        """
+        ...
+
     def drop(self, steps: int) -> None:
         """Forget the first ``steps`` pending tokens."""
         ...

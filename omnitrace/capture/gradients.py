@@ -16,7 +16,7 @@ prompt token runs once more beside it, on the keys and values that the prefill l
 from __future__ import annotations
 
 import contextlib
-import functools
+import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -101,24 +101,23 @@ class GradientTap:
         self.steps.append((row, gradient))
         self.row = self.gradient = None
 
-    def read_rows(self, steps: int, batch: int, reuse: bool = False) -> torch.Tensor:
-        """Return float32 ``[heads, steps, context]``."""
-        return self._join([self.steps[i][0][batch] for i in range(steps)])
-
-    def read_gradients(self, steps: int, batch: int) -> torch.Tensor:
-        """Return float32 ``[heads, steps, context]``."""
-        return self._join([self.steps[i][1][batch] for i in range(steps)])
-
-    def read_norms(self, steps: int, batch: int) -> torch.Tensor:
-        """Return float32 ``[heads, context]``."""
-        assert self.norms is not None
-        return self.norms.read(self.steps[steps - 1][0].shape[-1], batch)
-
-    @staticmethod
-    def _join(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    def read(self, steps: int, batch: int) -> LayerRows:
+        """Return what the first steps left, such that no later step changes it."""
+        rows, gradients = zip(*itertools.islice(self.steps, steps), strict=True)
         width = rows[-1].shape[-1]
-        padded = [nn.functional.pad(row, (0, width - row.shape[-1])) for row in rows]
-        return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
+        return LayerRows(
+            self.layer,
+            lambda reuse: _join([row[batch] for row in rows]),
+            gradients=lambda: _join([gradient[batch] for gradient in gradients]),
+            value_norms=None if self.norms is None else self.norms.reader(width, batch),
+        )
+
+
+def _join(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Put the rows of several steps together, float32 ``[heads, steps, context]``."""
+    width = rows[-1].shape[-1]
+    padded = [nn.functional.pad(row, (0, width - row.shape[-1])) for row in rows]
+    return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
 
 
 class GradientCapture:
@@ -219,14 +218,13 @@ class GradientCapture:
     def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
         """Yield rows and gradients of the first ``steps`` pending steps, layer by layer."""
         for tap in self._wanted:
-            yield LayerRows(
-                tap.layer,
-                functools.partial(tap.read_rows, steps, batch),
-                gradients=functools.partial(tap.read_gradients, steps, batch),
-                value_norms=None
-                if tap.norms is None
-                else functools.partial(tap.read_norms, steps, batch),
-            )
+            yield tap.read(steps, batch)
+
+    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+        """Hand over the first ``steps`` pending steps; see :meth:`Capture.take`."""
+        taken = list(self.rows(steps, batch=batch))
+        self.drop(steps)
+        return taken
 
     def drop(self, steps: int) -> None:
         """Forget the first ``steps`` pending steps."""

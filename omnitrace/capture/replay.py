@@ -109,21 +109,24 @@ class ReplayCapture:
 
     def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
         """Yield the rows of the next ``steps`` tokens, layer by layer."""
+        first = self._first
+        context = self._prompt_length - 1 + first + steps
         for tap in self.taps:
-            norms = functools.partial(self._read_norms, tap, steps, batch)
             yield LayerRows(
                 tap.layer,
-                functools.partial(self._read, tap, steps, batch),
-                value_norms=None if tap.norms is None else norms,
+                functools.partial(self._read, tap, first, steps, batch),
+                value_norms=None if tap.norms is None else tap.norms.reader(context, batch),
             )
+
+    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+        """Hand over the next ``steps`` tokens; see :meth:`Capture.take`."""
+        taken = list(self.rows(steps, batch=batch))
+        self.drop(steps)
+        return taken
 
     def drop(self, steps: int) -> None:
         """Go on to the tokens after the next ``steps``."""
         self._first += steps
 
-    def _read(self, tap: _PassTap, steps: int, batch: int, reuse: bool) -> torch.Tensor:
-        return tap.read(self._first, steps, self._scratch if reuse else None)[batch]
-
-    def _read_norms(self, tap: _PassTap, steps: int, batch: int) -> torch.Tensor:
-        assert tap.norms is not None
-        return tap.norms.read(self._prompt_length - 1 + self._first + steps, batch)
+    def _read(self, tap: _PassTap, first: int, steps: int, batch: int, reuse: bool) -> torch.Tensor:
+        return tap.read(first, steps, self._scratch if reuse else None)[batch]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,19 @@ def _loose(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach() if tensor.requires_grad else tensor
 
 
+class _Keys:
+    """The newest keys of one layer.
+
+    Those of earlier steps are their beginning, so all steps that wait to be read share them, and
+    no copy of the cache is kept alive for the sake of an earlier step.
+    """
+
+    __slots__ = ("newest",)
+
+    def __init__(self) -> None:
+        self.newest: torch.Tensor | None = None
+
+
 class _LayerTap:
     """Collects the steps of one decoder layer."""
 
@@ -166,7 +180,8 @@ class _LayerTap:
         self._use_cache = use_cache
         self._deferred = deferred
         self._seen = 0
-        self._key: torch.Tensor | None = None
+        self._keys = _Keys()
+        self._taken: weakref.ref[_Pending] | None = None
         self._scale = 1.0
         self._softcap: float | None = None
         self._sinks: torch.Tensor | None = None
@@ -174,7 +189,7 @@ class _LayerTap:
 
     def __call__(self, call: AttentionCall) -> None:
         for other in self.others:
-            other._key = None  # longer ones are about to come; see RowCapture
+            other.release()  # longer keys are about to come; see RowCapture
         queries = call.query.shape[2]
         self._seen = self._seen + queries if self._use_cache else queries
         if self.norms is not None:
@@ -192,7 +207,8 @@ class _LayerTap:
         if call.weights is not None:
             step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
         elif self._may_defer(call, mask):
-            step.query, step.mask, self._key = query, mask, _loose(call.key)
+            step.query, step.mask = query, mask
+            self._keys.newest = _loose(call.key)
         else:
             step.row = self._row_now(call, query, keys, mask)
         self.steps.append(step)
@@ -218,19 +234,53 @@ class _LayerTap:
             sinks=self._sinks,
         )
 
+    def release(self) -> None:
+        """Let go of the keys, unless steps that were taken may still be read somewhere."""
+        if self._taken is None or self._taken() is None:
+            self._keys.newest = None
+
+    def pending(self, steps: int) -> _Pending:
+        """Return what the first steps left, such that no later call of the layer changes it."""
+        chosen = [self.steps[i] for i in range(steps)]
+        pending = _Pending(chosen, self._keys, self._scale, self._softcap, self._sinks)
+        self._taken = weakref.ref(pending)  # steps are read in order: those before go first
+        return pending
+
     def rows(self, steps: int, scratch: Scratch | None = None) -> torch.Tensor:
         """Return float32 ``[batch, heads, steps, context of the last]`` of the first steps."""
-        chosen = [self.steps[i] for i in range(steps)]
-        context = chosen[-1].context
-        if all(step.query is not None for step in chosen):
-            return self._deferred_rows(chosen, context, scratch)
+        return self.pending(steps).rows(scratch)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class _Pending:
+    """What some steps left at one layer, and the keys that their queries looked at.
+
+    A dynamic cache that grows makes a new tensor of its keys and leaves the old one alone, so they
+    may be read while the model goes on, in another thread too.
+    """
+
+    steps: Sequence[_Step]
+    keys: _Keys
+    scale: float
+    softcap: float | None
+    sinks: torch.Tensor | None
+
+    @property
+    def context(self) -> int:
+        """How many positions the last step saw."""
+        return self.steps[-1].context
+
+    def rows(self, scratch: Scratch | None = None) -> torch.Tensor:
+        """Return float32 ``[batch, heads, steps, context of the last]``."""
+        if all(step.query is not None for step in self.steps):
+            return self._deferred_rows(self.steps, self.context, scratch)
         finished = [
             step.row if step.row is not None else self._deferred_rows([step], step.context, None)
-            for step in chosen
+            for step in self.steps
         ]
         batch, heads = finished[0].shape[:2]
-        result = finished[0].new_zeros(batch, heads, steps, context)
-        for i, (step, row) in enumerate(zip(chosen, finished, strict=True)):
+        result = finished[0].new_zeros(batch, heads, len(self.steps), self.context)
+        for i, (step, row) in enumerate(zip(self.steps, finished, strict=True)):
             # A windowed cache holds the most recent keys only.
             result[:, :, i, step.context - row.shape[-1] : step.context] = row[:, :, 0]
         return result
@@ -238,14 +288,15 @@ class _LayerTap:
     def _deferred_rows(
         self, chosen: Sequence[_Step], context: int, scratch: Scratch | None
     ) -> torch.Tensor:
-        assert self._key is not None, "a deferred step always keeps the keys"
+        key = self.keys.newest
+        assert key is not None, "a deferred step always keeps the keys"
         mask = None
         if any(step.mask is not None for step in chosen):
             # Columns beyond a step's own context are excluded by `visible`; pad with True.
             parts = [
                 nn.functional.pad(step.mask, (0, context - step.mask.shape[-1]), value=True)
                 if step.mask is not None
-                else torch.ones(1, 1, context, dtype=torch.bool, device=self._key.device)
+                else torch.ones(1, 1, context, dtype=torch.bool, device=key.device)
                 for step in chosen
             ]
             batch = max(part.shape[0] for part in parts)
@@ -253,12 +304,12 @@ class _LayerTap:
         queries = [step.query for step in chosen if step.query is not None]
         return attention_rows(
             torch.cat(queries, dim=2),
-            self._key[:, :, :context],
-            scale=self._scale,
+            key[:, :, :context],
+            scale=self.scale,
             visible=[step.context for step in chosen],
             mask=mask,
-            softcap=self._softcap,
-            sinks=self._sinks,
+            softcap=self.softcap,
+            sinks=self.sinks,
             scratch=scratch,
         )
 
@@ -321,23 +372,24 @@ class RowCapture:
                     "rows cannot be told apart",
                     legal="greedy decoding or sampling, one token a step",
                 )
-            norms = functools.partial(self._read_norms, tap, steps, batch)
+            pending = tap.pending(steps)
             yield LayerRows(
                 tap.layer,
-                functools.partial(self._read, tap, steps, batch),
-                value_norms=None if tap.norms is None else norms,
+                functools.partial(self._read, pending, batch),
+                value_norms=None if tap.norms is None else tap.norms.reader(pending.context, batch),
             )
+
+    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+        """Hand over the first ``steps`` pending steps; see :meth:`Capture.take`."""
+        taken = list(self.rows(steps, batch=batch))
+        self.drop(steps)
+        return taken
 
     def select(self, token_id: int) -> None:
         """Take note of the token that was selected; rows do not depend on it."""
 
-    @staticmethod
-    def _read_norms(tap: _LayerTap, steps: int, batch: int) -> torch.Tensor:
-        assert tap.norms is not None
-        return tap.norms.read(tap.steps[steps - 1].context, batch)
-
-    def _read(self, tap: _LayerTap, steps: int, batch: int, reuse: bool) -> torch.Tensor:
-        return tap.rows(steps, self._scratch if reuse else None)[batch]
+    def _read(self, pending: _Pending, batch: int, reuse: bool) -> torch.Tensor:
+        return pending.rows(self._scratch if reuse else None)[batch]
 
     def drop(self, steps: int) -> None:
         """Forget the first ``steps`` pending steps."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -37,11 +39,12 @@ class ValueNorms:
         squares = (torch.matmul(value, gram) * value).sum(dim=-1)
         self._blocks.append(squares.clamp_min_(0.0).sqrt_())
 
-    def read(self, context: int, batch: int) -> torch.Tensor:
-        """Return float32 ``[heads, context]``."""
+    def reader(self, context: int, batch: int) -> Callable[[], torch.Tensor]:
+        """Return what returns float32 ``[heads, context]``, whatever is added in the meantime."""
         if len(self._blocks) > 1:
             self._blocks = [torch.cat(self._blocks, dim=-1)]
-        return self._blocks[0][batch, :, :context]
+        norms = self._blocks[0][batch, :, :context]
+        return lambda: norms
 
 
 def _gram(module: nn.Module, heads: int, dim: int) -> torch.Tensor:

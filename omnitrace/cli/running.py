@@ -224,9 +224,13 @@ class Runner:
         self, request: Request, tracer: Tracer
     ) -> contextlib.AbstractContextManager[Iterable[Event]]:
         """Return what happens, as it happens where the signal allows it."""
-        if tracer.span_signal is None:
+        if tracer.streams:
             return tracer.stream(
-                request.messages, media_root=request.media_root, block=_BLOCK, **self.options
+                request.messages,
+                media_root=request.media_root,
+                block=_BLOCK,
+                provisional=None,
+                **self.options,
             )
         trace = tracer.trace(request.messages, media_root=request.media_root, **self.options)
         return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])

@@ -10,7 +10,25 @@ from omnitrace.signals.base import LayerRows, TokenSignal
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AttentionLast", "AttentionMean", "ValueAttention"]
+__all__ = ["AttentionLast", "AttentionMean", "LayerMean", "ValueAttention"]
+
+
+class LayerMean:
+    """The mean over layers that come one after the other."""
+
+    def __init__(self) -> None:
+        self._total: torch.Tensor | None = None
+        self._count = 0
+
+    def add(self, rows: torch.Tensor) -> None:
+        """Take the next layer's rows, float32 ``[rows, context]``, which are not kept apart."""
+        self._total = rows if self._total is None else self._total.add_(rows.to(self._total.device))
+        self._count += 1
+
+    def result(self) -> torch.Tensor:
+        """Return the mean, float32 ``[rows, context]``, on the first layer's device."""
+        assert self._total is not None, "capture always yields at least one layer"
+        return self._total / self._count
 
 
 class AttentionMean(TokenSignal):
@@ -20,14 +38,10 @@ class AttentionMean(TokenSignal):
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Average the rows; each result sums to at most 1."""
-        total: torch.Tensor | None = None
-        count = 0
+        mean = LayerMean()
         for layer in rows:
-            mean = self._of_layer(layer)
-            total = mean if total is None else total.add_(mean.to(total.device))
-            count += 1
-        assert total is not None, "capture always yields at least one layer"
-        return total / count
+            mean.add(self._of_layer(layer))
+        return mean.result()
 
     def _of_layer(self, layer: LayerRows) -> torch.Tensor:
         return layer.mean()

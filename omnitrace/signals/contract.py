@@ -1,4 +1,4 @@
-"""What a token signal promises, and the checks that hold it to that while a model writes."""
+"""What the signals promise that work while a model writes, and the checks that hold them to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from omnitrace.errors import ConformanceError, OmnitraceError
+from omnitrace.signals.base import LiveSpanSignal
 
 if TYPE_CHECKING:
     from omnitrace.signals.base import LayerRows, TokenSignal
@@ -17,12 +18,19 @@ __all__ = [
     "FINITE",
     "LAYERS",
     "NON_NEGATIVE",
+    "REDUCED_FINITE",
+    "REDUCED_SHAPE",
+    "REDUCED_TENSOR",
+    "REDUCES",
     "RETURNS",
     "SHAPE",
     "TENSOR",
     "Breach",
+    "breach_of_reduction",
     "breach_of_scores",
+    "checked_scores",
     "chosen_layers",
+    "reduced",
     "scored",
 ]
 
@@ -33,6 +41,12 @@ SHAPE: Final = "scores have the shape [rows, context]"
 FINITE: Final = "scores are finite"
 NON_NEGATIVE: Final = "scores are not negative"
 CAUSAL: Final = "the scores of a token are zero from its own position on"
+REDUCES: Final = "reduce() returns without raising"
+REDUCED_TENSOR: Final = "reductions are a tensor of floating-point numbers"
+REDUCED_SHAPE: Final = (
+    "reductions have the shape [rows, features, units], with as many features for every block"
+)
+REDUCED_FINITE: Final = "reductions are finite"
 
 
 class Breach(NamedTuple):
@@ -103,12 +117,97 @@ def scored(
         raise ConformanceError(
             subject, RETURNS, f"raised {type(error).__name__}: {error}"
         ) from error
+    return checked_scores(scores, shape, first=first, subject=subject)
+
+
+def checked_scores(
+    scores: Any, shape: tuple[int, int], *, first: int, subject: str
+) -> torch.Tensor:
+    """Return what a signal scored as float32 ``shape`` = [rows, context], on the CPU.
+
+    Raises
+    ------
+    ConformanceError
+        If it is what a signal must not return.
+    """
     if isinstance(scores, torch.Tensor):
         scores = scores.detach().cpu()
     breach = breach_of_scores(scores, *shape, first=first)
     if breach is not None:
         raise ConformanceError(subject, *breach)
-    return scores.float()
+    found: torch.Tensor = scores.float()
+    return found
+
+
+def breach_of_reduction(
+    found: Any, rows: int, units: int, *, first: int = 0, features: int | None = None
+) -> Breach | None:
+    """Say what is wrong with the reductions of a block; None if nothing is.
+
+    Parameters
+    ----------
+    found:
+        What ``reduce`` returned for ``rows`` consecutive tokens.
+    units:
+        Number of units of the request.
+    first:
+        Index of the generated token in the first row.
+    features:
+        Number of features of the blocks before; None for the first block.
+    """
+    if not isinstance(found, torch.Tensor) or not found.is_floating_point():
+        dtype = f" of {found.dtype}" if isinstance(found, torch.Tensor) else ""
+        return Breach(REDUCED_TENSOR, f"returned a {type(found).__name__}{dtype}")
+    shape = list(found.shape)
+    same = len(shape) == 3 and shape[1] > 0 and shape[1] == (features or shape[1])
+    if not same or (shape[0], shape[2]) != (rows, units):
+        expected = f"[{rows}, {features or 'features'}, {units}] was asked for"
+        return Breach(REDUCED_SHAPE, f"returned reductions of shape {shape}; {expected}")
+    wrong = ~torch.isfinite(found)
+    if wrong.any():
+        row, feature, unit = wrong.nonzero()[0].tolist()
+        value = float(found[row, feature, unit])
+        return Breach(
+            REDUCED_FINITE,
+            f"returned {value:g} for generated token {first + row}, feature {feature}, unit {unit}",
+        )
+    return None
+
+
+def reduced(
+    signal: LiveSpanSignal,
+    rows: Iterable[LayerRows],
+    units: Sequence[Sequence[int]],
+    count: int,
+    *,
+    first: int,
+    features: int | None,
+    subject: str,
+) -> torch.Tensor:
+    """Let ``signal`` reduce the rows of ``count`` tokens; return float32, on the CPU.
+
+    Raises
+    ------
+    ConformanceError
+        If the signal raises, or returns what it must not.
+    OmnitraceError
+        As the signal raised it, and if the rows cannot be read.
+    """
+    try:
+        found = signal.reduce(rows, units)
+    except OmnitraceError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise ConformanceError(
+            subject, REDUCES, f"raised {type(error).__name__}: {error}"
+        ) from error
+    if isinstance(found, torch.Tensor):
+        found = found.detach().cpu()
+    breach = breach_of_reduction(found, count, len(units), first=first, features=features)
+    if breach is not None:
+        raise ConformanceError(subject, *breach)
+    # Not a view: the reductions outlive what they may be a part of.
+    return found.float().clone()
 
 
 def _read(rows: Iterable[LayerRows], unreadable: list[OmnitraceError]) -> Iterator[LayerRows]:
@@ -120,17 +219,23 @@ def _read(rows: Iterable[LayerRows], unreadable: list[OmnitraceError]) -> Iterat
         raise
 
 
-def chosen_layers(signal: TokenSignal, available: Sequence[int], *, subject: str) -> list[int]:
+def chosen_layers(
+    signal: TokenSignal | LiveSpanSignal, available: Sequence[int], *, subject: str
+) -> list[int]:
     """Return the decoder layers that ``signal`` wants, out of the ``available`` indices.
 
     Raises
     ------
     ConformanceError
         If it raises, or chooses none, one that is not there, or in another order.
+    OmnitraceError
+        As a live span signal raised it: one that was made for another model says so.
     """
     try:
         chosen = list(signal.layers(list(available)))
     except Exception as error:  # a plugin may raise anything
+        if isinstance(error, OmnitraceError) and isinstance(signal, LiveSpanSignal):
+            raise
         raise ConformanceError(
             subject, LAYERS, f"raised {type(error).__name__}: {error}"
         ) from error

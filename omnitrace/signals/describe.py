@@ -7,7 +7,7 @@ from collections.abc import Collection, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, get_args
 
-from omnitrace.signals.base import Need, Signal, SpanSignal, TokenSignal
+from omnitrace.signals.base import LiveSpanSignal, Need, Signal, SpanSignal, TokenSignal
 
 if TYPE_CHECKING:
     from omnitrace.plugins.manager import Entry
@@ -28,6 +28,8 @@ KNOWN_NEEDS: Final[tuple[str, ...]] = get_args(Need)
 _PLAIN: Final = "1× decoding"  # noqa: RUF001
 _BACKWARD: Final = "≈2.5× decoding"  # noqa: RUF001
 
+_LIVE_NEEDS: Final[frozenset[Need]] = frozenset({"rows", "values"})
+
 # The dearest thing that a signal needs says what an answer costs with it.
 COSTS: Final[dict[str, str]] = {
     "forwards": "many forwards",
@@ -42,8 +44,8 @@ COSTS: Final[dict[str, str]] = {
 class SignalFacts:
     """One line of the list of signals.
 
-    ``streams`` says whether scores come while the model writes. Where the signal cannot be made,
-    ``problem`` says why, and ``needs``, ``cost`` and ``streams`` are not known.
+    ``streams`` says whether scores or effects come while the model writes. Where the signal cannot
+    be made, ``problem`` says why, and ``needs``, ``cost`` and ``streams`` are not known.
     """
 
     name: str
@@ -68,6 +70,9 @@ def breach_of_description(signal: Signal) -> str | None:
     unknown = sorted(map(str, signal.needs - set(KNOWN_NEEDS)))
     if unknown:
         return f"needs {unknown[0]!r}, which is none of {', '.join(KNOWN_NEEDS)}"
+    more = sorted(signal.needs - _LIVE_NEEDS)
+    if more and isinstance(signal, LiveSpanSignal):
+        return f"needs {more[0]!r}; a live span signal can have 'rows' and 'values'"
     return None
 
 
@@ -80,15 +85,15 @@ def describe(entry: Entry) -> SignalFacts:
     """Make the signal of ``entry`` with its default parameters and say what it is."""
     try:
         signal = entry.factory()
-        is_token = isinstance(signal, TokenSignal)
-        if not is_token and not isinstance(signal, SpanSignal):
+        streams = isinstance(signal, TokenSignal | LiveSpanSignal)
+        if not streams and not isinstance(signal, SpanSignal):
             raise TypeError(f"{type(signal).__name__} is no signal")
         needs = tuple(sorted(map(str, signal.needs), key=_order))
     except Exception as error:  # a plugin may raise anything
         problem = f"{type(error).__name__}: {error}"
         return SignalFacts(entry.name, entry.package, entry.summary, problem=problem)
     return SignalFacts(
-        entry.name, entry.package, entry.summary, needs, cost_of(needs), streams=is_token
+        entry.name, entry.package, entry.summary, needs, cost_of(needs), streams=streams
     )
 
 

@@ -23,13 +23,18 @@ def tokens_of(ranges: Sequence[tuple[int, int]], start: int, end: int) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class SpanBuilder:
-    """Builds spans for live traces, streams, re-curation and ``explain`` alike."""
+    """Builds spans for live traces, streams, re-curation and ``explain`` alike.
+
+    Masses, salience and token ranges are those of all tokens, or, while a model writes, of the
+    tokens from ``first`` on, which are all that the open span can have.
+    """
 
     layout: Layout
     masses: Masses
     salience: np.ndarray
     token_ranges: Sequence[tuple[int, int]]
     config: CurationConfig
+    first: int = 0
 
     def build(
         self,
@@ -74,13 +79,14 @@ class SpanBuilder:
             )
         else:
             supports = self._by_effect(effects, slice(token_start, token_end))
+        before = self.first if token_end else 0
         return Span(
             index=index,
             text=text[start:end],
             start=start,
             end=end,
-            token_start=token_start,
-            token_end=token_end,
+            token_start=before + token_start,
+            token_end=before + token_end,
             grounding=selection.grounding,
             supports=supports,
             ungrounded=not supports,

@@ -19,14 +19,28 @@ from omnitrace.signals.base import subject_of
 from omnitrace.types import Effect, SourceUnit, Span
 
 if TYPE_CHECKING:
-    from omnitrace.scoring import ResponseScorer
-    from omnitrace.signals.base import SpanSignal
+    import torch
 
-__all__ = ["EFFECTS", "Chosen", "checked_effects", "measured_effects", "select_by_effect"]
+    from omnitrace.scoring import ResponseScorer
+    from omnitrace.signals.base import LiveSpanSignal, SpanSignal
+
+__all__ = [
+    "EFFECTS",
+    "EFFECTS_OF",
+    "Chosen",
+    "checked_effects",
+    "live_effects",
+    "measured_effects",
+    "select_by_effect",
+]
 
 EFFECTS: Final = (
     "effects(scorer, spans) returns one dict a span, from ids of scorer.units to finite "
     "effects, with low <= value <= high where they are given"
+)
+EFFECTS_OF: Final = (
+    "effects_of(reduced, units) returns a dict from ids of units to finite effects, with "
+    "low <= value <= high where they are given"
 )
 _SLACK: Final = 1e-9
 
@@ -109,6 +123,43 @@ def measured_effects(
         return checked_effects(found, len(spans), scorer.units)
     except ValueError as error:
         raise ConformanceError(subject, EFFECTS, f"returned {error}") from error
+
+
+def live_effects(
+    signal: LiveSpanSignal,
+    reduced: torch.Tensor,
+    units: Sequence[SourceUnit],
+    number: int,
+    *,
+    subject: str,
+) -> dict[str, Effect]:
+    """Ask a live span signal for its effects on one span, and hold it to its contract.
+
+    Parameters
+    ----------
+    signal, reduced, units:
+        The signal, and what it is given.
+    number:
+        Index of the span.
+    subject:
+        What the signal is called in errors.
+
+    Raises
+    ------
+    ConformanceError
+        If the signal raises anything but Omnitrace's own errors, or returns what it must not.
+    """
+    try:
+        found = signal.effects_of(reduced, units)
+    except OmnitraceError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raised = f"raised {type(error).__name__}: {error}"
+        raise ConformanceError(subject, EFFECTS_OF, raised) from error
+    try:
+        return _checked(found, {unit.id for unit in units}, number)
+    except ValueError as error:
+        raise ConformanceError(subject, EFFECTS_OF, f"returned {error}") from error
 
 
 def checked_effects(found: Any, count: int, units: Sequence[str]) -> list[dict[str, Effect]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from omnitrace.plugins.testing.check import check_adapter, check_signal
     from omnitrace.plugins.testing.suites import (
         AdapterConformance,
+        LiveSpanSignalConformance,
         SignalConformance,
         SpanSignalConformance,
     )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterConformance",
     "ConformanceError",
+    "LiveSpanSignalConformance",
     "SignalConformance",
     "SpanSignalConformance",
     "check_adapter",
@@ -39,6 +41,7 @@ __all__ = [
 # Loaded on first use: pytest imports this package at every start, for its plugin.
 _LAZY = {
     "AdapterConformance": "suites",
+    "LiveSpanSignalConformance": "suites",
     "SignalConformance": "suites",
     "SpanSignalConformance": "suites",
     "check_adapter": "check",

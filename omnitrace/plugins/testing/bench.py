@@ -18,7 +18,8 @@ from omnitrace.models.base import ModelAdapter
 from omnitrace.plugins.manager import registry
 from omnitrace.plugins.testing.requests import request
 from omnitrace.plugins.testing.state import model_change, model_state, torch_change, torch_state
-from omnitrace.signals.base import LayerRows, SpanSignal, TokenSignal, subject_of
+from omnitrace.signals.base import LayerRows, LiveSpanSignal, SpanSignal, TokenSignal, subject_of
+from omnitrace.signals.resolve import SIGNAL_MEMBERS
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 
@@ -168,12 +169,12 @@ class SignalBench:
     def __init__(self, signal: Any) -> None:
         self.asked = signal
         self.signal, self.package = made(signal)
-        if not isinstance(self.signal, TokenSignal | SpanSignal):
+        if not isinstance(self.signal, TokenSignal | SpanSignal | LiveSpanSignal):
             raise PluginError(
                 f"{self.signal!r} is no signal",
-                legal="an object with name, parameters and needs, and with layers() and score() "
-                "or with effects()",
-                fix="inherit from TokenSignal or SpanSignal of omnitrace.signals.base",
+                legal=SIGNAL_MEMBERS,
+                fix="inherit from TokenSignal, SpanSignal or LiveSpanSignal of "
+                "omnitrace.signals.base",
             )
         self._adapter = reference().adapter
         self.model = self._adapter.model

@@ -7,17 +7,18 @@ from typing import Any
 from omnitrace.models.base import ModelAdapter
 from omnitrace.plugins.testing.adapters import ADAPTER_PROMISES, AdapterBench
 from omnitrace.plugins.testing.bench import SignalBench
+from omnitrace.plugins.testing.live import LIVE_PROMISES
 from omnitrace.plugins.testing.promise import check_all
 from omnitrace.plugins.testing.spans import SPAN_PROMISES
 from omnitrace.plugins.testing.tokens import TOKEN_PROMISES
-from omnitrace.signals.base import TokenSignal
+from omnitrace.signals.base import LiveSpanSignal, TokenSignal
 from omnitrace.types import Modality
 
 __all__ = ["check_adapter", "check_signal"]
 
 
 def check_signal(signal: Any) -> None:
-    """Hold a token or span signal to its promises, on the reference model.
+    """Hold a signal of any of the three kinds to its promises, on the reference model.
 
     Parameters
     ----------
@@ -32,8 +33,12 @@ def check_signal(signal: Any) -> None:
         If there is no such signal, or it cannot be made.
     """
     bench = SignalBench(signal)
-    is_token = isinstance(bench.signal, TokenSignal)
-    check_all(TOKEN_PROMISES if is_token else SPAN_PROMISES, bench)
+    if isinstance(bench.signal, TokenSignal):
+        check_all(TOKEN_PROMISES, bench)
+    elif isinstance(bench.signal, LiveSpanSignal):
+        check_all(LIVE_PROMISES, bench)
+    else:
+        check_all(SPAN_PROMISES, bench)
 
 
 def check_adapter(adapter: ModelAdapter, modalities: tuple[Modality, ...] = ("text",)) -> None:

@@ -9,12 +9,18 @@ from typing import Any, ClassVar
 from omnitrace.models.base import ModelAdapter
 from omnitrace.plugins.testing.adapters import ADAPTER_PROMISES, AdapterBench
 from omnitrace.plugins.testing.bench import SignalBench
+from omnitrace.plugins.testing.live import LIVE_PROMISES
 from omnitrace.plugins.testing.promise import Promise
 from omnitrace.plugins.testing.spans import SPAN_PROMISES
 from omnitrace.plugins.testing.tokens import TOKEN_PROMISES
 from omnitrace.types import Modality
 
-__all__ = ["AdapterConformance", "SignalConformance", "SpanSignalConformance"]
+__all__ = [
+    "AdapterConformance",
+    "LiveSpanSignalConformance",
+    "SignalConformance",
+    "SpanSignalConformance",
+]
 
 
 class _Conformance(abc.ABC):
@@ -63,6 +69,12 @@ class SpanSignalConformance(SignalConformance):
     """Holds a span signal to its promises, on the reference model."""
 
     promises = SPAN_PROMISES
+
+
+class LiveSpanSignalConformance(SignalConformance):
+    """Holds a live span signal to its promises, on the reference model."""
+
+    promises = LIVE_PROMISES
 
 
 class AdapterConformance(_Conformance):

@@ -26,7 +26,13 @@ from omnitrace.signals.contract import (
 )
 from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
 
-__all__ = ["TOKEN_PROMISES", "description_breach", "restored", "tokens_breach"]
+__all__ = [
+    "TOKEN_PROMISES",
+    "chooses_layers",
+    "description_breach",
+    "restored",
+    "tokens_breach",
+]
 
 # Of the largest score: more than the rounding of float32 in another order of summation.
 _SAME: Final = 1e-4
@@ -52,7 +58,8 @@ def _describes_itself(bench: SignalBench) -> str | None:
     return found
 
 
-def _chooses_layers(bench: SignalBench) -> str | None:
+def chooses_layers(bench: SignalBench) -> str | None:
+    """Ask for layers twice; the same for token and live span signals."""
     chosen_layers(bench.signal, range(4), subject=bench.subject)
     chosen_layers(bench.signal, [1, 5, 9], subject=bench.subject)  # other layers have no softmax
     return None
@@ -188,7 +195,7 @@ def _restored_after_error(bench: SignalBench) -> str | None:
 TOKEN_PROMISES: Final[tuple[Promise[SignalBench], ...]] = promises(
     {
         DESCRIBES_ITSELF: _describes_itself,
-        LAYERS: _chooses_layers,
+        LAYERS: chooses_layers,
         RETURNS: _returns,
         "scores are a float32 tensor": _float32,
         SHAPE: _shape,

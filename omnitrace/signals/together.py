@@ -1,0 +1,106 @@
+"""A live span signal and "attention-mean" on the same rows, which are computed once for both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from omnitrace.signals.attention import LayerMean
+from omnitrace.signals.base import LayerRows, LiveSpanSignal
+from omnitrace.signals.contract import checked_scores, reduced
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["scored_and_reduced"]
+
+
+class _Held(LayerRows):
+    """A layer's rows, computed once for several readers, until the next layer's turn."""
+
+    __slots__ = ("_found", "_layer")
+
+    def __init__(self, layer: LayerRows) -> None:
+        super().__init__(layer.layer, self._read, value_norms=layer._value_norms)
+        self._layer = layer
+        self._found: torch.Tensor | None = layer._weights(True)
+
+    def release(self) -> None:
+        """Give the memory back; who still reads has the rows computed again."""
+        self._found = None
+
+    def _read(self, reuse: bool) -> torch.Tensor:
+        if self._found is None:
+            return self._layer.weights  # the shared memory is another layer's now
+        return self._found if reuse else self._found.clone()
+
+
+def scored_and_reduced(
+    live: LiveSpanSignal,
+    rows: Sequence[LayerRows],
+    shape: tuple[int, int],
+    units: Sequence[Sequence[int]],
+    *,
+    wanted: Collection[int],
+    first: int,
+    features: int | None,
+    subject: str,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let a live span signal reduce ``rows``, and score them as "attention-mean" does.
+
+    Both would draw on the layers at their own pace. So the live span signal draws, and the mean
+    takes each layer as it passes.
+
+    Parameters
+    ----------
+    live:
+        The live span signal.
+    rows:
+        What the layers show of a few consecutive generated tokens.
+    shape:
+        ``[rows, context]``.
+    units:
+        Prompt positions of each unit.
+    wanted:
+        The layers that the live span signal reads.
+    first:
+        Index of the generated token in the first row.
+    features:
+        Number of features so far; None for the first block.
+    subject:
+        What the live span signal is called in errors.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Scores, float32 ``[rows, context]``, and reductions, float32 ``[rows, features, units]``.
+
+    Raises
+    ------
+    ConformanceError
+        If it does not keep its contract.
+    OmnitraceError
+        As it raised it.
+    """
+    mean = LayerMean()
+    passing = _passing(rows, wanted, mean)
+    reductions = reduced(
+        live, passing, units, shape[0], first=first, features=features, subject=subject
+    )
+    for _ in passing:  # the signal may have had enough before the last layer
+        pass
+    return checked_scores(mean.result(), shape, first=first, subject="attention-mean"), reductions
+
+
+def _passing(
+    rows: Sequence[LayerRows], wanted: Collection[int], mean: LayerMean
+) -> Iterator[LayerRows]:
+    """Yield the wanted layers; every layer is added to ``mean`` as it passes."""
+    for layer in rows:
+        if layer.layer not in wanted:
+            mean.add(layer.mean())
+            continue
+        held = _Held(layer)
+        mean.add(held.mean())
+        yield held
+        held.release()

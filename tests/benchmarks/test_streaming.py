@@ -1,0 +1,65 @@
+"""The arithmetic of the streaming benchmark, and its signal."""
+
+import math
+from typing import Any
+
+import pytest
+import streaming
+import torch
+from _live import HeadShares
+
+from omnitrace import Tracer
+from tests.live import ANSWER, with_signal
+from tests.test_tracer import MESSAGES
+
+
+def test_defaults_depend_on_quick() -> None:
+    full, quick = streaming.parse([]), streaming.parse(["--quick"])
+    assert full.threads == [1, 2]
+    assert full.prompt_tokens == 800
+    assert full.memory_tokens == [500, 4000]
+    assert quick.alternations < full.alternations
+    assert quick.memory_runs == 0 < full.memory_runs
+    assert streaming.parse(["--signals", "grad-sam"]).signals == ["grad-sam"]
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [([3.0, 1.0, 2.0], 0.5, 2.0), ([*range(1, 21)], 0.95, 19), ([*range(1, 20)], 0.95, 19)],
+)
+def test_percentile_is_a_value_that_occurred(
+    values: list[float], share: float, expected: float
+) -> None:
+    assert streaming.percentile(values, share) == expected
+
+
+def test_percentile_of_nothing_is_nothing() -> None:
+    assert math.isnan(streaming.percentile([], 0.95))
+
+
+def test_latencies_count_steps_of_the_same_run() -> None:
+    stamps = [0.0, 2.0, 4.0, 6.0, 9.0]
+    assert streaming.latencies(stamps, [(1, 3.0), (3, 10.0)], 11.0) == (0.5, 2.0)
+
+
+def test_the_live_signal_sees_what_units_get(reference: Tracer) -> None:
+    signal = HeadShares()
+    trace = with_signal(reference, signal).replay(MESSAGES, ANSWER)
+    span = trace.spans[0]
+    assert span.effects is not None
+    assert sum(effect.value for effect in span.effects.values()) == pytest.approx(0, abs=1e-6)
+    units = [unit.positions for unit in trace.units]
+    rows: list[Any] = []
+
+    class Keeping(HeadShares):
+        def reduce(self, layers: Any, positions: Any) -> torch.Tensor:
+            found = super().reduce(layers, positions)
+            rows.append(found)
+            return found
+
+    with_signal(reference, Keeping()).replay(MESSAGES, ANSWER)
+    # Every feature is one head of one layer; their mean over heads and layers is attention-mean.
+    means = torch.cat(rows).mean(dim=1)
+    for number, unit in enumerate(units):
+        expected = torch.from_numpy(trace.scores[:, list(unit)].sum(axis=1))
+        torch.testing.assert_close(means[:, number], expected, atol=1e-5, rtol=1e-4)
