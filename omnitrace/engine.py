@@ -22,7 +22,7 @@ from omnitrace.signals.base import TokenSignal, subject_of
 from omnitrace.signals.contract import scored
 from omnitrace.spans.build import SpanBuilder, tokens_of
 from omnitrace.spans.salience import Salience
-from omnitrace.spans.segment import Segmenter
+from omnitrace.spans.thinking import SectionSegmenter
 from omnitrace.tracing import Masses, measure, token_traces
 from omnitrace.types import Layout, Span, SpanEvent, TokenEvent, TokenTrace
 
@@ -57,7 +57,7 @@ class Engine:
     capture: Capture
     signal: TokenSignal
     detokenizer: Detokenizer
-    segmenter: Segmenter
+    segmenter: SectionSegmenter
     salience: Salience
     config: CurationConfig
     block: int = 16
@@ -90,7 +90,7 @@ class Engine:
         if self._broken is not None:
             self.capture.drop(1)
             return []
-        self._ended += self.segmenter.push(piece)
+        self._ended += self.segmenter.push(piece, token_id)
         pending = len(self.ids) - len(self.tokens)
         full = pending >= self.block or self.capture.forgets
         if full or (self.live and self._ended):
@@ -193,7 +193,13 @@ class Engine:
             self.layout, masses, self.salience_weights(), tuple(self.ranges), self.config
         )
         built = [
-            builder.build(len(self.spans) + i, self.text, start, end)
+            builder.build(
+                len(self.spans) + i,
+                self.text,
+                start,
+                end,
+                section=self.segmenter.section_at(start),
+            )
             for i, (start, end) in enumerate(ended)
         ]
         self.spans += built

@@ -38,7 +38,7 @@ from omnitrace.signals.base import Signal, gradient_target, subject_of
 from omnitrace.signals.contract import chosen_layers
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.records import media_record
-from omnitrace.spans.segment import Segmenter
+from omnitrace.spans.thinking import SectionSegmenter
 from omnitrace.trace import Provenance, Trace
 from omnitrace.types import Event, Layout
 
@@ -159,7 +159,11 @@ class Run:
             generation=self.generation,
             seed=self.seed,
             salience=tracer.salience.name,
-            segmentation={"unit": tracer.span_unit, "language": tracer.sources.language},
+            segmentation={
+                "unit": tracer.span_unit,
+                "language": tracer.sources.language,
+                **self.engine.segmenter.record(),
+            },
             versions={package: importlib.metadata.version(package) for package in _PACKAGES},
             timings={name: round(seconds, 6) for name, seconds in self.timings.items()},
             finished=self.finished(self.engine.ids),
@@ -319,7 +323,14 @@ def _run(
         capture=capture,
         signal=signal,
         detokenizer=Detokenizer(tracer.adapter.tokenizer),
-        segmenter=Segmenter(unit=tracer.span_unit, language=tracer.sources.language),
+        segmenter=SectionSegmenter.after_prompt(
+            tracer.thinking,
+            tracer.adapter.tokenizer,
+            request.encoded.prompt_ids,
+            request.layout,
+            unit=tracer.span_unit,
+            language=tracer.sources.language,
+        ),
         salience=tracer.salience,
         config=tracer.curation,
         block=block,

@@ -28,6 +28,7 @@ __all__ = [
     "MediaRecord",
     "Modality",
     "PositionKind",
+    "Section",
     "SourceUnit",
     "Span",
     "SpanEvent",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 Modality: TypeAlias = Literal["text", "image", "audio", "video"]
+# What a part of a response is: what the model thinks before it answers, or the answer.
+Section: TypeAlias = Literal["thought", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ class Span:
     tokens. ``grounding`` is the share of the span's signal mass on sources. ``ungrounded`` is true
     where no source supports the span; ``supports`` is then empty. ``effects`` holds a span
     signal's effect per unit id, where one was used; the supports are then chosen from it.
+    ``section`` says whether the model thinks or answers; no span is of both.
     """
 
     index: int
@@ -205,6 +209,7 @@ class Span:
     supports: tuple[Support, ...]
     ungrounded: bool
     effects: dict[str, Effect] | None = None
+    section: Section = "answer"
 
 
 @dataclass(frozen=True, slots=True)

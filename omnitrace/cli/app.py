@@ -110,6 +110,12 @@ def trace(
         bool,
         typer.Option("--media", help="With --out: keep the original media in the trace files."),
     ] = False,
+    thinking: Annotated[
+        tuple[str, str],
+        typer.Option(
+            metavar="OPEN CLOSE", help="What the model writes before and after its thoughts."
+        ),
+    ] = ("<think>", "</think>"),
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample tokens instead of taking the likeliest.")
     ] = False,
@@ -133,11 +139,13 @@ def trace(
     from omnitrace.cli.running import Runner, make_folder
     from omnitrace.plugins.manager import registry
     from omnitrace.requests import Request, RequestProblem, read_requests
+    from omnitrace.spans.thinking import Thinking
 
     quick = QuickForm(text or (), image or (), audio or (), video or (), ask)
     if out is None and (html or media):
         option = "--html" if html else "--media"
         raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
+    markers = Thinking(*thinking)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
     entries: list[Request | RequestProblem]
     if request is not None:
@@ -159,6 +167,7 @@ def trace(
     runner = Runner(
         model,
         signal,
+        thinking=markers,
         options=options,
         out=None if out is None else make_folder(out),
         html=html,

@@ -20,14 +20,16 @@ from omnitrace.cli.printing import (
     make_console,
     names_of_request,
     plain,
+    print_section,
     print_span,
     print_unsupported,
 )
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.requests import Request, RequestProblem
-from omnitrace.types import EndEvent, Event, SpanEvent
+from omnitrace.types import EndEvent, Event, Section, SpanEvent
 
 if TYPE_CHECKING:
+    from omnitrace.spans.thinking import Thinking
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
@@ -94,8 +96,8 @@ class Progress:
         self._status.start()
 
 
-def load_tracer(model: str, signal: str, progress: Progress) -> Tracer:
-    """Load a model, quietly."""
+def load_tracer(model: str, signal: str, progress: Progress, **options: Any) -> Tracer:
+    """Load a model, quietly; ``options`` are more of what ``Tracer`` takes."""
     progress.show(f"loading {model}")
     if not sys.stderr.isatty():  # read by tqdm when it is imported: no bars in log files
         os.environ.setdefault("TQDM_DISABLE", "1")
@@ -104,7 +106,7 @@ def load_tracer(model: str, signal: str, progress: Progress) -> Tracer:
     from omnitrace.tracer import Tracer
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-    return Tracer.from_pretrained(model, signal=signal)
+    return Tracer.from_pretrained(model, signal=signal, **options)
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ class Runner:
 
     Parameters
     ----------
-    model, signal:
+    model, signal, thinking:
         As for ``Tracer.from_pretrained``; loaded when the first request needs them.
     options:
         What ``Tracer.stream`` is given besides the request (or ``trace``, with a span signal).
@@ -127,6 +129,7 @@ class Runner:
 
     model: str
     signal: str
+    thinking: Thinking | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
     html: bool = False
@@ -147,7 +150,9 @@ class Runner:
             try:
                 for number, entry in enumerate(entries):
                     if isinstance(entry, Request) and tracer is None:
-                        tracer = load_tracer(self.model, self.signal, progress)
+                        tracer = load_tracer(
+                            self.model, self.signal, progress, thinking=self.thinking
+                        )
                     where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
                     progress.show(f"{entry.id}{where}: reading")
                     self._one(entry, tracer, progress, where, several=len(entries) > 1)
@@ -202,12 +207,14 @@ class Runner:
                 with progress.paused():
                     console.print(Text(plain(request.id), style="bold underline"), soft_wrap=True)
             tokens = 0
+            section: Section = "answer"
             for event in events:
                 if isinstance(event, EndEvent):
                     self._keep(request.id, event.trace, progress)
                 elif isinstance(event, SpanEvent):
                     if not self.as_json:
                         with progress.paused():
+                            section = print_section(console, event.span.section, section)
                             print_span(console, event.span, names)
                 else:
                     tokens += 1
