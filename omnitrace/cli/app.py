@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from omnitrace.cli.analysis_app import analysis
 from omnitrace.cli.evaluation_app import evaluation
 from omnitrace.cli.guard import guarded
 from omnitrace.cli.printing import make_console, print_table, print_trace
@@ -29,6 +30,7 @@ app = typer.Typer(
     "2 a mistake in what it was given, 130 interrupted.",
 )
 app.add_typer(evaluation)
+app.add_typer(analysis)
 app.add_typer(reference, name="reference")
 
 
