@@ -110,7 +110,9 @@ def add(found: Collected, asked: Asked, trace: Trace) -> None:
     for window in WINDOWS:
         config = TrajectoryConfig(by="tokens", window=window)
         found.steps.setdefault(_windows(window), []).append(steps_of(trace, config))
-    found.right.append(is_right(asked, trace.text))
+    # Thoughts are no statements, should the model have any.
+    said = " ".join(span.text for span in trace.spans_of("answer"))
+    found.right.append(is_right(asked, said))
     found.conditions.append(asked.condition)
     found.tokens.append(len(trace.tokens))
     early = trace.tokens[: max(1, round(EARLY * len(trace.tokens)))]

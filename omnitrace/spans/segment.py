@@ -100,6 +100,11 @@ class Segmenter:
         self._word = False  # ... and a letter or digit of that word
         self._again = False  # ... and further punctuation after it
 
+    @property
+    def start(self) -> int:
+        """Where the text begins that is in no span yet, as an index into the whole text."""
+        return self._offset
+
     def push(self, text: str) -> list[tuple[int, int]]:
         """Read on, and return the character ranges of the spans that have ended."""
         spans: list[tuple[int, int]] = []

@@ -152,6 +152,11 @@ class SectionSegmenter:
             language=language,
         )
 
+    @property
+    def start(self) -> int:
+        """Where the text begins that is in no span and no marker yet, as an index into the text."""
+        return self._base + self._segmenter.start
+
     def record(self) -> dict[str, Any]:
         """Return what a trace's provenance says of the markers."""
         if self.thinking is None:
