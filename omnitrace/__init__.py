@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from omnitrace.curation import CurationConfig
     from omnitrace.media import MediaLimits
     from omnitrace.sources.options import SourceOptions
+    from omnitrace.spans.thinking import Thinking
     from omnitrace.trace import Provenance, Trace
     from omnitrace.tracer import Tracer
 
@@ -76,6 +77,7 @@ __all__ = [
     "SpanEvent",
     "Support",
     "TextRange",
+    "Thinking",
     "TimeRange",
     "TokenEvent",
     "TokenTrace",
@@ -91,6 +93,7 @@ _LAZY = {
     "MediaLimits": "omnitrace.media",
     "Provenance": "omnitrace.trace",
     "SourceOptions": "omnitrace.sources.options",
+    "Thinking": "omnitrace.spans.thinking",
     "Trace": "omnitrace.trace",
     "Tracer": "omnitrace.tracer",
 }

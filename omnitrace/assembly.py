@@ -30,6 +30,7 @@ from omnitrace.types import (
     Event,
     Layout,
     ProvisionalEvent,
+    Section,
     Span,
     SpanEvent,
     TokenEvent,
@@ -50,9 +51,9 @@ class Block:
     rows:
         What the layers show of these tokens; empty where there are none.
     ended:
-        Character ranges of the spans that have ended.
+        Character ranges of the spans that have ended, each with its section.
     open:
-        Where the text begins that is in no span yet.
+        Where the text begins that is in no span yet, and its section.
     rest:
         Text that the end of the answer adds to its last token, if that is in an earlier block.
     """
@@ -60,8 +61,8 @@ class Block:
     ids: Sequence[int]
     pieces: Sequence[str]
     rows: Sequence[LayerRows]
-    ended: Sequence[tuple[int, int]]
-    open: int
+    ended: Sequence[tuple[int, int, Section]]
+    open: tuple[int, Section]
     rest: str = ""
 
 
@@ -131,7 +132,7 @@ class Assembler:
             self._append_rest(block.rest)
             spans = self._build(block.ended)
             events += [SpanEvent(span) for span in spans]
-            growing = self._grown(block.open)
+            growing = self._grown(*block.open)
         except OmnitraceError as error:
             self.broken = error
             return []
@@ -200,11 +201,11 @@ class Assembler:
             self.tokens[-1], text=self.tokens[-1].text + rest, end=len(self.text)
         )
 
-    def _build(self, ended: Sequence[tuple[int, int]]) -> list[Span]:
+    def _build(self, ended: Sequence[tuple[int, int, Section]]) -> list[Span]:
         """Build the spans that have ended, and forget what no later span needs."""
         if not ended:
             return []
-        for start, end in ended:
+        for start, end, _ in ended:
             first, weights = self._weigh(start, end)
             self.weights += [0.0] * (first + len(weights) - len(self.weights))
             # A token that two spans share keeps the larger weight.
@@ -212,14 +213,14 @@ class Assembler:
                 self.weights[i] = max(self.weights[i], float(weight))
         builder = self._builder(self.weights[self._first :])
         built = [
-            self._built(builder, len(self.spans) + i, start, end)
-            for i, (start, end) in enumerate(ended)
+            self._built(builder, len(self.spans) + i, start, end, section)
+            for i, (start, end, section) in enumerate(ended)
         ]
         self.spans += built
         self._forget(max(self._first, built[-1].token_end - 1))
         return built
 
-    def _grown(self, start: int) -> Span | None:
+    def _grown(self, start: int, section: Section) -> Span | None:
         """Build the text that is in no span yet, if enough tokens have been added to it."""
         if self.provisional is None or len(self.ids) - self._shown < self.provisional:
             return None
@@ -231,7 +232,7 @@ class Assembler:
         self._shown = len(self.ids)
         first, weights = self._weigh(start, end)
         local = [0.0] * (first - self._first) + [float(weight) for weight in weights]
-        return self._built(self._builder(local), len(self.spans), start, end)
+        return self._built(self._builder(local), len(self.spans), start, end, section)
 
     def _weigh(self, start: int, end: int) -> tuple[int, np.ndarray]:
         """Weigh the words of one span, which is tagged on its own, so that order cannot matter.
@@ -255,9 +256,11 @@ class Assembler:
         ranges = self.ranges[self._first :]
         return SpanBuilder(self.layout, masses, salience, ranges, self.config, self._first)
 
-    def _built(self, builder: SpanBuilder, index: int, start: int, end: int) -> Span:
+    def _built(
+        self, builder: SpanBuilder, index: int, start: int, end: int, section: Section
+    ) -> Span:
         effects = None if self.live is None else self._effects(index, start, end)
-        return builder.build(index, self.text, start, end, effects)
+        return builder.build(index, self.text, start, end, effects, section)
 
     def _effects(self, index: int, start: int, end: int) -> dict[str, Effect]:
         assert self.live is not None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from omnitrace.assembly import Assembler, Block
 from omnitrace.capture.base import Capture
 from omnitrace.models.detokenize import Detokenizer
-from omnitrace.spans.segment import Segmenter
+from omnitrace.spans.thinking import SectionSegmenter
 
 __all__ = ["Engine"]
 
@@ -40,7 +40,7 @@ class Engine:
     capture: Capture
     assembler: Assembler
     detokenizer: Detokenizer
-    segmenter: Segmenter
+    segmenter: SectionSegmenter
     block: int = 16
 
     text: str = ""
@@ -59,7 +59,7 @@ class Engine:
             self.capture.drop(len(self._pieces))
             self._pieces.clear()
             return
-        self._ended += self.segmenter.push(piece)
+        self._ended += self.segmenter.push(piece, token_id)
         if len(self._pieces) >= self.block or self.capture.forgets or self._ended:
             hand_over(self._take())
 
@@ -97,8 +97,8 @@ class Engine:
             ids=self.ids[len(self.ids) - count :],
             pieces=self._pieces,
             rows=self.capture.take(count) if count else (),
-            ended=self._ended,
-            open=self.segmenter.start,
+            ended=[(a, b, self.segmenter.section_at(a)) for a, b in self._ended],
+            open=(self.segmenter.start, self.segmenter.section_at(self.segmenter.start)),
             rest=rest,
         )
         self._pieces, self._ended = [], []

@@ -49,6 +49,7 @@ def provenance_of(run: Run) -> Provenance:
             "unit": tracer.span_unit,
             "language": tracer.sources.language,
             "sources": tracer.sources.record(),
+            **run.engine.segmenter.record(),
         },
         versions={package: importlib.metadata.version(package) for package in _PACKAGES},
         timings={name: round(seconds, 6) for name, seconds in run.timings.items()},

@@ -36,7 +36,7 @@ from omnitrace.signals.base import gradient_target, subject_of
 from omnitrace.signals.contract import chosen_layers
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.records import media_record
-from omnitrace.spans.segment import Segmenter
+from omnitrace.spans.thinking import SectionSegmenter
 from omnitrace.trace import Trace
 from omnitrace.types import Event, Layout
 from omnitrace.worker import Backlog, Worker
@@ -334,7 +334,14 @@ def _run(
             config=tracer.curation,
         ),
         detokenizer=Detokenizer(tracer.adapter.tokenizer),
-        segmenter=Segmenter(unit=tracer.span_unit, language=tracer.sources.language),
+        segmenter=SectionSegmenter.after_prompt(
+            tracer.thinking,
+            tracer.adapter.tokenizer,
+            request.encoded.prompt_ids,
+            request.layout,
+            unit=tracer.span_unit,
+            language=tracer.sources.language,
+        ),
         block=block,
     )
     return Run(

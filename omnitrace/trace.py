@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,7 +17,16 @@ from omnitrace.relay import Relay
 from omnitrace.spans.build import SpanBuilder
 from omnitrace.spans.effects import checked_effects
 from omnitrace.tracing import Masses, measure, token_traces
-from omnitrace.types import Effect, Layout, MediaRecord, Message, SourceUnit, Span, TokenTrace
+from omnitrace.types import (
+    Effect,
+    Layout,
+    MediaRecord,
+    Message,
+    Section,
+    SourceUnit,
+    Span,
+    TokenTrace,
+)
 
 __all__ = ["Provenance", "Trace"]
 
@@ -104,6 +113,20 @@ class Trace:
         """The source units of the request, in prompt order."""
         return self.layout.units
 
+    def spans_of(self, section: Section) -> tuple[Span, ...]:
+        """Return the spans of the model's thoughts, or those of its answer.
+
+        Raises
+        ------
+        InputError
+            If there is no such section.
+        """
+        if section not in get_args(Section):
+            raise InputError(
+                f"there is no section {section!r}", legal=" or ".join(map(repr, get_args(Section)))
+            )
+        return tuple(span for span in self.spans if span.section == section)
+
     def masses(self) -> Masses:
         """Sum the scores over units, instruction, template and generated positions.
 
@@ -127,10 +150,22 @@ class Trace:
             config=self.config,
         )
 
-    def recurate(self, config: CurationConfig) -> Trace:
+    def recurate(self, config: CurationConfig, *, section: Section | None = None) -> Trace:
         """Select supports anew under ``config``, from what is stored, without the model.
 
         A span with effects gets its supports by them, any other span by the scores.
+
+        Parameters
+        ----------
+        config:
+            How supports are chosen.
+        section:
+            Keep the spans of this section only, such as those of the answer; text and tokens stay.
+
+        Raises
+        ------
+        InputError
+            If there is no such section.
         """
         changed = dataclasses.replace(self, config=config)
         masses = changed.masses()
@@ -144,8 +179,8 @@ class Trace:
         changed = dataclasses.replace(changed, tokens=tokens)
         builder = changed._builder(masses)
         spans = tuple(
-            builder.build(span.index, self.text, span.start, span.end, span.effects)
-            for span in self.spans
+            builder.build(span.index, self.text, span.start, span.end, span.effects, span.section)
+            for span in (self.spans if section is None else self.spans_of(section))
         )
         return dataclasses.replace(changed, spans=spans)
 
@@ -199,7 +234,10 @@ class Trace:
             start = self.text.find(phrase, start + 1)
             if start < 0:
                 raise self._no_such_phrase(phrase, occurrence)
-        return self._builder(self.masses()).build(-1, self.text, start, start + len(phrase))
+        begun = [span for span in self.spans if span.start <= start]
+        section: Section = begun[-1].section if begun else "answer"
+        builder = self._builder(self.masses())
+        return builder.build(-1, self.text, start, start + len(phrase), section=section)
 
     def _no_such_phrase(self, phrase: str, occurrence: int) -> InputError:
         count = self.text.count(phrase)

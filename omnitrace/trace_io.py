@@ -43,8 +43,17 @@ _TENSOR_HEADER_BYTES: Final = 2**16
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 _TENSOR_NAMES: Final = ("kinds", "salience", "scores", "unit_index")
 
+
+def _with_sections(document: dict[str, Any]) -> dict[str, Any]:
+    """Turn version 1 into 2, which tells thoughts from answers: until then all was the answer."""
+    spans = document.get("spans")
+    if isinstance(spans, list):
+        spans = [span | {"section": "answer"} if isinstance(span, dict) else span for span in spans]
+    return document | {"version": 2, "spans": spans}
+
+
 # What turns the document of a version into that of the next one; version 1 is the first.
-_MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+_MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _with_sections}
 
 _READ_ERRORS: Final = (
     OSError,

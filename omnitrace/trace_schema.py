@@ -1,4 +1,4 @@
-"""The document that describes a trace in a file: version 1.
+"""The document that describes a trace in a file: version 2.
 
 ``trace.json`` is this document; the score matrix and the layout arrays lie beside it as tensors.
 The models are strict and forbid unknown members, so that a file which loads means what it says.
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from omnitrace.curation import CurationConfig
 from omnitrace.errors import OmnitraceError
-from omnitrace.types import Modality
+from omnitrace.types import Modality, Section
 
 __all__ = [
     "FORMAT",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "omnitrace-trace"
-VERSION: Final = 1
+VERSION: Final = 2
 
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Index: TypeAlias = Annotated[int, Field(ge=-1)]
@@ -145,6 +145,7 @@ class SpanModel(_Model):
     supports: tuple[SupportModel, ...]
     ungrounded: bool
     effects: dict[str, EffectModel] | None
+    section: Section
 
 
 class StoredModel(_Model):
@@ -206,7 +207,7 @@ class TraceModel(_Model):
     """The whole document. Only a document in a file has ``checksums``."""
 
     format: Literal["omnitrace-trace"]
-    version: Literal[1]
+    version: Literal[2]
     messages: tuple[dict[str, JsonValue], ...]
     text: str
     token_ids: tuple[int, ...]

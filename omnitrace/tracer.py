@@ -29,6 +29,7 @@ from omnitrace.sources.messages import read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.spans.salience import Salience
 from omnitrace.spans.segment import Unit as SpanUnit
+from omnitrace.spans.thinking import Thinking
 from omnitrace.streaming import Emitter, EventStream
 from omnitrace.trace import Trace
 from omnitrace.types import EndEvent, Message
@@ -57,6 +58,9 @@ class Tracer:
         Limits on media.
     span_unit:
         Spans are sentences or clauses of the response.
+    thinking:
+        How the model marks its thoughts, so that spans are told from those of the answer; None
+        takes the whole response as the answer.
     salience:
         spaCy pipeline that weighs words; "auto" takes an installed one for the language, or
         spaCy's lexical attributes, which need no download.
@@ -85,6 +89,7 @@ class Tracer:
         sources: SourceOptions | None = None,
         limits: MediaLimits | None = None,
         span_unit: SpanUnit = "sentence",
+        thinking: Thinking | None = Thinking(),  # noqa: B008 - frozen
         salience: str | None = "auto",
         block: int = 16,
     ) -> None:
@@ -100,6 +105,7 @@ class Tracer:
         self.sources = sources or SourceOptions()
         self.limits = limits or MediaLimits()
         self.span_unit = span_unit
+        self.thinking = thinking
         self.salience = Salience.create(salience, self.sources.language)
         self.block = block
         self.signal, self.signal_package, self.span_signal, self.span_package = resolve(signal)

@@ -29,6 +29,7 @@ __all__ = [
     "Modality",
     "PositionKind",
     "ProvisionalEvent",
+    "Section",
     "SourceUnit",
     "Span",
     "SpanEvent",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 Modality: TypeAlias = Literal["text", "image", "audio", "video"]
+# What a part of a response is: what the model thinks before it answers, or the answer.
+Section: TypeAlias = Literal["thought", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ class Span:
     tokens. ``grounding`` is the share of the span's signal mass on sources. ``ungrounded`` is true
     where no source supports the span; ``supports`` is then empty. ``effects`` holds a span
     signal's effect per unit id, where one was used; the supports are then chosen from it.
+    ``section`` says whether the model thinks or answers; no span is of both.
     """
 
     index: int
@@ -206,6 +210,7 @@ class Span:
     supports: tuple[Support, ...]
     ungrounded: bool
     effects: dict[str, Effect] | None = None
+    section: Section = "answer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,5 +162,10 @@ def traces(draw: st.DrawFn) -> Trace:
     ).recurate(draw(configs()))
     bound = st.none() | numbers
     effects = {unit.id: Effect(draw(numbers), draw(bound), draw(bound)) for unit in layout.units}
-    spans = tuple(dataclasses.replace(span, effects=effects) for span in trace.spans)
+    spans = tuple(
+        dataclasses.replace(
+            span, effects=effects, section=draw(st.sampled_from(["thought", "answer"]))
+        )
+        for span in trace.spans
+    )
     return dataclasses.replace(trace, spans=spans)

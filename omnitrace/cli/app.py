@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from omnitrace.cli.analysis_app import analysis
 from omnitrace.cli.estimator_app import estimator
 from omnitrace.cli.evaluation_app import evaluation
 from omnitrace.cli.guard import guarded
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(evaluation)
 app.add_typer(estimator, name="estimator")
+app.add_typer(analysis)
 app.add_typer(reference, name="reference")
 
 
@@ -135,6 +137,12 @@ def trace(
         bool,
         typer.Option("--media", help="With --out: keep the original media in the trace files."),
     ] = False,
+    thinking: Annotated[
+        tuple[str, str],
+        typer.Option(
+            metavar="OPEN CLOSE", help="What the model writes before and after its thoughts."
+        ),
+    ] = ("<think>", "</think>"),
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample tokens instead of taking the likeliest.")
     ] = False,
@@ -159,11 +167,13 @@ def trace(
     from omnitrace.plugins.manager import registry
     from omnitrace.requests import Request, RequestProblem, read_requests
     from omnitrace.sources.options import SourceOptions
+    from omnitrace.spans.thinking import Thinking
 
     quick = QuickForm(text or (), image or (), audio or (), video or (), ask)
     if out is None and (html or media):
         option = "--html" if html else "--media"
         raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
+    markers = Thinking(*thinking)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
     entries: list[Request | RequestProblem]
     if request is not None:
@@ -194,6 +204,7 @@ def trace(
         model,
         chosen,
         SourceOptions(image=image_units, audio=audio_units, video=video_units),
+        thinking=markers,
         options=options,
         out=None if out is None else make_folder(out),
         html=html,

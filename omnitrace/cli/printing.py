@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from rich.console import Console
 from rich.text import Text
 
-from omnitrace.types import ImageRegion, Locator, Span, Support, TextRange
+from omnitrace.types import ImageRegion, Locator, Section, Span, Support, TextRange
 
 if TYPE_CHECKING:
     from omnitrace.trace import Trace
@@ -26,6 +26,7 @@ __all__ = [
     "names_of_request",
     "names_of_trace",
     "plain",
+    "print_section",
     "print_span",
     "print_table",
     "print_trace",
@@ -103,6 +104,13 @@ def _support_line(support: Support, names: PartNames | None) -> Text:
     return line
 
 
+def print_section(console: Console, section: Section, before: Section = "answer") -> Section:
+    """Print a heading where another section begins than ``before``; return the section."""
+    if section != before:
+        console.print(Text(f"[{section}]", style="italic dim"), soft_wrap=True)
+    return section
+
+
 def print_span(console: Console, span: Span, names: PartNames | None = None) -> None:
     """Print a span, and below it the sources that support it or that there is none."""
     head = Text(plain(span.text), style="bold")
@@ -134,7 +142,9 @@ def print_trace(console: Console, trace: Trace, title: str) -> None:
         note = "broken off: this is what there was until then"
         console.print(Text(note, style="yellow"), soft_wrap=True)
     names = names_of_trace(trace)
+    section: Section = "answer"
     for span in trace.spans:
+        section = print_section(console, span.section, section)
         print_span(console, span, names)
     if not trace.spans:
         console.print(Text("(the response is empty)", style="dim"), soft_wrap=True)

@@ -20,16 +20,18 @@ from omnitrace.cli.printing import (
     make_console,
     names_of_request,
     plain,
+    print_section,
     print_span,
     print_unsupported,
 )
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.requests import Request, RequestProblem
-from omnitrace.types import EndEvent, Event, SpanEvent
+from omnitrace.types import EndEvent, Event, Section, SpanEvent
 
 if TYPE_CHECKING:
     from omnitrace.signals.base import Signal
     from omnitrace.sources.options import SourceOptions
+    from omnitrace.spans.thinking import Thinking
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
@@ -96,10 +98,8 @@ class Progress:
         self._status.start()
 
 
-def load_tracer(
-    model: str, signal: str | Signal, progress: Progress, sources: SourceOptions | None = None
-) -> Tracer:
-    """Load a model, quietly."""
+def load_tracer(model: str, signal: str | Signal, progress: Progress, **options: Any) -> Tracer:
+    """Load a model, quietly; ``options`` are more of what ``Tracer`` takes."""
     progress.show(f"loading {model}")
     if not sys.stderr.isatty():  # read by tqdm when it is imported: no bars in log files
         os.environ.setdefault("TQDM_DISABLE", "1")
@@ -108,7 +108,7 @@ def load_tracer(
     from omnitrace.tracer import Tracer
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-    return Tracer.from_pretrained(model, signal=signal, sources=sources)
+    return Tracer.from_pretrained(model, signal=signal, **options)
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ class Runner:
 
     Parameters
     ----------
-    model, signal:
+    model, signal, thinking:
         As for ``Tracer.from_pretrained``; loaded when the first request needs them.
     sources:
         How sources are cut.
@@ -134,6 +134,7 @@ class Runner:
     model: str
     signal: str | Signal
     sources: SourceOptions | None = None
+    thinking: Thinking | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
     html: bool = False
@@ -154,7 +155,13 @@ class Runner:
             try:
                 for number, entry in enumerate(entries):
                     if isinstance(entry, Request) and tracer is None:
-                        tracer = load_tracer(self.model, self.signal, progress, self.sources)
+                        tracer = load_tracer(
+                            self.model,
+                            self.signal,
+                            progress,
+                            sources=self.sources,
+                            thinking=self.thinking,
+                        )
                     where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
                     progress.show(f"{entry.id}{where}: reading")
                     self._one(entry, tracer, progress, where, several=len(entries) > 1)
@@ -209,12 +216,14 @@ class Runner:
                 with progress.paused():
                     console.print(Text(plain(request.id), style="bold underline"), soft_wrap=True)
             tokens = 0
+            section: Section = "answer"
             for event in events:
                 if isinstance(event, EndEvent):
                     self._keep(request.id, event.trace, progress)
                 elif isinstance(event, SpanEvent):
                     if not self.as_json:
                         with progress.paused():
+                            section = print_section(console, event.span.section, section)
                             print_span(console, event.span, names)
                 else:
                     tokens += 1

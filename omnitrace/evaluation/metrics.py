@@ -23,6 +23,7 @@ __all__ = [
     "SetScores",
     "abstention_auroc",
     "abstention_f1",
+    "auroc",
     "average_precision",
     "box_iou",
     "calibration_bins",
@@ -206,15 +207,24 @@ def abstention_auroc(
 
     The area under the ROC curve of ``1 − grounding``. None where the labels are all alike.
     """
-    true, values = np.asarray(truth, dtype=bool), np.asarray(grounding, dtype=float)
+    return auroc(-np.asarray(grounding, dtype=float), truth)
+
+
+def auroc(scores: Sequence[float] | np.ndarray, truth: Sequence[bool] | np.ndarray) -> float | None:
+    """Chance that what is true has a higher score than what is not (ties: one half).
+
+    The area under the ROC curve (Hanley & McNeil 1982); scores may be infinite. None where the
+    labels are all alike.
+    """
+    true, values = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=float)
     if true.shape != values.shape:
         raise InputError(f"{len(values)} values for {len(true)} labels", legal="as many of each")
-    without, with_evidence = values[true], np.sort(values[~true])
-    if not len(without) or not len(with_evidence):
+    high, low = values[true], np.sort(values[~true])
+    if not len(high) or not len(low):
         return None
-    above = len(with_evidence) - np.searchsorted(with_evidence, without, side="right")
-    ties = len(with_evidence) - above - np.searchsorted(with_evidence, without, side="left")
-    return float(np.mean(above + ties / 2)) / len(with_evidence)
+    below = np.searchsorted(low, high, side="left")
+    ties = np.searchsorted(low, high, side="right") - below
+    return float(np.mean(below + ties / 2)) / len(low)
 
 
 def option_consistency(masses: Sequence[float], chosen: int) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 from omnitrace.curation import CurationConfig, curate_span
 from omnitrace.spans.effects import select_by_effect
 from omnitrace.tracing import Masses
-from omnitrace.types import Effect, Layout, Span, Support
+from omnitrace.types import Effect, Layout, Section, Span, Support
 
 __all__ = ["SpanBuilder", "tokens_of"]
 
@@ -43,6 +43,7 @@ class SpanBuilder:
         start: int,
         end: int,
         effects: Mapping[str, Effect] | None = None,
+        section: Section = "answer",
     ) -> Span:
         """Choose the supports of ``text[start:end]``, by ``effects`` where a span signal gave some.
 
@@ -56,6 +57,8 @@ class SpanBuilder:
             Characters of the span.
         effects:
             Effect of each unit on the span, by unit id; None lets the tokens vote.
+        section:
+            Whether the span is a thought or of the answer.
         """
         token_start, token_end = tokens_of(self.token_ranges, start, end)
         selection = curate_span(
@@ -91,6 +94,7 @@ class SpanBuilder:
             supports=supports,
             ungrounded=not supports,
             effects=None if effects is None else dict(effects),
+            section=section,
         )
 
     def _by_effect(self, effects: Mapping[str, Effect], rows: slice) -> tuple[Support, ...]:

@@ -41,7 +41,7 @@ def trace_view(
             _message_view(trace, index, message, cited)
             for index, message in enumerate(trace.messages)
         ],
-        "answer": _answer(trace),
+        "sections": _sections(trace),
         "provenance": _provenance(trace),
     }
 
@@ -58,6 +58,7 @@ def script_data(trace: Trace) -> dict[str, Any]:
                 "tokens": [span.token_start, span.token_end],
                 "grounding": span.grounding,
                 "ungrounded": span.ungrounded,
+                "section": span.section,
                 "supports": _supports(trace, span),
             }
             for span in trace.spans
@@ -71,6 +72,7 @@ def _span_view(trace: Trace, number: int, span: Span) -> dict[str, Any]:
         "text": span.text,
         "grounding": span.grounding,
         "ungrounded": span.ungrounded,
+        "section": span.section,
         "supports": _supports(trace, span),
     }
 
@@ -195,6 +197,22 @@ def _pieces(text: str, units: Sequence[tuple[int, SourceUnit]]) -> list[dict[str
         }
         for start, end in itertools.pairwise(cuts)
     ]
+
+
+def _sections(trace: Trace) -> list[dict[str, Any]]:
+    """Cut the response where thoughts begin and end, and each section into its pieces.
+
+    The text between two spans, a marker of thoughts too, is of the section before it.
+    """
+    sections: list[dict[str, Any]] = []
+    for piece in _answer(trace):
+        number = piece["span"]
+        section = None if number is None else trace.spans[number].section
+        if not sections or section not in (None, sections[-1]["name"]):
+            first = trace.spans[0].section if trace.spans else "answer"
+            sections.append({"name": section or first, "pieces": []})
+        sections[-1]["pieces"].append(piece)
+    return sections or [{"name": "answer", "pieces": []}]
 
 
 def _answer(trace: Trace) -> list[dict[str, Any]]:

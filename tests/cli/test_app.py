@@ -99,6 +99,7 @@ def test_show_of_what_is_no_trace(run: Run, tmp_path: Path) -> None:
         (["--ask", "x", "--model", "/absent/model"], "/absent/model"),
         (["--ask", "x", "--out", "file/out"], "cannot make the folder"),
         (["--ask", "x", "--max-new-tokens", "0"], "--max-new-tokens"),
+        (["--ask", "x", "--thinking", "a", "ab"], "the markers of a thought are 'a' and 'ab'"),
         (["--ask", "x", "--seed", "-1"], "--seed"),
         (["--aks", "x"], "--aks"),
     ],

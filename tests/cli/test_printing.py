@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -123,6 +124,23 @@ def test_a_whole_trace() -> None:
     assert text.count("ungrounded") == sum(each.ungrounded for each in trace.spans)
     for record in trace.media:
         assert f"({record.name})" in text
+
+
+def test_thought_and_answer_are_told_apart() -> None:
+    out = console()
+    trace = multimodal_trace()
+    sections = ("thought", "thought", "answer", "answer", "thought")
+    spans = tuple(
+        dataclasses.replace(span, section=section)  # type: ignore[arg-type]
+        for span, section in zip(trace.spans, sections, strict=True)
+    )
+    print_trace(out, dataclasses.replace(trace, spans=spans), "harbour")
+    lines = shown(out).splitlines()
+    heads = [line for line in lines if line in ("[thought]", "[answer]")]
+    assert heads == ["[thought]", "[answer]", "[thought]"]
+    assert lines.index("[answer]") < next(
+        i for i, line in enumerate(lines) if line.startswith(spans[2].text)
+    )
 
 
 def test_a_redacted_trace_can_be_printed() -> None:

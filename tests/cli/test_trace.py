@@ -186,3 +186,21 @@ def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "between" in text
         assert ("[red]first\\x1b" in text) is terminal
         assert ("second" in text) is terminal
+
+
+def test_thoughts_have_a_heading_of_their_own(run: Run, model: str, sample: Path) -> None:
+    plain = run("trace", sample, "--model", model, *SAMPLING, "--json")
+    text = json.loads(plain.stdout)["text"]
+    word = next(each for each in text.split()[:-1] if text.count(each) == 1 and len(each) > 1)
+    options = ("--thinking", word, "never written")
+    result = run("trace", sample, "--model", model, *SAMPLING, *options)
+    assert result.exit_code == 0, result.stderr
+    assert "[thought]" in result.stdout.splitlines()
+    document = json.loads(
+        run("trace", sample, "--model", model, *SAMPLING, *options, "--json").stdout
+    )
+    assert document["text"] == text
+    begins = text.index(word)
+    for span in document["spans"]:
+        assert span["section"] == ("thought" if span["start"] > begins else "answer")
+        assert word not in span["text"]

@@ -321,6 +321,29 @@ def test_a_trace_that_was_broken_off_says_so(trace: Trace):
     assert "Generation was broken off" not in render_report([trace])
 
 
+def test_thought_and_answer_stand_apart(trace: Trace):
+    text = f"<think>{trace.text}"
+    moved = [
+        dataclasses.replace(
+            span,
+            start=span.start + 7,
+            end=span.end + 7,
+            section="thought" if span.index < 2 else "answer",
+        )
+        for span in trace.spans
+    ]
+    page = Page(render_report([dataclasses.replace(trace, text=text, spans=tuple(moved))]))
+    (thought,), (answer,) = (page.all("div", class_=name) for name in ("thought", "answer"))
+    assert thought["text"].startswith("<think>" + trace.spans[0].text)
+    assert (thought["text"] + answer["text"]).replace("ungrounded", "") == text
+    assert answer["text"].startswith(trace.spans[2].text)
+    headings = [each["text"] for each in page.all("h2")]
+    assert headings.index("Thought") < headings.index("Answer")
+    rows = [row["text"] for row in page.all("th", scope="rowgroup")]
+    assert [row.endswith("thought") for row in rows] == [True, True, False, False, False]
+    assert [each["section"] for each in page.data[0]["spans"]] == [s.section for s in moved]
+
+
 def test_an_empty_response_has_a_page(trace: Trace):
     empty = dataclasses.replace(
         trace,

@@ -113,6 +113,7 @@ def tracers_of(tracer: Tracer, signals: Iterable[str | Signal]) -> dict[str, Tra
             sources=tracer.sources,
             limits=tracer.limits,
             span_unit=tracer.span_unit,
+            thinking=tracer.thinking,
             salience=None,  # weighs votes, of which no check makes use
             block=tracer.block,
         )
