@@ -81,7 +81,7 @@ def test_a_stream_gives_what_it_can_and_then_the_error(
     tracer = Tracer(adapter=reference.adapter, signal=name)
     before = state(reference.adapter.model)
     events: list[Event] = []
-    stream = tracer.stream(MESSAGES, **OPTIONS)
+    stream = tracer.stream(MESSAGES, block=1, **OPTIONS)
     with pytest.raises(ConformanceError, match=name) as caught:
         events.extend(stream)
     assert caught.value.text == answer
