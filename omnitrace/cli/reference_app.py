@@ -16,11 +16,6 @@ reference = typer.Typer(
 )
 
 
-@reference.callback()
-def _group() -> None:
-    """Keep the name of a single command."""
-
-
 @reference.command()
 @guarded
 def sample(
@@ -46,3 +41,25 @@ def sample(
     from omnitrace.cli.sampling import write_held_out
 
     write_held_out(out, seed, questions=questions, long=long)
+
+
+@reference.command()
+@guarded
+def samples(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
+    validation: Annotated[
+        bool,
+        typer.Option(
+            "--validation", help="Of the samples for choices and training, not for figures."
+        ),
+    ] = False,
+) -> None:
+    """Write many requests, with their media, as requests.jsonl and labels.jsonl.
+
+    What 'trace', 'evaluate', 'sanity' and 'estimator train' take.
+    """
+    from omnitrace.cli.sampling import write_many
+
+    write_many(out, range(first, first + count), validation=validation)

@@ -1,8 +1,10 @@
-"""``omnitrace reference sample``: a held-out sample of the reference world as files."""
+"""``omnitrace reference sample`` and ``samples``: samples of the reference world as files."""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.text import Text
@@ -11,11 +13,17 @@ from omnitrace.cli.guard import say
 from omnitrace.cli.printing import make_console, plain
 from omnitrace.cli.running import make_folder
 from omnitrace.errors import InputError
-from omnitrace.reference.files import LABELS, REQUEST, write_sample
+from omnitrace.reference.files import LABELS, REQUEST, REQUESTS, write_sample, write_samples
 from omnitrace.reference.scenes import Note
-from omnitrace.reference.world import Sample, held_out_seed, make_sample, media_name
+from omnitrace.reference.world import (
+    Sample,
+    held_out_seed,
+    make_sample,
+    media_name,
+    validation_seed,
+)
 
-__all__ = ["draw_held_out", "write_held_out"]
+__all__ = ["draw_held_out", "write_held_out", "write_many"]
 
 
 def write_held_out(out: Path, seed: int, *, questions: int | None, long: bool) -> None:
@@ -26,17 +34,10 @@ def write_held_out(out: Path, seed: int, *, questions: int | None, long: bool) -
     InputError
         If the folder holds a request or labels already, or cannot be written.
     """
-    for name in (REQUEST, LABELS):
-        if (out / name).exists():
-            raise InputError(
-                f"{str(out / name)!r} exists", fix="choose another folder, so that nothing is lost"
-            )
+    _refuse_existing(out, (REQUEST, LABELS))
     sample = draw_held_out(seed, questions=questions, long=long)
-    try:
+    with _writing(out):
         request = write_sample(sample, make_folder(out))
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write into {str(out)!r}: {reason}") from error
     media = [
         media_name(part, scene)
         for part, scene in enumerate(sample.scenes)
@@ -53,6 +54,34 @@ def write_held_out(out: Path, seed: int, *, questions: int | None, long: bool) -
     ):
         console.print(Text(shlex.join(["omnitrace", *command])), soft_wrap=True)
     say(f"wrote {', '.join([REQUEST, LABELS, *media])} to {out}")
+
+
+def write_many(out: Path, numbers: Iterable[int], *, validation: bool) -> None:
+    """Write samples as they come, held-out ones or those for choices; errors are as above."""
+    _refuse_existing(out, (REQUESTS, LABELS))
+    seed_of = validation_seed if validation else held_out_seed
+    with _writing(out):
+        requests = write_samples(
+            (make_sample(seed_of(number)) for number in numbers), make_folder(out)
+        )
+    say(f"wrote {requests}, {LABELS}, and a folder of media for each request")
+
+
+def _refuse_existing(out: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (out / name).exists():
+            raise InputError(
+                f"{str(out / name)!r} exists", fix="choose another folder, so that nothing is lost"
+            )
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write into {str(out)!r}: {reason}") from error
 
 
 def draw_held_out(seed: int, *, questions: int | None, long: bool) -> Sample:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import wave
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +24,18 @@ from omnitrace.reference.render import FILM_FPS, render_film, render_image, rend
 from omnitrace.reference.scenes import Film, Image, Recording
 from omnitrace.reference.world import Sample, Statement, media_name
 
-__all__ = ["LABELS", "REQUEST", "labels", "request", "write_sample"]
+__all__ = [
+    "LABELS",
+    "REQUEST",
+    "REQUESTS",
+    "labels",
+    "request",
+    "write_sample",
+    "write_samples",
+]
 
 REQUEST: Final = "request.json"
+REQUESTS: Final = "requests.jsonl"
 LABELS: Final = "labels.jsonl"
 
 
@@ -75,6 +85,42 @@ def write_sample(sample: Sample, folder: Path | str) -> Path:
         If a medium cannot be written.
     """
     folder = Path(folder)
+    _write_media(sample, folder)
+    write_labels(folder / LABELS, [labels(sample)])
+    document = json.dumps(request(sample), indent=1, ensure_ascii=False)
+    return write_text(folder / REQUEST, f"{document}\n")
+
+
+def write_samples(samples: Iterable[Sample], folder: Path | str) -> Path:
+    """Write many samples: ``requests.jsonl``, ``labels.jsonl``, and a folder of media for each.
+
+    Returns
+    -------
+    Path
+        The path of ``requests.jsonl``; errors are those of :func:`write_sample`.
+    """
+    folder = Path(folder)
+    lines: list[str] = []
+    known: list[Label] = []
+    for sample in samples:
+        _write_media(sample, folder / sample.id)
+        lines.append(json.dumps(_inside(sample.id, request(sample)), ensure_ascii=False))
+        known.append(labels(sample))
+    write_labels(folder / LABELS, known)
+    return write_text(folder / REQUESTS, "".join(f"{line}\n" for line in lines))
+
+
+def _inside(folder: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Return a request whose media lie in a folder."""
+    (message,) = record["messages"]
+    content = [
+        part if part["type"] == "text" else {**part, part["type"]: f"{folder}/{part[part['type']]}"}
+        for part in message["content"]
+    ]
+    return {**record, "messages": [{**message, "content": content}]}
+
+
+def _write_media(sample: Sample, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part, scene in enumerate(sample.scenes):
         if isinstance(scene, Image):
@@ -84,9 +130,6 @@ def write_sample(sample: Sample, folder: Path | str) -> Path:
             _write_wav(folder / media_name(part, scene), render_recording(scene))
         elif isinstance(scene, Film):
             _write_mp4(folder / media_name(part, scene), scene)
-    write_labels(folder / LABELS, [labels(sample)])
-    document = json.dumps(request(sample), indent=1, ensure_ascii=False)
-    return write_text(folder / REQUEST, f"{document}\n")
 
 
 def _write_wav(path: Path, samples: NDArray[np.int16]) -> None:

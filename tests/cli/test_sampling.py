@@ -10,7 +10,7 @@ import pytest
 from omnitrace.cli.sampling import draw_held_out
 from omnitrace.evaluation.label_files import read_labels
 from omnitrace.reference.scenes import Film, Recording
-from omnitrace.reference.world import held_out_seed, make_sample
+from omnitrace.reference.world import held_out_seed, make_sample, validation_seed
 from omnitrace.requests import Request, read_requests
 from tests.cli.conftest import Run
 
@@ -41,6 +41,23 @@ def test_a_sample_is_written_traced_and_evaluated(run: Run, model: str, tmp_path
     assert "1 labelled spans" in done.stdout
     done = run("label", "check", out / "labels.jsonl", out / "traces")
     assert done.exit_code == 0, done.stderr
+
+
+def test_many_samples_are_written_and_traced(run: Run, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "many"
+    result = run(
+        "reference", "samples", "--count", "2", "--first", "5", "--validation", "--out", out
+    )
+    assert result.exit_code == 0, result.stderr
+    drawn = [make_sample(validation_seed(number)) for number in (5, 6)]
+    requests, known = read_requests(out / "requests.jsonl"), read_labels(out / "labels.jsonl")
+    assert [each.id for each in requests] == [each.id for each in known] == [d.id for d in drawn]
+    assert [each.response for each in known] == [each.answer for each in drawn]
+    traced = run("trace", out / "requests.jsonl", "--model", model, "--max-new-tokens", "4")
+    assert traced.exit_code == 0, traced.stderr  # so every medium is where its request says
+    again = run("reference", "samples", "--count", "2", "--out", out)
+    assert again.exit_code == 2
+    assert "exists" in again.stderr
 
 
 def test_samples_are_those_of_the_world() -> None:
