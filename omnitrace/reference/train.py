@@ -9,7 +9,9 @@ Stages, each with a one-cycle learning rate:
     as they are from then on: trained along, they forgot digits before the text model had learnt to
     read them (measured), and what they make of a medium can be kept.
 *facts*
-    Notes that tell both facts of everything: else a thing's value is looked up, whichever it is.
+    Notes that tell both facts of everything. Where half of the things have one, a model learns to
+    look up a thing's value, whichever it is, and stays there for thousands of steps; here it leaves
+    that within a hundred (measured).
 *text*
     Notes alone, of which half of the things have two facts.
 *single*
@@ -82,7 +84,8 @@ def default_stages(scale: float = 1.0) -> tuple[Stage, ...]:
             ("induction", 1700, 3300, 1e-3),
             ("towers", 600, 0, 1.5e-3),
             ("items", 850, 0, 2.5e-3),
-            ("text", 300, 5000, 1.5e-3),
+            ("facts", 300, 5000, 2e-3),
+            ("text", 100, 5000, 1.5e-3),
             ("single", 450, 6000, 1.5e-3),
             ("mix", 3000, 6000, 1.5e-3),
             ("end", 600, 8000, 7e-4),
