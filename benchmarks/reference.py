@@ -27,6 +27,7 @@ SIGNALS: Final = (
     "value-attention",
     "grad-sam",
     "grad-sam-last",
+    "estimator",
 )
 
 

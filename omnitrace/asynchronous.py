@@ -100,8 +100,11 @@ class AsyncEventStream:
         """Stop the worker at its next token and wait until the model is as it was."""
         self._channel.stop.set()
         self._dropped.detach()
-        while self._launched and not self._channel.left.is_set():
+        if not self._launched:
+            return
+        while not self._channel.left.is_set():
             await self._bell.wait()
+        self._thread.join()  # it has left the model, and has nothing more to wait for
 
     async def _next(self) -> Event | None:
         while True:

@@ -15,7 +15,8 @@ from hypothesis import settings
 
 from omnitrace import Tracer
 
-torch.set_num_threads(2)
+# Of two cores: both for one process, one for each of several (pytest -n 2).
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 # Seeded, so that a change is judged by itself; HYPOTHESIS_PROFILE=explore looks for new examples.
 # Not the same in a part of the suite: hypothesis also draws strings from the loaded modules.

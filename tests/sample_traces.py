@@ -159,7 +159,7 @@ def build_trace(
 
     The names ``"instruction"`` and ``"generated"`` stand for those positions.
     """
-    config = config or CurationConfig()
+    config = config or CurationConfig(gamma=2.0)
     rng = np.random.default_rng(seed)
     ranges = words(text)
     spans = sentences(text)
@@ -312,7 +312,7 @@ def multimodal_trace(*, config: CurationConfig | None = None) -> Trace:
             ),
         ),
         # Without the fallback the last sentence, which repeats the question, has no support.
-        config=config or CurationConfig(fallback=False),
+        config=config or CurationConfig(fallback=False, gamma=2.0),
     )
 
 

@@ -11,7 +11,7 @@ from omnitrace import PluginError, hookimpl
 from omnitrace.ablation import DecoderOperator, InputOperator
 from omnitrace.plugins import builtin, hookspecs
 from omnitrace.plugins.manager import build_registry, registry
-from omnitrace.signals.base import SpanSignal, TokenSignal
+from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal
 
 
 class Plugin:
@@ -34,13 +34,15 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         "value-attention",
         "grad-sam",
         "grad-sam-last",
+        "estimator",
     }
     assert set(found.models) == {"causal_lm", "qwen2_5_omni"}
     for entry in found.signals.values():
         assert entry.package == "omnitrace"
         assert entry.summary
         signal = entry.factory()
-        assert isinstance(signal, TokenSignal)
+        kind = LiveSpanSignal if entry.name == "estimator" else TokenSignal
+        assert isinstance(signal, kind)
         assert not isinstance(signal, SpanSignal)
         assert signal.name == entry.name
 

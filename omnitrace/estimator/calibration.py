@@ -16,12 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.faithfulness import Array, check_finite
+
+if TYPE_CHECKING:
+    from omnitrace.evaluation.faithfulness import Array
 
 __all__ = ["Calibration", "Judged", "calibrate", "conformal_quantile"]
 
@@ -95,6 +97,8 @@ def calibrate(examples: Sequence[Judged], *, level: float = 0.9) -> Calibration:
     InputError
         If there is no example, or a number is not finite.
     """
+    from omnitrace.evaluation.faithfulness import check_finite  # much to load for who only reads
+
     if not 0 < level < 1:
         raise InputError(f"the level is {level!r}", legal="a number between 0 and 1, such as 0.9")
     used = [each for each in examples if each.scores.size]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,9 +17,11 @@ from omnitrace.errors import InputError
 from omnitrace.estimator.calibration import Calibration
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe
 from omnitrace.estimator.weights import FitKind, Fitted
-from omnitrace.sources.options import SourceOptions
 from omnitrace.trace_io import write_atomically
 from omnitrace.types import Modality
+
+if TYPE_CHECKING:
+    from omnitrace.sources.options import SourceOptions
 
 __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", "save"]
 

@@ -18,10 +18,9 @@ from accelerate.hooks import attach_align_device_hook
 from omnitrace import Tracer
 from omnitrace.capture.weights import frozen, input_device, loaded_weight
 from omnitrace.models.causal_lm import CausalLMAdapter
-from omnitrace.plugins import builtin
-from omnitrace.plugins.manager import build_registry
 from tests.capture.tiny import tiny
 from tests.plugins.adapters import text_adapter
+from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
 from tests.test_span_signals import LeaveOneOut
 
 CPU = torch.device("cpu")
@@ -34,7 +33,6 @@ MESSAGES = [
         ],
     }
 ]
-SIGNALS = list(build_registry({"omnitrace": builtin}).signals)
 
 
 def offloaded(model: Any, how: str) -> Any:
@@ -53,7 +51,7 @@ def flags(model: Any) -> dict[str, tuple[bool, str]]:
 
 
 @pytest.mark.parametrize("how", ["every second layer", "everything"])
-@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("signal", BUILTIN_TOKEN_SIGNALS)
 def test_every_signal_scores_as_if_nothing_were_offloaded(signal: str, how: str) -> None:
     adapter = text_adapter()
     expected = Tracer(adapter=adapter, signal=signal).trace(MESSAGES, max_new_tokens=5)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from omnitrace.plugins import builtin
-from omnitrace.plugins.manager import build_registry
+from omnitrace.plugins.manager import registry
 from omnitrace.signals.base import LayerRows, TokenSignal
+from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
 
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "omnitrace-example-signal"
 HEADS, ROWS, CONTEXT = 2, 3, 5
@@ -48,9 +48,9 @@ def test_torch_would_refuse() -> None:
         torch.ones(2, device="cuda:0").add_(torch.ones(2, device="cuda:1"))
 
 
-@pytest.mark.parametrize("entry", build_registry({"omnitrace": builtin}).signals.values())
-def test_builtin_signals(entry: Any) -> None:
-    assert_brought_together(entry.make())
+@pytest.mark.parametrize("signal", BUILTIN_TOKEN_SIGNALS)
+def test_builtin_signals(signal: str) -> None:
+    assert_brought_together(registry().signal(signal).make())
 
 
 def test_the_example_that_authors_copy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,9 @@ import torch
 
 from omnitrace import Tracer
 from omnitrace.models.causal_lm import CausalLMAdapter
-from omnitrace.plugins import builtin
-from omnitrace.plugins.manager import build_registry
 from omnitrace.plugins.testing.padding import tiny_model
 from omnitrace.reference.build import build_tokenizer
+from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
 
 MESSAGES = [{"role": "user", "content": "The red lamp is in the kitchen. Where is the lamp?"}]
 ANSWER = "The lamp is in the kitchen."
@@ -25,7 +24,7 @@ def adapter(dtype: torch.dtype) -> CausalLMAdapter:
     return CausalLMAdapter(model.to(dtype), tokenizer)
 
 
-@pytest.mark.parametrize("signal", list(build_registry({"omnitrace": builtin}).signals))
+@pytest.mark.parametrize("signal", BUILTIN_TOKEN_SIGNALS)
 def test_scores_are_those_of_float32_up_to_rounding(signal: str) -> None:
     """Bfloat16 has eight bits; what is left of four sharp layers is within a tenth."""
     exact = Tracer(adapter=adapter(torch.float32), signal=signal).replay(MESSAGES, ANSWER)
