@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/omnitrace demo --out out/demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
