@@ -179,18 +179,22 @@ def test_decoding_waits_while_the_queue_is_full_and_nothing_is_lost(
     reference: Tracer, options: dict[str, Any]
 ) -> None:
     tracer, go = slowed(reference)
-    stream = tracer.stream(MESSAGES, block=1, queue_size=2, provisional=None, **options)
-    events = [next(stream)]
-    deadline = time.monotonic() + 60
-    while stream.backlog.longest < 2:  # until the worker stands still at the first span
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.2)
-    handed_over = stream.backlog.blocks
-    time.sleep(0.2)
-    assert stream.backlog.blocks == handed_over, "decoding waits"
-    go.set()
-    events += stream
+    with tracer.stream(MESSAGES, block=1, queue_size=2, provisional=None, **options) as stream:
+        events = [next(stream)]
+
+        def stands_still() -> bool:
+            handed_over = stream.backlog.blocks
+            time.sleep(0.5)
+            return stream.backlog.blocks == handed_over
+
+        deadline = time.monotonic() + 60
+        # The worker stands still at the first span, and decoding when the queue is full.
+        while stream.backlog.longest < 2 or not stands_still():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert stands_still(), "decoding waits"
+        go.set()
+        events += stream
     trace = events[-1].trace  # type: ignore[union-attr]
     assert stream.backlog.waits >= 1
     assert stream.backlog.longest == 2

@@ -26,7 +26,7 @@ STAGES = (
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 1)
-    monkeypatch.setattr(training, "validate", lambda *_: {})
+    monkeypatch.setattr(training, "validate", lambda *_, **__: {})
     monkeypatch.setitem(training.SHOWN, "towers", (1, 1, 1))
 
 
