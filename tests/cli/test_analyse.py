@@ -115,7 +115,6 @@ def test_outcomes_of_an_evaluation(run: Run, folder: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("ending", ["png", "svg", "PDF"])
 def test_a_plot_is_drawn(run: Run, folder: Path, tmp_path: Path, ending: str) -> None:
-    pytest.importorskip("matplotlib")
     path = outcomes(folder, harbour=True, t0=False)
     picture = tmp_path / "new" / f"plot.{ending}"
     result = run("analyse", folder, "--outcomes", path, "--plot", picture)

@@ -1,4 +1,4 @@
-"""Tracing with a trained file, live, replayed and streamed, where the engine takes live signals."""
+"""Tracing with a trained file: live, replayed, streamed, and under the kit's promises."""
 
 from __future__ import annotations
 
@@ -11,26 +11,16 @@ import pytest
 from omnitrace import InputError, SourceOptions, Trace, Tracer
 from omnitrace.ablation.store import model_fingerprint
 from omnitrace.estimator import Collector, Estimator, Learned, load, save, train_estimator
+from omnitrace.plugins.testing import LiveSpanSignalConformance
+from omnitrace.plugins.testing.bench import SignalBench, reference
 from tests.cli.conftest import Run
 from tests.estimator.made import made_learned
 from tests.estimator.test_train import OPTIONS, SMALL, request_of
 from tests.plugins.adapters import text_adapter
 
-pytest.importorskip("omnitrace.signals.together", reason="the engine has no live span signals yet")
-testing: Any = pytest.importorskip("omnitrace.plugins.testing")
 
-
-class TestEstimator(testing.LiveSpanSignalConformance):  # type: ignore[misc]
-    # It refuses layers that it was not trained on, as a signal made for one model may.
-    promises = tuple(
-        promise
-        for promise in testing.LiveSpanSignalConformance.promises
-        if promise.name != "chooses-layers"
-    )
-
-    def make_bench(self) -> Any:
-        from omnitrace.plugins.testing.bench import SignalBench, reference
-
+class TestEstimator(LiveSpanSignalConformance):
+    def make_bench(self) -> SignalBench:
         model = reference().adapter.model
         config = model.config.get_text_config(decoder=True)
         learned = made_learned(

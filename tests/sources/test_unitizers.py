@@ -196,7 +196,6 @@ def painted() -> GridTokens:
 
 
 def test_slic_follows_colours():
-    pytest.importorskip("skimage")
     tokens = painted()
     (labels,) = {tuple(Slic(regions=30).cut(tokens, no_features).tolist()) for _ in range(2)}
     drafts = image_units(tokens, Slic(regions=30))
