@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, parser, run_benchmark
+from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 
 UNITS: Final = 24
 MASKS: Final = 64
@@ -170,13 +170,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--rounds", type=int, help=f"by default {ROUNDS}, quick 1")
     made.add_argument("--threads", type=int, default=2)
     given = made.parse_args(arguments)
-    for name, value in {
-        "masks": 8 if given.quick else MASKS,
-        "rounds": 1 if given.quick else ROUNDS,
-    }.items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
-    return given
+    return fill_in(
+        given,
+        {
+            "masks": 8 if given.quick else MASKS,
+            "rounds": 1 if given.quick else ROUNDS,
+        },
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +22,12 @@ __all__ = [
     "BenchmarkError",
     "Result",
     "Table",
+    "add_validation",
     "environment",
+    "fill_in",
     "parser",
     "print_result",
+    "read_arguments",
     "run_benchmark",
 ]
 
@@ -95,6 +98,31 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="a smaller run of at most two minutes")
     made.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
     return made
+
+
+def add_validation(made: argparse.ArgumentParser, what: str) -> None:
+    """Add the option that judges other ``what``, for choices; see :func:`read_arguments`."""
+    made.add_argument(
+        "--validation", action="store_true", help=f"other {what}, for choices; nothing is written"
+    )
+
+
+def read_arguments(
+    made: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """Read arguments; of ``--validation`` nothing may be written."""
+    given = made.parse_args(arguments)
+    if given.validation and given.json:
+        made.error("--validation is for choices: its figures are printed, not written to --json")
+    return given
+
+
+def fill_in(given: argparse.Namespace, defaults: Mapping[str, Any]) -> argparse.Namespace:
+    """Set the options that were not given, where the default depends on another option."""
+    for name, value in defaults.items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    return given
 
 
 def environment() -> dict[str, Any]:

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from _faithfulness_run import judge_examples
-from common import BenchmarkError, Result, parser, run_benchmark
+from common import (
+    BenchmarkError,
+    Result,
+    add_validation,
+    fill_in,
+    parser,
+    read_arguments,
+    run_benchmark,
+)
 
 if TYPE_CHECKING:
     from _examples import Example, Subject
@@ -170,23 +178,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "silenced, film frozen, which encodes the request anew for every mask",
     )
     made.add_argument("--model", default="reference", help="a model folder, for other weights")
-    made.add_argument(
-        "--validation", action="store_true", help="other requests, for choices; nothing is written"
-    )
+    add_validation(made, "requests")
     made.add_argument("--cache", type=Path, default=CACHE / "faithfulness-omni", metavar="FOLDER")
     made.add_argument("--threads", type=int, default=2)
-    given = made.parse_args(arguments)
-    if given.validation and given.json:
-        made.error("--validation is for choices: its figures are printed, not written to --json")
-    for name, value in {
-        "examples": 3 if given.quick else 60,
-        "masks": 8 if given.quick else 64,
-        "oracle_examples": 0 if given.quick else 20,
-        "ks": [1] if given.quick else [1, 3, 5],
-    }.items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
-    return given
+    given = read_arguments(made, arguments)
+    return fill_in(
+        given,
+        {
+            "examples": 3 if given.quick else 60,
+            "masks": 8 if given.quick else 64,
+            "oracle_examples": 0 if given.quick else 20,
+            "ks": [1] if given.quick else [1, 3, 5],
+        },
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _faithfulness_run import Found, judge_examples
-from common import Result, parser, run_benchmark
+from common import Result, fill_in, parser, run_benchmark
 
 if TYPE_CHECKING:
     from _examples import Example, Subject
@@ -105,18 +105,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--cache", type=Path, default=CACHE / "faithfulness-text", metavar="FOLDER")
     made.add_argument("--threads", type=int, default=1)
     given = made.parse_args(arguments)
-    for name, value in {
-        "texts": 2 if given.quick else 24,
-        "train_texts": 2 if given.quick else 30,
-        "masks": 8 if given.quick else 64,
-        "oracle_texts": 0 if given.quick else 12,
-        "new_tokens": 16 if given.quick else 64,
-        "ks": [1] if given.quick else [1, 3, 5],
-        "peers": ["none"] if given.quick else ["installed"],
-    }.items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
-    return given
+    return fill_in(
+        given,
+        {
+            "texts": 2 if given.quick else 24,
+            "train_texts": 2 if given.quick else 30,
+            "masks": 8 if given.quick else 64,
+            "oracle_texts": 0 if given.quick else 12,
+            "new_tokens": 16 if given.quick else 64,
+            "ks": [1] if given.quick else [1, 3, 5],
+            "peers": ["none"] if given.quick else ["installed"],
+        },
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

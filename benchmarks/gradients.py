@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, parser, run_benchmark
+from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 from overhead import MALLOC, alternate, grown_memory, ratios
 
 SIGNAL: Final = "grad-sam"
@@ -270,9 +270,7 @@ def _defaults(given: argparse.Namespace) -> dict[str, Any]:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments, and fill in what depends on ``--quick``."""
     given = options().parse_args(arguments)
-    for name, value in _defaults(given).items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
+    fill_in(given, _defaults(given))
     if given.no_memory:
         given.memory_runs = 0
     return given

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, parser, run_benchmark
+from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 
 MEDIAN_LIMIT: Final = 1.05
 UPPER_LIMIT: Final = 1.08
@@ -278,10 +278,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "new_tokens": 32 if given.quick else 64,
         "memory_runs": 1 if given.quick else MEMORY_RUNS,
     }
-    for name, value in defaults.items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
-    return given
+    return fill_in(given, defaults)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from common import BenchmarkError, Result, parser, run_benchmark
+from common import (
+    BenchmarkError,
+    Result,
+    add_validation,
+    fill_in,
+    parser,
+    read_arguments,
+    run_benchmark,
+)
 
 if TYPE_CHECKING:
     from _reference_rows import Collected
@@ -109,22 +117,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="A,B",
         help="by default all built-in ones; rules are switched for the first",
     )
-    made.add_argument(
-        "--validation", action="store_true", help="other samples, for choices; nothing is written"
-    )
+    add_validation(made, "samples")
     made.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw some right and some wrong cases"
     )
     made.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     made.add_argument("--threads", type=int, default=2)
-    given = made.parse_args(arguments)
-    if given.validation and given.json:
-        made.error("--validation is for choices: its figures are printed, not written to --json")
-    if given.samples is None:
-        given.samples = 20 if given.quick else 200
-    if given.long_samples is None:
-        given.long_samples = 8 if given.quick else 100
-    return given
+    given = read_arguments(made, arguments)
+    return fill_in(
+        given,
+        {
+            "samples": 20 if given.quick else 200,
+            "long_samples": 8 if given.quick else 100,
+        },
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

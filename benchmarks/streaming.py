@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, parser, run_benchmark
+from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 from overhead import MALLOC, rotated
 
 if TYPE_CHECKING:
@@ -377,10 +377,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "memory_tokens": [50, 250] if given.quick else [500, 4000],
         "memory_runs": 0 if given.quick else 3,
     }
-    for name, value in defaults.items():
-        if getattr(given, name) is None:
-            setattr(given, name, value)
-    return given
+    return fill_in(given, defaults)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

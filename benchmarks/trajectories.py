@@ -14,7 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from common import BenchmarkError, Result, Table, parser, run_benchmark
+from common import (
+    BenchmarkError,
+    Result,
+    Table,
+    add_validation,
+    fill_in,
+    parser,
+    read_arguments,
+    run_benchmark,
+)
 
 if TYPE_CHECKING:
     from _trajectory_samples import Asked
@@ -265,17 +274,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=_windows(2),
         help="the steps whose tortuosity is the figure (%(default)s)",
     )
-    made.add_argument(
-        "--validation", action="store_true", help="other samples, for choices; nothing is written"
-    )
+    add_validation(made, "samples")
     made.add_argument("--draws", type=int, default=1000, help="of the bootstrap (%(default)s)")
     made.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     made.add_argument("--threads", type=int, default=2)
-    given = made.parse_args(arguments)
-    if given.validation and given.json:
-        made.error("--validation is for choices: its figures are printed, not written to --json")
-    if given.samples is None:
-        given.samples = 24 if given.quick else 600
+    given = read_arguments(made, arguments)
+    fill_in(given, {"samples": 24 if given.quick else 600})
     for name, least in (("samples", 2), ("questions", 1), ("draws", 1)):
         if getattr(given, name) < least:
             made.error(f"--{name} is {getattr(given, name)}: at least {least}")
