@@ -8,10 +8,11 @@ signal*, from what the decoding steps showed, so that the effects are there when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-from omnitrace.errors import PluginError
+from omnitrace.errors import ConformanceError, OmnitraceError, PluginError
 from omnitrace.types import Effect
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "SpanSignal",
     "TokenSignal",
     "gradient_target",
+    "raising_only_ours",
     "subject_of",
 ]
 
@@ -58,6 +60,24 @@ def subject_of(signal: object, package: str | None) -> str:
     """Name a signal, and the package that registered it where that is known."""
     name = f"the signal {getattr(signal, 'name', type(signal).__name__)!r}"
     return name if package is None else f"{name} of the package {package!r}"
+
+
+@contextlib.contextmanager
+def raising_only_ours(subject: str, contract: str) -> Iterator[None]:
+    """Let a plugin run inside, which may raise anything; only Omnitrace's own errors come through.
+
+    Raises
+    ------
+    ConformanceError
+        Instead of any other exception: ``subject`` broke ``contract`` by raising it.
+    """
+    try:
+        yield
+    except OmnitraceError:
+        raise
+    except Exception as error:
+        raised = f"raised {type(error).__name__}: {error}"
+        raise ConformanceError(subject, contract, raised) from error
 
 
 class LayerRows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from omnitrace.errors import ConformanceError, OmnitraceError
-from omnitrace.signals.base import LiveSpanSignal
+from omnitrace.signals.base import LiveSpanSignal, raising_only_ours
 
 if TYPE_CHECKING:
     from omnitrace.signals.base import LayerRows, TokenSignal
@@ -193,14 +193,8 @@ def reduced(
     OmnitraceError
         As the signal raised it, and if the rows cannot be read.
     """
-    try:
+    with raising_only_ours(subject, REDUCES):
         found = signal.reduce(rows, units)
-    except OmnitraceError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raise ConformanceError(
-            subject, REDUCES, f"raised {type(error).__name__}: {error}"
-        ) from error
     if isinstance(found, torch.Tensor):
         found = found.detach().cpu()
     breach = breach_of_reduction(found, count, len(units), first=first, features=features)

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from omnitrace.curation import CurationConfig
-from omnitrace.errors import ConformanceError, OmnitraceError
-from omnitrace.signals.base import subject_of
+from omnitrace.errors import ConformanceError
+from omnitrace.signals.base import raising_only_ours, subject_of
 from omnitrace.types import Effect, SourceUnit, Span
 
 if TYPE_CHECKING:
@@ -112,13 +112,8 @@ def measured_effects(
         If the signal raises anything but Omnitrace's own errors, or returns what it must not.
     """
     subject = subject_of(signal, package)
-    try:
+    with raising_only_ours(subject, EFFECTS):
         found = signal.effects(scorer, spans)
-    except OmnitraceError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raised = f"raised {type(error).__name__}: {error}"
-        raise ConformanceError(subject, EFFECTS, raised) from error
     try:
         return checked_effects(found, len(spans), scorer.units)
     except ValueError as error:
@@ -149,13 +144,8 @@ def live_effects(
     ConformanceError
         If the signal raises anything but Omnitrace's own errors, or returns what it must not.
     """
-    try:
+    with raising_only_ours(subject, EFFECTS_OF):
         found = signal.effects_of(reduced, units)
-    except OmnitraceError:
-        raise
-    except Exception as error:  # a plugin may raise anything
-        raised = f"raised {type(error).__name__}: {error}"
-        raise ConformanceError(subject, EFFECTS_OF, raised) from error
     try:
         return _checked(found, {unit.id for unit in units}, number)
     except ValueError as error:
