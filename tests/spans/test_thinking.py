@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor
+from transformers import LlamaForCausalLM, LogitsProcessor
 
 from omnitrace import CurationConfig, InputError, SpanEvent, Thinking, Trace, Tracer
 from omnitrace.models.causal_lm import CausalLMAdapter
@@ -18,6 +18,7 @@ from omnitrace.spans.segment import segment
 from omnitrace.spans.thinking import SectionSegmenter
 from omnitrace.types import Layout, PositionKind
 from tests.models import smollm
+from tests.tiny_llama import tiny_llama_config
 
 RESPONSE = (
     "<think>\nThe cup is red. The lamp is 3.5 kg, isn't it\n</think>\n\nThe cup is red. So it is."
@@ -151,18 +152,7 @@ def make_adapter(special: bool = False, suffix: str = "") -> CausalLMAdapter:
     if special:
         tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     tokenizer.chat_template += suffix
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    config = tiny_llama_config(tokenizer)
     torch.manual_seed(0)
     return CausalLMAdapter(LlamaForCausalLM(config).eval(), tokenizer, source="tiny")
 
