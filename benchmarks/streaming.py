@@ -85,8 +85,11 @@ def latencies(
     return tuple((seconds - stamps[token]) / step for token, seconds in read)
 
 
-def stream_once(decoder: Decoder, signal: str, new_tokens: int) -> Streamed:
-    """Stream one answer and note when each span's supports are read."""
+def stream_once(decoder: Decoder, signal: str, new_tokens: int, **options: Any) -> Streamed:
+    """Stream one answer and note when each span's supports are read.
+
+    ``options`` are further arguments of ``generate``.
+    """
     from _decoding import Stopwatch
 
     watch = Stopwatch()
@@ -94,9 +97,8 @@ def stream_once(decoder: Decoder, signal: str, new_tokens: int) -> Streamed:
     read: list[tuple[int, float]] = []
     written = 0
     trace = None
-    stream = tracer.stream(
-        decoder.messages, streamer=watch, max_new_tokens=new_tokens, min_new_tokens=new_tokens
-    )
+    length = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
+    stream = tracer.stream(decoder.messages, streamer=watch, **length, **options)
     for event in stream:
         if event.type == "token":
             written = event.token.index

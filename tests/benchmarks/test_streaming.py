@@ -1,12 +1,14 @@
 """The arithmetic of the streaming benchmarks, and their signal."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import streaming
 import streaming_memory
 import torch
+from _decoding import Decoder, story
 from _live import HeadShares
 
 from omnitrace import Tracer
@@ -88,3 +90,14 @@ def test_the_live_signal_sees_what_units_get(reference: Tracer) -> None:
     for number, unit in enumerate(units):
         expected = torch.from_numpy(trace.scores[:, list(unit)].sum(axis=1))
         torch.testing.assert_close(means[:, number], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_small_model_writes_the_story_that_it_is_told(smollm2_path: Path) -> None:
+    tracer = streaming_memory.small_tracer()
+    decoder = Decoder(100, tracer)
+    streamed = streaming.stream_once(
+        decoder, streaming.LIVE, 40, logits_processor=streaming_memory.told(decoder, 40)
+    )
+    text = tracer.adapter.tokenizer.decode(streamed.ids)
+    assert story(10, seed=1).startswith(text)
+    assert text.count(".") >= 1
