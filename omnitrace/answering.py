@@ -13,10 +13,11 @@ import torch
 from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
 from omnitrace.run import Run, traced_run
 from omnitrace.signals.base import LiveSpanSignal
+from omnitrace.sources.messages import Asked
 from omnitrace.spans.effects import measured_effects
 from omnitrace.streaming import Emitter
 from omnitrace.trace import Trace
-from omnitrace.types import EndEvent, Message
+from omnitrace.types import EndEvent
 from omnitrace.worker import Backlog
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ QUEUE_SIZE: Final = 4
 
 def streamed(
     tracer: Tracer,
-    messages: Sequence[Message],
+    messages: Asked,
     *,
     block: int | None = None,
     provisional: int | None = PROVISIONAL,
@@ -61,7 +62,7 @@ def streamed(
 
 def answer_run(
     tracer: Tracer,
-    messages: Sequence[Message],
+    messages: Asked,
     *,
     max_new_tokens: int | None = None,
     seed: int | None = None,

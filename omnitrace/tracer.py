@@ -25,14 +25,14 @@ from omnitrace.scoring import ResponseScorer, Rewriting
 from omnitrace.signals.base import LiveSpanSignal, ModelBound, Signal, gradient_target
 from omnitrace.signals.resolve import resolve
 from omnitrace.sources.layout import build_layout
-from omnitrace.sources.messages import read_messages
+from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.spans.salience import Salience
 from omnitrace.spans.segment import Unit as SpanUnit
 from omnitrace.spans.thinking import Thinking
 from omnitrace.streaming import Emitter, EventStream
 from omnitrace.trace import Trace
-from omnitrace.types import EndEvent, Message
+from omnitrace.types import EndEvent
 from omnitrace.worker import Backlog
 
 __all__ = ["Tracer"]
@@ -163,9 +163,38 @@ class Tracer:
         """Whether :meth:`stream` works with this signal."""
         return self.span_signal is None or self.live_signal is not None
 
+    def read(self, messages: Asked, *, media_root: str | Path | None = None) -> Conversation:
+        """Check messages and decode their media, once for several calls.
+
+        Parameters
+        ----------
+        messages, media_root:
+            As for :meth:`trace`. What is read already is returned as it is.
+
+        Raises
+        ------
+        InputError, MediaError
+            If the messages are malformed, their media cannot be used, or a conversation was read
+            with options other than this tracer's.
+        """
+        if not isinstance(messages, Conversation):
+            return read_messages(
+                messages,
+                options=self.sources,
+                limits=self.limits,
+                media_root=None if media_root is None else Path(media_root),
+            )
+        if media_root is not None:
+            raise InputError(
+                f"the media root {str(media_root)!r} is given, and the media are read already",
+                legal="messages with a media_root, or what read() returned, without one",
+            )
+        messages.check_options(self.sources)
+        return messages
+
     def trace(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         *,
         max_new_tokens: int | None = None,
         seed: int | None = None,
@@ -178,7 +207,8 @@ class Tracer:
         Parameters
         ----------
         messages:
-            Chat messages; media as paths, bytes, data URLs, PIL images or arrays.
+            Chat messages; media as paths, bytes, data URLs, PIL images or arrays. Or what
+            :meth:`read` returned for them, so that media are decoded once for several questions.
         max_new_tokens:
             Longest answer in tokens; None takes the generation settings', else 256.
         seed:
@@ -210,7 +240,7 @@ class Tracer:
 
     def stream(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         *,
         max_new_tokens: int | None = None,
         seed: int | None = None,
@@ -259,7 +289,7 @@ class Tracer:
         )
         return EventStream(functools.partial(work, backlog), backlog)
 
-    def astream(self, messages: Sequence[Message], **options: Any) -> AsyncEventStream:
+    def astream(self, messages: Asked, **options: Any) -> AsyncEventStream:
         """Do what :meth:`stream` does, for ``async for``; the event loop is never held up.
 
         Arguments are those of :meth:`stream`. The request is read in the worker too, so that
@@ -273,7 +303,7 @@ class Tracer:
 
         return AsyncEventStream(work, backlog)
 
-    async def atrace(self, messages: Sequence[Message], **options: Any) -> Trace:
+    async def atrace(self, messages: Asked, **options: Any) -> Trace:
         """Do what :meth:`trace` does in a thread of its own, without holding up the event loop.
 
         Arguments and errors are those of :meth:`trace`. Cancelling the task stops the model at the
@@ -292,7 +322,7 @@ class Tracer:
 
     def replay(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         response: str | Sequence[int],
         *,
         against: str | Sequence[int] | None = None,
@@ -337,7 +367,7 @@ class Tracer:
 
     def scorer(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         response: str | Sequence[int],
         *,
         against: str | Sequence[int] | None = None,
@@ -351,7 +381,7 @@ class Tracer:
 
     def _answered(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         response: str | Sequence[int],
         against: str | Sequence[int] | None,
         media_root: str | Path | None,
@@ -390,15 +420,10 @@ class Tracer:
             )
         return [int(i) for i in ids]
 
-    def _read(self, messages: Sequence[Message], media_root: str | Path | None) -> Request:
+    def _read(self, messages: Asked, media_root: str | Path | None) -> Request:
         """Read, encode and map a request."""
         started = time.perf_counter()
-        conversation = read_messages(
-            messages,
-            options=self.sources,
-            limits=self.limits,
-            media_root=None if media_root is None else Path(media_root),
-        )
+        conversation = self.read(messages, media_root=media_root)
         encoded = self.adapter.encode(conversation, self.sources)
         self.adapter.check_length(len(encoded.prompt_ids))
         layout = build_layout(

@@ -28,7 +28,7 @@ from omnitrace.requests import Request
 from omnitrace.scoring import ResponseScorer
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.base import LayerRows
-from omnitrace.sources.messages import Conversation, TextPart, read_messages
+from omnitrace.sources.messages import Conversation, TextPart
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 
@@ -114,11 +114,12 @@ class Collector:
 
     def example(self, request: Request) -> Example:
         """Return what is learnt from a request; errors are those of :meth:`held_out`."""
-        path = self._path(request, held_out=False)
+        asked = self._read(request)
+        path = self._path(request, asked, held_out=False)
         found = None if path is None else load_example(path)
         if isinstance(found, Example):
             return found
-        seen = self._look(request)
+        seen = self._look(request, asked)
         options = self.options
         masks = as_many(
             lambda count: seen.dealer.fit(count, rates=options.keep_rates),
@@ -141,11 +142,12 @@ class Collector:
         InputError
             If it has fewer than two units, or its answer no word.
         """
-        path = self._path(request, held_out=True)
+        asked = self._read(request)
+        path = self._path(request, asked, held_out=True)
         found = None if path is None else load_example(path)
         if isinstance(found, HeldOut):
             return found
-        seen = self._look(request)
+        seen = self._look(request, asked)
         dealer, count = seen.dealer, self.options.evaluation_masks
         alone = leave_one_out(dealer.units)
         dealer.fitted(alone)  # they calibrate, and so must not judge
@@ -168,10 +170,13 @@ class Collector:
             save_example(path, made)
         return made
 
-    def _look(self, request: Request) -> _Seen:
+    def _read(self, request: Request) -> Conversation:
+        return self.tracer.read(request.messages, media_root=request.media_root)
+
+    def _look(self, request: Request, asked: Conversation) -> _Seen:
         """Answer the request, and read the answer again."""
-        response = self._response(request)
-        scorer = self.tracer.scorer(request.messages, response, media_root=request.media_root)
+        response = self._response(request, asked)
+        scorer = self.tracer.scorer(asked, response)
         if len(scorer.units) < 2:
             raise InputError(
                 f"the request has {len(scorer.units)} units to take away",
@@ -179,7 +184,7 @@ class Collector:
                 fix="cut the sources finer, or leave the request out",
             )
         self._reader.start([unit.positions for unit in scorer.source_units])
-        trace = self._replayer.replay(request.messages, response, media_root=request.media_root)
+        trace = self._replayer.replay(asked, response)
         reduced = self._reader.finish()
         spoken = [i for i, s in enumerate(trace.spans) if s.token_end > s.token_start]
         if not spoken:
@@ -192,16 +197,12 @@ class Collector:
         dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
         return _Seen(request.id, scorer, trace, spoken, features, dealer)
 
-    def _response(self, request: Request) -> str | list[int]:
+    def _response(self, request: Request, asked: Conversation) -> str | list[int]:
         """Return the answer of the record, or let the model write one."""
         given = _given_response(request)
         if given is not None:
             return given
-        trace = self.tracer.trace(
-            request.messages,
-            media_root=request.media_root,
-            max_new_tokens=self.options.max_new_tokens,
-        )
+        trace = self.tracer.trace(asked, max_new_tokens=self.options.max_new_tokens)
         if not trace.token_ids:
             raise InputError("the model answered with nothing", legal="an answer with a word")
         return list(trace.token_ids)
@@ -211,22 +212,16 @@ class Collector:
         cache = None if self._cache is None else self._cache / "effects"
         return measure(seen.scorer, spans, masks, operator=self.options.operator, cache=cache)
 
-    def _path(self, request: Request, *, held_out: bool) -> Path | None:
+    def _path(self, request: Request, asked: Conversation, *, held_out: bool) -> Path | None:
         """Return where an example is kept: a name by all that it depends on."""
         if self._cache is None:
             return None
         tracer = self.tracer
-        conversation = read_messages(
-            request.messages,
-            options=tracer.sources,
-            limits=tracer.limits,
-            media_root=request.media_root,
-        )
         said = {
             "version": omnitrace.__version__,
             "model": self.fingerprint,
             "id": request.id,
-            "request": _content(conversation),
+            "request": _content(asked),
             "response": _given_response(request),
             "held_out": held_out,
             "sources": sources_record(tracer.sources),

@@ -29,6 +29,7 @@ from omnitrace.evaluation.scores import span_scores
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.requests import Request, RequestProblem, read_requests
+from omnitrace.sources import messages
 from tests.plugins.adapters import text_adapter
 
 SMALL = CollectOptions(masks=8, evaluation_masks=8, max_new_tokens=6)
@@ -251,14 +252,25 @@ def test_two_units_still_teach(tracer: Tracer) -> None:
     assert held.effects.shape == (2, 2)
 
 
-def test_every_modality(reference: Tracer, tmp_path: Path) -> None:
+def test_every_modality(
+    reference: Tracer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample = make_sample(
         held_out_seed(0), questions=1, order=("text", "image", "audio"), long=False
     )
     (request,) = read_requests(write_sample(sample, tmp_path))
     assert isinstance(request, Request)
     options = dataclasses.replace(SMALL, masks=4, recipe=FeatureRecipe(values=True))
+    decoded: list[str] = []
+    for kind, load in (("image", messages.load_image), ("audio", messages.load_audio)):
+
+        def counted(*args: Any, of: str = kind, load: Any = load, **named: Any) -> Any:
+            decoded.append(of)
+            return load(*args, **named)
+
+        monkeypatch.setattr(messages, f"load_{kind}", counted)
     example = Collector(reference, options, cache=tmp_path / "cache").example(request)
+    assert sorted(decoded) == ["audio", "image"]
     assert set(example.modalities) == {"text", "image", "audio"}
     np.testing.assert_allclose(example.features.sum(axis=2), 1.0, atol=1e-4)
 
