@@ -120,6 +120,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     recipe = card.recipe
     layers = f"{len(model.layers)} layers ({_ranges(model.layers)}) of {model.heads} heads"
     features = f"{recipe.reduction} of attention{' times values' if recipe.values else ''}"
+    features += f", {recipe.pooling} over a span{', direct and relayed' if recipe.relay else ''}"
     chosen = ", ".join(f"{name} {value:g}" for name, value in fit.chosen.items())
     sources = ", ".join(f"{name} {value}" for name, value in card.sources.items())
     rates = ", ".join(f"{rate:g}" for rate in training.keep_rates)

@@ -57,6 +57,15 @@ def train(
     values: Annotated[
         bool, typer.Option("--values", help="Weigh attention by the length of what it carries.")
     ] = False,
+    pooling: Annotated[
+        str, typer.Option(metavar="mean|max", help="Over the tokens of a span.")
+    ] = "mean",
+    relay: Annotated[
+        bool,
+        typer.Option(
+            "--relay", help="Also follow attention to earlier words to what these rested on."
+        ),
+    ] = False,
     layers: Annotated[
         str | None,
         typer.Option(help="Only these decoder layers, separated by commas; by default all."),
@@ -99,11 +108,15 @@ def train(
 
     if reduction not in ("sum", "mean"):
         raise InputError(f"--reduction is {reduction!r}", legal="sum or mean")
+    if pooling not in ("mean", "max"):
+        raise InputError(f"--pooling is {pooling!r}", legal="mean or max")
     recipe = FeatureRecipe(
         reduction=reduction,  # type: ignore[arg-type]  # checked above
         normalise="raw" if raw else "shares",
         values=values,
         layers=layers_of(layers),
+        pooling=pooling,  # type: ignore[arg-type]  # checked above
+        relay=relay,
     )
     options = TrainOptions(
         collect=CollectOptions(

@@ -18,7 +18,7 @@ from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.ablation.store import model_fingerprint
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
-from omnitrace.estimator.features import FeatureRecipe, pooled, reduced_rows
+from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
 from omnitrace.estimator.store import sources_record
 from omnitrace.evaluation.faithfulness import is_size_controlled
 from omnitrace.evaluation.sanity.cases import tracers_of
@@ -26,8 +26,9 @@ from omnitrace.evaluation.scores import span_scores
 from omnitrace.plugins.manager import registry
 from omnitrace.requests import Request
 from omnitrace.scoring import ResponseScorer
-from omnitrace.signals.attention import AttentionMean
+from omnitrace.signals.attention import AttentionMean, LayerMean
 from omnitrace.signals.base import LayerRows
+from omnitrace.signals.together import passing
 from omnitrace.sources.messages import Conversation, TextPart
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
@@ -266,13 +267,12 @@ class _Reader(AttentionMean):
         self.needs = frozenset({"rows", "values"} if recipe.values else {"rows"})
         self._recipe = recipe
         self._wanted = frozenset(layers)
-        self._units: list[Sequence[int]] = []
         self._blocks: list[torch.Tensor] = []
-        self._parts: list[torch.Tensor] = []
+        self._reduce = RowReducer([], recipe)
 
     def start(self, units: Sequence[Sequence[int]]) -> None:
         """Forget what was read, and reduce over these prompt positions from here on."""
-        self._units, self._blocks = list(units), []
+        self._blocks, self._reduce = [], RowReducer(units, self._recipe)
 
     def finish(self) -> torch.Tensor:
         """Return float32 ``[tokens, features, units]`` of all that was read."""
@@ -280,19 +280,12 @@ class _Reader(AttentionMean):
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Average the rows, and reduce them."""
-        self._parts = []
-        scores = super().score(rows)
-        self._blocks.append(torch.cat(self._parts, dim=1))
-        return scores
-
-    def _of_layer(self, layer: LayerRows) -> torch.Tensor:
-        weights = layer.weights  # computed at each access
-        if layer.layer in self._wanted:
-            read = LayerRows(
-                layer.layer, lambda reuse: weights, value_norms=lambda: layer.value_norms
-            )
-            self._parts.append(reduced_rows([read], self._units, self._recipe))
-        return weights.mean(dim=0)
+        mean = LayerMean()
+        layers = passing(rows, self._wanted, mean)
+        self._blocks.append(self._reduce(layers))
+        for _ in layers:  # those behind the last one that is wanted
+            pass
+        return mean.result()
 
 
 def _given_response(request: Request) -> str | list[int] | None:

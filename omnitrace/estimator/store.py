@@ -74,6 +74,7 @@ class FitFacts(_Model):
 
     kind: FitKind
     offsets: bool
+    noise: float = 0.0
     chosen: dict[str, float]
     tried: dict[str, float]
 
@@ -128,8 +129,12 @@ class Learned:
 
     @property
     def features(self) -> int:
-        """Features of a unit: layers times heads."""
-        return len(self.card.model.layers) * self.card.model.heads
+        """Features of a unit: layers times heads, twice with relay."""
+        return _features(self.card)
+
+
+def _features(card: Card) -> int:
+    return len(card.model.layers) * card.model.heads * card.recipe.per_head
 
 
 def sources_record(options: SourceOptions) -> dict[str, Any]:
@@ -209,7 +214,7 @@ def _card(path: Path, text: str, legal: str) -> Card:
 
 
 def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
-    width = len(card.model.layers) * card.model.heads + len(OFFSETS)
+    width = _features(card) + len(OFFSETS)
     shapes: dict[str, Sequence[int]] = {
         "weights": (width,),
         "covariance": (width, width),
@@ -224,7 +229,8 @@ def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
         raise InputError(
             f"the tensors of {str(path)!r} are {found}",
             legal=f"finite weights of {width} numbers: {len(card.model.layers)} layers of "
-            f"{card.model.heads} heads, and {len(OFFSETS)} offsets",
+            f"{card.model.heads} heads, {card.recipe.per_head} features each, and {len(OFFSETS)} "
+            "offsets",
             fix="train it again",
         )
     covariance = read.get("covariance")
