@@ -33,7 +33,7 @@ from omnitrace.sources.messages import Conversation, TextPart
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 
-__all__ = ["CollectOptions", "Collector"]
+__all__ = ["CollectOptions", "Collector", "FeatureReader"]
 
 _FEWEST: Final = 2  # masks of an example of two units
 
@@ -110,7 +110,7 @@ class Collector:
         self.fingerprint = model_fingerprint(tracer.adapter.model)
         self.layers = tuple(self.options.recipe.chosen(sorted(dict(tracer._layers))))
         self._cache = cache
-        self._reader = _Reader(self.options.recipe, self.layers)
+        self._reader = FeatureReader(self.options.recipe, self.layers)
         (self._replayer,) = tracers_of(tracer, [self._reader]).values()
 
     def example(self, request: Request) -> Example:
@@ -258,7 +258,7 @@ class _Seen:
         return Example(self.name, self.features, masks, logprobs, self.scorer.modalities, tokens)
 
 
-class _Reader(AttentionMean):
+class FeatureReader(AttentionMean):
     """Scores as attention-mean does, and keeps the reductions of the rows that pass."""
 
     name = "estimator-features"
