@@ -121,13 +121,12 @@ def _groups(example: Example, options: FitOptions) -> Iterator[Group]:
     root = np.asarray(np.linalg.qr(masks, mode="r"))
     targets = example.logprobs - example.logprobs.mean(axis=0)
     spread = np.sqrt((targets**2).mean(axis=0))
-    for features, target, scale in zip(example.features, targets.T, spread, strict=True):
-        if scale <= 1e-9:
-            continue
-        columns = features.astype(np.float64)
-        columns = with_offsets(columns, example.modalities) if options.with_offsets else columns
-        weight = scale**2 / (scale**2 + options.noise**2)
-        yield Group(columns, root, masks.T @ target / scale, float(len(masks)), float(weight))
+    every = example.features.astype(np.float64)
+    every = with_offsets(every, example.modalities) if options.with_offsets else every
+    for columns, target, scale in zip(every, targets.T, spread, strict=True):
+        if scale > 1e-9:
+            weight = float(scale**2 / (scale**2 + options.noise**2))
+            yield Group(columns, root, masks.T @ target / scale, float(len(masks)), weight)
 
 
 @dataclass(slots=True, eq=False)
@@ -162,13 +161,13 @@ class _System:
 
     def plus(self, others: Sequence[_System]) -> _System:
         """Return the sum of this system and others."""
-        every = [self, *others]
-        return _System(
-            np.sum([each.matrix for each in every], axis=0),
-            np.sum([each.right for each in every], axis=0),
-            sum(each.power for each in every),
-            sum(each.rows for each in every),
-        )
+        found = _System(self.matrix.copy(), self.right.copy(), self.power, self.rows)
+        for each in others:
+            found.matrix += each.matrix
+            found.right += each.right
+            found.power += each.power
+            found.rows += each.rows
+        return found
 
     def scaled(self, scale: np.ndarray) -> _System:
         """Return the system of features that are divided by ``scale``."""
@@ -177,9 +176,9 @@ class _System:
         )
 
     def penalised(self, penalty: float) -> np.ndarray:
-        """Return ``X'X + λ I``."""
-        matrix = self.matrix.copy()
-        matrix.flat[:: len(matrix) + 1] += penalty
+        """Return ``X'X + λ I``, in the order of LAPACK, which then may overwrite it."""
+        matrix = self.matrix.copy().T  # symmetric
+        matrix[np.diag_indices_from(matrix)] += penalty
         return matrix
 
 

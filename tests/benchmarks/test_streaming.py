@@ -1,10 +1,11 @@
-"""The arithmetic of the streaming benchmark, and its signal."""
+"""The arithmetic of the streaming benchmarks, and their signal."""
 
 import math
 from typing import Any
 
 import pytest
 import streaming
+import streaming_memory
 import torch
 from _live import HeadShares
 
@@ -17,10 +18,34 @@ def test_defaults_depend_on_quick() -> None:
     full, quick = streaming.parse([]), streaming.parse(["--quick"])
     assert full.threads == [1, 2]
     assert full.prompt_tokens == 800
-    assert full.memory_tokens == [500, 4000]
     assert quick.alternations < full.alternations
-    assert quick.memory_runs == 0 < full.memory_runs
     assert streaming.parse(["--signals", "grad-sam"]).signals == ["grad-sam"]
+
+
+def test_memory_compares_two_lengths(capsys: pytest.CaptureFixture[str]) -> None:
+    assert streaming_memory.parse([]).lengths == [500, 4000]
+    assert streaming_memory.parse(["--quick"]).lengths == [50, 250]
+    with pytest.raises(SystemExit):
+        streaming_memory.parse(["--lengths", "500"])
+    assert "at least two" in capsys.readouterr().err
+
+
+def test_own_memory_is_what_untraced_decoding_does_not_take() -> None:
+    given = streaming_memory.parse(["--lengths", "100", "200", "--signals", "some"])
+    mega = 1_000_000
+    growths = {
+        "untraced": {100: [10 * mega, 11 * mega, 12 * mega], 200: [20 * mega]},
+        "some": {100: [13 * mega], 200: [26 * mega]},
+    }
+    found = streaming_memory.result_of(given, growths, prompt=900)
+    assert found.values["own"] == {"some": {100: 2 * mega, 200: 6 * mega}}
+    assert [row[3:] for row in found.table.rows] == [
+        ["11.0", "13.0", "2.0", "0.4"],
+        ["20.0", "26.0", "6.0", "0.9"],
+    ]
+    (bar,) = found.bars
+    assert bar.value == pytest.approx(4 * mega / (4 * 200 * 1100 - 4 * 100 * 1000))
+    assert not bar.met
 
 
 @pytest.mark.parametrize(
