@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -54,10 +53,9 @@ class Estimator(LiveSpanSignal):
         if isinstance(path, Learned):
             self._learned = path
         elif path is not None or SHIPPED.is_file():
-            file = SHIPPED if path is None else Path(path)
-            self._learned = load(file)
+            self._learned = load(SHIPPED if path is None else path)
             parameters["path"] = "" if path is None else str(path)
-            parameters["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+            parameters["sha256"] = self._learned.sha256
         self.parameters: Mapping[str, Any] = parameters
         values = self._learned is not None and self._learned.card.recipe.values
         self.needs: frozenset[Need] = frozenset({"rows", "values"} if values else {"rows"})
