@@ -12,6 +12,7 @@ from omnitrace.errors import InputError
 from omnitrace.estimator.features import pooled, reduced_rows
 from omnitrace.estimator.store import Learned, ModelFacts, load, sources_record
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, Need
+from omnitrace.sources.unitizers import spelled
 from omnitrace.types import Effect, SourceUnit
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Estimator(LiveSpanSignal):
             )
         cut = sources_record(sources)
         for name in sorted(card.sources.keys() | cut.keys()):
-            wanted, found = card.sources.get(name), cut.get(name)
+            wanted, found = (spelled(each.get(name)) for each in (card.sources, cut))
             if wanted != found:
                 raise InputError(
                     f"the estimator was trained on units cut with {name}={wanted!r}, and the "
