@@ -13,6 +13,7 @@ from omnitrace.cli.running import Progress, load_tracer, print_json
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.store import Card, Figures, load, save
 from omnitrace.estimator.train import TrainOptions, train_estimator
+from omnitrace.files import make_folder
 from omnitrace.requests import read_requests
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.unitizers import spelled
@@ -65,6 +66,7 @@ def train_file(
     if out.is_dir():
         raise InputError(f"{str(out)!r} is a folder", legal="the name of a file to write")
     entries = read_requests(requests, media_root=media_root)
+    make_folder(out.parent)
     folder = cache or out.with_name(f"{out.name}.cache")
     failed: list[str] = []
     with Progress() as progress:

@@ -130,6 +130,21 @@ def test_mistakes(
     assert not (tmp_path / "e").exists()
 
 
+@pytest.mark.parametrize("where", ["out", "cache"])
+def test_places_that_cannot_be_made(
+    run: Run, small: str, write_lines: Lines, tmp_path: Path, where: str
+) -> None:
+    path = write_lines(*(entry(i) for i in range(3)))
+    places = {"out": tmp_path / "e", "cache": tmp_path / "kept"} | {where: path / "x" / "y"}
+    result = run(
+        *("estimator", "train", "--model", small, "--requests", path, *FEW),
+        *("--out", places["out"], "--cache", places["cache"]),
+    )
+    assert result.exit_code == 2
+    assert "cannot make the folder" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_files_that_are_none(run: Run, write_lines: Lines, tmp_path: Path) -> None:
     missing = run("estimator", "show", tmp_path / "none")
     assert missing.exit_code == 2
