@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,16 @@ import torch
 from omnitrace.answering import PROVISIONAL, QUEUE_SIZE, answer_run, check_whole, finished, streamed
 from omnitrace.asynchronous import AsyncEventStream
 from omnitrace.capture.probe import probe
-from omnitrace.capture.weights import input_device
-from omnitrace.contrast import foils_of
 from omnitrace.curation import CurationConfig
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
-from omnitrace.run import Request, replay_run
-from omnitrace.scoring import ResponseScorer, Rewriting
+from omnitrace.reading import read_answered, scorer_of
+from omnitrace.run import replay_run
+from omnitrace.scoring import ResponseScorer
 from omnitrace.signals.base import LiveSpanSignal, ModelBound, Signal, gradient_target
 from omnitrace.signals.resolve import resolve
-from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.spans.salience import Salience
@@ -348,8 +345,9 @@ class Tracer:
         Raises
         ------
         InputError
-            If the request is malformed, the answer is empty or has a token that stands for a
-            medium, or prompt and answer are too long.
+            If the request is malformed, the answer is empty, or prompt and answer are too long; or
+            if the answer has a token that stands for a medium, and the signal has no gradients:
+            it is then read in one pass, where such a token asks for a medium.
         NotSupportedError
             If ``against`` is given and the signal has no gradients and is no span signal.
         """
@@ -361,9 +359,9 @@ class Tracer:
                 "not depend on what else might have been written",
                 legal="a signal with gradients, such as 'grad-sam', or a span signal that measures",
             )
-        request, ids, foils = self._answered(messages, response, against, media_root)
-        run = replay_run(self, request, ids, foils, block=self.block)
-        return finished(self, run, foils)
+        given = read_answered(self, messages, response, against, media_root)
+        run = replay_run(self, given.request, given.ids, given.foils, block=self.block)
+        return finished(self, run, given.foils)
 
     def scorer(
         self,
@@ -377,59 +375,5 @@ class Tracer:
 
         Arguments are those of :meth:`replay`.
         """
-        return self._scorer(*self._answered(messages, response, against, media_root))
-
-    def _answered(
-        self,
-        messages: Asked,
-        response: str | Sequence[int],
-        against: str | Sequence[int] | None,
-        media_root: str | Path | None,
-    ) -> tuple[Request, list[int], list[int | None] | None]:
-        """Read a request and its answer, and pair the answer with the one it is told from."""
-        request = self._read(messages, media_root)
-        ids = self._tokens_of(response, "response")
-        self.adapter.check_length(request.prompt_length + len(ids) - 1)
-        self.adapter.check_response(ids)
-        foils = None if against is None else foils_of(ids, self._tokens_of(against, "against"))
-        return request, ids, foils
-
-    def _scorer(
-        self, request: Request, ids: Sequence[int], foils: Sequence[int | None] | None
-    ) -> ResponseScorer:
-        device = input_device(self.adapter.model)
-        return ResponseScorer(
-            self.adapter,
-            request.inputs_with(ids[:-1], device),
-            request.layout,
-            ids,
-            options=request.encoded.generate_options,
-            foils=foils,
-            rewriting=Rewriting(request, lambda new: self.adapter.encode(new, self.sources)),
-        )
-
-    def _tokens_of(self, text: str | Sequence[int], what: str) -> list[int]:
-        if isinstance(text, str):
-            ids = self.adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
-        else:
-            ids = list(text)
-        size = int(self.adapter.model.get_input_embeddings().num_embeddings)
-        if not ids or not all(isinstance(i, int) and 0 <= i < size for i in ids):
-            raise InputError(
-                f"{what} is {text!r}"[:200], legal=f"text, or token ids of 0 to {size - 1}"
-            )
-        return [int(i) for i in ids]
-
-    def _read(self, messages: Asked, media_root: str | Path | None) -> Request:
-        """Read, encode and map a request."""
-        started = time.perf_counter()
-        conversation = self.read(messages, media_root=media_root)
-        encoded = self.adapter.encode(conversation, self.sources)
-        self.adapter.check_length(len(encoded.prompt_ids))
-        layout = build_layout(
-            len(encoded.prompt_ids),
-            encoded.geometry,
-            self.sources,
-            functools.partial(self.adapter.features, encoded),
-        )
-        return Request(conversation, encoded, layout, time.perf_counter() - started)
+        given = read_answered(self, messages, response, against, media_root)
+        return scorer_of(self, given.request, given.ids, given.foils)

@@ -23,6 +23,7 @@ from omnitrace.estimator.store import sources_record
 from omnitrace.evaluation.faithfulness import is_size_controlled
 from omnitrace.evaluation.sanity.cases import tracers_of
 from omnitrace.evaluation.scores import span_scores
+from omnitrace.files import make_folder
 from omnitrace.plugins.manager import registry
 from omnitrace.requests import Request
 from omnitrace.scoring import ResponseScorer
@@ -100,6 +101,11 @@ class Collector:
         Of the model.
     layers:
         The decoder layers whose rows are read.
+
+    Raises
+    ------
+    InputError
+        If the model has not the layers that the recipe reads, or the folder cannot be made.
     """
 
     def __init__(
@@ -109,7 +115,7 @@ class Collector:
         self.options = options or CollectOptions()
         self.fingerprint = model_fingerprint(tracer.adapter.model)
         self.layers = tuple(self.options.recipe.chosen(sorted(dict(tracer._layers))))
-        self._cache = cache
+        self._cache = None if cache is None else make_folder(cache)
         self._reader = FeatureReader(self.options.recipe, self.layers)
         (self._replayer,) = tracers_of(tracer, [self._reader]).values()
 

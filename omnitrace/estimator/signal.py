@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ from omnitrace.errors import InputError
 from omnitrace.estimator.features import RowReducer, pooled
 from omnitrace.estimator.store import Learned, ModelFacts, load, sources_record
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, Need
+from omnitrace.sources.unitizers import spelled
 from omnitrace.types import Effect, SourceUnit
 
 if TYPE_CHECKING:
@@ -54,10 +54,9 @@ class Estimator(LiveSpanSignal):
         if isinstance(path, Learned):
             self._learned = path
         elif path is not None or SHIPPED.is_file():
-            file = SHIPPED if path is None else Path(path)
-            self._learned = load(file)
+            self._learned = load(SHIPPED if path is None else path)
             parameters["path"] = "" if path is None else str(path)
-            parameters["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+            parameters["sha256"] = self._learned.sha256
         self.parameters: Mapping[str, Any] = parameters
         values = self._learned is not None and self._learned.card.recipe.values
         self.needs: frozenset[Need] = frozenset({"rows", "values"} if values else {"rows"})
@@ -101,7 +100,7 @@ class Estimator(LiveSpanSignal):
             )
         cut = sources_record(sources)
         for name in sorted(card.sources.keys() | cut.keys()):
-            wanted, found = card.sources.get(name), cut.get(name)
+            wanted, found = (spelled(each.get(name)) for each in (card.sources, cut))
             if wanted != found:
                 raise InputError(
                     f"the estimator was trained on units cut with {name}={wanted!r}, and the "

@@ -281,11 +281,11 @@ def test_every_modality(reference: Tracer, tmp_path: Path, monkeypatch: pytest.M
     assert isinstance(request, Request)
     options = dataclasses.replace(SMALL, masks=4, recipe=FeatureRecipe(values=True))
     decoded: list[str] = []
-    for kind, load in (("image", messages.load_image), ("audio", messages.load_audio)):
+    for kind, decode in (("image", messages.load_image), ("audio", messages.load_audio)):
 
-        def counted(*args: Any, of: str = kind, load: Any = load, **named: Any) -> Any:
+        def counted(*args: Any, of: str = kind, decode: Any = decode, **named: Any) -> Any:
             decoded.append(of)
-            return load(*args, **named)
+            return decode(*args, **named)
 
         monkeypatch.setattr(messages, f"load_{kind}", counted)
     example = Collector(reference, options, cache=tmp_path / "cache").example(request)
