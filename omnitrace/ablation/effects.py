@@ -21,8 +21,8 @@ from omnitrace.ablation.passes import Spent, run_rows
 from omnitrace.ablation.rewrite import rows_of
 from omnitrace.ablation.store import Cache, Store, digest_of, model_digest
 from omnitrace.errors import InputError
+from omnitrace.provenance import source_options_of
 from omnitrace.scoring import check_spans
-from omnitrace.sources.options import SourceOptions
 from omnitrace.types import Message, Modality, Span
 
 if TYPE_CHECKING:
@@ -208,12 +208,13 @@ def lazy_scorer_of(tracer: Tracer, trace: Trace) -> LazyScorer:
 
 def _cutting_alike(tracer: Tracer, trace: Trace) -> Tracer:
     """Return the tracer with the source options of the trace, where that knows them."""
-    record = trace.provenance.segmentation.get("sources")
-    if not record or record == tracer.sources.record():
+    if trace.provenance.segmentation.get("sources") == tracer.sources.record():
+        return tracer
+    options = source_options_of(trace)
+    if options is None:
         return tracer
     alike = copy.copy(tracer)
-    language = trace.provenance.segmentation.get("language", tracer.sources.language)
-    alike.sources = SourceOptions.from_record(record, language)
+    alike.sources = options
     return alike
 
 

@@ -216,8 +216,8 @@ def _together(pairs: Sequence[_Pair], level: float, draws: int, seed: int) -> It
     said = [pair for pair in pairs if pair[0].said and pair[1].said]
     first, second = (together([pair[side] for pair in said], TRACED)[1] for side in (0, 1))
     count = len(by_example(pair[0] for pair in said))
-    for metric, of_first in first.items():
-        of_second = second[metric]
+    for metric in (name for name in first if name in second):
+        of_first, of_second = first[metric], second[metric]
 
         def statistic(
             picks: np.ndarray,

@@ -42,6 +42,18 @@ _HEADINGS: Final = {
     "micro_f1": "micro F1",
     "abstention_f1": "abstention F1",
     "abstention_auroc": "abstention AUROC",
+    "lds": "LDS",
+    "size-controlled-lds": "size-controlled LDS",
+    "deletion-auc": "deletion AUC",
+    "insertion-auc": "insertion AUC",
+    "deletion-auc-normalised": "deletion AUC (normalised)",
+    "insertion-auc-normalised": "insertion AUC (normalised)",
+    "r-squared": "R²",
+    "r-squared-of-effects": "R² of effects",
+    "oracle-lds": "oracle LDS",
+    "oracle-size-controlled-lds": "oracle size-controlled LDS",
+    "lds-share-of-oracle": "LDS / oracle",
+    "size-controlled-lds-share-of-oracle": "size-controlled LDS / oracle",
 }
 
 
