@@ -33,9 +33,12 @@ TOGETHER: Final[Mapping[str, str]] = {
     "micro_precision": "precision of the chosen units of all spans at once",
     "micro_recall": "recall of the same",
     "micro_f1": "F1 of the same",
-    "abstention_f1": "F1 of \"ungrounded\" against spans without evidence",
+    "abstention_f1": 'F1 of "ungrounded" against spans without evidence',
     "abstention_auroc": "AUROC of the grounding for the same",
-    **{name: f"mean {part} by mean {whole} (needs --model)" for name, (part, whole) in SHARES.items()},
+    **{
+        name: f"mean {part} by mean {whole} (needs --model)"
+        for name, (part, whole) in SHARES.items()
+    },
 }
 
 #: A figure of the examples whose indices are given, some of them several times.

@@ -314,7 +314,9 @@ def _collect(
             said = [_embedded(item, trace, embeddings) for item in found.items[first:]]
             found.add("embedding", first, said)
         if embedded is not None:
-            similar, left_out = embedded.similarities(trace, [i.tokens for i in found.items[first:]])
+            similar, left_out = embedded.similarities(
+                trace, [i.tokens for i in found.items[first:]]
+            )
             found.unembedded.update(left_out)
             found.add(EMBEDDER, first, similar)
         other = seconds.get(name)

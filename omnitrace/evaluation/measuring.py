@@ -75,7 +75,7 @@ class Measured:
 
     @functools.cached_property
     def fit(self) -> np.ndarray:
-        """bool ``[m, K]``: what the oracle and the calibration are fitted on, no mask of LDS.
+        """Return bool ``[m, K]`` to fit the oracle and the calibration on, none of them of LDS.
 
         There are at least twice as many as the oracle's ``K + 1`` unknowns, or none.
         """

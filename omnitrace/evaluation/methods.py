@@ -31,7 +31,7 @@ Told: TypeAlias = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a method says of an item; None where the trace does not say it, or the method nothing."""
+    """What a method says of an item; None where it says nothing, or the trace not the item."""
 
     item: Item
     method: str

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
+from omnitrace.evaluation.causal import CAUSAL_METRICS
 from omnitrace.evaluation.estimates import ALL, TOGETHER
 from omnitrace.evaluation.evaluate import Evaluation
 from omnitrace.evaluation.rows import TRACED, Row
@@ -42,18 +43,21 @@ _HEADINGS: Final = {
     "micro_f1": "micro F1",
     "abstention_f1": "abstention F1",
     "abstention_auroc": "abstention AUROC",
-    "lds": "LDS",
-    "size-controlled-lds": "size-controlled LDS",
-    "deletion-auc": "deletion AUC",
-    "insertion-auc": "insertion AUC",
-    "deletion-auc-normalised": "deletion AUC (normalised)",
-    "insertion-auc-normalised": "insertion AUC (normalised)",
-    "r-squared": "R²",
-    "r-squared-of-effects": "R² of effects",
-    "oracle-lds": "oracle LDS",
-    "oracle-size-controlled-lds": "oracle size-controlled LDS",
-    "lds-share-of-oracle": "LDS / oracle",
-    "size-controlled-lds-share-of-oracle": "size-controlled LDS / oracle",
+}
+#: What is said of metrics, where one of them is computed.
+_EXPLAINED: Final = {
+    "metrics of effects: controls that know nothing are 'random', 'longest' (unit size) and 'all' "
+    "(uniform)": frozenset(CAUSAL_METRICS),
+    "lower is better: sufficiency, deletion-auc": frozenset(
+        name for name in CAUSAL_METRICS if name.startswith(("sufficiency", "deletion"))
+    ),
+    "deletion-auc and insertion-auc are of log-probabilities, in nats; normalised they run from 0 "
+    "without any unit to 1 with all": frozenset(name for name in CAUSAL_METRICS if "-auc" in name),
+    "r-squared is of scores that one factor a span turns into nats, fitted on masks that judge "
+    "nothing": frozenset({"r-squared"}),
+    "r-squared-of-effects is of the effects as a span signal gives them, not calibrated": frozenset(
+        {"r-squared-of-effects"}
+    ),
 }
 
 
@@ -121,13 +125,18 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     Nothing that was left out is passed over.
     """
     counts = evaluation.counts
+    computed = _computed(evaluation)
     lines = [
         f"{counts.spans} labelled spans and {counts.words} words in {counts.examples} examples; "
         f"signal: {', '.join(filter(None, evaluation.signals)) or 'unknown'}"
     ]
     for figure in evaluation.figures:
         if figure.method == TRACED and figure.level == "span" and figure.metric in TOGETHER:
-            lines.append(f"{_HEADINGS[figure.metric]}: {figure.estimate.text()}")
+            name = _HEADINGS.get(figure.metric, figure.metric)
+            lines.append(f"{name}: {figure.estimate.text()}")
+    lines += _undefined(evaluation)
+    lines += [text for text, names in _EXPLAINED.items() if not names.isdisjoint(computed)]
+    lines += _of_embedder(evaluation)
     bias = evaluation.bias
     if bias.calibration_error is not None:
         lines.append(f"calibration error of the modality mass: {bias.calibration_error:.2f}")
@@ -149,6 +158,33 @@ def notes_of(evaluation: Evaluation) -> list[str]:
         if number:
             lines.append(f"{number} {what}")
     return lines
+
+
+def _undefined(evaluation: Evaluation) -> Iterator[str]:
+    """Yield for each method the metrics that some spans have no value of, if the trace has more."""
+    found: dict[str, dict[str, int]] = {}
+    for figure in evaluation.figures:
+        if figure.level == "span" and figure.group == ALL and figure.metric not in TOGETHER:
+            found.setdefault(figure.method, {})[figure.metric] = figure.estimate.undefined
+    traced = found.get(TRACED, {})
+    for method, counts in found.items():
+        told = {
+            name: count
+            for name, count in counts.items()
+            if count and (method == TRACED or count != traced.get(name))
+        }
+        if told:
+            listed = ", ".join(f"{name} {count}" for name, count in told.items())
+            yield f"spans of {method!r} without a value: {listed}"
+
+
+def _of_embedder(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.embedder:
+        missing = ", ".join(
+            f"{count} of {modality}" for modality, count in evaluation.counts.unembedded.items()
+        )
+        blind = f"; units that it cannot embed, and that have no score: {missing}"
+        yield f"embedder: {evaluation.embedder}{blind if missing else ''}"
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -174,6 +210,7 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
             }
             for figure in evaluation.figures
         ],
+        "embedder": evaluation.embedder,
         "bias": dataclasses.asdict(evaluation.bias),
         "rows": [_flat(row) for row in evaluation.rows],
     }

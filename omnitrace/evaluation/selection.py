@@ -54,7 +54,9 @@ def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False
     if names is None:
         left_out = CAUSAL_METRICS.keys() - (DEFAULT if measured else ())
         entries = {name: entry for name, entry in entries.items() if name not in left_out}
-        return Selection(_made(entries.values()), _made(_of_words(entries.values())), TOGETHER)
+        return Selection(
+            _made(entries.values()), _made(_of_words(entries.values())), tuple(TOGETHER)
+        )
     named = tuple(dict.fromkeys(names))
     if not named:
         raise InputError("no metric is named", legal="at least one")

@@ -186,7 +186,7 @@ _CAUSAL_METRICS: Final = {
     "top-3-drop": "the same without the three strongest (needs --model)",
     "top-5-drop": "the same without the five strongest (needs --model)",
     **{
-        f"top-{k}-drop-per-token": f"top-{k}-drop, divided by the tokens of the span (needs --model)"
+        f"top-{k}-drop-per-token": f"top-{k}-drop by the tokens of the span (needs --model)"
         for k in (1, 3, 5)
     },
     **{

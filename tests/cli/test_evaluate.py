@@ -18,6 +18,7 @@ from omnitrace.evaluation.documents import read_evaluation
 from omnitrace.evaluation.label_files import read_labels, write_labels
 from omnitrace.evaluation.labels import Label, TextSource, TimeSource
 from tests.cli.conftest import Run
+from tests.evaluation.embedding_models import sentence_encoder
 from tests.evaluation.labelled import label, span
 from tests.sample_traces import ANSWER, multimodal_trace, text_trace
 
@@ -80,6 +81,26 @@ def test_second_labels(run: Run, traces: Path, labels: Path, wrong: Path) -> Non
     refused = run("evaluate", traces, "--labels", labels, "--second-labels", wrong)
     assert refused.exit_code == 2
     assert f"{wrong}, line 2, spans[0].sources[0].end" in refused.stderr
+
+
+def test_an_embedder_of_the_users(run: Run, traces: Path, labels: Path, tmp_path: Path) -> None:
+    folder = sentence_encoder(tmp_path / "encoder", "bert")
+    document = tmp_path / "out.json"
+    result = run(
+        *("evaluate", traces, "--labels", labels, "--embedder", folder, "--json", document),
+    )
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[1:3] for line in lines if line.startswith("embedder  ")] == [
+        ["spans", "10"], ["words", "2"],
+    ]  # fmt: skip
+    assert "have no score: 24 of image, 12 of audio, 8 of video" in result.stdout
+    assert json.loads(document.read_text("utf-8"))["embedder"] == str(folder)
+    assert read_evaluation(document).signals == ("attention-mean",)
+    wrong = run("evaluate", traces, "--labels", labels, "--embedder", tmp_path / "nowhere")
+    assert wrong.exit_code == 2
+    assert "there is no folder of an embedder" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
 
 
 def test_chosen_metrics(run: Run, traces: Path, labels: Path) -> None:
