@@ -66,6 +66,10 @@ def evaluate_(
             "--media).",
         ),
     ] = None,
+    operator: Annotated[
+        str,
+        typer.Option(help="How effects take units away; see 'omnitrace list operators'."),
+    ] = "attention",
     cache: Annotated[
         Path | None,
         typer.Option(help="A folder to keep measured effects in, for another run to find."),
@@ -116,6 +120,7 @@ def evaluate_(
             model=model,
             embedder=embedder,
             cache=cache,
+            operator=operator,
             metrics=None if metrics is None else _listed(metrics),
             outputs=Outputs(json_out, csv_out, html),
             skip_invalid=skip_invalid,

@@ -29,7 +29,7 @@ from omnitrace.evaluation.faithfulness import (
     without_top_masks,
 )
 from omnitrace.evaluation.items import Item
-from omnitrace.evaluation.measuring import Measured
+from omnitrace.evaluation.measuring import FEWEST, Measured
 
 __all__ = ["CAUSAL_METRICS", "DEFAULT", "KS", "SHARES", "CausalMetric", "needed_masks"]
 
@@ -72,10 +72,13 @@ def needed_masks(names: Iterable[str], item: Item, prediction: Prediction) -> np
     return np.concatenate(found)
 
 
-def _logprobs(item: Item, masks: np.ndarray) -> np.ndarray:
-    """Return float64 ``[m]``, ``f(v)`` of the item's tokens."""
+def _logprobs(item: Item, masks: np.ndarray, judged: Prediction | None = None) -> np.ndarray:
+    """Return float64 ``[m]``, ``f(v)`` of the item's tokens; NaN where a mask may not judge."""
     assert item.measured is not None, "checked by the metric"
-    return item.measured.logprobs(masks, item.tokens)
+    found = item.measured.logprobs(masks, item.tokens)
+    if judged is not None and judged is item.prediction:
+        found[~item.measured.judges(masks)] = np.nan
+    return found
 
 
 def _everything(units: int) -> np.ndarray:
@@ -97,9 +100,11 @@ def _lds_masks(scores: np.ndarray, measured: Measured, *, sized: bool) -> np.nda
 def _lds(item: Item, prediction: Prediction, *, sized: bool) -> float | None:
     assert item.measured is not None
     masks = _evaluation(item.measured, sized)
-    if not len(masks):
+    found = _logprobs(item, masks, prediction)
+    fair = ~np.isnan(found)
+    if fair.sum() < FEWEST:
         return None
-    return float(lds(prediction.scores[None], masks, _logprobs(item, masks)[:, None])[0])
+    return float(lds(prediction.scores[None], masks[fair], found[fair, None])[0])
 
 
 def _oracle_masks(scores: np.ndarray, measured: Measured, *, sized: bool) -> np.ndarray:
@@ -124,7 +129,8 @@ def _top_drop(
     item: Item, prediction: Prediction, *, k: int, per_token: bool = False
 ) -> float | None:
     assert item.measured is not None
-    full, without = _logprobs(item, _without_top(prediction.scores, item.measured, k=k))
+    masks = _without_top(prediction.scores, item.measured, k=k)
+    full, without = _logprobs(item, masks, prediction)
     length = item.tokens[1] - item.tokens[0]
     if per_token:
         return float(full - without) / length if length else None
@@ -137,7 +143,8 @@ def _only_top(scores: np.ndarray, measured: Measured, *, k: int) -> np.ndarray:
 
 def _sufficiency(item: Item, prediction: Prediction, *, k: int) -> float:
     assert item.measured is not None
-    full, only = _logprobs(item, _only_top(prediction.scores, item.measured, k=k))
+    masks = _only_top(prediction.scores, item.measured, k=k)
+    full, only = _logprobs(item, masks, prediction)
     return float(full - only)
 
 
@@ -146,7 +153,7 @@ def _curve(scores: np.ndarray, measured: Measured, *, kind: _Kind) -> np.ndarray
 
 
 def _area(item: Item, prediction: Prediction, *, kind: _Kind, normalised: bool) -> float:
-    curve = _logprobs(item, curve_masks(prediction.scores, kind))
+    curve = _logprobs(item, curve_masks(prediction.scores, kind), prediction)
     return area(curve, kind, normalised=normalised)
 
 
@@ -167,9 +174,9 @@ def _r_squared(item: Item, prediction: Prediction) -> float | None:
         return None
     scores = prediction.scores[None]
     factor = calibration(scores, fit, _logprobs(item, fit)[:, None])
-    effects = _single_effects(item)
+    effects = _single_effects(item, prediction)
     alone = _alone(prediction.scores, item.measured)[1:]
-    effects[item.measured.fitted_on(alone)] = np.nan  # they fitted the factor
+    effects[item.measured.calibrates(alone)] = np.nan  # they fitted the factor
     return float(r_squared(factor[:, None] * scores, effects[None])[0])
 
 
@@ -177,13 +184,14 @@ def _r_squared_of_effects(item: Item, prediction: Prediction) -> float | None:
     """R² of a span signal's effects as they are, None where the scores are no effects."""
     if prediction is not item.prediction or not item.effects:
         return None
-    return float(r_squared(prediction.scores[None], _single_effects(item)[None])[0])
+    return float(r_squared(prediction.scores[None], _single_effects(item, prediction)[None])[0])
 
 
-def _single_effects(item: Item) -> np.ndarray:
+def _single_effects(item: Item, prediction: Prediction) -> np.ndarray:
     """Return float64 ``[K]``: what the item's tokens lose without each unit, in nats."""
     assert item.measured is not None
-    full, *without = _logprobs(item, _alone(np.zeros(len(item.units)), item.measured))
+    masks = _alone(prediction.scores, item.measured)
+    full, *without = _logprobs(item, masks, prediction)
     return full - np.array(without)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:  # the ablation waits for torch, of which judging by labels ha
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
-__all__ = ["FIT_MASKS", "MASKS", "MeasureOf", "Measured", "measure_by"]
+__all__ = ["FEWEST", "FIT_MASKS", "MASKS", "MeasureOf", "Measured", "measure_by"]
 
 #: Masks for LDS, and as many of equal size.
 MASKS: Final = 64
+#: With fewer masks than this LDS is undefined.
+FEWEST: Final = 4
 #: Masks that the oracle and the calibration are fitted on; twice the unknowns where that is more.
 FIT_MASKS: Final = 256
 
@@ -45,6 +47,9 @@ class Measured:
         many, a half, a quarter and so on.
     known:
         What is known of the response already, by the bytes of a mask; what is measured is added.
+    fitted:
+        bool ``[m, K]``: masks that what the trace says was fitted on, as by a perturbation method.
+        They do not judge it.
 
     Attributes
     ----------
@@ -61,11 +66,13 @@ class Measured:
         seed: int = 0,
         masks: int = MASKS,
         known: dict[bytes, np.ndarray] | None = None,
+        fitted: np.ndarray | None = None,
     ) -> None:
         from omnitrace.ablation.masks import MaskDealer, as_many
 
         self._run = run
         self._known = {} if known is None else known
+        self._fitted = set() if fitted is None else {mask.tobytes() for mask in fitted}
         self.sizes = np.array(sizes, dtype=np.int64)
         self.plain = self.sized = np.zeros((0, len(sizes)), dtype=bool)
         if len(sizes):
@@ -87,9 +94,19 @@ class Measured:
         fewest = 2 * (units + 1)
         return as_many(self._dealer.fit, max(FIT_MASKS, fewest), units, fewest=fewest)
 
-    def fitted_on(self, masks: np.ndarray) -> np.ndarray:
-        """Return bool ``[m]``: which of bool ``[m, K]`` something was fitted on."""
-        return self._dealer.was_fitted(masks)
+    def calibrates(self, masks: np.ndarray) -> np.ndarray:
+        """Return bool ``[m]``: which of bool ``[m, K]`` are among those of :attr:`fit`."""
+        fit = {mask.tobytes() for mask in self.fit}
+        return np.array([mask.tobytes() in fit for mask in masks], dtype=bool)
+
+    def judges(self, masks: np.ndarray) -> np.ndarray:
+        """Return bool ``[m]``: which of bool ``[m, K]`` may judge what the trace says.
+
+        Masks that keep all or nothing say nothing of a ranking, and always may.
+        """
+        fitted = np.array([mask.tobytes() in self._fitted for mask in masks], dtype=bool)
+        ends = masks.all(axis=1) | ~masks.any(axis=1)
+        return ends | ~fitted
 
     def missing(self, masks: np.ndarray) -> np.ndarray:
         """Return what would have to be measured for bool ``[m, K]``, each mask once.
@@ -116,8 +133,13 @@ class Measured:
         return np.array([row.sum(dtype=np.float64) for row in rows])
 
 
-#: What measures the response of a trace, by the name of the example.
-MeasureOf: TypeAlias = "Callable[[str, Trace], Measured]"
+class MeasureOf(Protocol):
+    """Measures the response of a trace."""
+
+    def __call__(
+        self, example: str, trace: Trace, /, *, fitted: np.ndarray | None = None
+    ) -> Measured:
+        """Return what measures it; ``example`` and ``fitted`` as for :class:`Measured`."""
 
 
 def measure_by(
@@ -149,7 +171,7 @@ def measure_by(
     # Several signals attribute one response: what one asked for is known to the others.
     known: dict[object, dict[bytes, np.ndarray]] = {}
 
-    def of(example: str, trace: Trace) -> Measured:
+    def of(example: str, trace: Trace, /, *, fitted: np.ndarray | None = None) -> Measured:
         lazy = lazy_scorer_of(tracer, trace)
         positions = tuple(unit.positions for unit in trace.units)
         response = (example, trace.prompt_ids, trace.token_ids, positions)
@@ -176,6 +198,7 @@ def measure_by(
             seed=seed,
             masks=masks,
             known=known.setdefault(response, {}),
+            fitted=fitted,
         )
 
     return of

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from omnitrace import InputError, Trace, Tracer
-from omnitrace.ablation import MaskDealer, effects, leave_one_out
+from omnitrace.ablation import MaskDealer, effects, leave_one_out, noted_masks
 from omnitrace.evaluation.baselines import Prediction
 from omnitrace.evaluation.causal import CAUSAL_METRICS, DEFAULT, SHARES, needed_masks
 from omnitrace.evaluation.compare import compare, judge, parse_rule
 from omnitrace.evaluation.documents import EvaluationFile, read_evaluation
 from omnitrace.evaluation.evaluate import evaluate
+from omnitrace.evaluation.faithfulness import lds
 from omnitrace.evaluation.items import Item, items_of
 from omnitrace.evaluation.label_files import write_text
 from omnitrace.evaluation.labels import Label, TextSource
@@ -45,7 +47,7 @@ class Linear:
         return masks @ WEIGHTS.T
 
 
-def planted(run: Callable[[np.ndarray], np.ndarray], **options: int) -> tuple[Item, Measured]:
+def planted(run: Callable[[np.ndarray], np.ndarray], **options: Any) -> tuple[Item, Measured]:
     sizes = [len(unit.positions) for unit in TRACE.units]
     measured = Measured(run, sizes, "harbour", **options)
     first = next(iter(items_of(label(), TRACE)))
@@ -114,8 +116,8 @@ def test_what_the_oracle_is_fitted_on_judges_nothing() -> None:
     fitted = {mask.tobytes() for mask in measured.fit}
     judging = np.concatenate([measured.plain, measured.sized])
     assert not any(mask.tobytes() in fitted for mask in judging)
-    assert measured.fitted_on(measured.fit).all()
-    assert not measured.fitted_on(judging).any()
+    assert measured.calibrates(measured.fit).all()
+    assert not measured.calibrates(judging).any()
 
 
 def test_all_masks_are_known_before_the_first_one_is_measured() -> None:
@@ -239,8 +241,44 @@ def test_without_a_model_there_are_none(trace: Trace) -> None:
         evaluate({"weights": trace}, [weights_label(trace.text)], metrics=["lds"])
 
 
-def linear_measure(example: str, trace: Trace) -> Measured:
-    return Measured(Linear(), [len(unit.positions) for unit in trace.units], example)
+def test_what_a_method_was_fitted_on_does_not_judge_it() -> None:
+    alone = leave_one_out(len(TRACE.units))
+    plain = planted(Linear())[1].plain
+    item, measured = planted(Linear(), fitted=np.concatenate([alone, plain[:10]]))
+    own = Prediction(WEIGHTS[3:7].sum(axis=0) ** 3, frozenset())
+    item = dataclasses.replace(item, prediction=own, effects=True)
+    names = ["top-1-drop", "comprehensiveness-1", "deletion-auc", "r-squared-of-effects"]
+    for name in names:  # all of them look at a unit taken away alone
+        assert CAUSAL_METRICS[name](item, own) is None, name
+    assert CAUSAL_METRICS["top-3-drop"](item, own) is not None
+    left = plain[10:]
+    logprobs = left @ WEIGHTS[3:7].sum(axis=0)
+    expected = float(lds(own.scores[None], left, logprobs[:, None])[0])
+    assert CAUSAL_METRICS["lds"](item, own) == pytest.approx(expected)
+    # It judges every other method, and masks that keep all or nothing judge all.
+    other = Prediction(own.scores, frozenset())
+    for name in names[:3]:
+        assert CAUSAL_METRICS[name](item, other) is not None, name
+    ends = np.array([[True], [False]]).repeat(len(TRACE.units), axis=1)
+    everything = Measured(Linear(), measured.sizes.tolist(), "x", fitted=ends)
+    assert everything.judges(ends).all()
+
+
+def test_masks_that_a_signal_measures_are_noted(reference: Tracer, trace: Trace) -> None:
+    masks = leave_one_out(len(trace.units))
+    with noted_masks() as outer:
+        with noted_masks() as inner:
+            effects(reference, trace, masks[:2])
+        reference.scorer(MESSAGES, ANSWER).span_logprobs(torch.from_numpy(masks[2:]), trace.spans)
+    assert {mask.tobytes() for mask in np.concatenate(inner)} >= {m.tobytes() for m in masks[:2]}
+    np.testing.assert_array_equal(np.concatenate(outer), masks[2:])
+    effects(reference, trace, masks[:2])
+    assert len(outer) == 1
+
+
+def linear_measure(example: str, trace: Trace, /, *, fitted: np.ndarray | None = None) -> Measured:
+    sizes = [len(unit.positions) for unit in trace.units]
+    return Measured(Linear(), sizes, example, fitted=fitted)
 
 
 def test_by_default_only_the_cheap_ones_are_measured() -> None:
