@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.text import Text
 
 from omnitrace.cli.anew import Anew, label_id
@@ -33,7 +32,7 @@ from omnitrace.evaluation.label_files import (
     write_labels,
     write_text,
 )
-from omnitrace.evaluation.measuring import Measured, MeasureOf, measure_by
+from omnitrace.evaluation.measuring import measure_by
 from omnitrace.evaluation.page import render_page
 from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
 from omnitrace.evaluation.self_attribution import AskOf
@@ -108,7 +107,13 @@ def evaluate_files(
                 ask=None if ask_model is None else _ask(tracer_of(ask_model)),
                 measure=None
                 if model is None
-                else _measure(tracer_of(model), anew, operator=operator, seed=seed, cache=cache),
+                else measure_by(
+                    tracer_of(model),
+                    operator=operator,
+                    seed=seed,
+                    cache=cache,
+                    fitted=anew.fitted,
+                ),
                 embedder=None if embedder is None else _embedder(embedder, progress),
                 told=functools.partial(_tell, progress),
                 metrics=metrics,
@@ -196,16 +201,6 @@ def _ask(tracer: Tracer) -> AskOf:
             return known[key]
 
         return asked
-
-    return of
-
-
-def _measure(tracer: Tracer, anew: Anew, **options: Any) -> MeasureOf:
-    """Measure by a tracer, and leave out for each signal the masks that it was fitted on."""
-    measure = measure_by(tracer, **options)
-
-    def of(example: str, trace: Trace, /, *, fitted: np.ndarray | None = None) -> Measured:
-        return measure(example, trace, fitted=anew.fitted.get(example, fitted))
 
     return of
 

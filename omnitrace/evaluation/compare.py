@@ -125,7 +125,8 @@ def compare(
     Raises
     ------
     InputError
-        If the labels or the examples are not the same, or a file has no rows of a trace.
+        If the labels or the examples are not the same, effects are measured in two ways, or a file
+        has no rows of a trace.
     """
     groups: dict[str, list[_Pair]] = {}
     for pair in _pairs(first, second):
@@ -183,6 +184,14 @@ def _check_labels(first: EvaluationFile, second: EvaluationFile) -> None:
                 legal="two evaluations of the same examples",
                 fix="evaluate the traces of the same requests for both",
             )
+    if first.effects and second.effects and first.effects != second.effects:
+        told = [", ".join(f"{k} {v}" for k, v in each.effects.items()) for each in (first, second)]
+        raise InputError(
+            f"the effects in {first.path!r} are measured with {told[0]}, those in "
+            f"{second.path!r} with {told[1]}",
+            legal="two evaluations whose effects are measured alike",
+            fix="evaluate both with the same --operator and --seed",
+        )
 
 
 def _some(names: Sequence[str]) -> str:

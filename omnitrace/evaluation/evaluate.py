@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.baselines import Embeddings, Prediction, embedding_similarity
@@ -61,7 +62,8 @@ class Evaluation:
     and labelled span or word, ``figures`` the estimates of their groups, ``bias`` how the choices
     lie in the request. ``labels`` has the digest of each label that was judged, by its id;
     ``metrics`` are the ones that were asked for, empty where none was named. ``embedder`` is the
-    name of the one that gave the method "embedder", empty without.
+    name of the one that gave the method "embedder", empty without. ``effects`` says how effects
+    were measured (operator, masks, seed), if they were.
     """
 
     signals: tuple[str, ...]
@@ -72,6 +74,7 @@ class Evaluation:
     labels: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     embedder: str = ""
+    effects: Mapping[str, Any] = field(default_factory=dict)
 
     def figure(
         self, metric: str, method: str = TRACED, *, level: str = "span", group: str = "all"
@@ -246,6 +249,7 @@ def evaluate(
         labels=collected.examples,
         metrics=selection.named,
         embedder="" if embedder is None else embedder.name,
+        effects=next((i.measured.about for i in collected.items if i.measured is not None), {}),
     )
 
 

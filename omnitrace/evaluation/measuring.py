@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class Measured:
     fitted:
         bool ``[m, K]``: masks that what the trace says was fitted on, as by a perturbation method.
         They do not judge it.
+    about:
+        How it is measured, in JSON values, to be written beside the figures.
 
     Attributes
     ----------
@@ -67,12 +69,14 @@ class Measured:
         masks: int = MASKS,
         known: dict[bytes, np.ndarray] | None = None,
         fitted: np.ndarray | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         from omnitrace.ablation.masks import MaskDealer, as_many
 
         self._run = run
         self._known = {} if known is None else known
         self._fitted = set() if fitted is None else {mask.tobytes() for mask in fitted}
+        self.about = dict(about or {})
         self.sizes = np.array(sizes, dtype=np.int64)
         self.plain = self.sized = np.zeros((0, len(sizes)), dtype=bool)
         if len(sizes):
@@ -133,13 +137,8 @@ class Measured:
         return np.array([row.sum(dtype=np.float64) for row in rows])
 
 
-class MeasureOf(Protocol):
-    """Measures the response of a trace."""
-
-    def __call__(
-        self, example: str, trace: Trace, /, *, fitted: np.ndarray | None = None
-    ) -> Measured:
-        """Return what measures it; ``example`` and ``fitted`` as for :class:`Measured`."""
+#: What measures the response of a trace, by the name of the example.
+MeasureOf: TypeAlias = "Callable[[str, Trace], Measured]"
 
 
 def measure_by(
@@ -149,6 +148,7 @@ def measure_by(
     masks: int = MASKS,
     seed: int = 0,
     cache: str | Path | None = None,
+    fitted: Mapping[str, np.ndarray] | None = None,
 ) -> MeasureOf:
     """Return what measures traces with the model that wrote them.
 
@@ -162,6 +162,9 @@ def measure_by(
         As for :class:`Measured`.
     cache:
         A folder in which measured values are kept, and found again by another run.
+    fitted:
+        By the name of the example, bool ``[m, K]``: masks that the signal of the trace was fitted
+        on; looked up when the trace is measured.
     """
     from omnitrace.ablation.effects import lazy_scorer_of, measure
     from omnitrace.ablation.store import Cache
@@ -171,7 +174,9 @@ def measure_by(
     # Several signals attribute one response: what one asked for is known to the others.
     known: dict[object, dict[bytes, np.ndarray]] = {}
 
-    def of(example: str, trace: Trace, /, *, fitted: np.ndarray | None = None) -> Measured:
+    about = {"operator": _named(operator), "masks": masks, "seed": seed}
+
+    def of(example: str, trace: Trace) -> Measured:
         lazy = lazy_scorer_of(tracer, trace)
         positions = tuple(unit.positions for unit in trace.units)
         response = (example, trace.prompt_ids, trace.token_ids, positions)
@@ -198,7 +203,17 @@ def measure_by(
             seed=seed,
             masks=masks,
             known=known.setdefault(response, {}),
-            fitted=fitted,
+            fitted=None if fitted is None else fitted.get(example),
+            about=about,
         )
 
     return of
+
+
+def _named(operator: Operators) -> str | dict[str, str]:
+    """Name an operator, or the one of each modality."""
+    if isinstance(operator, Mapping):
+        return {
+            kind: each if isinstance(each, str) else each.name for kind, each in operator.items()
+        }
+    return operator if isinstance(operator, str) else operator.name

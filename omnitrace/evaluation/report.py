@@ -137,6 +137,7 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     lines += _undefined(evaluation)
     lines += [text for text, names in _EXPLAINED.items() if not names.isdisjoint(computed)]
     lines += _of_embedder(evaluation)
+    lines += _of_effects(evaluation)
     bias = evaluation.bias
     if bias.calibration_error is not None:
         lines.append(f"calibration error of the modality mass: {bias.calibration_error:.2f}")
@@ -187,6 +188,12 @@ def _of_embedder(evaluation: Evaluation) -> Iterator[str]:
         yield f"embedder: {evaluation.embedder}{blind if missing else ''}"
 
 
+def _of_effects(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.effects and not CAUSAL_METRICS.keys().isdisjoint(_computed(evaluation)):
+        told = ", ".join(f"{name} {value}" for name, value in evaluation.effects.items())
+        yield f"effects are measured with {told}"
+
+
 def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
@@ -211,6 +218,7 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
             for figure in evaluation.figures
         ],
         "embedder": evaluation.embedder,
+        "effects": dict(evaluation.effects),
         "bias": dataclasses.asdict(evaluation.bias),
         "rows": [_flat(row) for row in evaluation.rows],
     }

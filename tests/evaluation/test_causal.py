@@ -25,6 +25,7 @@ from omnitrace.evaluation.label_files import write_text
 from omnitrace.evaluation.labels import Label, TextSource
 from omnitrace.evaluation.measured import faithfulness
 from omnitrace.evaluation.measuring import Measured, measure_by
+from omnitrace.evaluation.page import render_page
 from omnitrace.evaluation.report import notes_of, table_of, to_document
 from omnitrace.evaluation.scores import span_scores
 from omnitrace.scoring import ResponseScorer
@@ -217,6 +218,7 @@ def test_evaluate_measures_with_a_model(reference: Tracer, trace: Trace) -> None
         told=lambda *numbers: told.append(numbers),
         draws=10,
     )
+    assert found.effects == {"operator": "attention", "masks": 8, "seed": 0}
     (before, total), after = told
     assert before == 0
     assert after == (total, total)
@@ -308,7 +310,9 @@ def test_every_metric_by_name_with_controls_and_intervals() -> None:
     assert "[" in first[heading.index("r-squared")]
     # No signal gave effects: the metric of them has no column, and a count of its own.
     assert "r-squared-of-effects" not in heading
+    assert "insertion-auc-normalised" in render_page(found)
     notes = "\n".join(notes_of(found))
+    assert "effects are measured with operator linear, seed 0" in notes
     assert "'random', 'longest' (unit size) and 'all' (uniform)" in notes
     assert "fitted on masks that judge nothing" in notes
     assert "spans of 'trace' without a value: r-squared-of-effects 10" in notes
@@ -330,3 +334,8 @@ def test_shares_are_compared_and_gate(tmp_path: Path) -> None:
     # Where only one side has the oracle there is no share to compare.
     plain = evaluated(["lds"], "plain.json")
     assert "lds-share-of-oracle" not in {each.metric for each in compare(both, plain, draws=10)}
+    assert plain.effects == {"operator": "linear", "seed": 0}
+    other = dataclasses.replace(plain, effects={"operator": "mean", "seed": 0})
+    with pytest.raises(InputError, match=r"operator linear, seed 0.*operator mean.*--operator"):
+        compare(both, other)
+    compare(both, dataclasses.replace(plain, effects={}), draws=10)
