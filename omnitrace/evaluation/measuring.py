@@ -16,6 +16,7 @@ import numpy as np
 
 if TYPE_CHECKING:  # the ablation waits for torch, of which judging by labels has no need
     from omnitrace.ablation.effects import Operators
+    from omnitrace.ablation.operators import Operator
     from omnitrace.scoring import ResponseScorer
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
@@ -132,8 +133,10 @@ class Measured:
 
     def logprobs(self, masks: np.ndarray, tokens: tuple[int, int]) -> np.ndarray:
         """Return float64 ``[m]``: ``f(v)`` of the tokens ``[first, last)`` for bool ``[m, K]``."""
-        self.prepare(masks)
-        rows = [self._known[mask.tobytes()][slice(*tokens)] for mask in masks]
+        keys = [mask.tobytes() for mask in masks]
+        if any(key not in self._known for key in keys):
+            self.prepare(masks)
+        rows = (self._known[key][slice(*tokens)] for key in keys)
         return np.array([row.sum(dtype=np.float64) for row in rows])
 
 
@@ -210,10 +213,12 @@ def measure_by(
     return of
 
 
-def _named(operator: Operators) -> str | dict[str, str]:
+def _named(operators: Operators) -> str | dict[str, str]:
     """Name an operator, or the one of each modality."""
-    if isinstance(operator, Mapping):
-        return {
-            kind: each if isinstance(each, str) else each.name for kind, each in operator.items()
-        }
+    if isinstance(operators, Mapping):
+        return {str(kind): _name(each) for kind, each in operators.items()}
+    return _name(operators)
+
+
+def _name(operator: str | Operator) -> str:
     return operator if isinstance(operator, str) else operator.name
