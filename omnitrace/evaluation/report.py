@@ -162,20 +162,21 @@ def notes_of(evaluation: Evaluation) -> list[str]:
 
 
 def _undefined(evaluation: Evaluation) -> Iterator[str]:
-    """Yield for each method the metrics that some spans have no value of, if the trace has more."""
+    """Yield how many spans lack a value of metrics that were named, or are of effects.
+
+    Of the trace all of these are told, of other methods where their number is another one. Metrics
+    of labels mean nothing for spans of some kinds by their definition.
+    """
     found: dict[str, dict[str, int]] = {}
+    told = (CAUSAL_METRICS.keys() | evaluation.metrics) - TOGETHER.keys()
     for figure in evaluation.figures:
-        if figure.level == "span" and figure.group == ALL and figure.metric not in TOGETHER:
+        if figure.level == "span" and figure.group == ALL and figure.metric in told:
             found.setdefault(figure.method, {})[figure.metric] = figure.estimate.undefined
     traced = found.get(TRACED, {})
     for method, counts in found.items():
-        told = {
-            name: count
-            for name, count in counts.items()
-            if count and (method == TRACED or count != traced.get(name))
-        }
-        if told:
-            listed = ", ".join(f"{name} {count}" for name, count in told.items())
+        new = counts if method == TRACED else dict(counts.items() - traced.items())
+        listed = ", ".join(f"{name} {counts[name]}" for name in counts if new.get(name))
+        if listed:
             yield f"spans of {method!r} without a value: {listed}"
 
 
