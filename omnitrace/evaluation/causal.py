@@ -192,7 +192,8 @@ def _single_effects(item: Item, prediction: Prediction) -> np.ndarray:
     assert item.measured is not None
     masks = _alone(prediction.scores, item.measured)
     full, *without = _logprobs(item, masks, prediction)
-    return full - np.array(without)
+    effects: np.ndarray = full - np.array(without)
+    return effects
 
 
 def _of_lds(sized: bool) -> CausalMetric:

@@ -173,7 +173,7 @@ def _pictures(trace: Trace) -> Callable[[SourceUnit], list[Image]]:
     # Imported here: judging by labels alone waits for no reader of media.
     from PIL.Image import fromarray
 
-    from omnitrace.media import DEFAULT_LIMITS
+    from omnitrace.media.limits import DEFAULT_LIMITS
     from omnitrace.provenance import source_options_of
     from omnitrace.sources.messages import read_messages
     from omnitrace.sources.options import SourceOptions
@@ -226,4 +226,5 @@ def _checked(rows: np.ndarray, count: int, name: str) -> np.ndarray:
 
 def _normalised(rows: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    found: np.ndarray = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return found

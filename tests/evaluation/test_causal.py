@@ -34,7 +34,7 @@ from tests.evaluation.sanity.planted import ANSWER, FACTS, MESSAGES
 from tests.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()
-WEIGHTS = np.random.default_rng(0).normal(size=(40, len(TRACE.units)))
+WEIGHTS = np.random.default_rng(0).normal(size=(len(TRACE.token_ids), len(TRACE.units)))
 
 
 class Linear:
