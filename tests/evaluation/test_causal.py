@@ -278,9 +278,9 @@ def test_masks_that_a_signal_measures_are_noted(reference: Tracer, trace: Trace)
     assert len(outer) == 1
 
 
-def linear_measure(example: str, trace: Trace, /, *, fitted: np.ndarray | None = None) -> Measured:
+def linear_measure(example: str, trace: Trace) -> Measured:
     sizes = [len(unit.positions) for unit in trace.units]
-    return Measured(Linear(), sizes, example, fitted=fitted)
+    return Measured(Linear(), sizes, example, about={"operator": "linear", "seed": 0})
 
 
 def test_by_default_only_the_cheap_ones_are_measured() -> None:
@@ -296,10 +296,12 @@ def test_every_metric_by_name_with_controls_and_intervals() -> None:
     for method in ("trace", "random", "longest", "all"):
         for name in names:
             estimate = found.figure(name, method)
-            assert estimate.count + estimate.undefined >= 2, (name, method)
+            assert estimate.count or estimate.undefined, (name, method)
     share = found.figure("lds-share-of-oracle")
     values = [
-        (row.values["lds"], row.values["oracle-lds"]) for row in found.rows if row.method == "trace"
+        (row.values["lds"], row.values["oracle-lds"])
+        for row in found.rows
+        if row.method == "trace" and row.level == "span"
     ]
     pairs = np.array([each for each in values if None not in each], dtype=float)
     assert share.value == pytest.approx(pairs[:, 0].mean() / pairs[:, 1].mean())

@@ -173,7 +173,7 @@ def test_nothing_is_embedded_twice(trace: Trace) -> None:
     similar = UnitEmbeddings(bags)
     first, _ = similar.similarities(trace, [(0, 5), (5, 9)])
     again, _ = similar.similarities(trace, [(0, 5), (5, 9)])
-    assert len(bags.asked) == len(set(bags.asked)) == 4 + 2
+    assert len(bags.asked) == len(set(bags.asked)) == 5 + 2
     assert bags.looked == 12 + 2 * 4
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.scores, other.scores)
@@ -237,7 +237,7 @@ def test_a_broken_embedder_is_named(trace: Trace) -> None:
         def texts(self, texts: Sequence[str], /) -> np.ndarray:
             return np.full((len(texts), 3), np.nan)
 
-    with pytest.raises(InputError, match=r"the embedder 'bags' gives embeddings of shape \(4, 3\)"):
+    with pytest.raises(InputError, match=r"the embedder 'bags' gives embeddings of shape \(5, 3\)"):
         UnitEmbeddings(Broken()).similarities(trace, [(0, 5)])
 
 
