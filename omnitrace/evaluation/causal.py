@@ -36,6 +36,10 @@ __all__ = ["CAUSAL_METRICS", "DEFAULT", "KS", "SHARES", "CausalMetric", "needed_
 #: The k of the metrics of the strongest units.
 KS: Final = (1, 3, 5)
 
+# Standard deviation of single-unit effects, in nats, below which there is nothing to explain: R²
+# would divide by rounding errors, and one such span outweigh all others.
+_LEAST: Final = 0.01
+
 _Masks: TypeAlias = Callable[[np.ndarray, Measured], np.ndarray]
 _Value: TypeAlias = Callable[[Item, Prediction], float | None]
 _Kind: TypeAlias = Literal["deletion", "insertion"]
@@ -167,7 +171,10 @@ def _calibrated_masks(scores: np.ndarray, measured: Measured) -> np.ndarray:
 
 
 def _r_squared(item: Item, prediction: Prediction) -> float | None:
-    """R² of scores that a factor, fitted for the span on other masks, turns into nats."""
+    """R² of scores that a factor, fitted for the span on other masks, turns into nats.
+
+    Undefined, as that of effects, where those of single units hardly differ.
+    """
     assert item.measured is not None
     fit = item.measured.fit
     if not len(fit):
@@ -177,14 +184,21 @@ def _r_squared(item: Item, prediction: Prediction) -> float | None:
     effects = _single_effects(item, prediction)
     alone = _alone(prediction.scores, item.measured)[1:]
     effects[item.measured.calibrates(alone)] = np.nan  # they fitted the factor
-    return float(r_squared(factor[:, None] * scores, effects[None])[0])
+    return _explained(factor[:, None] * scores, effects)
 
 
 def _r_squared_of_effects(item: Item, prediction: Prediction) -> float | None:
     """R² of a span signal's effects as they are, None where the scores are no effects."""
     if prediction is not item.prediction or not item.effects:
         return None
-    return float(r_squared(prediction.scores[None], _single_effects(item, prediction)[None])[0])
+    return _explained(prediction.scores[None], _single_effects(item, prediction))
+
+
+def _explained(predicted: np.ndarray, effects: np.ndarray) -> float | None:
+    known = effects[~np.isnan(effects)]
+    if not len(known) or float(known.std()) < _LEAST:
+        return None
+    return float(r_squared(predicted, effects[None])[0])
 
 
 def _single_effects(item: Item, prediction: Prediction) -> np.ndarray:

@@ -175,6 +175,8 @@ def _undefined(evaluation: Evaluation) -> Iterator[str]:
     traced = found.get(TRACED, {})
     for method, counts in found.items():
         new = counts if method == TRACED else dict(counts.items() - traced.items())
+        if method != TRACED:
+            new.pop("r-squared-of-effects", None)  # which only the trace can have
         listed = ", ".join(f"{name} {counts[name]}" for name in counts if new.get(name))
         if listed:
             yield f"spans of {method!r} without a value: {listed}"

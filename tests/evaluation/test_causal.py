@@ -111,6 +111,20 @@ def test_r_squared_of_effects_takes_them_as_they_are() -> None:
     assert raw(dataclasses.replace(by_effects, effects=False), by_effects.prediction) is None
 
 
+def test_r_squared_is_undefined_where_nothing_has_an_effect() -> None:
+    truth = WEIGHTS[3:7].sum(axis=0)
+    for scale, undefined in ((1e-4, True), (0.1, False)):
+
+        def run(masks: np.ndarray, scale: float = scale) -> np.ndarray:
+            return scale * (masks @ WEIGHTS.T)
+
+        item, _ = planted(run)
+        item = dataclasses.replace(item, effects=True, prediction=Prediction(truth, frozenset()))
+        assert item.prediction is not None
+        for name in ("r-squared", "r-squared-of-effects"):
+            assert (CAUSAL_METRICS[name](item, item.prediction) is None) == undefined
+
+
 def test_what_the_oracle_is_fitted_on_judges_nothing() -> None:
     _, measured = planted(Linear())
     assert len(measured.fit) == 256
