@@ -6,9 +6,10 @@ video as the mean of their frames. What an embedder cannot embed gets no score.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from omnitrace.media import LoadedImage, LoadedVideo
 
 __all__ = ["EMBEDDER", "Embedder", "UnitEmbeddings"]
+
+#: The pictures that a unit shows.
+_Pictures: TypeAlias = "Callable[[SourceUnit], list[Image]]"
 
 #: Name of the method.
 EMBEDDER: Final = "embedder"
@@ -114,7 +118,7 @@ class UnitEmbeddings:
             found[index] = row
         seen = {i: unit for i, unit in enumerate(trace.units) if _is_picture(unit)}
         if seen and self.embedder.sees:
-            pictures = _pictures(trace)
+            pictures = functools.cache(lambda: _pictures(trace))  # decoded only for what is new
             for index, unit in seen.items():
                 found[index] = self._looked_at(trace, unit, pictures)
         return found
@@ -127,19 +131,16 @@ class UnitEmbeddings:
         return np.array([self._texts[each] for each in texts])
 
     def _looked_at(
-        self, trace: Trace, unit: SourceUnit, pictures: Callable[[SourceUnit], list[Image]]
+        self, trace: Trace, unit: SourceUnit, pictures: Callable[[], _Pictures]
     ) -> np.ndarray | None:
         """Return the mean embedding of the pictures that a unit shows; None if it shows none."""
         locator = unit.locator
-        (medium,) = (
-            record.sha256
-            for record in trace.media
-            if (record.message, record.part) == (locator.message, locator.part)
-        )
-        place = locator.box if isinstance(locator, ImageRegion) else locator.frames  # type: ignore[union-attr]
-        key = (medium, place)
+        assert isinstance(locator, ImageRegion | TimeRange)
+        place = locator.box if isinstance(locator, ImageRegion) else locator.frames
+        digests = {(each.message, each.part): each.sha256 for each in trace.media}
+        key = (digests[locator.message, locator.part], place)
         if key not in self._pictures:
-            shown = pictures(unit)
+            shown = pictures()(unit)
             if not shown:
                 return None
             rows = _checked(self.embedder.images(shown), len(shown), self.embedder.name)
@@ -168,7 +169,7 @@ def _said(trace: Trace, first: int, last: int) -> str:
     return trace.text[tokens[0].start : tokens[-1].end].strip() if tokens else ""
 
 
-def _pictures(trace: Trace) -> Callable[[SourceUnit], list[Image]]:
+def _pictures(trace: Trace) -> _Pictures:
     """Read the media of a trace, and return what cuts out the pictures of a unit."""
     # Imported here: judging by labels alone waits for no reader of media.
     from PIL.Image import fromarray
