@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from omnitrace.errors import PluginError
-from omnitrace.evaluation.estimates import TOGETHER
 from omnitrace.plugins.manager import Entry, registry
 from omnitrace.signals.describe import SignalFacts, describe
 
@@ -48,6 +47,8 @@ def _modalities(entry: Entry) -> str:
 
 
 def _metrics() -> list[Row]:
+    from omnitrace.evaluation.estimates import TOGETHER  # much to load for the other lists
+
     rows = [
         (e.name, "spans, words" if e.words else "spans", e.package, e.summary)
         for e in registry().metrics.values()
