@@ -15,7 +15,14 @@ import torch
 from omnitrace.errors import InputError
 from omnitrace.reference.tensors import Row
 from omnitrace.reference.words import SYSTEM_PROMPT
-from omnitrace.reference.world import MODALITIES, Category, Sample, make_sample, training_seed
+from omnitrace.reference.world import (
+    MODALITIES,
+    Category,
+    Sample,
+    ThinkingCategory,
+    make_sample,
+    training_seed,
+)
 from omnitrace.types import Modality
 
 __all__ = ["Lesson", "draw_lesson", "draw_samples", "repeated_rows"]
@@ -71,7 +78,7 @@ class Lesson:
 
     order: tuple[Modality, ...]
     questions: tuple[int, int]
-    categories: tuple[Category, ...] | None = None
+    categories: tuple[Category | ThinkingCategory, ...] | None = None
     long: bool = False
     sounding: bool = False
     paired: bool = False
@@ -125,10 +132,12 @@ def _stepped(stage: str, rng: random.Random) -> Lesson:
     weights = [weight for _, weight in _STEPPED]
     order = orders[0] if stage == "steps" else rng.choices(orders, weights)[0]
     order = tuple(rng.sample(order, len(order)))
-    asked = (1, 3) if rng.random() < 0.4 else (3, 8)
+    asked = (1, 3) if rng.random() < 0.6 else (3, 8)
     # Of an image alone only one question can be asked in most cases.
     asked = (1, 3) if order == ("image",) else asked
-    return Lesson(order, asked, sounding="video" in order, paired=True, thinking=True)
+    # Which of two phrases to say, in the answer, is learnt last.
+    drilled = ("think-compare",) if stage == "think" and rng.random() < 0.35 else None
+    return Lesson(order, asked, drilled, sounding="video" in order, paired=True, thinking=True)
 
 
 def repeated_rows(run: int, number: int, tokens: int, vocabulary: int, width: int) -> list[Row]:

@@ -3,7 +3,8 @@
 A request is one user message: notes, images, recordings and films in any order and number, and last
 a text part with one or more questions. :mod:`omnitrace.reference.scenes` draws what the parts show,
 :mod:`omnitrace.reference.questions` says what can be asked. A statement of the answer rests on one
-source, on two (a sum, a comparison), or on none ("unknown").
+source, on two (a sum, a comparison), or on none ("unknown"). What needs several steps is asked in
+samples of its own (:mod:`omnitrace.reference.reasoning`).
 
 Every value is drawn independently, so that no value tells anything of another and a question whose
 evidence is taken away can be answered by chance only. Notes pass on false claims about themselves
@@ -71,7 +72,6 @@ _LONG: Final = 0.15  # of the requests have one recording or film of up to a min
 
 _PAIRED: Final = 12  # references that sums and comparisons are made of
 _ASKED: Final = 4  # sums or comparisons that a request can ask for
-_STEPPED: Final = 3  # questions of several steps, if nothing is said
 
 
 def training_seed(run: int, number: int) -> int:
@@ -158,7 +158,7 @@ def make_sample(
     known = THINKING_CATEGORIES if thinking else CATEGORIES
     wanted = known if categories is None else categories
     if thinking:
-        asked = min(count, _STEPPED) if questions is None else count
+        asked = (count + 1) // 2 if questions is None else count
         chosen = Problems(rng, references(scenes), wanted).pick(asked)
     else:
         chosen = _pick(rng, _Pools(rng, references(scenes), wanted), count)

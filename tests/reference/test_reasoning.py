@@ -13,6 +13,7 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.labels import Label
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.files import labels
+from omnitrace.reference.questions import references
 from omnitrace.reference.scenes import Image, Note
 from omnitrace.reference.words import PLACES, SUMS, world_words
 from omnitrace.reference.world import (
@@ -193,6 +194,10 @@ def test_what_follows_rests_on_the_thoughts_that_it_repeats_and_the_answer_on_al
                 assert set(thoughts[-1].sources) == everything
 
 
+def is_number(reference):
+    return reference.sort == "number" and reference.value is not None
+
+
 def test_what_is_put_together_is_of_as_many_parts_as_can_be():
     apart = collections.Counter()
     for sample in SAMPLES:
@@ -204,9 +209,9 @@ def test_what_is_put_together_is_of_as_many_parts_as_can_be():
     assert apart[3] > 10
     for number in range(40):
         sample = make_sample(number, order=("text", "image"), thinking=True, questions=3)
-        told = {s.part for each in sample.statements for s in each.sources}
+        numbers = {each.part for each in references(sample.scenes) if is_number(each)}
         for statement in sample.statements:
-            if statement.category == "think-compare" and told == {0, 1}:
+            if statement.category == "think-compare" and numbers == {0, 1}:
                 assert {source.part for source in statement.sources} == {0, 1}
 
 
@@ -239,10 +244,13 @@ def test_without_its_evidence_nothing_can_be_looked_up():
 
 
 def test_no_question_is_asked_twice_and_many_can_be_asked():
+    many = 0
     for number in range(60):
         sample = make_sample(number, questions=30, order=("text", "image", "audio"), thinking=True)
         asked = [each.question for each in sample.statements if each.question]
-        assert len(set(asked)) == len(asked) > 6
+        assert len(set(asked)) == len(asked)
+        many += len(asked) > 10
+    assert many > 40
 
 
 def test_categories_and_parts_can_be_chosen():
