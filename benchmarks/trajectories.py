@@ -3,9 +3,9 @@
 Requests with the same number of questions, a third as they are, a third with their evidence
 weakened by noise, a third with the evidence of one statement in four taken away, are answered and
 traced; with ``--thinking`` they need several steps, which the model writes first, and half are as
-they are, half weakened. An answer is wrong if any of its statements is. How well the figures of a trajectory tell
-wrong answers from right ones when a share of the answer is written is vSTREAM's question; it
-reports an AUC of 0.69 for tortuosity at 30 %, on reasoning of thousands of tokens.
+they are, half weakened. An answer is wrong if any of its statements is. How well the figures of a
+trajectory tell wrong answers from right ones when a share of the answer is written is vSTREAM's
+question; it reports an AUC of 0.69 for tortuosity at 30 %, on reasoning of thousands of tokens.
 """
 
 from __future__ import annotations
@@ -256,9 +256,9 @@ def notes_of(given: argparse.Namespace, found: Collected, right: int) -> list[st
         f"The answers are short: {sum(spans) / len(spans):.1f} sentences and "
         f"{sum(found.tokens) / len(found.tokens):.0f} tokens on average"
         f"{', thoughts among them' if given.thinking else ''}. At {EARLY:.0%} a path of "
-        f"{given.main} has {sum(early) / len(early):.1f} steps, one of spans hardly any; a statement "
-        "that goes wrong later can be told only by what the whole request has in common. The "
-        "paper's chains are thousands of tokens long.",
+        f"{given.main} has {sum(early) / len(early):.1f} steps, one of spans hardly any; a "
+        "statement that goes wrong later can be told only by what the whole request has in common. "
+        "The paper's chains are thousands of tokens long.",
     ]
 
 
