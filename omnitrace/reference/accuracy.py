@@ -379,7 +379,8 @@ def _print(report: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title=f"Value words right, through encoded files ({report['seeds']} samples)")
-    for heading in ("category", *report["accuracy"], 'then "unknown"', "chance"):
+    table.add_column("category", no_wrap=True)
+    for heading in (*report["accuracy"], 'then "unknown"', "chance"):
         table.add_column(heading)
     rows: list[str] = [each for each in CATEGORIES if {*KINDS} & report["accuracy"].keys()]
     rows += [*THINKING_CATEGORIES, THOUGHT] if {*THINKING_KINDS} & report["accuracy"].keys() else []

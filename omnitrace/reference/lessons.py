@@ -136,7 +136,7 @@ def _stepped(stage: str, rng: random.Random) -> Lesson:
     # Of an image alone only one question can be asked in most cases.
     asked = (1, 3) if order == ("image",) else asked
     # Which of two phrases to say, in the answer, is learnt last.
-    drilled = ("think-compare",) if stage == "think" and rng.random() < 0.35 else None
+    drilled = ("think-compare",) if stage == "think" and rng.random() < 0.5 else None
     return Lesson(order, asked, drilled, sounding="video" in order, paired=True, thinking=True)
 
 

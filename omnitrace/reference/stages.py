@@ -41,7 +41,7 @@ _RECIPE: Final = (
 _THINKING: Final = (
     Stage("steps", 300, 3000, 1.5e-3),
     Stage("think", 800, 3500, 1.5e-3),
-    Stage("think", 800, 3500, 1e-3),
+    Stage("think", 320, 3000, 1.2e-3),
 )
 
 

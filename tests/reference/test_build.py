@@ -42,7 +42,6 @@ def test_every_word_of_the_world_is_one_token(form):
 def test_the_markers_of_a_thought_are_tokens_that_decoded_text_shows():
     thinking = build_tokenizer(thinking=True)
     assert build_tokenizer(thinking=True).get_vocab() == thinking.get_vocab()
-    assert TOKENIZER.get_vocab().keys() < thinking.get_vocab().keys()
     for word in world_words(thinking=True):
         assert len(thinking(f" {word}").input_ids) == 1, word
     text = "<think> So nine and three make twelve. </think> The sum is twenty-one."
