@@ -135,8 +135,13 @@ def _stepped(stage: str, rng: random.Random) -> Lesson:
     asked = (1, 3) if rng.random() < 0.6 else (3, 8)
     # Of an image alone only one question can be asked in most cases.
     asked = (1, 3) if order == ("image",) else asked
-    # Which of two phrases to say, in the answer, is learnt last.
-    drilled = ("think-compare",) if stage == "think" and rng.random() < 0.5 else None
+    # What is learnt last: which of two phrases to say, in the answer, and what has a colour, which
+    # few requests can ask for.
+    drilled: tuple[ThinkingCategory, ...] | None = None
+    if stage == "think" and order.count("image") == 1 and rng.random() < 0.4:
+        drilled = ("think-colour",)
+    elif stage == "think" and rng.random() < 0.3:
+        drilled = ("think-compare",)
     return Lesson(order, asked, drilled, sounding="video" in order, paired=True, thinking=True)
 
 
