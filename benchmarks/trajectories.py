@@ -6,6 +6,7 @@ traced; with ``--thinking`` they need several steps, which the model writes firs
 they are, half weakened. An answer is wrong if any of its statements is. How well the figures of a
 trajectory tell wrong answers from right ones when a share of the answer is written is vSTREAM's
 question; it reports an AUC of 0.69 for tortuosity at 30 %, on reasoning of thousands of tokens.
+Traces are kept (``--cache``), so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from _cache import CACHE, Kept, code_digest
 from common import (
     BenchmarkError,
     Result,
@@ -29,7 +32,7 @@ from common import (
 if TYPE_CHECKING:
     from _trajectory_samples import Asked
 
-    from omnitrace import Trace
+    from omnitrace import Trace, Tracer
     from omnitrace.analysis import Prediction, Steps
     from omnitrace.evaluation.statistics import Estimate
 
@@ -88,23 +91,41 @@ def collect(given: argparse.Namespace) -> Collected:
     asked = draw_asked(
         given.samples, given.questions, validation=given.validation, thinking=given.thinking
     )
+    kept, about = Kept(given.cache), what_traces(tracer, given.signal)
     found = Collected()
     for each in track(asked, description="answering and tracing"):
-        add(found, each, answer(tracer, each))
+        add(found, each, answer(tracer, each, kept, about))
     return found
 
 
-def answer(tracer: object, asked: Asked) -> Trace:
-    """Write a request as files, and let the model answer it."""
+def what_traces(tracer: Tracer, signal: str) -> dict[str, Any]:
+    """Return what a trace depends on beside its request."""
+    from _examples import package_code
+
+    from omnitrace.ablation.store import model_digest
+
+    samples = code_digest(Path(__file__).with_name("_trajectory_samples.py"))
+    digest = model_digest(tracer.adapter.model)
+    return {"model": digest, "signal": signal, "code": package_code(), "samples": samples}
+
+
+def answer(tracer: Tracer, asked: Asked, kept: Kept, about: Mapping[str, Any]) -> Trace:
+    """Write a request as files, and let the model answer it; or find the trace."""
     import tempfile
 
-    from omnitrace import Tracer
+    from omnitrace import Trace
     from omnitrace.reference.files import write_sample
 
-    assert isinstance(tracer, Tracer)
+    sample = asked.sample
+    request = {"seed": sample.seed, "messages": sample.messages, "condition": asked.condition}
+    path = kept.path("traces", {**about, **request}, ".omnitrace")
+    if path.is_file():
+        return Trace.load(path)
     with tempfile.TemporaryDirectory(prefix="omnitrace-benchmark-") as folder:
-        write_sample(asked.sample, folder)
-        return tracer.trace(asked.sample.messages, media_root=folder)
+        write_sample(sample, folder)
+        trace = tracer.trace(sample.messages, media_root=folder)
+    trace.save(path)
+    return trace
 
 
 def add(found: Collected, asked: Asked, trace: Trace) -> None:
@@ -295,6 +316,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--draws", type=int, default=1000, help="of the bootstrap (%(default)s)")
     made.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     made.add_argument("--threads", type=int, default=2)
+    made.add_argument(
+        "--cache",
+        type=Path,
+        default=CACHE / "trajectories",
+        metavar="FOLDER",
+        help="where traces are kept (%(default)s)",
+    )
     given = read_arguments(made, arguments)
     fill_in(
         given,

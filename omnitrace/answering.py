@@ -1,4 +1,4 @@
-"""What the tracer's ways to answer a request share: reading it, running it, finishing the trace."""
+"""What the tracer's ways to answer a request share: running it, and finishing the trace."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
+from omnitrace.reading import read_request, scorer_of
 from omnitrace.run import Run, traced_run
 from omnitrace.signals.base import LiveSpanSignal
+from omnitrace.sources.messages import Asked
 from omnitrace.spans.effects import measured_effects
 from omnitrace.streaming import Emitter
 from omnitrace.trace import Trace
-from omnitrace.types import EndEvent, Message
+from omnitrace.types import EndEvent
 from omnitrace.worker import Backlog
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ QUEUE_SIZE: Final = 4
 
 def streamed(
     tracer: Tracer,
-    messages: Sequence[Message],
+    messages: Asked,
     *,
     block: int | None = None,
     provisional: int | None = PROVISIONAL,
@@ -61,7 +63,7 @@ def streamed(
 
 def answer_run(
     tracer: Tracer,
-    messages: Sequence[Message],
+    messages: Asked,
     *,
     max_new_tokens: int | None = None,
     seed: int | None = None,
@@ -74,7 +76,7 @@ def answer_run(
     check_whole("block", block, 1)
     return traced_run(
         tracer,
-        tracer._read(messages, media_root),
+        read_request(tracer, messages, media_root),
         {"max_new_tokens": max_new_tokens, **generate},
         seed=seed,
         block=block,
@@ -95,9 +97,8 @@ def finished(
         return trace
     started = time.perf_counter()
     try:
-        tracer.adapter.check_response(trace.token_ids)
         with torch.inference_mode(False), torch.enable_grad():
-            scorer = tracer._scorer(run.request, trace.token_ids, foils)
+            scorer = scorer_of(tracer, run.request, trace.token_ids, foils)
             effects = measured_effects(measuring, scorer, trace.spans, package=tracer.span_package)
     except OmnitraceError as error:
         error.text = trace.text

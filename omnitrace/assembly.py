@@ -20,7 +20,7 @@ from omnitrace.relay import Relay
 from omnitrace.score_rows import ScoreRows
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, TokenSignal, subject_of
 from omnitrace.signals.contract import scored
-from omnitrace.signals.together import scored_and_reduced
+from omnitrace.signals.together import Reduce, reducer_of, scored_and_reduced
 from omnitrace.spans.build import SpanBuilder, tokens_of
 from omnitrace.spans.effects import live_effects
 from omnitrace.spans.salience import Salience
@@ -109,6 +109,7 @@ class Assembler:
     """What a signal did wrong: blocks are no longer worked on then."""
     _scores: ScoreRows = field(default_factory=ScoreRows)
     _relay: Relay | None = field(init=False, default=None)
+    _reduce: Reduce | None = field(init=False, default=None)
     # Of the tokens that a span to come may have: from the last one of the last span on.
     _first: int = 0
     _masses: list[Masses] = field(default_factory=list)
@@ -118,6 +119,8 @@ class Assembler:
     def __post_init__(self) -> None:
         if self.config.relay:
             self._relay = Relay(self.layout.prompt_length)
+        if self.live is not None:
+            self._reduce = reducer_of(self.live, [unit.positions for unit in self.layout.units])
 
     def process(self, block: Block) -> list[Event]:
         """Work on the next block; return the events that it completes.
@@ -175,15 +178,15 @@ class Assembler:
         """Return scores, float32 ``[rows, context]``, and the live span signal's reductions."""
         first = len(self.ids)
         shape = len(block.ids), self.layout.prompt_length + first + len(block.ids) - 1
-        if self.live is None:
+        if self.live is None or self._reduce is None:
             subject = subject_of(self.signal, self.package)
             scores = scored(self.signal, block.rows, shape, first=first, subject=subject)
             return scores.numpy(), None
         scores, reduced = scored_and_reduced(
-            self.live,
+            self._reduce,
             block.rows,
             shape,
-            [unit.positions for unit in self.layout.units],
+            len(self.layout.units),
             wanted=self.live_layers,
             first=first,
             features=self._reduced[-1].shape[1] if self._reduced else None,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import weakref
 from types import TracebackType
 from typing import Self
 
-from omnitrace.streaming import Channel, Work
+from omnitrace.streaming import Launched, Work
 from omnitrace.types import Event
 from omnitrace.worker import Backlog
 
@@ -39,7 +38,7 @@ class _Bell:
         self._rung.clear()
 
 
-class AsyncEventStream:
+class AsyncEventStream(Launched):
     """An asynchronous iterator of events from a worker thread.
 
     The worker starts with the first event that is asked for. Closing the stream (``aclose``),
@@ -54,13 +53,8 @@ class AsyncEventStream:
     """
 
     def __init__(self, work: Work, backlog: Backlog | None = None) -> None:
-        self.backlog = backlog or Backlog()
         self._bell = _Bell()
-        self._channel = Channel(work, self._bell.ring)
-        self._thread = self._channel.thread()
-        self._launched = False
-        self._dropped = weakref.finalize(self, self._channel.stop.set)
-        self._dropped.atexit = False
+        super().__init__(work, backlog, self._bell.ring)
 
     def __aiter__(self) -> Self:
         return self
@@ -72,8 +66,7 @@ class AsyncEventStream:
         try:
             if not self._launched:
                 self._bell.bind()
-                self._launched = True
-                self._thread.start()
+                self._launch()
             event = await self._next()
         except BaseException:  # the task was cancelled
             await self.aclose()
@@ -98,8 +91,7 @@ class AsyncEventStream:
 
     async def aclose(self) -> None:
         """Stop the worker at its next token and wait until the model is as it was."""
-        self._channel.stop.set()
-        self._dropped.detach()
+        self._stop()
         if not self._launched:
             return
         while not self._channel.left.is_set():

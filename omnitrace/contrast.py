@@ -1,13 +1,18 @@
-"""Two answers side by side: which token of one stands in the place of which of the other."""
+"""Two answers side by side: which token of one stands in the place of which of the other.
+
+That one is its *foil*: what it is told from, by the difference of their log-probabilities.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 
+import torch
+
 from omnitrace.errors import InputError
 
-__all__ = ["foils_of"]
+__all__ = ["TokenValues", "foils_of"]
 
 
 def foils_of(ids: Sequence[int], others: Sequence[int]) -> list[int | None]:
@@ -30,3 +35,43 @@ def foils_of(ids: Sequence[int], others: Sequence[int]) -> list[int | None]:
             legal="two answers that differ in some words",
         )
     return foils
+
+
+class TokenValues:
+    """What logits say of each token of an answer: its log-probability, or how it beats its foil.
+
+    Parameters
+    ----------
+    response:
+        Token ids of the answer.
+    foils:
+        For each token the id of another one, or None; values are then
+        ``log p(token) - log p(foil)``, and 0 for None.
+
+    Raises
+    ------
+    InputError
+        If there is not one foil a token.
+    """
+
+    def __init__(self, response: Sequence[int], foils: Sequence[int | None] | None = None) -> None:
+        if foils is not None and len(foils) != len(response):
+            raise InputError(f"{len(foils)} foils", legal=f"one a token, {len(response)}")
+        self._ids = torch.tensor(list(response))
+        self._foils: tuple[torch.Tensor, torch.Tensor] | None = None
+        if foils is not None:
+            paired = [(place, foil) for place, foil in enumerate(foils) if foil is not None]
+            places, others = torch.tensor(paired, dtype=torch.long).reshape(-1, 2).unbind(dim=1)
+            self._foils = (places, others)
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return float32 ``[rows, T]``, in nats, from logits ``[rows, T, vocabulary]``."""
+        logits = logits.float()
+        ids = self._ids.to(logits.device).expand(len(logits), -1)
+        chosen = logits.gather(2, ids[:, :, None])[..., 0]
+        if self._foils is None:
+            return chosen - logits.logsumexp(dim=-1)
+        contrasted, others = (each.to(logits.device) for each in self._foils)
+        # The normaliser is common to both, so it cancels.
+        difference = chosen[:, contrasted] - logits[:, contrasted, others]
+        return torch.zeros_like(chosen).index_copy(1, contrasted, difference)

@@ -1,4 +1,4 @@
-"""Read the text files that users hand in, with errors that say what is wrong with them."""
+"""Files and folders that users name, with errors that say what is wrong with them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ from pathlib import Path
 
 from omnitrace.errors import InputError
 
-__all__ = ["read_text"]
+__all__ = ["make_folder", "read_text"]
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder, where there is none, before any work is spent on what it is for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot make the folder {str(folder)!r}: {reason}") from error
+    return folder
 
 
 def read_text(path: Path, *, legal: str, subject: str = "") -> str:

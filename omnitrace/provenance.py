@@ -8,13 +8,14 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from omnitrace.trace import Provenance
+from omnitrace.sources.options import SourceOptions
+from omnitrace.trace import Provenance, Trace
 
 if TYPE_CHECKING:
     from omnitrace.run import Run
     from omnitrace.signals.base import Signal
 
-__all__ = ["provenance_of"]
+__all__ = ["provenance_of", "source_options_of"]
 
 _PACKAGES: Final = (
     "omnitrace-attribution",
@@ -56,6 +57,20 @@ def provenance_of(run: Run) -> Provenance:
         finished=run.finished(run.engine.ids),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def source_options_of(trace: Trace) -> SourceOptions | None:
+    """Return the options under which the request of a trace was cut, None if it does not say.
+
+    Raises
+    ------
+    InputError
+        If a unitizer is not installed here.
+    """
+    record = trace.provenance.segmentation.get("sources")
+    if not record:
+        return None
+    return SourceOptions.from_record(record, trace.provenance.segmentation.get("language", "en"))
 
 
 def _signal_record(run: Run) -> dict[str, Any]:

@@ -29,54 +29,21 @@ from omnitrace.generation import (
     generation_record,
     seeded,
 )
-from omnitrace.models.base import Encoded
 from omnitrace.models.detokenize import Detokenizer
 from omnitrace.provenance import provenance_of
+from omnitrace.reading import Request
 from omnitrace.signals.base import gradient_target, subject_of
 from omnitrace.signals.contract import chosen_layers
-from omnitrace.sources.messages import Conversation
 from omnitrace.sources.records import media_record
 from omnitrace.spans.thinking import SectionSegmenter
 from omnitrace.trace import Trace
-from omnitrace.types import Event, Layout
+from omnitrace.types import Event
 from omnitrace.worker import Backlog, Worker
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
 
-__all__ = ["Request", "Run", "replay_run", "traced_run"]
-
-# Inputs with one entry a prompt token, and what a token of the response has there.
-_PER_TOKEN = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request that is read, encoded and mapped, and the seconds that took."""
-
-    conversation: Conversation
-    encoded: Encoded
-    layout: Layout
-    seconds: float
-
-    @property
-    def prompt_length(self) -> int:
-        """Number of prompt tokens."""
-        return len(self.encoded.prompt_ids)
-
-    def inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the model's inputs on ``device``."""
-        return {name: value.to(device) for name, value in self.encoded.inputs.items()}
-
-    def inputs_with(self, response: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the inputs of prompt and ``response`` in one pass."""
-        inputs = self.inputs(device)
-        ids = torch.tensor([list(response)], dtype=torch.long, device=device)
-        inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
-        for name, fill in _PER_TOKEN.items():
-            if name in inputs:
-                inputs[name] = torch.cat([inputs[name], torch.full_like(ids, fill)], dim=1)
-        return inputs
+__all__ = ["Run", "replay_run", "traced_run"]
 
 
 @dataclass(slots=True)
@@ -248,7 +215,7 @@ def replay_run(
         return ReplayCapture(layers, request.prompt_length, values=values)
 
     def one_pass(run: Run, push: Callable[[int], None]) -> None:
-        inputs = request.inputs_with(response[:-1], input_device(model))
+        inputs = request.inputs_with(response, input_device(model))
         with torch.no_grad():
             # The logits of a long prompt would be the largest tensor of all.
             model(**inputs, **request.encoded.generate_options, use_cache=False, logits_to_keep=1)

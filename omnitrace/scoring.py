@@ -18,6 +18,7 @@ import torch
 
 from omnitrace.capture.interface import attention_modules, tapped
 from omnitrace.capture.reach import AttentionReach
+from omnitrace.contrast import TokenValues
 from omnitrace.errors import InputError, ModelError
 from omnitrace.models.base import Encoded, ModelAdapter
 from omnitrace.models.forward import (
@@ -31,7 +32,7 @@ from omnitrace.models.memory import row_bytes
 from omnitrace.types import Layout, Modality, SourceUnit, Span
 
 if TYPE_CHECKING:
-    from omnitrace.run import Request
+    from omnitrace.reading import Request
     from omnitrace.sources.messages import Conversation
 
 __all__ = ["ResponseScorer", "Rewriting", "check_spans"]
@@ -71,7 +72,7 @@ class ResponseScorer:
         The model.
     inputs:
         The model's inputs of the prompt and all tokens of the response but the last, batch 1, on
-        the model's device; see ``Request.inputs_with`` in :mod:`omnitrace.run`.
+        the model's device; see ``Request.inputs_with`` in :mod:`omnitrace.reading`.
     layout:
         Units of the prompt.
     response:
@@ -120,29 +121,19 @@ class ResponseScorer:
                 f"response of {len(response)}",
                 legal="the prompt and all tokens of the response but the last",
             )
-        if foils is not None and len(foils) != len(response):
-            raise InputError(f"{len(foils)} foils", legal=f"one a token, {len(response)}")
         self.adapter = adapter
         self.model = adapter.model
         self.memory = memory
         self.rewriting = rewriting
         self.response = tuple(response)
         self.foils = None if foils is None else tuple(foils)
+        self._told = TokenValues(self.response, self.foils)
         self.forwards = 0
         self.reach = AttentionReach()
         fed = self._record(inputs, options or {})
         self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.embeddings
         device = self._embeddings.device
         self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
-        self._ids = torch.tensor(list(response), device=device)
-        self._foils: tuple[torch.Tensor, torch.Tensor] | None = None
-        if foils is not None:
-            contrasted = [t for t, foil in enumerate(foils) if foil is not None]
-            others = [foil for foil in foils if foil is not None]
-            self._foils = (
-                torch.tensor(contrasted, dtype=torch.long, device=device),
-                torch.tensor(others, dtype=torch.long, device=device),
-            )
         self.source_units: tuple[SourceUnit, ...] = layout.units
         self._units = tuple(unit.id for unit in layout.units)
         self._modalities = tuple(unit.modality for unit in layout.units)
@@ -181,7 +172,7 @@ class ResponseScorer:
     @property
     def tokens(self) -> int:
         """``T``, the number of tokens of the response."""
-        return int(self._ids.shape[0])
+        return len(self.response)
 
     @property
     def positions(self) -> torch.Tensor:
@@ -368,17 +359,7 @@ class ResponseScorer:
 
     def values(self, logits: torch.Tensor) -> torch.Tensor:
         """Return ``[rows, T]`` as ``logprobs`` does, from logits ``[rows, T, vocabulary]``."""
-        logits = logits.float()
-        rows = len(logits)
-        chosen = logits.gather(2, self._ids.to(logits.device).expand(rows, -1)[:, :, None])[..., 0]
-        if self._foils is None:
-            values = chosen - logits.logsumexp(dim=-1)
-        else:
-            contrasted, others = (each.to(logits.device) for each in self._foils)
-            # The normaliser is common to both, so it cancels.
-            difference = chosen[:, contrasted] - logits[:, contrasted, others]
-            values = torch.zeros_like(chosen).index_copy(1, contrasted, difference)
-        return values.to(self._embeddings.device)
+        return self._told(logits).to(self._embeddings.device)
 
     def _without_units(self) -> torch.Tensor:
         """Return ``[1, N, d]``: each unit's positions at the mean embedding of its modality."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import queue
 import threading
 import time
@@ -13,9 +12,9 @@ from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from omnitrace.types import Event
-from omnitrace.worker import Backlog, Stopped, carried_modes
+from omnitrace.worker import Backlog, Stopped, carrying_thread
 
-__all__ = ["Channel", "Emitter", "EventStream", "Work"]
+__all__ = ["Channel", "Emitter", "EventStream", "Launched", "Work"]
 
 _QUEUE_SIZE = 256
 _POLL_SECONDS = 0.05
@@ -51,7 +50,6 @@ class Channel:
         self.stop = threading.Event()
         self.left = threading.Event()
         self.error: BaseException | None = None
-        self._modes = carried_modes()
         self._work = work
         self._notify = notify
 
@@ -74,8 +72,7 @@ class Channel:
     def run(self) -> None:
         """Do the work in the worker thread."""
         try:
-            with self._modes():
-                self._work(self)
+            self._work(self)
         except Stopped:
             return
         except BaseException as error:
@@ -86,15 +83,43 @@ class Channel:
         with contextlib.suppress(Stopped):
             self(None)
 
-    def thread(self) -> threading.Thread:
-        """Return the thread that does the work, not started, in the caller's context."""
-        context = contextvars.copy_context()
-        return threading.Thread(
-            target=context.run, args=(self.run,), name="omnitrace-stream", daemon=True
-        )
+
+class Launched:
+    """What streams share: a worker that starts with the first event that is asked for.
+
+    It stops at its next token once the stream is closed or dropped.
+
+    Parameters
+    ----------
+    work:
+        What to do in the worker.
+    backlog:
+        How it will keep pace; None for a new one.
+    notify:
+        As for :class:`Channel`.
+    """
+
+    def __init__(
+        self, work: Work, backlog: Backlog | None, notify: Callable[[], None] = lambda: None
+    ) -> None:
+        self.backlog = backlog or Backlog()
+        self._channel = Channel(work, notify)
+        self._launched = False
+        # Not __del__: a Ctrl-C that falls into one is lost. A closed stream runs nothing more.
+        self._dropped = weakref.finalize(self, self._channel.stop.set)
+        self._dropped.atexit = False
+        self._thread = carrying_thread(self._channel.run, "omnitrace-stream")
+
+    def _launch(self) -> None:
+        self._launched = True
+        self._thread.start()
+
+    def _stop(self) -> None:
+        self._channel.stop.set()
+        self._dropped.detach()
 
 
-class EventStream:
+class EventStream(Launched):
     """An iterator of events from a worker thread.
 
     The worker starts with the first event that is asked for. Closing the stream, leaving its
@@ -108,13 +133,7 @@ class EventStream:
     """
 
     def __init__(self, work: Work, backlog: Backlog | None = None) -> None:
-        self.backlog = backlog or Backlog()
-        self._channel = Channel(work)
-        self._launched = False
-        # Not __del__: a Ctrl-C that falls into one is lost. A closed stream runs nothing more.
-        self._dropped = weakref.finalize(self, self._channel.stop.set)
-        self._dropped.atexit = False
-        self._thread = self._channel.thread()
+        super().__init__(work, backlog)
 
     def __iter__(self) -> Self:
         return self
@@ -125,8 +144,7 @@ class EventStream:
             raise StopIteration
         try:
             if not self._launched:
-                self._launched = True
-                self._thread.start()
+                self._launch()
             event = channel.queue.get()
         except BaseException:  # Ctrl-C while waiting
             self.close()
@@ -151,8 +169,7 @@ class EventStream:
 
     def close(self) -> None:
         """Stop the worker at its next token and wait until the model is as it was."""
-        self._channel.stop.set()
-        self._dropped.detach()
+        self._stop()
         if not self._launched or self._thread is threading.current_thread():
             return
         # Ctrl-C may fall between asking for the thread and its first breath: it is then neither

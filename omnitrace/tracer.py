@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,24 @@ import torch
 from omnitrace.answering import PROVISIONAL, QUEUE_SIZE, answer_run, check_whole, finished, streamed
 from omnitrace.asynchronous import AsyncEventStream
 from omnitrace.capture.probe import probe
-from omnitrace.capture.weights import input_device
-from omnitrace.contrast import foils_of
 from omnitrace.curation import CurationConfig
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
-from omnitrace.run import Request, replay_run
-from omnitrace.scoring import ResponseScorer, Rewriting
+from omnitrace.reading import read_answered, scorer_of
+from omnitrace.run import replay_run
+from omnitrace.scoring import ResponseScorer
 from omnitrace.signals.base import LiveSpanSignal, ModelBound, Signal, gradient_target
 from omnitrace.signals.resolve import resolve
-from omnitrace.sources.layout import build_layout
-from omnitrace.sources.messages import read_messages
+from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.spans.salience import Salience
 from omnitrace.spans.segment import Unit as SpanUnit
 from omnitrace.spans.thinking import Thinking
 from omnitrace.streaming import Emitter, EventStream
 from omnitrace.trace import Trace
-from omnitrace.types import EndEvent, Message
+from omnitrace.types import EndEvent
 from omnitrace.worker import Backlog
 
 __all__ = ["Tracer"]
@@ -163,9 +160,38 @@ class Tracer:
         """Whether :meth:`stream` works with this signal."""
         return self.span_signal is None or self.live_signal is not None
 
+    def read(self, messages: Asked, *, media_root: str | Path | None = None) -> Conversation:
+        """Check messages and decode their media, once for several calls.
+
+        Parameters
+        ----------
+        messages, media_root:
+            As for :meth:`trace`. What is read already is returned as it is.
+
+        Raises
+        ------
+        InputError, MediaError
+            If the messages are malformed, their media cannot be used, or a conversation was read
+            with options other than this tracer's.
+        """
+        if not isinstance(messages, Conversation):
+            return read_messages(
+                messages,
+                options=self.sources,
+                limits=self.limits,
+                media_root=None if media_root is None else Path(media_root),
+            )
+        if media_root is not None:
+            raise InputError(
+                f"the media root {str(media_root)!r} is given, and the media are read already",
+                legal="messages with a media_root, or what read() returned, without one",
+            )
+        messages.check_options(self.sources)
+        return messages
+
     def trace(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         *,
         max_new_tokens: int | None = None,
         seed: int | None = None,
@@ -178,7 +204,8 @@ class Tracer:
         Parameters
         ----------
         messages:
-            Chat messages; media as paths, bytes, data URLs, PIL images or arrays.
+            Chat messages; media as paths, bytes, data URLs, PIL images or arrays. Or what
+            :meth:`read` returned for them, so that media are decoded once for several questions.
         max_new_tokens:
             Longest answer in tokens; None takes the generation settings', else 256.
         seed:
@@ -210,7 +237,7 @@ class Tracer:
 
     def stream(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         *,
         max_new_tokens: int | None = None,
         seed: int | None = None,
@@ -259,7 +286,7 @@ class Tracer:
         )
         return EventStream(functools.partial(work, backlog), backlog)
 
-    def astream(self, messages: Sequence[Message], **options: Any) -> AsyncEventStream:
+    def astream(self, messages: Asked, **options: Any) -> AsyncEventStream:
         """Do what :meth:`stream` does, for ``async for``; the event loop is never held up.
 
         Arguments are those of :meth:`stream`. The request is read in the worker too, so that
@@ -273,7 +300,7 @@ class Tracer:
 
         return AsyncEventStream(work, backlog)
 
-    async def atrace(self, messages: Sequence[Message], **options: Any) -> Trace:
+    async def atrace(self, messages: Asked, **options: Any) -> Trace:
         """Do what :meth:`trace` does in a thread of its own, without holding up the event loop.
 
         Arguments and errors are those of :meth:`trace`. Cancelling the task stops the model at the
@@ -292,7 +319,7 @@ class Tracer:
 
     def replay(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         response: str | Sequence[int],
         *,
         against: str | Sequence[int] | None = None,
@@ -318,8 +345,9 @@ class Tracer:
         Raises
         ------
         InputError
-            If the request is malformed, the answer is empty or has a token that stands for a
-            medium, or prompt and answer are too long.
+            If the request is malformed, the answer is empty, or prompt and answer are too long; or
+            if the answer has a token that stands for a medium, and the signal has no gradients:
+            it is then read in one pass, where such a token asks for a medium.
         NotSupportedError
             If ``against`` is given and the signal has no gradients and is no span signal.
         """
@@ -331,13 +359,13 @@ class Tracer:
                 "not depend on what else might have been written",
                 legal="a signal with gradients, such as 'grad-sam', or a span signal that measures",
             )
-        request, ids, foils = self._answered(messages, response, against, media_root)
-        run = replay_run(self, request, ids, foils, block=self.block)
-        return finished(self, run, foils)
+        given = read_answered(self, messages, response, against, media_root)
+        run = replay_run(self, given.request, given.ids, given.foils, block=self.block)
+        return finished(self, run, given.foils)
 
     def scorer(
         self,
-        messages: Sequence[Message],
+        messages: Asked,
         response: str | Sequence[int],
         *,
         against: str | Sequence[int] | None = None,
@@ -347,64 +375,5 @@ class Tracer:
 
         Arguments are those of :meth:`replay`.
         """
-        return self._scorer(*self._answered(messages, response, against, media_root))
-
-    def _answered(
-        self,
-        messages: Sequence[Message],
-        response: str | Sequence[int],
-        against: str | Sequence[int] | None,
-        media_root: str | Path | None,
-    ) -> tuple[Request, list[int], list[int | None] | None]:
-        """Read a request and its answer, and pair the answer with the one it is told from."""
-        request = self._read(messages, media_root)
-        ids = self._tokens_of(response, "response")
-        self.adapter.check_length(request.prompt_length + len(ids) - 1)
-        self.adapter.check_response(ids)
-        foils = None if against is None else foils_of(ids, self._tokens_of(against, "against"))
-        return request, ids, foils
-
-    def _scorer(
-        self, request: Request, ids: Sequence[int], foils: Sequence[int | None] | None
-    ) -> ResponseScorer:
-        device = input_device(self.adapter.model)
-        return ResponseScorer(
-            self.adapter,
-            request.inputs_with(ids[:-1], device),
-            request.layout,
-            ids,
-            options=request.encoded.generate_options,
-            foils=foils,
-            rewriting=Rewriting(request, lambda new: self.adapter.encode(new, self.sources)),
-        )
-
-    def _tokens_of(self, text: str | Sequence[int], what: str) -> list[int]:
-        if isinstance(text, str):
-            ids = self.adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
-        else:
-            ids = list(text)
-        size = int(self.adapter.model.get_input_embeddings().num_embeddings)
-        if not ids or not all(isinstance(i, int) and 0 <= i < size for i in ids):
-            raise InputError(
-                f"{what} is {text!r}"[:200], legal=f"text, or token ids of 0 to {size - 1}"
-            )
-        return [int(i) for i in ids]
-
-    def _read(self, messages: Sequence[Message], media_root: str | Path | None) -> Request:
-        """Read, encode and map a request."""
-        started = time.perf_counter()
-        conversation = read_messages(
-            messages,
-            options=self.sources,
-            limits=self.limits,
-            media_root=None if media_root is None else Path(media_root),
-        )
-        encoded = self.adapter.encode(conversation, self.sources)
-        self.adapter.check_length(len(encoded.prompt_ids))
-        layout = build_layout(
-            len(encoded.prompt_ids),
-            encoded.geometry,
-            self.sources,
-            functools.partial(self.adapter.features, encoded),
-        )
-        return Request(conversation, encoded, layout, time.perf_counter() - started)
+        given = read_answered(self, messages, response, against, media_root)
+        return scorer_of(self, given.request, given.ids, given.foils)

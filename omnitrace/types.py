@@ -212,6 +212,13 @@ class Span:
     effects: dict[str, Effect] | None = None
     section: Section = "answer"
 
+    def interval_of(self, unit: str) -> tuple[float, float] | None:
+        """Return the interval of the effect of the unit with this id, where it has one."""
+        effect = (self.effects or {}).get(unit)
+        if effect is None or effect.low is None or effect.high is None:
+            return None
+        return effect.low, effect.high
+
 
 @dataclass(frozen=True, slots=True)
 class MediaRecord:

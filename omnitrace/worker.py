@@ -19,7 +19,7 @@ from typing import Generic, Self, TypeVar
 
 import torch
 
-__all__ = ["Backlog", "Stopped", "Worker", "carried_modes"]
+__all__ = ["Backlog", "Stopped", "Worker", "carrying_thread"]
 
 Item = TypeVar("Item")
 
@@ -28,7 +28,18 @@ class Stopped(Exception):  # noqa: N818 - control flow, not an error
     """Raised inside ``generate``, or the work beside it, to leave it once nobody listens."""
 
 
-def carried_modes() -> Callable[[], contextlib.AbstractContextManager[None]]:
+def carrying_thread(run: Callable[[], None], name: str) -> threading.Thread:
+    """Return a thread, not started, that does ``run`` in this one's context and torch modes."""
+    context, modes = contextvars.copy_context(), _carried_modes()
+
+    def carried() -> None:
+        with modes():
+            run()
+
+    return threading.Thread(target=context.run, args=(carried,), name=name, daemon=True)
+
+
+def _carried_modes() -> Callable[[], contextlib.AbstractContextManager[None]]:
     """Remember this thread's torch modes, which a new thread would not inherit."""
     grad = torch.is_grad_enabled()
     inference = torch.is_inference_mode_enabled()
@@ -94,10 +105,7 @@ class Worker(Generic[Item]):
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        context, modes = contextvars.copy_context(), carried_modes()
-        self._thread = threading.Thread(
-            target=context.run, args=(self._run, modes), name="omnitrace-worker", daemon=True
-        )
+        self._thread = carrying_thread(self._run, "omnitrace-worker")
         self._thread.start()
         return self
 
@@ -148,9 +156,9 @@ class Worker(Generic[Item]):
                 lambda: self._error is not None or not (self._items or self._busy)
             )
 
-    def _run(self, modes: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+    def _run(self) -> None:
         try:
-            with modes(), torch.no_grad():
+            with torch.no_grad():
                 while (item := self._next()) is not None:
                     self._work(item)
                     del item  # its keys are not needed while the next one is waited for

@@ -10,6 +10,7 @@ import torch
 from transformers import LogitsProcessorList
 
 from omnitrace import Tracer
+from omnitrace.reading import read_request
 from omnitrace.run import _Forced
 from omnitrace.signals.base import Effect, LayerRows, LiveSpanSignal
 from omnitrace.types import Message, SourceUnit
@@ -25,7 +26,7 @@ ANSWER = (
 def dictated(tracer: Tracer, messages: Sequence[Message], answer: str = ANSWER) -> dict[str, Any]:
     """Return generation options with which the model, whatever its weights, writes ``answer``."""
     ids = tracer.adapter.tokenizer(answer, add_special_tokens=False)["input_ids"]
-    prompt_length = tracer._read(messages, None).prompt_length
+    prompt_length = read_request(tracer, messages, None).prompt_length
     return {
         "max_new_tokens": len(ids),
         "min_new_tokens": len(ids),

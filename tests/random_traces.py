@@ -75,6 +75,7 @@ def configs(draw: st.DrawFn) -> CurationConfig:
         gamma=draw(st.floats(0, 4)),
         coverage=draw(st.floats(0.01, 1)),
         p_min=draw(unit),
+        effect_min=draw(unit),
         min_grounding=draw(unit),
         max_supports=draw(st.none() | st.integers(1, 3)),
     )

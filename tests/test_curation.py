@@ -90,10 +90,14 @@ def slow(
         rival = max(masses.assigned_instruction[t], masses.assigned_generated[t])
         return bool(cfg.gate and rival > max(masses.assigned_units[t]))
 
-    def may_vote(t: int) -> bool:
-        return max(masses.assigned_units[t]) > 0 and (weights[t] > 0 or not cfg.position_weights)
+    def vote(t: int) -> float:
+        weight = float(weights[t]) if cfg.position_weights else 1.0
+        best = float(max(masses.assigned_units[t]))
+        return weight * (best**cfg.gamma if cfg.confidence_weight else best > 0)
 
-    gate = any(may_vote(t) and not gated(t) for t in tokens) or not cfg.fallback
+    left = sum(vote(t) for t in tokens if not gated(t))
+    lost = sum(vote(t) for t in tokens if gated(t))
+    gate = not cfg.fallback or left > 0.5 * (left + lost) * (1 - 1e-9)
     for units in competitions:
         cast: list[tuple[int, float]] = []
         for t in tokens:
@@ -253,6 +257,19 @@ def test_gate() -> None:
     assert [s.share for s in gated.supports] == [0.5, 0.5]  # a tie leaves the token its vote
     masses = make_masses([[0.3, 0.0], [0.0, 0.4]], 0.0, [0.35, 0.35])
     assert indices(select(masses, with_(gate=True))) == [1]
+
+
+def test_the_gate_never_takes_most_of_the_votes() -> None:
+    """At the beginning of an answer there is no generated text that could gate a token."""
+    units = [[0.0, 0.1], *[[0.2, 0.0]] * 4]
+    masses = make_masses(units, generated=[0.0, *[0.5] * 4])
+    assert indices(select(masses, with_(gate=True, fallback=True))) == [0, 1]
+    trusting = with_(gate=True, fallback=True, confidence_weight=True, coverage=0.85)
+    assert indices(select(masses, trusting)) == [0]
+    assert indices(select(masses, dataclasses.replace(trusting, fallback=False))) == [1]
+    # One vote of two equal ones is not most of them.
+    even = make_masses([[0.3, 0.0], [0.0, 0.3]], generated=[0.5, 0.0])
+    assert indices(select(even, with_(gate=True, fallback=True))) == [1]
 
 
 def test_a_span_all_of_whose_tokens_are_gated() -> None:

@@ -162,6 +162,16 @@ def test_an_answer_that_holds_a_medium_is_refused(reference: Tracer) -> None:
         reference.scorer(MESSAGES, ids)
 
 
+def test_an_answer_that_holds_a_medium_is_replayed_step_by_step(reference: Tracer) -> None:
+    """As the model may have written it: token by token nothing asks for a medium."""
+    token = reference.adapter.tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+    first, *rest = reference.adapter.tokenizer("The cup.")["input_ids"]
+    ids = [first, token, *rest]
+    trace = Tracer(adapter=reference.adapter, signal="grad-sam").replay(MESSAGES, ids)
+    assert list(trace.token_ids) == ids
+    assert (trace.scores[:, : trace.layout.prompt_length].sum(axis=1) > 0).all()
+
+
 @pytest.mark.parametrize("signal", ["attention-mean", "grad-sam"])
 def test_an_answer_that_is_too_long_is_refused(reference: Tracer, signal: str) -> None:
     tracer = Tracer(adapter=reference.adapter, signal=signal)

@@ -13,6 +13,7 @@ import transformers as tf
 
 from omnitrace import InputError, ModelError, Span, Tracer
 from omnitrace.models.causal_lm import CausalLMAdapter
+from omnitrace.reading import read_request
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
 from omnitrace.scoring import ResponseScorer
@@ -235,10 +236,10 @@ def test_all_modalities_are_scored_where_they_stand(
     made = reference.scorer(messages, drawn.answer, media_root=path.parent)
     assert set(made.modalities) == {"text", "image", "audio", "video"}
     assert everything(model) == before
-    request = reference._read(messages, path.parent)
+    request = read_request(reference, messages, path.parent)
     ids = reference.adapter.tokenizer(drawn.answer, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
-        logits = model(**request.inputs_with(ids[:-1], torch.device("cpu"))).logits
+        logits = model(**request.inputs_with(ids, torch.device("cpu"))).logits
     expected = logits[0, request.prompt_length - 1 :].log_softmax(dim=-1)
     expected = expected[torch.arange(len(ids)), torch.tensor(ids)]
     torch.testing.assert_close(made.logprobs(made.embeddings)[0], expected, atol=1e-4, rtol=0)

@@ -102,7 +102,7 @@ def test_saved_traces_keep_effects_and_recurate_by_them(
 ) -> None:
     loaded = Trace.load(trace.save(tmp_path / "t.omnitrace"))
     assert loaded.spans == trace.spans == loaded.recurate(trace.config).spans
-    config = CurationConfig(coverage=1.0)
+    config = CurationConfig(coverage=1.0, effect_min=0.1)
     live = Tracer(adapter=tracer.adapter, signal=LeaveOneOut(), curation=config).trace(MESSAGES)
     assert loaded.recurate(config).spans == live.spans
     assert "leave-one-out" in trace.to_html(tmp_path / "r.html").read_text()

@@ -12,6 +12,7 @@ from omnitrace.ablation.effects import (
     effects,
     lazy_scorer_of,
     measure,
+    noted_masks,
     scorer_of,
 )
 from omnitrace.ablation.lazy import LazyScorer
@@ -38,6 +39,7 @@ __all__ = [
     "lazy_scorer_of",
     "leave_one_out",
     "measure",
+    "noted_masks",
     "random_masks",
     "scorer_of",
     "sized_masks",

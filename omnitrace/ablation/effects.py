@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +22,8 @@ from omnitrace.ablation.passes import Spent, run_rows
 from omnitrace.ablation.rewrite import rows_of
 from omnitrace.ablation.store import Cache, Store, digest_of, model_digest
 from omnitrace.errors import InputError
+from omnitrace.provenance import source_options_of
 from omnitrace.scoring import check_spans
-from omnitrace.sources.options import SourceOptions
 from omnitrace.types import Message, Modality, Span
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "effects",
     "lazy_scorer_of",
     "measure",
+    "noted_masks",
     "scorer_of",
 ]
 
@@ -208,12 +210,13 @@ def lazy_scorer_of(tracer: Tracer, trace: Trace) -> LazyScorer:
 
 def _cutting_alike(tracer: Tracer, trace: Trace) -> Tracer:
     """Return the tracer with the source options of the trace, where that knows them."""
-    record = trace.provenance.segmentation.get("sources")
-    if not record or record == tracer.sources.record():
+    if trace.provenance.segmentation.get("sources") == tracer.sources.record():
+        return tracer
+    options = source_options_of(trace)
+    if options is None:
         return tracer
     alike = copy.copy(tracer)
-    language = trace.provenance.segmentation.get("language", tracer.sources.language)
-    alike.sources = SourceOptions.from_record(record, language)
+    alike.sources = options
     return alike
 
 
@@ -319,6 +322,25 @@ def checked_masks(masks: np.ndarray | torch.Tensor, units: int) -> np.ndarray:
     return array
 
 
+_NOTES: contextvars.ContextVar[list[np.ndarray] | None] = contextvars.ContextVar(
+    "omnitrace_noted_masks", default=None
+)
+
+
+@contextlib.contextmanager
+def noted_masks() -> Iterator[list[np.ndarray]]:
+    """Note the masks, bool ``[m, K]`` each, that anybody measures in this thread meanwhile.
+
+    So one learns what a span signal was fitted on: such masks must not judge it.
+    """
+    notes: list[np.ndarray] = []
+    token = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(token)
+
+
 def _fill(
     store: Store,
     scorer: ResponseScorer | LazyScorer,
@@ -328,6 +350,8 @@ def _fill(
     share: bool,
 ) -> tuple[Spent, int]:
     """Measure the masks that the store does not hold yet; return also the tokens of a loop."""
+    if (notes := _NOTES.get()) is not None:
+        notes.append(masks)
     wanted = np.array([store.get(mask) is None for mask in masks], dtype=bool)
     missing = np.unique(masks[wanted], axis=0)
     spent = Spent()

@@ -13,6 +13,14 @@ from typing import Final
 
 import numpy as np
 
+from omnitrace.ablation.draws import (
+    Sized,
+    bernoulli,
+    checked_rates,
+    checked_sizes,
+    generator,
+    key_of,
+)
 from omnitrace.ablation.effects import checked_masks
 from omnitrace.errors import InputError
 
@@ -59,7 +67,7 @@ def random_masks(
     """
     _check_units(units)
     rng = generator(seed, "random")
-    draw = _bernoulli(rng, units, _checked_rates(rates))
+    draw = bernoulli(rng, units, checked_rates(rates))
     found: list[np.ndarray] = []
     while len(found) < _checked_count(count):
         mask = draw()
@@ -103,8 +111,8 @@ def sized_masks(
     InputError
         If there are fewer masks than are wanted.
     """
-    tokens = _checked_sizes(sizes)
-    draw = _Sized(tokens, _checked_rates(rate)[0], 4.0 * count, generator(seed, "sized"))
+    tokens = checked_sizes(sizes)
+    draw = Sized(tokens, checked_rates(rate)[0], 4.0 * count, generator(seed, "sized"))
     found: dict[bytes, np.ndarray] = {}
     for _ in range(_PATIENCE * max(16, count)):
         if len(found) >= count:
@@ -147,7 +155,7 @@ class MaskDealer:
     def __init__(
         self, sizes: Sequence[int] | np.ndarray, *, seed: int = 0, example: str = ""
     ) -> None:
-        self.sizes = _checked_sizes(sizes)
+        self.sizes = checked_sizes(sizes)
         self.units = len(self.sizes)
         self._name = f"{seed}/{example}"
         self._fitted: dict[str, set[bytes]] = {"": set()}  # by method, "" for all of them
@@ -165,22 +173,22 @@ class MaskDealer:
         InputError
             If there are not as many left.
         """
-        return self._deal(count, _checked_rates(rates), antithetic, evaluation=False)
+        return self._deal(count, checked_rates(rates), antithetic, evaluation=False)
 
     def evaluation(
         self, count: int, *, rates: float | Sequence[float] = 0.5, antithetic: bool = True
     ) -> np.ndarray:
         """Deal bool ``[count, K]`` for evaluation, none of them dealt before or fitted on."""
-        return self._deal(count, _checked_rates(rates), antithetic, evaluation=True)
+        return self._deal(count, checked_rates(rates), antithetic, evaluation=True)
 
     def sized_evaluation(self, count: int, *, rate: float = 0.5) -> np.ndarray:
         """Deal size-controlled masks for evaluation, bool ``[count, K]``; see ``sized_masks``."""
-        share = _checked_rates(rate)[0]
+        share = checked_rates(rate)[0]
         rng = generator(self._name, self._next("sized"))
         # Half of all masks are for fitting, and some are dealt already.
         enough = 3.0 * _checked_count(count)
         while True:
-            draw = _Sized(self.sizes, share, enough, rng)
+            draw = Sized(self.sizes, share, enough, rng)
             try:
                 return self._collect(count, draw, antithetic=share == 0.5, evaluation=True)
             except InputError:
@@ -243,13 +251,13 @@ class MaskDealer:
         key = min(mask.tobytes(), (~mask).tobytes())
         if self._listed is not None:
             return key in self._listed
-        return hashlib.blake2b(key, key=_key(self._name)).digest()[0] % 2 == 1
+        return hashlib.blake2b(key, key=key_of(self._name)).digest()[0] % 2 == 1
 
     def _deal(
         self, count: int, rates: Sequence[float], antithetic: bool, *, evaluation: bool
     ) -> np.ndarray:
         rng = generator(self._name, self._next("evaluation" if evaluation else "fit"))
-        draw = _bernoulli(rng, self.units, rates)
+        draw = bernoulli(rng, self.units, rates)
         return self._collect(count, draw, antithetic=antithetic, evaluation=evaluation)
 
     def _collect(
@@ -312,58 +320,6 @@ def as_many(
     return np.zeros((0, units), dtype=bool)
 
 
-class _Sized:
-    """Draws masks whose kept tokens are near a target, each of them equally likely.
-
-    They are those within the smallest tolerance that ``enough`` masks are in.
-    """
-
-    def __init__(self, sizes: np.ndarray, rate: float, enough: float, rng: np.random.Generator):
-        self._sizes, self._rng = sizes, rng
-        total = int(sizes.sum())
-        # ways[i][s]: in how many ways units i and after sum to s, relative to 2 ** (K - i)
-        ways = [np.zeros(total + 1) for _ in range(len(sizes) + 1)]
-        ways[-1][0] = 1.0
-        for i in range(len(sizes) - 1, -1, -1):
-            ways[i] = ways[i + 1] / 2
-            ways[i][sizes[i] :] += ways[i + 1][: total + 1 - sizes[i]] / 2
-        self._ways = ways
-        masks = ways[0] * 2.0 ** min(len(sizes), 1000)
-        off = np.abs(np.arange(total + 1) - rate * total)
-        order = np.argsort(off, kind="stable")
-        reached = np.cumsum(masks[order])
-        self.reachable = float(reached[-1])
-        wanted = min(enough, self.reachable) * (1 - 1e-9)
-        tolerance = off[order[int(np.searchsorted(reached, wanted))]]
-        self._sums = np.flatnonzero((off <= tolerance + 1e-9) & (ways[0] > 0))
-        weights = ways[0][self._sums]
-        self._weights = weights / weights.sum()
-
-    def __call__(self) -> np.ndarray:
-        """Return bool ``[K]``."""
-        left = int(self._rng.choice(self._sums, p=self._weights))
-        mask = np.zeros(len(self._sizes), dtype=bool)
-        for i, size in enumerate(self._sizes):
-            kept = self._ways[i + 1][left - size] if left >= size else 0.0
-            without = self._ways[i + 1][left]
-            mask[i] = self._rng.random() * (kept + without) < kept
-            left -= int(size) if mask[i] else 0
-        return mask
-
-
-def _bernoulli(
-    rng: np.random.Generator, units: int, rates: Sequence[float]
-) -> Callable[[], np.ndarray]:
-    turn = 0
-
-    def draw() -> np.ndarray:
-        nonlocal turn
-        turn += 1
-        return rng.random(units) < rates[(turn - 1) % len(rates)]
-
-    return draw
-
-
 def _halves(units: int, name: str) -> frozenset[bytes]:
     """Return the masks for evaluation, each named by the lesser of it and its complement."""
     numbers = np.arange(2**units)
@@ -371,15 +327,6 @@ def _halves(units: int, name: str) -> frozenset[bytes]:
     pairs = sorted({min(mask.tobytes(), (~mask).tobytes()) for mask in masks[1:-1]})
     order = generator(name, "halves").permutation(len(pairs))
     return frozenset(pairs[i] for i in order[: len(pairs) // 2])
-
-
-def generator(seed: int | str, *names: object) -> np.random.Generator:
-    """Return a generator that is settled by a seed and names alone, in every process."""
-    return np.random.default_rng(list(_key("/".join(map(str, (seed, *names))))))
-
-
-def _key(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
 
 
 def _stacked(masks: Sequence[np.ndarray], units: int) -> np.ndarray:
@@ -395,18 +342,3 @@ def _checked_count(count: int) -> int:
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
         raise InputError(f"count is {count!r}", legal="a whole number of 0 or more")
     return int(count)
-
-
-def _checked_rates(rates: float | Sequence[float]) -> list[float]:
-    found = [float(each) for each in np.atleast_1d(np.asarray(rates, dtype=np.float64))]
-    if not found or not all(0 < each < 1 for each in found):
-        raise InputError(f"the rate is {rates!r}", legal="numbers above 0 and below 1")
-    return found
-
-
-def _checked_sizes(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
-    found = np.asarray(sizes)
-    whole = found.ndim == 1 and len(found) > 0 and np.issubdtype(found.dtype, np.integer)
-    if not whole or int(found.min()) < 1:
-        raise InputError(f"sizes is {sizes!r}"[:200], legal="a whole number of 1 or more a unit")
-    return found.astype(np.int64)

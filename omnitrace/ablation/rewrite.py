@@ -17,7 +17,7 @@ from omnitrace.sources.geometry import TimeTokens
 from omnitrace.types import SourceUnit
 
 if TYPE_CHECKING:
-    from omnitrace.run import Request
+    from omnitrace.reading import Request
     from omnitrace.scoring import ResponseScorer, Rewriting
     from omnitrace.sources.messages import Part
 
@@ -163,7 +163,7 @@ def _add_changed(
     chosen: Chosen,
 ) -> None:
     request = _without(scorer, rewriting, keep, chosen)
-    inputs = request.inputs_with(scorer.response[:-1], scorer.embeddings.device)
+    inputs = request.inputs_with(scorer.response, scorer.embeddings.device)
     fed = scorer.refed(inputs, request.encoded.generate_options)
     positions = fed.positions
     length = fed.embeddings.shape[1]

@@ -22,6 +22,7 @@ from safetensors.numpy import save as save_tensors
 
 from omnitrace.ablation.lazy import LazyScorer
 from omnitrace.ablation.operators import Chosen, Operator
+from omnitrace.files import make_folder
 from omnitrace.trace_io import write_atomically
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Store:
         """Write what is new."""
         if self.path is None or not self._unsaved:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         keys = np.frombuffer(b"".join(self._known), dtype=np.uint8).reshape(len(self._known), -1)
         about = {"format": FORMAT, "version": VERSION, **self._about}
         about |= {"units": self._units, "tokens": self._tokens}

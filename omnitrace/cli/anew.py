@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from omnitrace.cli.examples import Examples
 from omnitrace.cli.guard import say_mistake
 from omnitrace.cli.running import Progress, safe_name
@@ -33,11 +35,14 @@ class Anew:
     failed, unlabelled:
         Names of what could not be attributed by some signal, and of requests without a label:
         these have no answer.
+    fitted:
+        By the id of the label, bool ``[m, K]``: the masks that the newest signal measured.
     """
 
     def __init__(self, examples: Examples, scan: LabelScan) -> None:
         self.failed: list[str] = []
         self.unlabelled: list[str] = []
+        self.fitted: dict[str, np.ndarray] = {}
         self._examples = examples
         self._scan = scan
         self._answers = {entry.label.id: entry.label.response for entry in scan.entries}
@@ -56,19 +61,24 @@ class Anew:
         progress:
             Shows what is done.
         """
+        from omnitrace.ablation import noted_masks
         from omnitrace.tracer import Tracer
 
         own = Tracer(adapter=tracer.adapter, signal=signal)
+        self.fitted.clear()
         for name, what in self._examples:
             progress.show(f"{signal}: {name}")
             try:
-                found = self._one(own, name, what)
+                with noted_masks() as masks:
+                    found = self._one(own, name, what)
             except OmnitraceError as error:
                 self._note(self.failed, name)
                 with progress.paused():
                     say_mistake(f"{name}, {signal}: {error}")
                 continue
             if found is not None:
+                if masks:
+                    self.fitted[found[0]] = np.concatenate(masks)
                 yield found
 
     def _one(self, tracer: Tracer, name: str, what: Entry | Path) -> tuple[str, Trace] | None:

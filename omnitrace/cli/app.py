@@ -13,6 +13,7 @@ from omnitrace.cli.analysis_app import analysis
 from omnitrace.cli.estimator_app import estimator
 from omnitrace.cli.evaluation_app import evaluation
 from omnitrace.cli.guard import guarded
+from omnitrace.cli.options import AudioUnits, ImageUnits, VideoUnits
 from omnitrace.cli.printing import make_console, print_table, print_trace
 from omnitrace.cli.reference_app import reference
 from omnitrace.errors import InputError
@@ -104,17 +105,9 @@ def trace(
             "the supports.",
         ),
     ] = None,
-    image_units: Annotated[
-        str,
-        typer.Option(
-            help="What cuts images; see 'omnitrace list unitizers'. Parameters follow a colon: "
-            "ward:regions=40."
-        ),
-    ] = "grid",
-    audio_units: Annotated[
-        str, typer.Option(help="What cuts recordings: bins, bins:seconds=2, changes, …")
-    ] = "bins",
-    video_units: Annotated[str, typer.Option(help="What cuts videos, in the same way.")] = "bins",
+    image_units: ImageUnits = "grid",
+    audio_units: AudioUnits = "bins",
+    video_units: VideoUnits = "bins",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
     out: Annotated[
         Path | None,

@@ -13,7 +13,10 @@ from omnitrace.cli.running import Progress, load_tracer, print_json
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.store import Card, Figures, load, save
 from omnitrace.estimator.train import TrainOptions, train_estimator
+from omnitrace.files import make_folder
 from omnitrace.requests import read_requests
+from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.unitizers import spelled
 
 __all__ = ["layers_of", "rates_of", "show_file", "train_file"]
 
@@ -49,6 +52,7 @@ def train_file(
     options: TrainOptions,
     *,
     model: str,
+    sources: SourceOptions | None = None,
     media_root: Path | None = None,
     cache: Path | None = None,
 ) -> int:
@@ -62,10 +66,11 @@ def train_file(
     if out.is_dir():
         raise InputError(f"{str(out)!r} is a folder", legal="the name of a file to write")
     entries = read_requests(requests, media_root=media_root)
+    make_folder(out.parent)
     folder = cache or out.with_name(f"{out.name}.cache")
     failed: list[str] = []
     with Progress() as progress:
-        tracer = load_tracer(model, "attention-mean", progress)
+        tracer = load_tracer(model, "attention-mean", progress, sources=sources)
 
         def tell_failure(name: str, error: OmnitraceError) -> None:
             failed.append(name)
@@ -120,8 +125,9 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     recipe = card.recipe
     layers = f"{len(model.layers)} layers ({_ranges(model.layers)}) of {model.heads} heads"
     features = f"{recipe.reduction} of attention{' times values' if recipe.values else ''}"
+    features += f", {recipe.pooling} over a span{', direct and relayed' if recipe.relay else ''}"
     chosen = ", ".join(f"{name} {value:g}" for name, value in fit.chosen.items())
-    sources = ", ".join(f"{name} {value}" for name, value in card.sources.items())
+    sources = ", ".join(f"{name} {spelled(value)}" for name, value in card.sources.items())
     rates = ", ".join(f"{rate:g}" for rate in training.keep_rates)
     interval = (
         f"too few examples for {calibration.level:.0%}"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from omnitrace.cli.guard import guarded
+from omnitrace.cli.options import AudioUnits, ImageUnits, VideoUnits
 from omnitrace.errors import InputError
 
 __all__ = ["estimator"]
@@ -57,10 +58,22 @@ def train(
     values: Annotated[
         bool, typer.Option("--values", help="Weigh attention by the length of what it carries.")
     ] = False,
+    pooling: Annotated[
+        str, typer.Option(metavar="mean|max", help="Over the tokens of a span.")
+    ] = "mean",
+    relay: Annotated[
+        bool,
+        typer.Option(
+            "--relay", help="Also follow attention to earlier words to what these rested on."
+        ),
+    ] = False,
     layers: Annotated[
         str | None,
         typer.Option(help="Only these decoder layers, separated by commas; by default all."),
     ] = None,
+    image_units: ImageUnits = "grid",
+    audio_units: AudioUnits = "bins",
+    video_units: VideoUnits = "bins",
     held_out: Annotated[
         float,
         typer.Option(help="Share of the requests that judge and calibrate, between 0 and 1."),
@@ -89,21 +102,27 @@ def train(
     """Train an estimator for a model on requests, and say how good it is on held-out ones.
 
     What is measured is kept: a run that was stopped goes on where it was when the same command is
-    given again, and another fit starts from the same measurements.
+    given again, and another fit starts from the same measurements. The estimator is for sources
+    that are cut by the same units.
     """
     from omnitrace.cli.estimating import layers_of, rates_of, train_file
     from omnitrace.estimator.collect import CollectOptions
     from omnitrace.estimator.features import FeatureRecipe
     from omnitrace.estimator.fit import FitOptions
     from omnitrace.estimator.train import TrainOptions
+    from omnitrace.sources.options import SourceOptions
 
     if reduction not in ("sum", "mean"):
         raise InputError(f"--reduction is {reduction!r}", legal="sum or mean")
+    if pooling not in ("mean", "max"):
+        raise InputError(f"--pooling is {pooling!r}", legal="mean or max")
     recipe = FeatureRecipe(
         reduction=reduction,  # type: ignore[arg-type]  # checked above
         normalise="raw" if raw else "shares",
         values=values,
         layers=layers_of(layers),
+        pooling=pooling,  # type: ignore[arg-type]  # checked above
+        relay=relay,
     )
     options = TrainOptions(
         collect=CollectOptions(
@@ -120,7 +139,15 @@ def train(
         level=level,
     )
     raise typer.Exit(
-        train_file(requests, out, options, model=model, media_root=media_root, cache=cache)
+        train_file(
+            requests,
+            out,
+            options,
+            model=model,
+            sources=SourceOptions(image=image_units, audio=audio_units, video=video_units),
+            media_root=media_root,
+            cache=cache,
+        )
     )
 
 

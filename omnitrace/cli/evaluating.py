@@ -19,7 +19,6 @@ from omnitrace.cli.running import Progress, load_tracer, safe_name
 from omnitrace.errors import InputError
 from omnitrace.evaluation.asking import Ask
 from omnitrace.evaluation.baselines import Embeddings
-from omnitrace.evaluation.causal import measure_by
 from omnitrace.evaluation.compare import compare, table_of_differences
 from omnitrace.evaluation.documents import file_of
 from omnitrace.evaluation.evaluate import Evaluation, evaluate
@@ -33,9 +32,11 @@ from omnitrace.evaluation.label_files import (
     write_labels,
     write_text,
 )
+from omnitrace.evaluation.measuring import measure_by
 from omnitrace.evaluation.page import render_page
 from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
 from omnitrace.evaluation.self_attribution import AskOf
+from omnitrace.evaluation.similarity import Embedder
 from omnitrace.evaluation.template import parts_of, template_line
 from omnitrace.plugins.manager import registry
 from omnitrace.trace import Trace
@@ -71,6 +72,9 @@ def evaluate_files(
     second_labels: Path | None = None,
     ask_model: str | None = None,
     model: str | None = None,
+    embedder: str | None = None,
+    cache: Path | None = None,
+    operator: str = "attention",
     signals: Sequence[str] | None = None,
     media_root: Path | None = None,
     metrics: Sequence[str] | None = None,
@@ -101,7 +105,17 @@ def evaluate_files(
                 evaluate,
                 second=second,
                 ask=None if ask_model is None else _ask(tracer_of(ask_model)),
-                measure=None if model is None else measure_by(tracer_of(model), seed=seed),
+                measure=None
+                if model is None
+                else measure_by(
+                    tracer_of(model),
+                    operator=operator,
+                    seed=seed,
+                    cache=cache,
+                    fitted=anew.fitted,
+                ),
+                embedder=None if embedder is None else _embedder(embedder, progress),
+                told=functools.partial(_tell, progress),
                 metrics=metrics,
                 baselines=baselines,
                 embeddings=_embeddings(tracer_of(model)) if model and baselines else None,
@@ -189,6 +203,21 @@ def _ask(tracer: Tracer) -> AskOf:
         return asked
 
     return of
+
+
+def _tell(progress: Progress, done: int, total: int) -> None:
+    """Say how many forward passes the metrics take before the first one, then how far they are."""
+    if not done:
+        with progress.paused():
+            say(f"measuring effects takes up to {total} forward passes")
+    progress.show(f"measuring effects: {done} of {total} forward passes")
+
+
+def _embedder(name: str, progress: Progress) -> Embedder:
+    from omnitrace.evaluation.embedders import load_embedder  # it waits for torch
+
+    progress.show(f"loading {name}")
+    return load_embedder(name)
 
 
 def _embeddings(tracer: Tracer) -> Embeddings:

@@ -53,9 +53,26 @@ def evaluate_(
         str | None,
         typer.Option(
             help="The model that wrote the answers: also measure effects with it, for 'lds' and "
-            "'top-1-drop', and the baseline 'embedding'. Media must be in the traces (trace "
-            "--media)."
+            "'top-1-drop' and, if named, the costlier metrics of effects; and the baseline "
+            "'embedding'. Media must be in the traces (trace --media)."
         ),
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|HUB ID",
+            help="A sentence encoder, or a model such as CLIP that also sees: the baseline "
+            "'embedder', by similarity. To look at media it needs them in the traces (trace "
+            "--media).",
+        ),
+    ] = None,
+    operator: Annotated[
+        str,
+        typer.Option(help="How effects take units away; see 'omnitrace list operators'."),
+    ] = "attention",
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="A folder to keep measured effects in, for another run to find."),
     ] = None,
     media_root: Annotated[
         Path | None,
@@ -101,6 +118,9 @@ def evaluate_(
             second_labels=second_labels,
             ask_model=ask_model,
             model=model,
+            embedder=embedder,
+            cache=cache,
+            operator=operator,
             metrics=None if metrics is None else _listed(metrics),
             outputs=Outputs(json_out, csv_out, html),
             skip_invalid=skip_invalid,

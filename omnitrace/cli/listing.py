@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from omnitrace.errors import PluginError
+from omnitrace.evaluation.estimates import TOGETHER
 from omnitrace.plugins.manager import Entry, registry
 from omnitrace.signals.describe import SignalFacts, describe
 
@@ -51,7 +52,8 @@ def _metrics() -> list[Row]:
         (e.name, "spans, words" if e.words else "spans", e.package, e.summary)
         for e in registry().metrics.values()
     ]
-    return [("name", "scores", "package", "summary"), *rows]
+    together = [(name, "all spans", "omnitrace", text) for name, text in TOGETHER.items()]
+    return [("name", "scores", "package", "summary"), *rows, *together]
 
 
 def _unitizers() -> list[Row]:

@@ -90,7 +90,7 @@ def describe(locator: Locator, modality: str, names: PartNames | None = None) ->
     return f"{place} {locator.start:.1f}{_TO}{locator.end:.1f} s"
 
 
-def _support_line(support: Support, names: PartNames | None) -> Text:
+def _support_line(span: Span, support: Support, names: PartNames | None) -> Text:
     unit = support.unit
     line = Text(f"  {support.rank:>2}. ", style="dim")
     line.append(f"{support.share:>4.0%}  ", style="bold")
@@ -101,6 +101,8 @@ def _support_line(support: Support, names: PartNames | None) -> Text:
         line.append(f"  source {plain(unit.source_id)}", style="magenta")
     if support.effect is not None:
         line.append(f"  {support.effect:+.2f} nats")
+        if (interval := span.interval_of(unit.id)) is not None:
+            line.append(f" [{interval[0]:+.2f}, {interval[1]:+.2f}]", style="dim")
     return line
 
 
@@ -119,7 +121,7 @@ def print_span(console: Console, span: Span, names: PartNames | None = None) -> 
         head.append("  ungrounded", style="not bold yellow")
     console.print(head, soft_wrap=True)
     for support in span.supports:
-        console.print(_support_line(support, names), soft_wrap=True)
+        console.print(_support_line(span, support, names), soft_wrap=True)
     if not span.supports:
         console.print(Text("      no source supports this", style="dim"), soft_wrap=True)
 

@@ -24,7 +24,8 @@ from omnitrace.cli.printing import (
     print_span,
     print_unsupported,
 )
-from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.errors import OmnitraceError
+from omnitrace.files import make_folder
 from omnitrace.requests import Request, RequestProblem
 from omnitrace.types import EndEvent, Event, Section, SpanEvent
 
@@ -46,16 +47,6 @@ def safe_name(name: str) -> str:
     """Return a file name, without ending, that is safe on every system."""
     safe = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:_NAME_LENGTH].rstrip("._-")
     return f"_{safe}" if _RESERVED.fullmatch(safe) else safe or "request"
-
-
-def make_folder(folder: Path) -> Path:
-    """Make the folder for results, before any work is spent on them."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot make the folder {str(folder)!r}: {reason}") from error
-    return folder
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omnitrace.estimator.calibration import Calibration, calibrate, conformal_quantile
     from omnitrace.estimator.collect import CollectOptions, Collector
     from omnitrace.estimator.examples import Example, HeldOut
-    from omnitrace.estimator.features import FeatureRecipe, pooled, reduced_rows
+    from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
     from omnitrace.estimator.fit import FitOptions, fit_weights
     from omnitrace.estimator.signal import SHIPPED, Estimator
     from omnitrace.estimator.store import Card, Learned, load, save
@@ -34,6 +34,7 @@ __all__ = [
     "Fitted",
     "HeldOut",
     "Learned",
+    "RowReducer",
     "TrainOptions",
     "calibrate",
     "calibrated",
@@ -42,7 +43,6 @@ __all__ = [
     "load",
     "pooled",
     "quality",
-    "reduced_rows",
     "save",
     "train_estimator",
 ]
@@ -52,7 +52,7 @@ _PLACES = {
     "calibration": ("Calibration", "calibrate", "conformal_quantile"),
     "collect": ("CollectOptions", "Collector"),
     "examples": ("Example", "HeldOut"),
-    "features": ("FeatureRecipe", "pooled", "reduced_rows"),
+    "features": ("FeatureRecipe", "RowReducer", "pooled"),
     "fit": ("FitOptions", "fit_weights"),
     "signal": ("SHIPPED", "Estimator"),
     "store": ("Card", "Learned", "load", "save"),

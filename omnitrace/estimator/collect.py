@@ -18,21 +18,23 @@ from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.ablation.store import model_fingerprint
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
-from omnitrace.estimator.features import FeatureRecipe, pooled, reduced_rows
+from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
 from omnitrace.estimator.store import sources_record
 from omnitrace.evaluation.faithfulness import is_size_controlled
 from omnitrace.evaluation.sanity.cases import tracers_of
 from omnitrace.evaluation.scores import span_scores
+from omnitrace.files import make_folder
 from omnitrace.plugins.manager import registry
 from omnitrace.requests import Request
 from omnitrace.scoring import ResponseScorer
-from omnitrace.signals.attention import AttentionMean
+from omnitrace.signals.attention import AttentionMean, LayerMean
 from omnitrace.signals.base import LayerRows
-from omnitrace.sources.messages import Conversation, TextPart, read_messages
+from omnitrace.signals.together import passing
+from omnitrace.sources.messages import Conversation, TextPart
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
 
-__all__ = ["CollectOptions", "Collector"]
+__all__ = ["CollectOptions", "Collector", "FeatureReader"]
 
 _FEWEST: Final = 2  # masks of an example of two units
 
@@ -99,6 +101,11 @@ class Collector:
         Of the model.
     layers:
         The decoder layers whose rows are read.
+
+    Raises
+    ------
+    InputError
+        If the model has not the layers that the recipe reads, or the folder cannot be made.
     """
 
     def __init__(
@@ -108,17 +115,18 @@ class Collector:
         self.options = options or CollectOptions()
         self.fingerprint = model_fingerprint(tracer.adapter.model)
         self.layers = tuple(self.options.recipe.chosen(sorted(dict(tracer._layers))))
-        self._cache = cache
-        self._reader = _Reader(self.options.recipe, self.layers)
+        self._cache = None if cache is None else make_folder(cache)
+        self._reader = FeatureReader(self.options.recipe, self.layers)
         (self._replayer,) = tracers_of(tracer, [self._reader]).values()
 
     def example(self, request: Request) -> Example:
         """Return what is learnt from a request; errors are those of :meth:`held_out`."""
-        path = self._path(request, held_out=False)
+        asked = self._read(request)
+        path = self._path(request, asked, held_out=False)
         found = None if path is None else load_example(path)
         if isinstance(found, Example):
             return found
-        seen = self._look(request)
+        seen = self._look(request, asked)
         options = self.options
         masks = as_many(
             lambda count: seen.dealer.fit(count, rates=options.keep_rates),
@@ -141,11 +149,12 @@ class Collector:
         InputError
             If it has fewer than two units, or its answer no word.
         """
-        path = self._path(request, held_out=True)
+        asked = self._read(request)
+        path = self._path(request, asked, held_out=True)
         found = None if path is None else load_example(path)
         if isinstance(found, HeldOut):
             return found
-        seen = self._look(request)
+        seen = self._look(request, asked)
         dealer, count = seen.dealer, self.options.evaluation_masks
         alone = leave_one_out(dealer.units)
         dealer.fitted(alone)  # they calibrate, and so must not judge
@@ -168,10 +177,13 @@ class Collector:
             save_example(path, made)
         return made
 
-    def _look(self, request: Request) -> _Seen:
+    def _read(self, request: Request) -> Conversation:
+        return self.tracer.read(request.messages, media_root=request.media_root)
+
+    def _look(self, request: Request, asked: Conversation) -> _Seen:
         """Answer the request, and read the answer again."""
-        response = self._response(request)
-        scorer = self.tracer.scorer(request.messages, response, media_root=request.media_root)
+        response = self._response(request, asked)
+        scorer = self.tracer.scorer(asked, response)
         if len(scorer.units) < 2:
             raise InputError(
                 f"the request has {len(scorer.units)} units to take away",
@@ -179,7 +191,7 @@ class Collector:
                 fix="cut the sources finer, or leave the request out",
             )
         self._reader.start([unit.positions for unit in scorer.source_units])
-        trace = self._replayer.replay(request.messages, response, media_root=request.media_root)
+        trace = self._replayer.replay(asked, response)
         reduced = self._reader.finish()
         spoken = [i for i, s in enumerate(trace.spans) if s.token_end > s.token_start]
         if not spoken:
@@ -192,16 +204,12 @@ class Collector:
         dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
         return _Seen(request.id, scorer, trace, spoken, features, dealer)
 
-    def _response(self, request: Request) -> str | list[int]:
+    def _response(self, request: Request, asked: Conversation) -> str | list[int]:
         """Return the answer of the record, or let the model write one."""
         given = _given_response(request)
         if given is not None:
             return given
-        trace = self.tracer.trace(
-            request.messages,
-            media_root=request.media_root,
-            max_new_tokens=self.options.max_new_tokens,
-        )
+        trace = self.tracer.trace(asked, max_new_tokens=self.options.max_new_tokens)
         if not trace.token_ids:
             raise InputError("the model answered with nothing", legal="an answer with a word")
         return list(trace.token_ids)
@@ -211,22 +219,16 @@ class Collector:
         cache = None if self._cache is None else self._cache / "effects"
         return measure(seen.scorer, spans, masks, operator=self.options.operator, cache=cache)
 
-    def _path(self, request: Request, *, held_out: bool) -> Path | None:
+    def _path(self, request: Request, asked: Conversation, *, held_out: bool) -> Path | None:
         """Return where an example is kept: a name by all that it depends on."""
         if self._cache is None:
             return None
         tracer = self.tracer
-        conversation = read_messages(
-            request.messages,
-            options=tracer.sources,
-            limits=tracer.limits,
-            media_root=request.media_root,
-        )
         said = {
             "version": omnitrace.__version__,
             "model": self.fingerprint,
             "id": request.id,
-            "request": _content(conversation),
+            "request": _content(asked),
             "response": _given_response(request),
             "held_out": held_out,
             "sources": sources_record(tracer.sources),
@@ -262,7 +264,7 @@ class _Seen:
         return Example(self.name, self.features, masks, logprobs, self.scorer.modalities, tokens)
 
 
-class _Reader(AttentionMean):
+class FeatureReader(AttentionMean):
     """Scores as attention-mean does, and keeps the reductions of the rows that pass."""
 
     name = "estimator-features"
@@ -271,13 +273,12 @@ class _Reader(AttentionMean):
         self.needs = frozenset({"rows", "values"} if recipe.values else {"rows"})
         self._recipe = recipe
         self._wanted = frozenset(layers)
-        self._units: list[Sequence[int]] = []
         self._blocks: list[torch.Tensor] = []
-        self._parts: list[torch.Tensor] = []
+        self._reduce = RowReducer([], recipe)
 
     def start(self, units: Sequence[Sequence[int]]) -> None:
         """Forget what was read, and reduce over these prompt positions from here on."""
-        self._units, self._blocks = list(units), []
+        self._blocks, self._reduce = [], RowReducer(units, self._recipe)
 
     def finish(self) -> torch.Tensor:
         """Return float32 ``[tokens, features, units]`` of all that was read."""
@@ -285,19 +286,12 @@ class _Reader(AttentionMean):
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Average the rows, and reduce them."""
-        self._parts = []
-        scores = super().score(rows)
-        self._blocks.append(torch.cat(self._parts, dim=1))
-        return scores
-
-    def _of_layer(self, layer: LayerRows) -> torch.Tensor:
-        weights = layer.weights  # computed at each access
-        if layer.layer in self._wanted:
-            read = LayerRows(
-                layer.layer, lambda reuse: weights, value_norms=lambda: layer.value_norms
-            )
-            self._parts.append(reduced_rows([read], self._units, self._recipe))
-        return weights.mean(dim=0)
+        mean = LayerMean()
+        layers = passing(rows, self._wanted, mean)
+        self._blocks.append(self._reduce(layers))
+        for _ in layers:  # those behind the last one that is wanted
+            pass
+        return mean.result()
 
 
 def _given_response(request: Request) -> str | list[int] | None:

@@ -15,6 +15,7 @@ from safetensors.numpy import save as save_tensors
 
 from omnitrace.errors import InputError
 from omnitrace.estimator.features import MODALITIES
+from omnitrace.files import make_folder
 from omnitrace.trace_io import write_atomically
 from omnitrace.types import Modality
 
@@ -112,7 +113,7 @@ def save_example(path: Path, found: Example | HeldOut) -> None:
         "modalities": example.modalities,
         "held_out": isinstance(found, HeldOut),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     with write_atomically(path) as file:
         file.write(save_tensors(contiguous, {"omnitrace": json.dumps(about, sort_keys=True)}))

@@ -3,6 +3,15 @@
 A *feature* is one number per (layer, head): the attention that the rows of a span's tokens paid to
 the tokens of a unit (vSTREAM, arXiv 2604.16587: ``f ∈ R^{L·H}``). Rows are reduced layer by layer
 as they come, so that nothing larger than ``[rows, L·H, units]`` is ever kept.
+
+A model also looks at its own earlier words instead of what they rest on. With *relay* there is a
+second feature per head: the attention that it paid to earlier tokens of the answer, carried on to
+what those rested on,
+
+    relayed_h(t, k) = sum over s < t of A_h(t -> s) * r_s(k)
+
+where ``r_s``, the evidence of token s, is what the mean head paid to each unit, direct and relayed,
+scaled to sum to 1 over the units (as :mod:`omnitrace.relay` does for tokens).
 """
 
 from __future__ import annotations
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
 
     from omnitrace.signals.base import LayerRows
 
-__all__ = ["MODALITIES", "OFFSETS", "FeatureRecipe", "pooled", "reduced_rows", "with_offsets"]
+__all__ = ["MODALITIES", "OFFSETS", "FeatureRecipe", "RowReducer", "pooled", "with_offsets"]
 
 MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
 #: Names of the columns that :func:`with_offsets` adds, in their order.
@@ -46,6 +55,11 @@ class FeatureRecipe(BaseModel):
         (Kobayashi et al. 2020, section 3).
     layers:
         Indices of the decoder layers, ascending, or ``"all"`` that attend by softmax.
+    pooling:
+        Mean or maximum over the tokens of a span. Where one word fetches what a sentence rests on,
+        the mean drowns it in what the other words look at.
+    relay:
+        Whether relayed attention is a feature of its own, beside the direct one.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -54,6 +68,13 @@ class FeatureRecipe(BaseModel):
     normalise: Literal["shares", "raw"] = "shares"
     values: bool = False
     layers: Literal["all"] | Annotated[tuple[int, ...], Field(min_length=1)] = "all"
+    pooling: Literal["mean", "max"] = "mean"
+    relay: bool = False
+
+    @property
+    def per_head(self) -> int:
+        """Features of a head."""
+        return 2 if self.relay else 1
 
     def chosen(self, available: Sequence[int]) -> list[int]:
         """Return the layers that are used, out of the ``available`` indices.
@@ -74,47 +95,95 @@ class FeatureRecipe(BaseModel):
         return wanted
 
 
-def reduced_rows(
-    rows: Iterable[LayerRows], units: Sequence[Sequence[int]], recipe: FeatureRecipe
-) -> torch.Tensor:
-    """Reduce attention rows over the tokens of each unit, layer by layer.
+class RowReducer:
+    """Reduces the attention rows of one answer over the tokens of each unit.
+
+    Rows come block by block in the order in which they were written, layer by layer. Of earlier
+    blocks nothing is kept, but with relay the evidence of each token: a number for each unit.
 
     Parameters
     ----------
-    rows:
-        The layers that the recipe chose; each is read once and let go.
     units:
         Prompt positions of each unit, in the layout's order.
     recipe:
-        Its ``reduction`` and ``values`` apply.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 ``[rows, layers * heads, units]`` on the CPU, layer by layer, in each head by head.
+        Its ``reduction``, ``values`` and ``relay`` apply.
     """
-    import torch  # not above: listing the signals must not wait for it
 
-    at = [position for unit in units for position in unit]
-    member = torch.zeros(len(at), len(units))
-    sizes = [len(unit) for unit in units]
-    which = torch.repeat_interleave(torch.arange(len(units)), torch.tensor(sizes, dtype=torch.long))
-    shares = [1.0 / max(1, size) if recipe.reduction == "mean" else 1.0 for size in sizes]
-    member[torch.arange(len(at)), which] = torch.tensor(shares)[which]
-    parts = []
-    for layer in rows:
-        weights = layer.weights
-        place = torch.tensor(at, dtype=torch.long, device=weights.device)
-        seen = weights.index_select(2, place)
-        if recipe.values:
-            norms = layer.value_norms.to(weights.device)
-            seen = seen * norms.index_select(1, place)[:, None]
-        parts.append((seen @ member.to(weights.device)).transpose(0, 1).cpu())
-    return torch.cat(parts, dim=1)
+    def __init__(self, units: Sequence[Sequence[int]], recipe: FeatureRecipe) -> None:
+        import torch  # not above: listing the signals must not wait for it
+
+        self._recipe = recipe
+        self._at = torch.tensor([at for unit in units for at in unit], dtype=torch.long)
+        self._sizes = torch.tensor([len(unit) for unit in units], dtype=torch.long)
+        which = torch.repeat_interleave(torch.arange(len(units)), self._sizes)
+        self._member = torch.zeros(len(self._at), len(units))
+        self._member[torch.arange(len(self._at)), which] = 1.0
+        self._evidence = torch.zeros(0, len(units))
+
+    def __call__(self, rows: Iterable[LayerRows]) -> torch.Tensor:
+        """Reduce the next block.
+
+        Parameters
+        ----------
+        rows:
+            The layers that the recipe chose; each is read once and let go.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``[rows, features, units]`` on the CPU: layer by layer, in each head by head;
+            then, with relay, the same once more for what is relayed.
+        """
+        import torch
+
+        relay = self._recipe.relay
+        direct, among, plain = [], [], []
+        for layer in rows:
+            weights = layer.weights
+            at = self._at.to(weights.device)
+            member = self._member.to(weights.device)
+            seen = weights.index_select(2, at)
+            if relay:
+                plain.append((seen.mean(dim=0) @ member).cpu())
+                written = weights.shape[2] - len(self._evidence) - weights.shape[1] + 1
+                among.append(weights[:, :, written:].transpose(0, 1).cpu())
+            if self._recipe.values:
+                norms = layer.value_norms.to(weights.device)
+                seen = seen * norms.index_select(1, at)[:, None]
+            direct.append((seen @ member).transpose(0, 1).cpu())
+        found = torch.cat(direct, dim=1)
+        if relay:
+            relayed = self._relayed(torch.stack(plain).mean(dim=0), torch.cat(among, dim=1))
+            found = torch.cat([found, relayed], dim=1)
+        if self._recipe.reduction == "mean":
+            found = found / self._sizes.clamp(min=1)
+        return found
+
+    def _relayed(self, plain: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+        """Carry attention to earlier tokens on to the units, and note the evidence of these rows.
+
+        Parameters
+        ----------
+        plain:
+            ``[rows, units]``: what the mean head paid to each unit.
+        among:
+            ``[rows, features, tokens]``: attention to all tokens of the answer but the last.
+        """
+        import torch
+
+        evidence = torch.cat([self._evidence, torch.zeros_like(plain)])
+        first = len(self._evidence)
+        mean = among.mean(dim=1)
+        for row, direct in enumerate(plain):
+            before = first + row
+            total = direct + mean[row, :before] @ evidence[:before]
+            evidence[before] = total / total.sum().clamp(min=_TINY)
+        self._evidence = evidence
+        return among @ evidence[: among.shape[2]]
 
 
 def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
-    """Average over the tokens of a span, and normalise as the recipe says.
+    """Pool over the tokens of a span, and normalise, as the recipe says.
 
     Parameters
     ----------
@@ -129,10 +198,11 @@ def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
     """
     if len(reduced) == 0:
         raise InputError("the span has no token", legal="at least one")
-    mean = reduced.double().mean(dim=0).numpy()
+    values = reduced.double()
+    found = (values.amax(dim=0) if recipe.pooling == "max" else values.mean(dim=0)).numpy()
     if recipe.normalise == "shares":
-        mean = mean / np.maximum(mean.sum(axis=1, keepdims=True), _TINY)
-    return np.asarray(mean, dtype=np.float32)
+        found = found / np.maximum(found.sum(axis=1, keepdims=True), _TINY)
+    return np.asarray(found, dtype=np.float32)
 
 
 def with_offsets(features: np.ndarray, modalities: Sequence[Modality]) -> np.ndarray:

@@ -3,9 +3,11 @@
 Of the spans of all examples together, a *group* is one span of one example. With ``φ_k ∈ R^F`` the
 features of unit k for the span, the score of a mask v is the sum over the kept units,
 ``Σ_k v_k w·φ_k``; it is to predict the span's log-probability ``f(v)``. Masks and targets are
-centred in each group, and targets divided by their spread there, so that no span outweighs another.
-With the centred masks ``V = Q R`` and the centred, scaled targets y, everything that is needed of a
-group is ``R Φ`` and ``Φ V'y``, however many masks there were.
+centred in each group, and targets divided by their spread s there, so that no span outweighs
+another; but for those that masks hardly move, which tell more of noise than of sources: a group
+weighs ``s² / (s² + noise²)`` in ridge and nnls. With the centred masks ``V = Q R`` and the centred,
+scaled targets y, everything that is needed of a group is ``R Φ`` and ``Φ V'y``, however many masks
+there were.
 
 - ``ridge``: least squares with a penalty, in closed form, from one ``F x F`` system that every
   example is added to; with the posterior of a Gaussian prior (Hoerl & Kennard 1970; Bishop 2006,
@@ -57,6 +59,8 @@ class FitOptions:
         are divided by their spread.
     rates, steps:
         Of pearson: learning rates to choose from, and the most steps.
+    noise:
+        Nats by which a span's log-probability moves for reasons that no sum over units can tell.
     folds:
         Parts that the examples are left out in; each part needs an example.
     seed:
@@ -68,6 +72,7 @@ class FitOptions:
     penalties: tuple[float, ...] = tuple(float(f"{10 ** (i / 2):.3g}") for i in range(11))
     rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03)
     steps: int = 300
+    noise: float = 1.0
     folds: int = 5
     seed: int = 0
 
@@ -78,6 +83,8 @@ class FitOptions:
             values = getattr(self, name)
             if not values or not all(0 < value < float("inf") for value in values):
                 raise InputError(f"{name} is {values!r}", legal="numbers above 0, at least one")
+        if not 0 <= self.noise < float("inf"):
+            raise InputError(f"noise is {self.noise!r}", legal="a number of nats, 0 or more")
         for name, least in (("steps", EVERY), ("folds", 2)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}", legal=f"at least {least}")
@@ -90,12 +97,13 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """One span of one example: ``Φ'`` [F', K], ``R`` [r, K], ``V'y`` [K], ``y'y``."""
+    """One span of one example: ``Φ'`` [F', K], ``R`` [r, K], ``V'y`` [K], ``y'y``; its weight."""
 
     columns: np.ndarray
     root: np.ndarray
     target: np.ndarray
     power: float
+    weight: float = 1.0
 
     def correlations(self, weights: np.ndarray) -> np.ndarray:
         """Return Pearson's of score and target for weights ``[F', n]``; 0 for a constant score."""
@@ -107,18 +115,18 @@ class Group:
         return correlation
 
 
-def _groups(example: Example, offsets: bool) -> Iterator[Group]:
+def _groups(example: Example, options: FitOptions) -> Iterator[Group]:
     """Yield the spans of an example whose log-probability the masks change."""
     masks = example.masks - example.masks.mean(axis=0)
     root = np.asarray(np.linalg.qr(masks, mode="r"))
     targets = example.logprobs - example.logprobs.mean(axis=0)
     spread = np.sqrt((targets**2).mean(axis=0))
-    for features, target, scale in zip(example.features, targets.T, spread, strict=True):
-        if scale <= 1e-9:
-            continue
-        columns = features.astype(np.float64)
-        columns = with_offsets(columns, example.modalities) if offsets else columns
-        yield Group(columns, root, masks.T @ target / scale, float(len(masks)))
+    every = example.features.astype(np.float64)
+    every = with_offsets(every, example.modalities) if options.with_offsets else every
+    for columns, target, scale in zip(every, targets.T, spread, strict=True):
+        if scale > 1e-9:
+            weight = float(scale**2 / (scale**2 + options.noise**2))
+            yield Group(columns, root, masks.T @ target / scale, float(len(masks)), weight)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,18 +136,18 @@ class _System:
     matrix: np.ndarray
     right: np.ndarray
     power: float = 0.0
-    rows: int = 0
+    rows: float = 0.0
 
     @classmethod
-    def of(cls, examples: Sequence[Example], width: int, offsets: bool) -> _System:
+    def of(cls, examples: Sequence[Example], width: int, options: FitOptions) -> _System:
         found = cls(np.zeros((width, width)), np.zeros(width))
         waiting: list[np.ndarray] = []
         for example in examples:
-            for group in _groups(example, offsets):
-                found.right += group.columns @ group.target
-                found.power += group.power
-                found.rows += len(example.masks) - 1
-                waiting.append(group.root @ group.columns.T)
+            for group in _groups(example, options):
+                found.right += group.weight * (group.columns @ group.target)
+                found.power += group.weight * group.power
+                found.rows += group.weight * (len(example.masks) - 1)
+                waiting.append(group.weight**0.5 * (group.root @ group.columns.T))
             if sum(map(len, waiting)) >= _ROWS:
                 found._add(waiting)
         found._add(waiting)
@@ -153,13 +161,13 @@ class _System:
 
     def plus(self, others: Sequence[_System]) -> _System:
         """Return the sum of this system and others."""
-        every = [self, *others]
-        return _System(
-            np.sum([each.matrix for each in every], axis=0),
-            np.sum([each.right for each in every], axis=0),
-            sum(each.power for each in every),
-            sum(each.rows for each in every),
-        )
+        found = _System(self.matrix.copy(), self.right.copy(), self.power, self.rows)
+        for each in others:
+            found.matrix += each.matrix
+            found.right += each.right
+            found.power += each.power
+            found.rows += each.rows
+        return found
 
     def scaled(self, scale: np.ndarray) -> _System:
         """Return the system of features that are divided by ``scale``."""
@@ -168,9 +176,9 @@ class _System:
         )
 
     def penalised(self, penalty: float) -> np.ndarray:
-        """Return ``X'X + λ I``."""
-        matrix = self.matrix.copy()
-        matrix.flat[:: len(matrix) + 1] += penalty
+        """Return ``X'X + λ I``, in the order of LAPACK, which then may overwrite it."""
+        matrix = self.matrix.copy().T  # symmetric
+        matrix[np.diag_indices_from(matrix)] += penalty
         return matrix
 
 
@@ -191,14 +199,13 @@ def fit_weights(examples: Sequence[Example], options: FitOptions | None = None) 
     """
     given = options or FitOptions()
     width = _checked(examples)
-    offsets = given.with_offsets
     order = generator(given.seed, "folds").permutation(len(examples))
     folds = [
         [examples[i] for i in sorted(order[part :: given.folds])]
         for part in range(min(given.folds, len(examples)))
     ]
-    columns = width + (len(OFFSETS) if offsets else 0)
-    systems = [_System.of(fold, columns, offsets) for fold in folds]
+    columns = width + (len(OFFSETS) if given.with_offsets else 0)
+    systems = [_System.of(fold, columns, given) for fold in folds]
     whole = systems[0].plus(systems[1:])
     if not whole.rows:
         raise InputError(
@@ -210,7 +217,7 @@ def fit_weights(examples: Sequence[Example], options: FitOptions | None = None) 
     if given.kind == "pearson":
         from omnitrace.estimator.pearson import climb
 
-        grouped = [[g for each in fold for g in _groups(each, offsets)] for fold in folds]
+        grouped = [[g for each in fold for g in _groups(each, given)] for fold in folds]
         found = climb(grouped, scale, given)
     else:
         found = _closed(folds, [each.scaled(scale) for each in systems], scale, given)
@@ -246,7 +253,7 @@ def _closed(
         others = [each for number, each in enumerate(systems) if number != left_out]
         system = others[0].plus(others[1:])
         tried = [solve(system, penalty) / scale for penalty in options.penalties]
-        quality += _quality(fold, np.stack(tried, axis=1), options.with_offsets)
+        quality += _quality(fold, np.stack(tried, axis=1), options)
     quality /= sum(map(len, parts))
     # Of equally good ones the largest: it is the most careful.
     best = max(range(len(quality)), key=lambda i: (quality[i], options.penalties[i]))
@@ -263,11 +270,11 @@ def _closed(
     return Fitted("ridge", weights / scale, covariance, noise, chosen, tried_all)
 
 
-def _quality(fold: Sequence[Example], weights: np.ndarray, offsets: bool) -> np.ndarray:
+def _quality(fold: Sequence[Example], weights: np.ndarray, options: FitOptions) -> np.ndarray:
     """Return the sum over examples of the mean correlation over spans, for ``[F', n]`` weights."""
     total = np.zeros(weights.shape[1])
     for example in fold:
-        found = [group.correlations(weights) for group in _groups(example, offsets)]
+        found = [group.correlations(weights) for group in _groups(example, options)]
         total += np.mean(found, axis=0) if found else 0.0
     return total
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.estimator.features import pooled, reduced_rows
+from omnitrace.estimator.features import RowReducer, pooled
 from omnitrace.estimator.store import Learned, ModelFacts, load, sources_record
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, Need
+from omnitrace.sources.unitizers import spelled
 from omnitrace.types import Effect, SourceUnit
 
 if TYPE_CHECKING:
@@ -54,10 +54,9 @@ class Estimator(LiveSpanSignal):
         if isinstance(path, Learned):
             self._learned = path
         elif path is not None or SHIPPED.is_file():
-            file = SHIPPED if path is None else Path(path)
-            self._learned = load(file)
+            self._learned = load(SHIPPED if path is None else path)
             parameters["path"] = "" if path is None else str(path)
-            parameters["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+            parameters["sha256"] = self._learned.sha256
         self.parameters: Mapping[str, Any] = parameters
         values = self._learned is not None and self._learned.card.recipe.values
         self.needs: frozenset[Need] = frozenset({"rows", "values"} if values else {"rows"})
@@ -101,7 +100,7 @@ class Estimator(LiveSpanSignal):
             )
         cut = sources_record(sources)
         for name in sorted(card.sources.keys() | cut.keys()):
-            wanted, found = card.sources.get(name), cut.get(name)
+            wanted, found = (spelled(each.get(name)) for each in (card.sources, cut))
             if wanted != found:
                 raise InputError(
                     f"the estimator was trained on units cut with {name}={wanted!r}, and the "
@@ -128,24 +127,34 @@ class Estimator(LiveSpanSignal):
             )
         return wanted
 
-    def reduce(self, rows: Iterable[LayerRows], units: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return float32 ``[rows, layers * heads, units]``: attention on each unit.
+    def reducer(
+        self, units: Sequence[Sequence[int]]
+    ) -> Callable[[Iterable[LayerRows]], torch.Tensor]:
+        """Return what reduces an answer, block by block, to attention on each unit.
 
-        Raises
-        ------
-        InputError
-            If a layer has another number of heads than it was trained on.
+        It returns float32 ``[rows, features, units]``, and raises InputError if a layer has another
+        number of heads than the estimator was trained on.
         """
         learned = self.learned
-        reduced = reduced_rows(rows, units, learned.card.recipe)
-        if reduced.shape[1] != learned.features:
-            model = learned.card.model
-            raise InputError(
-                f"the model shows {reduced.shape[1]} features",
-                legal=f"{learned.features}: {len(model.layers)} layers of {model.heads} heads",
-                fix="use an estimator that was trained for this model",
-            )
-        return reduced
+        reduce = RowReducer(units, learned.card.recipe)
+
+        def checked(rows: Iterable[LayerRows]) -> torch.Tensor:
+            reduced = reduce(rows)
+            if reduced.shape[1] != learned.features:
+                model = learned.card.model
+                raise InputError(
+                    f"the model shows {reduced.shape[1]} features",
+                    legal=f"{learned.features}: {len(model.layers)} layers of {model.heads} heads, "
+                    f"{learned.card.recipe.per_head} features each",
+                    fix="use an estimator that was trained for this model",
+                )
+            return reduced
+
+        return checked
+
+    def reduce(self, rows: Iterable[LayerRows], units: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Reduce the first block of an answer; see :meth:`reducer`."""
+        return self.reducer(units)(rows)
 
     def effects_of(self, reduced: torch.Tensor, units: Sequence[SourceUnit]) -> dict[str, Effect]:
         """Return each unit's effect on the span in nats, with its interval where there is one."""

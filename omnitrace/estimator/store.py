@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from omnitrace.errors import InputError
@@ -74,6 +76,7 @@ class FitFacts(_Model):
 
     kind: FitKind
     offsets: bool
+    noise: float = 0.0
     chosen: dict[str, float]
     tried: dict[str, float]
 
@@ -120,16 +123,24 @@ class Card(_Model):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """An estimator: its card, weights and calibration."""
+    """An estimator: its card, weights and calibration.
+
+    ``sha256`` is of the file that it was read from; None where it was not.
+    """
 
     card: Card
     fitted: Fitted
     calibration: Calibration
+    sha256: str | None = None
 
     @property
     def features(self) -> int:
-        """Features of a unit: layers times heads."""
-        return len(self.card.model.layers) * self.card.model.heads
+        """Features of a unit: layers times heads, twice with relay."""
+        return _features(self.card)
+
+
+def _features(card: Card) -> int:
+    return len(card.model.layers) * card.model.heads * card.recipe.per_head
 
 
 def sources_record(options: SourceOptions) -> dict[str, Any]:
@@ -175,13 +186,25 @@ def load(path: str | Path) -> Learned:
     if not path.is_file():
         raise InputError(f"there is no estimator {str(path)!r}", legal=legal)
     try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("omnitrace", "")
-            read = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        content = path.read_bytes()
+        read = load_tensors(content)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}", legal=legal) from error
-    card = _card(path, text, legal)
-    return Learned(card, _fitted(path, card, read), Calibration(**dict(card.calibration)))
+    card = _card(path, _about(content), legal)
+    calibration = Calibration(**dict(card.calibration))
+    digest = hashlib.sha256(content).hexdigest()
+    return Learned(card, _fitted(path, card, read), calibration, digest)
+
+
+def _about(content: bytes) -> str:
+    """Return what the header of a safetensors file, which is known to be one, says in our name.
+
+    The library gives this of files only, and the tensors of what was read: a header is its length
+    in 8 bytes, and JSON.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    return str(header.get("__metadata__", {}).get("omnitrace", ""))
 
 
 def _card(path: Path, text: str, legal: str) -> Card:
@@ -209,7 +232,7 @@ def _card(path: Path, text: str, legal: str) -> Card:
 
 
 def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
-    width = len(card.model.layers) * card.model.heads + len(OFFSETS)
+    width = _features(card) + len(OFFSETS)
     shapes: dict[str, Sequence[int]] = {
         "weights": (width,),
         "covariance": (width, width),
@@ -224,7 +247,8 @@ def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
         raise InputError(
             f"the tensors of {str(path)!r} are {found}",
             legal=f"finite weights of {width} numbers: {len(card.model.layers)} layers of "
-            f"{card.model.heads} heads, and {len(OFFSETS)} offsets",
+            f"{card.model.heads} heads, {card.recipe.per_head} features each, and {len(OFFSETS)} "
+            "offsets",
             fix="train it again",
         )
     covariance = read.get("covariance")

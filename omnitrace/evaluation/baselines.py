@@ -23,6 +23,7 @@ __all__ = [
     "PositionPrior",
     "Prediction",
     "all_units",
+    "best_units",
     "embedding_similarity",
     "longest_unit",
     "no_unit",
@@ -47,7 +48,7 @@ def random_units(
 ) -> Prediction:
     """Score the units at random, and choose the ``count`` best; the same key gives the same."""
     draw = random.Random(f"{seed}-{key}")
-    return _best(units, np.array([draw.random() for _ in units]), count)
+    return best_units(units, np.array([draw.random() for _ in units]), count)
 
 
 def all_units(units: Sequence[SourceUnit]) -> Prediction:
@@ -62,7 +63,7 @@ def no_unit(units: Sequence[SourceUnit]) -> Prediction:
 
 def longest_unit(units: Sequence[SourceUnit]) -> Prediction:
     """Score units by the number of prompt tokens that carry them, and choose the first longest."""
-    return _best(units, np.array([float(len(unit.positions)) for unit in units]), 1)
+    return best_units(units, np.array([float(len(unit.positions)) for unit in units]), 1)
 
 
 def places(units: Sequence[SourceUnit]) -> list[float]:
@@ -124,7 +125,7 @@ class PositionPrior:
                     counts = counts - self._counts.get((without, unit.modality), _empty())
                 near = np.maximum(0.0, 1 - np.abs(grid - place) / _REACH)
                 scores[index] = float(counts @ near)
-        return _best(units, scores, 1)
+        return best_units(units, scores, 1)
 
 
 def _empty() -> np.ndarray:
@@ -180,7 +181,7 @@ def embedding_similarity(
             source = _mean(embeddings, [trace.prompt_ids[i] for i in unit.positions])
             norm = float(np.linalg.norm(source) * np.linalg.norm(said))
             scores[index] = max(0.0, float(source @ said) / norm) if norm > 0 else 0.0
-    return _best(trace.units, scores, 1)
+    return best_units(trace.units, scores, 1)
 
 
 def _mean(embeddings: Embeddings, ids: Sequence[int]) -> np.ndarray:
@@ -190,7 +191,7 @@ def _mean(embeddings: Embeddings, ids: Sequence[int]) -> np.ndarray:
     return np.asarray(rows.mean(axis=0))
 
 
-def _best(units: Sequence[SourceUnit], scores: np.ndarray, count: int) -> Prediction:
+def best_units(units: Sequence[SourceUnit], scores: np.ndarray, count: int) -> Prediction:
     """Choose the units of highest score, the first of equal ones, none without a score."""
     order = np.argsort(-scores, kind="stable")[:count]
     return Prediction(scores, frozenset(units[i].id for i in order if scores[i] > 0))

@@ -125,7 +125,8 @@ def compare(
     Raises
     ------
     InputError
-        If the labels or the examples are not the same, or a file has no rows of a trace.
+        If the labels or the examples are not the same, effects are measured in two ways, or a file
+        has no rows of a trace.
     """
     groups: dict[str, list[_Pair]] = {}
     for pair in _pairs(first, second):
@@ -183,6 +184,14 @@ def _check_labels(first: EvaluationFile, second: EvaluationFile) -> None:
                 legal="two evaluations of the same examples",
                 fix="evaluate the traces of the same requests for both",
             )
+    if first.effects and second.effects and first.effects != second.effects:
+        told = [", ".join(f"{k} {v}" for k, v in each.effects.items()) for each in (first, second)]
+        raise InputError(
+            f"the effects in {first.path!r} are measured with {told[0]}, those in "
+            f"{second.path!r} with {told[1]}",
+            legal="two evaluations whose effects are measured alike",
+            fix="evaluate both with the same --operator and --seed",
+        )
 
 
 def _some(names: Sequence[str]) -> str:
@@ -216,8 +225,8 @@ def _together(pairs: Sequence[_Pair], level: float, draws: int, seed: int) -> It
     said = [pair for pair in pairs if pair[0].said and pair[1].said]
     first, second = (together([pair[side] for pair in said], TRACED)[1] for side in (0, 1))
     count = len(by_example(pair[0] for pair in said))
-    for metric, of_first in first.items():
-        of_second = second[metric]
+    for metric in (name for name in first if name in second):
+        of_first, of_second = first[metric], second[metric]
 
         def statistic(
             picks: np.ndarray,

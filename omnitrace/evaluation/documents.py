@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.evaluate import Evaluation
@@ -28,14 +28,15 @@ Count: TypeAlias = Annotated[int, Field(ge=0)]
 class EvaluationFile:
     """The rows of an evaluation, and of which labels they are.
 
-    ``labels`` has the digest of each label that was judged, by its id, as in
-    :class:`~omnitrace.evaluation.evaluate.Evaluation`.
+    ``labels`` has the digest of each label that was judged, by its id, and ``effects`` how effects
+    were measured, as in :class:`~omnitrace.evaluation.evaluate.Evaluation`.
     """
 
     path: str
     signals: tuple[str, ...]
     labels: Mapping[str, str]
     rows: tuple[Row, ...]
+    effects: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Row(BaseModel):
@@ -72,11 +73,14 @@ class _Document(BaseModel):
     signals: list[str]
     labels: dict[str, str]
     rows: list[_Row]
+    effects: dict[str, JsonValue] = {}
 
 
 def file_of(evaluation: Evaluation, path: str) -> EvaluationFile:
     """Return what :func:`read_evaluation` reads of an evaluation that is written to ``path``."""
-    return EvaluationFile(path, evaluation.signals, evaluation.labels, evaluation.rows)
+    return EvaluationFile(
+        path, evaluation.signals, evaluation.labels, evaluation.rows, evaluation.effects
+    )
 
 
 def read_evaluation(path: str | Path) -> EvaluationFile:
@@ -101,7 +105,7 @@ def read_evaluation(path: str | Path) -> EvaluationFile:
         field, message = label_mistakes(error)[0]
         raise InputError(f"{str(path)!r}, {field}: {message}", legal=_LEGAL) from error
     rows = tuple(each.row() for each in found.rows)
-    return EvaluationFile(str(path), tuple(found.signals), found.labels, rows)
+    return EvaluationFile(str(path), tuple(found.signals), found.labels, rows, found.effects)
 
 
 def _check_format(path: Path, document: Any) -> None:

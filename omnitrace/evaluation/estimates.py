@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 
+from omnitrace.evaluation.causal import SHARES
+from omnitrace.evaluation.faithfulness import share_of_oracle
 from omnitrace.evaluation.metrics import abstention_auroc, abstention_f1, micro_scores
 from omnitrace.evaluation.rows import TRACED, Row
 from omnitrace.evaluation.statistics import Estimate, bootstrap, bootstrap_mean
@@ -25,14 +28,18 @@ __all__ = [
 
 ALL: Final = "all"
 
-#: What is computed of all spans together, and is no mean over them.
-TOGETHER: Final = (
-    "micro_precision",
-    "micro_recall",
-    "micro_f1",
-    "abstention_f1",
-    "abstention_auroc",
-)
+#: What is computed of all spans together, and is no mean over them: its name and what it is.
+TOGETHER: Final[Mapping[str, str]] = {
+    "micro_precision": "precision of the chosen units of all spans at once",
+    "micro_recall": "recall of the same",
+    "micro_f1": "F1 of the same",
+    "abstention_f1": 'F1 of "ungrounded" against spans without evidence',
+    "abstention_auroc": "AUROC of the grounding for the same",
+    **{
+        name: f"mean {part} by mean {whole} (needs --model)"
+        for name, (part, whole) in SHARES.items()
+    },
+}
 
 #: A figure of the examples whose indices are given, some of them several times.
 Statistic: TypeAlias = Callable[[np.ndarray], float | None]
@@ -67,8 +74,8 @@ def figures_of(
     """Estimate every metric of every method in every group, with intervals over examples.
 
     Beside the means over spans, all spans of a method together give the micro scores and, as far
-    as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding; of
-    these, the ones that ``whole`` names.
+    as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding; and
+    where the oracle's LDS was computed, the share of it; of these, the ones that ``whole`` names.
     """
     sorted_rows: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -100,7 +107,7 @@ def by_example(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def together(rows: Sequence[Row], method: str) -> tuple[int, dict[str, Statistic]]:
-    """Return what is no mean over spans: the micro scores and the abstention.
+    """Return what is no mean over spans: the micro scores, the abstention, shares of the oracle.
 
     Parameters
     ----------
@@ -138,7 +145,25 @@ def together(rows: Sequence[Row], method: str) -> tuple[int, dict[str, Statistic
     statistics["abstention_f1"] = abstention
     if method == TRACED:
         statistics["abstention_auroc"] = separation
+    for name, (part, whole) in SHARES.items():
+        if examples and {part, whole} <= examples[0][0].values.keys():
+            statistics[name] = _share(examples, part, whole)
     return len(examples), statistics
+
+
+def _share(examples: Sequence[Sequence[Row]], part: str, whole: str) -> Statistic:
+    """Return the quotient of two metrics' means over the spans where both are defined."""
+    pairs = [
+        np.array([[row.values[name] for name in (part, whole)] for row in each], dtype=np.float64)
+        for each in examples
+    ]
+
+    def statistic(picks: np.ndarray) -> float | None:
+        drawn = _drawn(pairs, picks)
+        share = share_of_oracle(drawn[:, 0], drawn[:, 1])
+        return None if math.isnan(share) else share
+
+    return statistic
 
 
 def _drawn(values: Sequence[np.ndarray], picks: np.ndarray) -> np.ndarray:

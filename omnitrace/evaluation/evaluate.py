@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.baselines import (
-    Embeddings,
-    PositionPrior,
-    Prediction,
-    all_units,
-    embedding_similarity,
-    longest_unit,
-    no_unit,
-    random_units,
-)
+from omnitrace.evaluation.baselines import Embeddings, Prediction, embedding_similarity
 from omnitrace.evaluation.bias import Bias, measure_bias
-from omnitrace.evaluation.causal import MeasureOf
 from omnitrace.evaluation.estimates import Figure, figures_of
 from omnitrace.evaluation.items import Item, items_of
 from omnitrace.evaluation.label_check import check_label
 from omnitrace.evaluation.label_files import FileLabel, LabelError, LabelProblem, LabelScan
 from omnitrace.evaluation.labels import Label
-from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.measuring import MeasureOf
+from omnitrace.evaluation.methods import Told, measure_said, said_of, score_said
+from omnitrace.evaluation.rows import TRACED, Row
 from omnitrace.evaluation.second import HUMAN, second_opinions
-from omnitrace.evaluation.selection import Selection, select_metrics
+from omnitrace.evaluation.selection import select_metrics
 from omnitrace.evaluation.self_attribution import SELF, AskOf, self_attribution
+from omnitrace.evaluation.similarity import EMBEDDER, Embedder, UnitEmbeddings
 from omnitrace.evaluation.statistics import Estimate, Group, paired_difference
 from omnitrace.trace import Trace
 
@@ -42,7 +37,8 @@ class Counts:
     no unit names; they count as missed. ``unlabelled``: traces without a label, ``untraced``:
     labels without a trace (their ids). ``invalid``: mistakes for which labels were skipped.
     ``single``: labelled spans that the second annotator has not, where there is one. ``unread``:
-    sentences of which the model's own reply could not be read; they count as wrong.
+    sentences of which the model's own reply could not be read; they count as wrong. ``unembedded``:
+    units by modality that the embedder cannot embed; they have no score from it.
     """
 
     examples: int
@@ -55,6 +51,7 @@ class Counts:
     invalid: tuple[LabelProblem, ...]
     single: int = 0
     unread: int = 0
+    unembedded: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,9 @@ class Evaluation:
     ``signals`` are the names of the signals that gave the traces. ``rows`` has one for each method
     and labelled span or word, ``figures`` the estimates of their groups, ``bias`` how the choices
     lie in the request. ``labels`` has the digest of each label that was judged, by its id;
-    ``metrics`` are the ones that were asked for, empty where all are there.
+    ``metrics`` are the ones that were asked for, empty where none was named. ``embedder`` is the
+    name of the one that gave the method "embedder", empty without. ``effects`` says how effects
+    were measured (operator, masks, seed), if they were.
     """
 
     signals: tuple[str, ...]
@@ -74,6 +73,8 @@ class Evaluation:
     counts: Counts
     labels: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    embedder: str = ""
+    effects: Mapping[str, Any] = field(default_factory=dict)
 
     def figure(
         self, metric: str, method: str = TRACED, *, level: str = "span", group: str = "all"
@@ -141,6 +142,7 @@ class _Collected:
     # What other methods than the trace say, by the index of the item.
     methods: dict[str, dict[int, Prediction]] = field(default_factory=dict)
     unread: int = 0
+    unembedded: Counter[str] = field(default_factory=Counter)
     signals: dict[str, None] = field(default_factory=dict)
     problems: list[LabelProblem] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
@@ -164,6 +166,8 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     baselines: bool = True,
     embeddings: Embeddings | None = None,
+    embedder: Embedder | None = None,
+    told: Told | None = None,
     skip_invalid: bool = False,
     level: float = 0.95,
     draws: int = 1000,
@@ -186,16 +190,23 @@ def evaluate(
         Who is asked about a trace, to score the baseline "self"; see
         :func:`~omnitrace.evaluation.own_model.ask_by`.
     measure:
-        What measures effects, for the metrics "lds", "size-controlled-lds" and "top-1-drop" (3, 5);
-        see :func:`~omnitrace.evaluation.causal.measure_by`. Without it there are none of them.
+        What measures effects, for the metrics of them (:mod:`omnitrace.evaluation.causal`); see
+        :func:`~omnitrace.evaluation.measuring.measure_by`. Without it there are none of them.
     metrics:
-        Names of the metrics to compute; all that are registered, plugins' included, by default.
+        Names of the metrics to compute. By default all that need labels alone, plugins' included,
+        and with ``measure`` both forms of LDS and the top-k drops: the others of effects cost more.
     baselines:
         Also score random, all, longest, no unit, and the position prior of the other examples.
     embeddings:
         float ``[vocabulary, width]``, the input embeddings of the traced model (an array, or
         :class:`~omnitrace.evaluation.own_model.InputEmbeddings`): also score the similarity of
         spans and text units in them.
+    embedder:
+        Also score the similarity of spans and units in it, as the method "embedder"; see
+        :func:`~omnitrace.evaluation.embedders.load_embedder`.
+    told:
+        Called with the forward passes that were done to measure effects, and those in all: with 0
+        before the first one, and after each example.
     skip_invalid:
         Leave labels with mistakes out instead of refusing; they are counted.
     level, draws, seed:
@@ -214,7 +225,8 @@ def evaluate(
     selection = select_metrics(metrics, measured=measure is not None)
     scan = _as_scan(labels)
     other = None if second is None else _as_scan(second)
-    collected = _collect(traces, scan, other, embeddings, ask, measure)
+    embedded = None if embedder is None else UnitEmbeddings(embedder)
+    collected = _collect(traces, scan, other, embeddings, embedded, ask, measure)
     problems = [*scan.problems, *(other.problems if other else ()), *collected.problems]
     if problems and not skip_invalid:
         raise LabelError(problems)
@@ -225,7 +237,9 @@ def evaluate(
             f"{other.file!r} labels none of the spans that {scan.file!r} labels",
             legal="second labels of the same requests, by the same ids",
         )
-    rows = _rows(collected, selection, baselines, seed)
+    said = said_of(collected.items, collected.methods, baselines=baselines, seed=seed)
+    measure_said(said, selection.spans.keys(), told)
+    rows = score_said(said, selection)
     return Evaluation(
         signals=tuple(collected.signals),
         rows=rows,
@@ -234,6 +248,8 @@ def evaluate(
         counts=_counts(collected, scan, problems),
         labels=collected.examples,
         metrics=selection.named,
+        embedder="" if embedder is None else embedder.name,
+        effects=next((i.measured.about for i in collected.items if i.measured is not None), {}),
     )
 
 
@@ -253,6 +269,7 @@ def _counts(collected: _Collected, scan: LabelScan, problems: Sequence[LabelProb
         invalid=tuple(problems),
         single=0 if opinions is None else sum(index not in opinions for index in spans),
         unread=collected.unread,
+        unembedded=dict(collected.unembedded),
     )
 
 
@@ -272,6 +289,7 @@ def _collect(
     scan: LabelScan,
     second: LabelScan | None,
     embeddings: Embeddings | None,
+    embedded: UnitEmbeddings | None,
     ask: AskOf | None,
     measure: MeasureOf | None,
 ) -> _Collected:
@@ -299,6 +317,12 @@ def _collect(
         if embeddings is not None:
             said = [_embedded(item, trace, embeddings) for item in found.items[first:]]
             found.add("embedding", first, said)
+        if embedded is not None:
+            similar, left_out = embedded.similarities(
+                trace, [i.tokens for i in found.items[first:]]
+            )
+            found.unembedded.update(left_out)
+            found.add(EMBEDDER, first, similar)
         other = seconds.get(name)
         if second and other and _fits(other, trace, second, found):
             found.add(HUMAN, first, second_opinions(entry.label, other.label, trace))
@@ -331,38 +355,3 @@ def _nothing_found(
         f"no trace has a label: the labels are of {labelled}, the traces are {traced}",
         legal="traces whose file is named after the id of their label",
     )
-
-
-def _rows(
-    collected: _Collected, selection: Selection, baselines: bool, seed: int
-) -> tuple[Row, ...]:
-    items = collected.items
-
-    def row(item: Item, method: str, predicted: Prediction | None) -> Row:
-        metrics = selection.spans if item.word is None else selection.words
-        return score(item, method, predicted if item.prediction is not None else None, metrics)
-
-    rows = [row(item, TRACED, item.prediction) for item in items]
-    if baselines:
-        prior = PositionPrior()
-        for item in items:
-            prior.add(item.example, item.units, item.truth)
-        for item in items:
-            for name, predicted in _baselines(item, prior, seed).items():
-                rows.append(row(item, name, predicted))
-    for method, found in collected.methods.items():
-        for index, item in enumerate(items):
-            if item.word is None or method != SELF:  # which is not asked about words
-                rows.append(row(item, method, found.get(index)))
-    return tuple(rows)
-
-
-def _baselines(item: Item, prior: PositionPrior, seed: int) -> dict[str, Prediction]:
-    key = f"{item.example}-{item.span}-{item.word}"
-    return {
-        "random": random_units(item.units, key, seed=seed),
-        "all": all_units(item.units),
-        "longest": longest_unit(item.units),
-        "none": no_unit(item.units),
-        "position": prior.predict(item.units, without=item.example),
-    }

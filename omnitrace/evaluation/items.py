@@ -19,7 +19,7 @@ from omnitrace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
 
 if TYPE_CHECKING:
-    from omnitrace.evaluation.causal import Measured
+    from omnitrace.evaluation.measuring import Measured
 
 __all__ = ["Item", "Place", "items_of", "modality_of", "predicted_places"]
 
@@ -58,6 +58,8 @@ class Item:
         float ``[units]``: mass of each unit, summed over the tokens.
     grounding, ungrounded:
         Of the trace's span.
+    effects:
+        Whether the scores of the prediction are effects that a span signal gave.
     measured:
         What measures the response without some of its units, where a model was given.
     """
@@ -80,6 +82,7 @@ class Item:
     top: str | None = None
     grounding: float = 0.0
     ungrounded: bool = False
+    effects: bool = False
     options: tuple[frozenset[str], ...] = ()
     option: int | None = None
     measured: Measured | None = None
@@ -125,6 +128,7 @@ def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
         top=span.supports[0].unit.id if span.supports else None,
         grounding=span.grounding,
         ungrounded=span.ungrounded,
+        effects=span.effects is not None,
     )
 
 

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
+from omnitrace.evaluation.causal import CAUSAL_METRICS
 from omnitrace.evaluation.estimates import ALL, TOGETHER
 from omnitrace.evaluation.evaluate import Evaluation
 from omnitrace.evaluation.rows import TRACED, Row
@@ -42,6 +43,21 @@ _HEADINGS: Final = {
     "micro_f1": "micro F1",
     "abstention_f1": "abstention F1",
     "abstention_auroc": "abstention AUROC",
+}
+#: What is said of metrics, where one of them is computed.
+_EXPLAINED: Final = {
+    "metrics of effects: controls that know nothing are 'random', 'longest' (unit size) and 'all' "
+    "(uniform)": frozenset(CAUSAL_METRICS),
+    "lower is better: sufficiency, deletion-auc": frozenset(
+        name for name in CAUSAL_METRICS if name.startswith(("sufficiency", "deletion"))
+    ),
+    "deletion-auc and insertion-auc are of log-probabilities, in nats; normalised they run from 0 "
+    "without any unit to 1 with all": frozenset(name for name in CAUSAL_METRICS if "-auc" in name),
+    "r-squared is of scores that one factor a span turns into nats, fitted on masks that judge "
+    "nothing": frozenset({"r-squared"}),
+    "r-squared-of-effects is of the effects as a span signal gives them, not calibrated": frozenset(
+        {"r-squared-of-effects"}
+    ),
 }
 
 
@@ -109,13 +125,19 @@ def notes_of(evaluation: Evaluation) -> list[str]:
     Nothing that was left out is passed over.
     """
     counts = evaluation.counts
+    computed = _computed(evaluation)
     lines = [
         f"{counts.spans} labelled spans and {counts.words} words in {counts.examples} examples; "
         f"signal: {', '.join(filter(None, evaluation.signals)) or 'unknown'}"
     ]
     for figure in evaluation.figures:
         if figure.method == TRACED and figure.level == "span" and figure.metric in TOGETHER:
-            lines.append(f"{_HEADINGS[figure.metric]}: {figure.estimate.text()}")
+            name = _HEADINGS.get(figure.metric, figure.metric)
+            lines.append(f"{name}: {figure.estimate.text()}")
+    lines += _undefined(evaluation)
+    lines += [text for text, names in _EXPLAINED.items() if not names.isdisjoint(computed)]
+    lines += _of_embedder(evaluation)
+    lines += _of_effects(evaluation)
     bias = evaluation.bias
     if bias.calibration_error is not None:
         lines.append(f"calibration error of the modality mass: {bias.calibration_error:.2f}")
@@ -137,6 +159,42 @@ def notes_of(evaluation: Evaluation) -> list[str]:
         if number:
             lines.append(f"{number} {what}")
     return lines
+
+
+def _undefined(evaluation: Evaluation) -> Iterator[str]:
+    """Yield how many spans lack a value of metrics that were named, or are of effects.
+
+    Of the trace all of these are told, of other methods where their number is another one. Metrics
+    of labels mean nothing for spans of some kinds by their definition.
+    """
+    found: dict[str, dict[str, int]] = {}
+    told = (CAUSAL_METRICS.keys() | evaluation.metrics) - TOGETHER.keys()
+    for figure in evaluation.figures:
+        if figure.level == "span" and figure.group == ALL and figure.metric in told:
+            found.setdefault(figure.method, {})[figure.metric] = figure.estimate.undefined
+    traced = found.get(TRACED, {})
+    for method, counts in found.items():
+        new = counts if method == TRACED else dict(counts.items() - traced.items())
+        if method != TRACED:
+            new.pop("r-squared-of-effects", None)  # which only the trace can have
+        listed = ", ".join(f"{name} {counts[name]}" for name in counts if new.get(name))
+        if listed:
+            yield f"spans of {method!r} without a value: {listed}"
+
+
+def _of_embedder(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.embedder:
+        missing = ", ".join(
+            f"{count} of {modality}" for modality, count in evaluation.counts.unembedded.items()
+        )
+        blind = f"; units that it cannot embed, and that have no score: {missing}"
+        yield f"embedder: {evaluation.embedder}{blind if missing else ''}"
+
+
+def _of_effects(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.effects and not CAUSAL_METRICS.keys().isdisjoint(_computed(evaluation)):
+        told = ", ".join(f"{name} {value}" for name, value in evaluation.effects.items())
+        yield f"effects are measured with {told}"
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -162,6 +220,8 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
             }
             for figure in evaluation.figures
         ],
+        "embedder": evaluation.embedder,
+        "effects": dict(evaluation.effects),
         "bias": dataclasses.asdict(evaluation.bias),
         "rows": [_flat(row) for row in evaluation.rows],
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from omnitrace.errors import InputError, OmnitraceError, PluginError, unknown_name
 from omnitrace.evaluation.baselines import Prediction
-from omnitrace.evaluation.causal import CAUSAL_METRICS
+from omnitrace.evaluation.causal import CAUSAL_METRICS, DEFAULT, SHARES
 from omnitrace.evaluation.estimates import TOGETHER
 from omnitrace.evaluation.items import Item
 from omnitrace.evaluation.span_metrics import Metric
@@ -21,7 +21,7 @@ __all__ = ["Selection", "select_metrics"]
 class Selection:
     """Metrics to compute: of spans and of words by name, and the names of what is no mean.
 
-    ``named`` are the names in the order in which they were asked for; empty for all metrics.
+    ``named`` are the names in the order in which they were asked for; empty for the default ones.
     """
 
     spans: Mapping[str, Metric]
@@ -31,7 +31,10 @@ class Selection:
 
 
 def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False) -> Selection:
-    """Choose metrics by name; all that are registered, plugins' included, without names.
+    """Choose metrics by name; without names, those of labels, of plugins, and the cheap of effects.
+
+    A name of :data:`~omnitrace.evaluation.causal.SHARES` brings the two metrics along that it is
+    the quotient of.
 
     Parameters
     ----------
@@ -48,23 +51,26 @@ def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False
         If names are given, but none, or one is of effects and no model measures them.
     """
     entries = registry().metrics
-    if names is None and not measured:
-        entries = {name: entry for name, entry in entries.items() if name not in CAUSAL_METRICS}
     if names is None:
-        return Selection(_made(entries.values()), _made(_of_words(entries.values())), TOGETHER)
+        left_out = CAUSAL_METRICS.keys() - (DEFAULT if measured else ())
+        entries = {name: entry for name, entry in entries.items() if name not in left_out}
+        return Selection(
+            _made(entries.values()), _made(_of_words(entries.values())), tuple(TOGETHER)
+        )
     named = tuple(dict.fromkeys(names))
     if not named:
         raise InputError("no metric is named", legal="at least one")
     for name in named:
         if name not in entries and name not in TOGETHER:
             raise unknown_name("metric", name, [*entries, *TOGETHER])
-        if name in CAUSAL_METRICS and not measured:
+        if (name in CAUSAL_METRICS or name in SHARES) and not measured:
             raise InputError(
                 f"the metric {name!r} is of measured effects, and no model measures them",
                 legal="metrics of labels alone, or a model",
                 fix="give the model that wrote the answers: --model NAME, or measure=measure_by(…)",
             )
-    chosen = [entries[name] for name in named if name in entries]
+    parts = [part for name in named for part in SHARES.get(name, (name,))]
+    chosen = [entries[name] for name in dict.fromkeys(parts) if name in entries]
     together = tuple(name for name in named if name in TOGETHER)
     return Selection(_made(chosen), _made(_of_words(chosen)), together, named)
 

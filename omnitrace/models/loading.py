@@ -11,7 +11,7 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.plugins.manager import registry
 from omnitrace.reference import MODELS, model_path
 
-__all__ = ["REFERENCE", "adapter_for", "load_adapter"]
+__all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local"]
 
 REFERENCE = "reference"
 _BUILT_IN = ", ".join(map(repr, MODELS))
@@ -31,13 +31,25 @@ def _resolve(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
     if path.is_dir():
         _check_folder(path, options)
         return str(path), options
-    looks_local = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
-    if looks_local or path.exists():
+    if looks_local(name):
         raise ModelError(
             f"there is no model folder {name!r}",
             legal=f"{_BUILT_IN}, a hub id such as 'Qwen/Qwen2.5-Omni-3B', a folder, a GGUF file",
         )
     return name, options
+
+
+def looks_local(name: str) -> bool:
+    """Whether a name is of a file or folder here, be it there or not, and no hub id."""
+    path = Path(name).expanduser()
+    written_so = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    return written_so or path.exists()
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error of a reader says; its name and value without one."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else repr(error)
 
 
 def _check_folder(path: Path, options: LoadOptions) -> None:
@@ -79,9 +91,8 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     except OmnitraceError:
         raise
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(
-            f"cannot load the model {name!r}: {first_line}",
+            f"cannot load the model {name!r}: {first_line(error)}",
             legal=f"{_BUILT_IN}, a hub id, a local folder, or a GGUF file",
             fix="check the name, the network, and that the folder holds config, weights, processor",
         ) from error

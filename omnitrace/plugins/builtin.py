@@ -185,6 +185,26 @@ _CAUSAL_METRICS: Final = {
     "top-1-drop": "nats that the span loses without the strongest unit (needs --model)",
     "top-3-drop": "the same without the three strongest (needs --model)",
     "top-5-drop": "the same without the five strongest (needs --model)",
+    **{
+        f"top-{k}-drop-per-token": f"top-{k}-drop by the tokens of the span (needs --model)"
+        for k in (1, 3, 5)
+    },
+    **{
+        f"comprehensiveness-{k}": f"ERASER's name for top-{k}-drop, in nats (needs --model)"
+        for k in (1, 3, 5)
+    },
+    **{
+        f"sufficiency-{k}": f"nats that the span loses with only {many} (needs --model)"
+        for k, many in ((1, "the strongest unit"), (3, "the three strongest"), (5, "five"))
+    },
+    "deletion-auc": "area under the log-probability as the strongest go first (needs --model)",
+    "insertion-auc": "area under the log-probability as the strongest come first (needs --model)",
+    "deletion-auc-normalised": "the same from 1 with all units to 0 without any (needs --model)",
+    "insertion-auc-normalised": "the same from 0 without any unit to 1 with all (needs --model)",
+    "r-squared": "of single-unit effects, scores fitted to nats on other masks (needs --model)",
+    "r-squared-of-effects": "the same of a span signal's effects as they are (needs --model)",
+    "oracle-lds": "lds of the best additive scores, fitted on other masks (needs --model)",
+    "oracle-size-controlled-lds": "size-controlled-lds of the same (needs --model)",
 }
 _OF_WORDS: Final = ("top1", "auprc")
 

@@ -29,6 +29,7 @@ __all__ = [
     "LiveSpanSignal",
     "ModelBound",
     "Need",
+    "Sequential",
     "Signal",
     "SpanSignal",
     "TokenSignal",
@@ -253,6 +254,24 @@ class LiveSpanSignal(Protocol):
             The reductions of the span's tokens, float32 ``[tokens, features, units]``, on the CPU.
         units:
             All units of the request, in the layout's order.
+        """
+        ...
+
+
+@runtime_checkable
+class Sequential(Protocol):
+    """A live span signal whose reductions of a token also rest on the tokens before it.
+
+    Its ``reduce`` is not asked then.
+    """
+
+    def reducer(
+        self, units: Sequence[Sequence[int]]
+    ) -> Callable[[Iterable[LayerRows]], torch.Tensor]:
+        """Return what reduces the rows of one answer, as :meth:`LiveSpanSignal.reduce` does.
+
+        It is called with all blocks of the answer, in the order in which they are written. What it
+        returns must not depend on where one block ends and the next begins.
         """
         ...
 

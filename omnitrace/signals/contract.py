@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
@@ -175,16 +175,16 @@ def breach_of_reduction(
 
 
 def reduced(
-    signal: LiveSpanSignal,
+    reduce: Callable[[Iterable[LayerRows]], torch.Tensor],
     rows: Iterable[LayerRows],
-    units: Sequence[Sequence[int]],
     count: int,
+    units: int,
     *,
     first: int,
     features: int | None,
     subject: str,
 ) -> torch.Tensor:
-    """Let ``signal`` reduce the rows of ``count`` tokens; return float32, on the CPU.
+    """Let a live span signal reduce the rows of ``count`` tokens; return float32, on the CPU.
 
     Raises
     ------
@@ -194,10 +194,10 @@ def reduced(
         As the signal raised it, and if the rows cannot be read.
     """
     with raising_only_ours(subject, REDUCES):
-        found = signal.reduce(rows, units)
+        found = reduce(rows)
     if isinstance(found, torch.Tensor):
         found = found.detach().cpu()
-    breach = breach_of_reduction(found, count, len(units), first=first, features=features)
+    breach = breach_of_reduction(found, count, units, first=first, features=features)
     if breach is not None:
         raise ConformanceError(subject, *breach)
     # Not a view: the reductions outlive what they may be a part of.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from omnitrace.signals.attention import LayerMean
-from omnitrace.signals.base import LayerRows, LiveSpanSignal
+from omnitrace.signals.base import LayerRows, LiveSpanSignal, Sequential
 from omnitrace.signals.contract import checked_scores, reduced
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["scored_and_reduced"]
+__all__ = ["Reduce", "passing", "reducer_of", "scored_and_reduced"]
+
+#: From the rows of the next tokens of an answer to float32 ``[rows, features, units]``.
+Reduce: TypeAlias = "Callable[[Iterable[LayerRows]], torch.Tensor]"
 
 
 class _Held(LayerRows):
@@ -35,11 +38,18 @@ class _Held(LayerRows):
         return self._found if reuse else self._found.clone()
 
 
+def reducer_of(live: LiveSpanSignal, units: Sequence[Sequence[int]]) -> Reduce:
+    """Return what reduces the blocks of one answer, over the prompt positions of each unit."""
+    if isinstance(live, Sequential):
+        return live.reducer(units)
+    return lambda rows: live.reduce(rows, units)
+
+
 def scored_and_reduced(
-    live: LiveSpanSignal,
+    reduce: Reduce,
     rows: Sequence[LayerRows],
     shape: tuple[int, int],
-    units: Sequence[Sequence[int]],
+    units: int,
     *,
     wanted: Collection[int],
     first: int,
@@ -53,14 +63,14 @@ def scored_and_reduced(
 
     Parameters
     ----------
-    live:
-        The live span signal.
+    reduce:
+        The live span signal's, of this answer.
     rows:
         What the layers show of a few consecutive generated tokens.
     shape:
         ``[rows, context]``.
     units:
-        Prompt positions of each unit.
+        Number of units.
     wanted:
         The layers that the live span signal reads.
     first:
@@ -83,17 +93,17 @@ def scored_and_reduced(
         As it raised it.
     """
     mean = LayerMean()
-    passing = _passing(rows, wanted, mean)
+    layers = passing(rows, wanted, mean)
     reductions = reduced(
-        live, passing, units, shape[0], first=first, features=features, subject=subject
+        reduce, layers, shape[0], units, first=first, features=features, subject=subject
     )
-    for _ in passing:  # the signal may have had enough before the last layer
+    for _ in layers:  # the signal may have had enough before the last layer
         pass
     return checked_scores(mean.result(), shape, first=first, subject="attention-mean"), reductions
 
 
-def _passing(
-    rows: Sequence[LayerRows], wanted: Collection[int], mean: LayerMean
+def passing(
+    rows: Iterable[LayerRows], wanted: Collection[int], mean: LayerMean
 ) -> Iterator[LayerRows]:
     """Yield the wanted layers; every layer is added to ``mean`` as it passes."""
     for layer in rows:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from omnitrace.errors import InputError
 from omnitrace.media import (
@@ -33,7 +33,7 @@ from omnitrace.media import (
 from omnitrace.sources.options import SourceOptions
 from omnitrace.types import Message, Modality
 
-__all__ = ["Conversation", "MediaPart", "Part", "TextPart", "read_messages"]
+__all__ = ["Asked", "Conversation", "MediaPart", "Part", "TextPart", "read_messages"]
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _PART_TYPES = ("text", "image", "audio", "video")
@@ -44,6 +44,8 @@ _ALIASES: dict[str, Modality] = {
     "audio_url": "audio",
     "video_url": "video",
 }
+# The options that decide what is read, and not only how it is cut.
+_READ_BY: Final = ("system", "history", "video_fps", "use_audio_in_video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,11 @@ Part: TypeAlias = TextPart | MediaPart
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Checked messages: their parts in order, and the messages' roles."""
+    """Checked messages: their parts in order, the messages' roles, and the options they met."""
 
     roles: tuple[str, ...]
     parts: tuple[Part, ...]
+    options: SourceOptions = field(default_factory=SourceOptions, compare=False)
 
     def of(self, message: int) -> list[Part]:
         """Return the parts of one message."""
@@ -94,6 +97,17 @@ class Conversation:
             for part in self.parts
             if isinstance(part, MediaPart) and modality in (None, part.modality)
         ]
+
+    def check_options(self, options: SourceOptions) -> None:
+        """Raise InputError if with these options something else would have been read."""
+        for name in _READ_BY:
+            given, wanted = getattr(self.options, name), getattr(options, name)
+            if given != wanted:
+                raise InputError(
+                    f"the conversation was read with SourceOptions.{name}={given!r}",
+                    legal=f"{name}={wanted!r}, as the tracer has it",
+                    fix="read it with read() of this tracer, or pass the messages",
+                )
 
     def records(self) -> tuple[Message, ...]:
         """Return JSON-ready messages in which each medium is an index into the trace's media."""
@@ -112,6 +126,10 @@ class Conversation:
                 content.append(entry)
             messages.append({"role": role, "content": content})
         return tuple(messages)
+
+
+Asked: TypeAlias = Sequence[Message] | Conversation
+"""A request: chat messages, or what was read of them already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +299,7 @@ def read_messages(
     if not users:
         raise InputError("the request has no user message", legal="at least one role 'user'")
     settled = _settle_texts(parts, undecided, users[-1], options)
-    return Conversation(tuple(roles), tuple(settled))
+    return Conversation(tuple(roles), tuple(settled), options)
 
 
 def _explicit_source(raw: Mapping[str, Any], where: str) -> bool | None:

@@ -32,6 +32,7 @@ __all__ = [
     "checked_labels",
     "make_unitizer",
     "no_features",
+    "spelled",
 ]
 
 #: Gives float32 ``[tokens, dimensions]``: a feature for each of a medium's tokens, in their order.
@@ -213,6 +214,22 @@ def _named(value: object, option: str, legal: str) -> tuple[str, dict[str, Any]]
         except ValueError:
             parameters[key] = raw
     return name, parameters
+
+
+def spelled(value: object) -> object:
+    """Return a source option's record as the option is written: ``"ward:regions=40"``.
+
+    Parameters that are None, and so let the medium decide, are left out. What is no record of a
+    unitizer is returned as it is.
+    """
+    if not isinstance(value, Mapping) or "name" not in value:
+        return value
+    told = [
+        f"{key}={each if isinstance(each, str) else json.dumps(each)}"
+        for key, each in value.get("parameters", {}).items()
+        if each is not None
+    ]
+    return f"{value['name']}:{','.join(told)}" if told else str(value["name"])
 
 
 def _made(name: str, parameters: Mapping[str, Any], found: str) -> Any:

@@ -2,9 +2,10 @@
 
 A unit supports a span if taking it away makes the span less likely, and if that is more than noise:
 its effect is positive, and so is the lower end of its interval where it has one. Supports are
-ranked by effect, up to ``coverage`` of the sum of all positive effects. Of the curation's options
-only ``coverage`` and ``max_supports`` apply: there are no votes, no runs and no fallback, so a span
-on which no unit has such an effect is ungrounded.
+ranked by effect, down to ``effect_min`` of the largest of them, and up to ``coverage`` of the sum
+of all positive effects: a few strong effects are evidence, and many weak ones are noise, however
+many they are. Of the curation's options only these and ``max_supports`` apply: there are no votes,
+no runs and no fallback, so a span on which no unit has such an effect is ungrounded.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def select_by_effect(
     units:
         All units of the request, in the layout's order.
     config:
-        Its ``coverage`` and ``max_supports`` apply.
+        Its ``effect_min``, ``coverage`` and ``max_supports`` apply.
     """
     positive = {
         index: found
@@ -82,6 +83,8 @@ def select_by_effect(
         found = positive[index]
         if found.low is not None and found.low <= 0:
             continue
+        if chosen and found.value < config.effect_min * chosen[0].effect * (1 - _SLACK):
+            break
         share = found.value / largest / total
         chosen.append(Chosen(index, found.value, share))
         covered += share

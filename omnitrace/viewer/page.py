@@ -93,6 +93,7 @@ def _supports(trace: Trace, span: Span) -> list[dict[str, Any]]:
             "run": support.run,
             "score": support.score,
             "effect": support.effect,
+            "interval": span.interval_of(support.unit.id),
         }
         for support in span.supports
     ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import trajectories
+from _cache import Kept
 from _trajectory_samples import CONDITIONS, Asked, draw_asked, is_right, weakened
 from common import BenchmarkError
 
@@ -154,11 +156,23 @@ def test_answers_that_are_all_wrong_are_no_benchmark(monkeypatch: pytest.MonkeyP
         trajectories.measure(trajectories.parse(["--quick"]))
 
 
-def test_a_real_answer_is_taken_in(reference: Any) -> None:
+def test_a_real_answer_is_kept_and_taken_in(
+    reference: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (each,) = draw_asked(1, 2, validation=True)
     found = trajectories.Collected()
-    trace = trajectories.answer(reference, each)
+    kept, about = Kept(tmp_path), trajectories.what_traces(reference, "attention-mean")
+    trace = trajectories.answer(reference, each, kept, about)
     trajectories.add(found, each, trace)
+    other = trajectories.Collected()
+    with monkeypatch.context() as patched:
+        patched.delattr(type(reference), "trace")  # whoever asks the model fails
+        trajectories.add(other, each, trajectories.answer(reference, each, kept, about))
+        with pytest.raises(AttributeError):
+            trajectories.answer(reference, each, kept, about | {"signal": "grad-sam"})
+    assert other.groundings == found.groundings
+    for kind, steps in found.steps.items():
+        np.testing.assert_array_equal(other.steps[kind][0].vectors, steps[0].vectors)
     assert len(found.right) + found.unsaid == 1
     if found.right:
         assert set(found.steps) == {"spans", *map(trajectories._windows, trajectories.WINDOWS)}

@@ -45,6 +45,17 @@ def test_version(run: Run) -> None:
     assert result.stdout.startswith("omnitrace 0.")
 
 
+def test_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "omnitrace", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("omnitrace ")
+
+
 def test_show(run: Run, saved: Path) -> None:
     result = run("show", saved)
     assert result.exit_code == 0

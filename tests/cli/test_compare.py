@@ -85,16 +85,23 @@ def test_a_gate_on_measured_effects(run: Run, model: str, tmp_path: Path) -> Non
         labels = write_labels(tmp_path / "labels.jsonl", [_label(answer)])
         found = run(
             *("evaluate", tmp_path / name, "--labels", labels, "--model", model),
-            *("--metrics", "lds,top-1-drop", "--json", tmp_path / f"{name}.json"),
+            *("--metrics", "lds,top-1-drop,insertion-auc", "--json", tmp_path / f"{name}.json"),
+            *("--cache", tmp_path / "cache"),
         )
         assert found.exit_code == 0, found.stderr
-        assert found.stdout.splitlines()[0].split()[3:] == ["lds", "top-1-drop"]
+        assert found.stdout.splitlines()[0].split()[3:] == ["lds", "top-1-drop", "insertion-auc"]
+        assert "measuring effects takes up to" in found.stderr
+        assert list((tmp_path / "cache").glob("*.safetensors"))
     both = tmp_path / "A.json", tmp_path / "B.json"
     same = run("compare", both[0], both[0], "--fail-if", "lds < -0.02")
     assert same.exit_code == 0, same.stderr
     assert "the rule does not hold" in same.stderr
-    strict = run("compare", *both, "--fail-if", "lds < 3", "--fail-if", "top-1-drop > 999")
+    strict = run(
+        *("compare", *both, "--fail-if", "lds < 3", "--fail-if", "top-1-drop > 999"),
+        *("--fail-if", "insertion-auc < 999"),
+    )
     assert strict.exit_code == 1
+    assert "failed: insertion-auc < 999" in strict.stderr
     assert "failed: lds < 3: lds of all changed by" in strict.stderr
     assert "top-1-drop > 999" not in strict.stderr
 

@@ -66,15 +66,26 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
     result = run(
         *("estimator", "train", "--model", small, "--requests", path, "--out", out, *FEW),
         *("--fit", "nnls", "--reduction", "mean", "--raw", "--values", "--layers", "1,2"),
-        *("--operator", "mean", "--cache", tmp_path / "kept"),
+        *("--operator", "mean", "--cache", tmp_path / "kept", "--pooling", "max", "--relay"),
+        *("--image-units", "ward:regions=20", "--audio-units", "changes"),
     )
     assert result.exit_code == 0, result.stderr
     card = load(out).card
     assert (card.recipe.reduction, card.recipe.normalise) == ("mean", "raw")
     assert card.recipe.values
+    assert (card.recipe.pooling, card.recipe.relay) == ("max", True)
     assert card.model.layers == (1, 2)
     assert (card.fit.kind, card.training.operator) == ("nnls", "mean")
     assert (tmp_path / "kept" / "effects").is_dir()
+    assert card.sources["image"]["name"] == "ward"
+    assert "image ward:regions=20," in " ".join(result.stdout.split())
+    traced = ("trace", path, "--model", small, "--estimator", out, "--max-new-tokens", "2")
+    refused = run(*traced)
+    assert refused.exit_code == 2
+    assert "trained on units cut with audio=" in refused.stderr
+    assert (
+        run(*traced, "--image-units", "ward:regions=20", "--audio-units", "changes").exit_code == 0
+    )
 
 
 def test_bad_requests_are_told(run: Run, small: str, write_lines: Lines, tmp_path: Path) -> None:
@@ -92,12 +103,14 @@ def test_bad_requests_are_told(run: Run, small: str, write_lines: Lines, tmp_pat
     [
         (("--fit", "lasso"), "the fit is 'lasso'"),
         (("--reduction", "max"), "--reduction is 'max'"),
+        (("--pooling", "sum"), "--pooling is 'sum'"),
         (("--keep-rates", "half"), "--keep-rates is 'half'"),
         (("--keep-rates", "0"), "the keep rates are [0.0]"),
         (("--layers", "a"), "--layers is 'a'"),
         (("--layers", "99"), "the estimator looks at the layers [99]"),
         (("--held-out", "1"), "held_out is 1.0"),
         (("--operator", "magic"), "unknown operator 'magic'"),
+        (("--image-units", "magic"), "SourceOptions.image is 'magic'"),
     ],
 )
 def test_mistakes(
@@ -117,6 +130,21 @@ def test_mistakes(
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize("where", ["out", "cache"])
+def test_places_that_cannot_be_made(
+    run: Run, small: str, write_lines: Lines, tmp_path: Path, where: str
+) -> None:
+    path = write_lines(*(entry(i) for i in range(3)))
+    places = {"out": tmp_path / "e", "cache": tmp_path / "kept"} | {where: path / "x" / "y"}
+    result = run(
+        *("estimator", "train", "--model", small, "--requests", path, *FEW),
+        *("--out", places["out"], "--cache", places["cache"]),
+    )
+    assert result.exit_code == 2
+    assert "cannot make the folder" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_files_that_are_none(run: Run, write_lines: Lines, tmp_path: Path) -> None:

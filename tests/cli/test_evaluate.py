@@ -17,9 +17,14 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.documents import read_evaluation
 from omnitrace.evaluation.label_files import read_labels, write_labels
 from omnitrace.evaluation.labels import Label, TextSource, TimeSource
+from omnitrace.plugins import builtin
+from omnitrace.plugins.hookspecs import RegisterSignal, hookimpl
+from omnitrace.plugins.manager import build_registry
 from tests.cli.conftest import Run
+from tests.evaluation.embedding_models import sentence_encoder
 from tests.evaluation.labelled import label, span
 from tests.sample_traces import ANSWER, multimodal_trace, text_trace
+from tests.test_span_signals import LeaveOneOut
 
 
 @pytest.fixture
@@ -80,6 +85,26 @@ def test_second_labels(run: Run, traces: Path, labels: Path, wrong: Path) -> Non
     refused = run("evaluate", traces, "--labels", labels, "--second-labels", wrong)
     assert refused.exit_code == 2
     assert f"{wrong}, line 2, spans[0].sources[0].end" in refused.stderr
+
+
+def test_an_embedder_of_the_users(run: Run, traces: Path, labels: Path, tmp_path: Path) -> None:
+    folder = sentence_encoder(tmp_path / "encoder", "bert")
+    document = tmp_path / "out.json"
+    result = run(
+        *("evaluate", traces, "--labels", labels, "--embedder", folder, "--json", document),
+    )
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[1:3] for line in lines if line.startswith("embedder  ")] == [
+        ["spans", "10"], ["words", "2"],
+    ]  # fmt: skip
+    assert "have no score: 24 of image, 12 of audio, 8 of video" in result.stdout
+    assert json.loads(document.read_text("utf-8"))["embedder"] == str(folder)
+    assert read_evaluation(document).signals == ("attention-mean",)
+    wrong = run("evaluate", traces, "--labels", labels, "--embedder", tmp_path / "nowhere")
+    assert wrong.exit_code == 2
+    assert "there is no folder of an embedder" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
 
 
 def test_chosen_metrics(run: Run, traces: Path, labels: Path) -> None:
@@ -191,6 +216,37 @@ def test_answers_of_traces_are_attributed_anew(run: Run, model: str, tmp_path: P
     assert new.counts == old.counts
     assert new.grounding == pytest.approx(old.grounding)
     assert {name: new.values[name] for name in old.values} == pytest.approx(old.values)
+
+
+class Installed:
+    @hookimpl
+    def register_signals(self, register: RegisterSignal) -> None:
+        register("leave-one-out", LeaveOneOut, summary="the drop without each unit")
+
+
+def test_no_signal_is_judged_by_masks_that_it_measured(
+    run: Run,
+    model: str,
+    write_lines: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = build_registry({"omnitrace": builtin, "mine": Installed()})
+    for module in ("omnitrace.signals.resolve", "omnitrace.cli.evaluating"):
+        monkeypatch.setattr(f"{module}.registry", lambda: made)
+    requests = write_lines({"id": "one", "messages": MESSAGES})
+    labels = lamp_labels(tmp_path / "labels.jsonl", "one")
+    result = run(
+        *("evaluate", requests, "--labels", labels, "--model", model, "--json", tmp_path / "out"),
+        *("--signals", "leave-one-out", "--metrics", "top-1-drop,sufficiency-1"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "measuring effects takes up to" in result.stderr
+    rows = {row.method: row for row in read_evaluation(tmp_path / "out").rows if row.word is None}
+    assert rows["trace"].values["top-1-drop"] is None
+    assert rows["trace"].values["sufficiency-1"] is not None
+    assert rows["longest"].values["top-1-drop"] is not None
+    assert "spans of 'trace' without a value: top-1-drop 1" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def test_metrics(run: Run) -> None:
     assert result.stdout.splitlines()[0].split() == ["name", "scores", "package", "summary"]
     assert [cell.strip() for cell in _row(result.stdout, "auprc")][1] == "spans, words"
     assert [cell.strip() for cell in _row(result.stdout, "f1")][1:3] == ["spans", "omnitrace"]
+    assert [cell.strip() for cell in _row(result.stdout, "micro_f1")][1] == "all spans"
+    assert "needs --model" in _row(result.stdout, "lds-share-of-oracle")[-1]
 
 
 def test_unitizers(run: Run) -> None:

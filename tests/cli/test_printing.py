@@ -19,6 +19,7 @@ from omnitrace.cli.printing import (
     print_trace,
 )
 from omnitrace.types import (
+    Effect,
     ImageRegion,
     Locator,
     Modality,
@@ -78,6 +79,17 @@ def test_a_span_with_its_supports() -> None:
         "A lamp.  grounding 82%",
         "   1.  64%  text part 0 [0–9]  “The lamp.”  source doc 7",
     ]
+
+
+def test_effects_are_shown_with_their_intervals() -> None:
+    out = console()
+    lamp = dataclasses.replace(support(TextRange(0, 0, 0, 9), "text"), effect=3.0)
+    said = span("A lamp.", lamp)
+    print_span(out, said)
+    print_span(out, dataclasses.replace(said, effects={"u1": Effect(3.0)}))
+    print_span(out, dataclasses.replace(said, effects={"u1": Effect(3.0, -0.25, 4.5)}))
+    lines = [line.partition("[0–9]")[2] for line in shown(out).splitlines()[1::2]]
+    assert lines == ["  +3.00 nats", "  +3.00 nats", "  +3.00 nats [-0.25, +4.50]"]
 
 
 def test_a_span_without_supports_is_marked() -> None:

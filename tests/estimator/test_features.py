@@ -17,8 +17,8 @@ from omnitrace.estimator.features import (
     MODALITIES,
     OFFSETS,
     FeatureRecipe,
+    RowReducer,
     pooled,
-    reduced_rows,
     with_offsets,
 )
 from omnitrace.signals.base import LayerRows
@@ -35,10 +35,10 @@ def captured(model: Any, *, block: int, recipe: FeatureRecipe) -> torch.Tensor:
     capture = ReplayCapture(layers, len(PROMPT), values=recipe.values)
     with tapped(model, [modules[i] for i in layers], capture.taps), torch.no_grad():
         model(input_ids=torch.tensor([PROMPT + RESPONSE[:-1]]), use_cache=False)
-    parts = []
+    parts, reduce = [], RowReducer(UNITS, recipe)
     for first in range(0, len(RESPONSE), block):
         steps = min(block, len(RESPONSE) - first)
-        parts.append(reduced_rows(capture.rows(steps), UNITS, recipe))
+        parts.append(reduce(capture.rows(steps)))
         capture.drop(steps)
     return torch.cat(parts)
 
@@ -73,8 +73,44 @@ def test_reductions_equal_eager_attention(
     np.testing.assert_allclose(found.numpy(), by_hand(tiny(family), recipe), atol=2e-6)
 
 
-def test_blocks_change_nothing() -> None:
-    recipe = FeatureRecipe(values=True)
+def relayed_by_hand(model: Any) -> np.ndarray:
+    """Follow eager attention to earlier tokens of the answer, one token after the other."""
+    model.set_attn_implementation("eager")
+    ids = torch.tensor([PROMPT + RESPONSE[:-1]])
+    with torch.no_grad():
+        out = model(input_ids=ids, output_attentions=True, use_cache=False)
+    heads = torch.stack(out.attentions)[:, 0].flatten(0, 1).double().numpy()  # [features, n, n]
+    evidence: list[np.ndarray] = []
+    found = np.zeros((len(RESPONSE), len(heads), len(UNITS)))
+    for t in range(len(RESPONSE)):
+        rows = heads[:, len(PROMPT) - 1 + t]
+        for s, rests_on in enumerate(evidence):
+            found[t] += rows[:, len(PROMPT) + s, None] * rests_on
+        direct = np.stack([rows[:, list(unit)].sum(axis=1) for unit in UNITS], axis=1)
+        total = (direct + found[t]).mean(axis=0)
+        evidence.append(total / total.sum())
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 3, 16])
+def test_relay_follows_earlier_tokens(block: int) -> None:
+    found = captured(tiny("llama"), block=block, recipe=FeatureRecipe(relay=True)).numpy()
+    direct, relayed = np.split(found, 2, axis=1)
+    np.testing.assert_allclose(direct, by_hand(tiny("llama"), FeatureRecipe()), atol=2e-6)
+    np.testing.assert_allclose(relayed, relayed_by_hand(tiny("llama")), atol=2e-6)
+    assert not relayed[0].any()  # nothing is before the first token
+    assert relayed[1:].any()
+
+
+def test_the_maximum_over_a_span() -> None:
+    reduced = torch.tensor([[[1.0, 0.0]], [[0.0, 3.0]]])
+    raw = FeatureRecipe(pooling="max", normalise="raw")
+    np.testing.assert_array_equal(pooled(reduced, raw), [[1.0, 3.0]])
+    np.testing.assert_array_equal(pooled(reduced, FeatureRecipe(pooling="max")), [[0.25, 0.75]])
+
+
+@pytest.mark.parametrize("recipe", [FeatureRecipe(values=True), FeatureRecipe(relay=True)])
+def test_blocks_change_nothing(recipe: FeatureRecipe) -> None:
     whole, ones = (captured(tiny("llama"), block=block, recipe=recipe) for block in (16, 1))
     torch.testing.assert_close(whole, ones, atol=1e-6, rtol=1e-5)
 
@@ -83,7 +119,7 @@ def test_values_weigh_each_position_by_its_norm() -> None:
     weights = torch.rand(2, 3, 10, generator=torch.Generator().manual_seed(0))
     norms = torch.arange(20.0).reshape(2, 10)
     rows = [LayerRows(0, lambda reuse: weights, value_norms=lambda: norms)]
-    found = reduced_rows(rows, [(1, 4), (2,)], FeatureRecipe(values=True))
+    found = RowReducer([(1, 4), (2,)], FeatureRecipe(values=True))(rows)
     expected = weights[:, :, 1] * norms[:, None, 1] + weights[:, :, 4] * norms[:, None, 4]
     torch.testing.assert_close(found[:, :, 0], expected.T)
     torch.testing.assert_close(found[:, :, 1], (weights[:, :, 2] * norms[:, None, 2]).T)
@@ -91,7 +127,7 @@ def test_values_weigh_each_position_by_its_norm() -> None:
 
 def test_no_units_give_no_columns() -> None:
     rows = [LayerRows(0, lambda reuse: torch.ones(2, 3, 5))]
-    assert reduced_rows(rows, [], FeatureRecipe()).shape == (3, 2, 0)
+    assert RowReducer([], FeatureRecipe())(rows).shape == (3, 2, 0)
 
 
 @given(

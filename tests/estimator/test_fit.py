@@ -18,21 +18,34 @@ from tests.estimator.made import UNITS, default_truth, made_example
 ONE = (10.0,)
 
 
-def design(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
-    """Write out every mask's row: sums over kept units, centred a span; targets scaled."""
+def weight(logprobs: np.ndarray, noise: float) -> float:
+    return float(logprobs.var() / (logprobs.var() + noise**2))
+
+
+def design(examples: Sequence[Example], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Write out every mask's row: sums over kept units, centred a span; targets scaled; weighed."""
     rows, targets = [], []
     for example in examples:
         for features, target in zip(example.features, example.logprobs.T, strict=True):
             columns = with_offsets(features.astype(np.float64), example.modalities)
             sums = example.masks @ columns.T
-            rows.append(sums - sums.mean(axis=0))
-            targets.append((target - target.mean()) / target.std())
+            root = weight(target, noise) ** 0.5
+            rows.append(root * (sums - sums.mean(axis=0)))
+            targets.append(root * (target - target.mean()) / target.std())
     return np.concatenate(rows), np.concatenate(targets)
+
+
+def degrees_of(examples: Sequence[Example]) -> float:
+    return sum(
+        (len(each.masks) - 1) * weight(target, 1.0)
+        for each in examples
+        for target in each.logprobs.T
+    )
 
 
 def scaled(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, targets = design(examples)
-    degrees = sum((len(each.masks) - 1) * len(each.tokens) for each in examples)
+    degrees = degrees_of(examples)
     scale = np.sqrt((rows**2).sum(axis=0) / degrees)
     scale[scale < 1e-12] = 1.0
     return rows / scale, targets, scale
@@ -56,7 +69,7 @@ def test_the_posterior_of_ridge(examples: list[Example]) -> None:
     found = fit_weights(examples, FitOptions(penalties=ONE))
     inverse = np.linalg.inv(rows.T @ rows + ONE[0] * np.eye(rows.shape[1]))
     left = targets - rows @ (found.weights * scale)
-    degrees = sum((len(each.masks) - 1) * len(each.tokens) for each in examples)
+    degrees = degrees_of(examples)
     used = np.trace(rows @ inverse @ rows.T)
     noise = np.sqrt((left @ left) / (degrees - used))
     assert found.noise == pytest.approx(noise, rel=1e-6)
@@ -125,6 +138,19 @@ def test_the_penalty_is_that_of_left_out_examples() -> None:
     best = max(found.tried, key=lambda name: found.tried[name])
     assert found.chosen == {"penalty": float(best.removeprefix("penalty "))}
     assert found.chosen["penalty"] > 0.001
+
+
+def test_spans_that_masks_hardly_move_weigh_little(examples: list[Example]) -> None:
+    first = examples[0]
+    noise = np.random.default_rng(3).normal(0.0, 0.01, first.logprobs.shape)
+    still = Example("still", first.features, first.masks, noise, UNITS, first.tokens)
+    expected = fit_weights(examples[1:], FitOptions(penalties=ONE)).weights
+    careful, careless = (
+        fit_weights([still, *examples[1:]], FitOptions(penalties=ONE, noise=each)).weights
+        for each in (1.0, 0.0)
+    )
+    far = np.abs(careless - expected).max()
+    assert np.abs(careful - expected).max() < 0.01 * far
 
 
 def test_a_rare_modality_is_shrunk_to_the_others() -> None:

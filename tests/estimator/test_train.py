@@ -29,6 +29,7 @@ from omnitrace.evaluation.scores import span_scores
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.requests import Request, RequestProblem, read_requests
+from omnitrace.sources import messages
 from tests.plugins.adapters import text_adapter
 
 SMALL = CollectOptions(masks=8, evaluation_masks=8, max_new_tokens=6)
@@ -214,6 +215,27 @@ def test_effects_of_a_trained_file(learned: Learned, tracer: Tracer, tmp_path: P
     np.testing.assert_allclose([e.value for e in found.values()], expected, rtol=1e-5)
 
 
+def test_relayed_features_while_the_model_writes(tracer: Tracer) -> None:
+    """A trace, a stream and a replay reduce an answer as the estimator learnt it."""
+    recipe = FeatureRecipe(relay=True, pooling="max", values=True)
+    options = dataclasses.replace(SMALL, recipe=recipe)
+    requests = [request_of(i) for i in range(4)]
+    learned = train_estimator(tracer, requests, TrainOptions(collect=options))
+    assert learned.features == 2 * len(learned.card.model.layers) * learned.card.model.heads
+    with_it = Tracer(adapter=tracer.adapter, signal=Estimator(learned))
+    request = dataclasses.replace(request_of(0), raw={})
+    written = with_it.trace(request.messages, max_new_tokens=6)
+    example = Collector(tracer, options).example(request_of(0, response=list(written.token_ids)))
+    spans = [span for span in written.spans if span.token_end > span.token_start]
+    for span, features, tokens in zip(spans, example.features, example.tokens, strict=True):
+        scores = learned.fitted.scores(features, example.modalities)
+        expected = learned.calibration.effects(scores, float(tokens))
+        found = [span.effects[unit.id].value for unit in written.units]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    *_, last = with_it.stream(request.messages, max_new_tokens=6)
+    assert last.trace.spans == written.spans
+
+
 def test_what_cannot_be_used_is_told_and_left_out(tracer: Tracer, cache: Path) -> None:
     bad = RequestProblem("bad", InputError("no request"))
     single = request_of(9, sentences=1)
@@ -251,14 +273,23 @@ def test_two_units_still_teach(tracer: Tracer) -> None:
     assert held.effects.shape == (2, 2)
 
 
-def test_every_modality(reference: Tracer, tmp_path: Path) -> None:
+def test_every_modality(reference: Tracer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = make_sample(
         held_out_seed(0), questions=1, order=("text", "image", "audio"), long=False
     )
     (request,) = read_requests(write_sample(sample, tmp_path))
     assert isinstance(request, Request)
     options = dataclasses.replace(SMALL, masks=4, recipe=FeatureRecipe(values=True))
+    decoded: list[str] = []
+    for kind, decode in (("image", messages.load_image), ("audio", messages.load_audio)):
+
+        def counted(*args: Any, of: str = kind, decode: Any = decode, **named: Any) -> Any:
+            decoded.append(of)
+            return decode(*args, **named)
+
+        monkeypatch.setattr(messages, f"load_{kind}", counted)
     example = Collector(reference, options, cache=tmp_path / "cache").example(request)
+    assert sorted(decoded) == ["audio", "image"]
     assert set(example.modalities) == {"text", "image", "audio"}
     np.testing.assert_allclose(example.features.sum(axis=2), 1.0, atol=1e-4)
 

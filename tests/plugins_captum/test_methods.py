@@ -24,6 +24,7 @@ from omnitrace_captum.perturbation import (
 from omnitrace import InputError, Span, Tracer
 from omnitrace.plugins import builtin
 from omnitrace.plugins.manager import build_registry
+from omnitrace.reading import read_answered
 from omnitrace.scoring import ResponseScorer
 from omnitrace.signals.base import Effect, SpanSignal, TokenSignal
 
@@ -235,10 +236,11 @@ def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
 def test_nothing_to_attribute_costs_nothing(
     reference: Tracer, spans: tuple[Span, ...], kind: type[CaptumSignal]
 ) -> None:
-    request, ids, _ = reference._answered(MESSAGES, ANSWER, None, None)
+    given = read_answered(reference, MESSAGES, ANSWER, None, None)
+    request, ids = given.request, given.ids
     sources = np.full_like(request.layout.unit_index, -1)
     layout = dataclasses.replace(request.layout, unit_index=sources, units=())
-    inputs = request.inputs_with(ids[:-1], torch.device("cpu"))
+    inputs = request.inputs_with(ids, torch.device("cpu"))
     scorer = ResponseScorer(reference.adapter, inputs, layout, ids)
     assert kind().effects(scorer, spans) == [{}, {}]  # type: ignore[call-arg]
     assert kind().effects(scorer, []) == []  # type: ignore[call-arg]

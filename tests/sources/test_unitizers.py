@@ -20,7 +20,7 @@ from omnitrace.sources.image import Grid, Whole, image_units
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.slic import Slic
 from omnitrace.sources.time import Bins
-from omnitrace.sources.unitizers import ImageUnitizer, no_features
+from omnitrace.sources.unitizers import ImageUnitizer, no_features, spelled
 from omnitrace.sources.ward import Ward
 from tests.sources.strategies import media_part
 
@@ -46,6 +46,10 @@ def test_an_image_unitizer_is_named_or_given(value: Any, expected: ImageUnitizer
         "name": expected.name,
         "parameters": dict(expected.parameters),
     }
+    written = spelled(options.record()["image"])
+    assert isinstance(written, str)
+    assert "null" not in written
+    assert SourceOptions(image=written).image_unitizer == expected
 
 
 def test_the_defaults_and_the_older_options():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitrace.curation import CurationConfig
+from omnitrace.errors import InputError
 from omnitrace.spans.effects import checked_effects, select_by_effect
 from omnitrace.types import Effect, SourceUnit, TextRange
 
@@ -30,10 +31,22 @@ def test_units_are_ranked_by_effect_up_to_the_coverage() -> None:
     values = [Effect(1.0), Effect(6.0), Effect(-9.0), Effect(3.0)]
     assert chosen(values, coverage=0.6) == [1]
     assert chosen(values, coverage=0.61) == [1, 3]
-    assert chosen(values, coverage=1.0) == [1, 3, 0]
-    assert chosen(values, coverage=1.0, max_supports=2) == [1, 3]
-    found = select_by_effect({"u1": Effect(6.0), "u3": Effect(2.0)}, units(4), CurationConfig())
+    assert chosen(values, coverage=1.0, effect_min=0.0) == [1, 3, 0]
+    assert chosen(values, coverage=1.0, effect_min=0.0, max_supports=2) == [1, 3]
+    config = CurationConfig(effect_min=0.0)
+    found = select_by_effect({"u1": Effect(6.0), "u3": Effect(2.0)}, units(4), config)
     assert [(each.effect, each.share) for each in found] == [(6.0, 0.75), (2.0, 0.25)]
+
+
+def test_units_far_below_the_strongest_are_left_out() -> None:
+    values = [Effect(3.0), Effect(6.0), *[Effect(2.9)] * 20]
+    assert chosen(values, coverage=1.0) == [1, 0]
+    assert chosen(values, coverage=1.0, effect_min=0.6) == [1]
+    assert len(chosen(values, coverage=1.0, effect_min=0.1)) == 22
+    # What an interval disqualifies is no measure for the others.
+    assert chosen([Effect(9.0, low=-1.0), Effect(2.0, low=1.0), Effect(1.5, low=1.0)]) == [1, 2]
+    with pytest.raises(InputError, match=r"effect_min is 1\.5"):
+        CurationConfig(effect_min=1.5)
 
 
 def test_an_interval_that_reaches_zero_disqualifies() -> None:
@@ -57,17 +70,19 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 @given(
     st.lists(st.tuples(numbers, st.none() | numbers), max_size=12),
     st.floats(0.01, 1),
+    st.floats(0, 1),
     st.none() | st.integers(1, 4),
 )
 def test_any_effects_give_a_ranking(
-    drawn: list[tuple[float, float | None]], coverage: float, limit: int | None
+    drawn: list[tuple[float, float | None]], coverage: float, least: float, limit: int | None
 ) -> None:
     values = [Effect(value, low) for value, low in drawn]
-    config = CurationConfig(coverage=coverage, max_supports=limit)
+    config = CurationConfig(coverage=coverage, effect_min=least, max_supports=limit)
     found = select_by_effect({f"u{i}": v for i, v in enumerate(values)}, units(len(values)), config)
     effects = [each.effect for each in found]
     assert effects == sorted(effects, reverse=True)
     assert all(0 <= each.share <= 1 + 1e-12 for each in found)
+    assert all(each >= least * effects[0] * (1 - 1e-6) for each in effects)
     assert sum(each.share for each in found) <= 1 + 1e-9
     for each in found:
         low = values[each.unit_index].low

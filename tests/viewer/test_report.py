@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from omnitrace.errors import InputError
 from omnitrace.trace import Trace
+from omnitrace.types import Effect
 from omnitrace.viewer.media import seconds, ticks, waveform_path
 from omnitrace.viewer.report import render_report, write_report
 from tests.sample_traces import LOG, multimodal_trace, text_trace
@@ -361,14 +362,16 @@ def test_an_empty_response_has_a_page(trace: Trace):
 def test_effects_and_overlapping_spans_are_shown(trace: Trace):
     first, second, *rest = trace.spans
     supports = tuple(dataclasses.replace(each, effect=-1.25) for each in first.supports)
-    first = dataclasses.replace(first, supports=supports)
+    effects = {supports[0].unit.id: Effect(-1.25, -2.0, -0.5)}
+    first = dataclasses.replace(first, supports=supports, effects=effects)
     over = dataclasses.replace(second, start=first.end - 6)
     over = dataclasses.replace(over, text=trace.text[over.start : over.end])
     page = Page(render_report([dataclasses.replace(trace, spans=(first, over, *rest))]))
-    assert "-1.25 nats" in page.all("tbody")[0]["text"]
+    assert "-1.25 nats [-2.00, -0.50]" in page.all("tbody")[0]["text"]
     (answer,) = page.all("div", class_="answer")
     assert answer["text"].replace("ungrounded", "") == trace.text
     assert page.data[0]["spans"][0]["supports"][0]["effect"] == -1.25
+    assert page.data[0]["spans"][0]["supports"][0]["interval"] == [-2.0, -0.5]
 
 
 def test_messages_with_plain_text_and_without_duration():

@@ -18,6 +18,7 @@ from omnitrace.models.base import ModelAdapter
 from omnitrace.plugins.manager import registry
 from omnitrace.plugins.testing.requests import request
 from omnitrace.plugins.testing.state import model_change, model_state, torch_change, torch_state
+from omnitrace.reading import read_request
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, SpanSignal, TokenSignal, subject_of
 from omnitrace.signals.resolve import SIGNAL_MEMBERS
 from omnitrace.trace import Trace
@@ -79,7 +80,7 @@ def untraced(adapter: ModelAdapter, inputs: Mapping[str, Any], **generate: Any) 
 @functools.cache
 def _untraced_reference(sampled: bool) -> tuple[int, ...]:
     tracer = reference()
-    encoded = tracer._read(_messages(), None).encoded
+    encoded = read_request(tracer, _messages(), None).encoded
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         inputs = {**encoded.inputs, **encoded.generate_options}
@@ -178,7 +179,7 @@ class SignalBench:
             )
         self._adapter = reference().adapter
         self.model = self._adapter.model
-        self.prompt_length = reference()._read(_messages(), None).prompt_length
+        self.prompt_length = read_request(reference(), _messages(), None).prompt_length
         self._before = model_state(self.model)
         # Before the signal can do anything to the model.
         self._untraced = {sampled: _untraced_reference(sampled) for sampled in (False, True)}

