@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from omnitrace.reference.accuracy import score
+from omnitrace.reference.accuracy import score, score_sentences
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.questions import Scene
 from omnitrace.reference.scenes import RGB, Appearance, Film, Image, Item, Recording
@@ -40,7 +40,9 @@ class Asked:
     removed: tuple[bool, ...]
 
 
-def draw_asked(count: int, questions: int, *, validation: bool) -> list[Asked]:
+def draw_asked(
+    count: int, questions: int, *, validation: bool, thinking: bool = False
+) -> list[Asked]:
     """Draw requests with the same number of questions, the conditions in turn.
 
     Parameters
@@ -51,15 +53,19 @@ def draw_asked(count: int, questions: int, *, validation: bool) -> list[Asked]:
         Questions of each request; samples whose parts answer fewer are passed over.
     validation:
         Draw from the seeds for choices, not from those for figures.
+    thinking:
+        Questions of several steps. They have no answer where the evidence is gone, so that none is
+        taken away.
     """
+    conditions = CONDITIONS[:2] if thinking else CONDITIONS
     seed_of = validation_seed if validation else held_out_seed
     drawn: list[Asked] = []
     number = _FROM
     while len(drawn) < count:
-        sample = make_sample(seed_of(number), questions=questions, long=False)
+        sample = make_sample(seed_of(number), questions=questions, long=False, thinking=thinking)
         number += 1
-        if len(sample.statements) == questions:
-            drawn.append(_treated(sample, CONDITIONS[len(drawn) % len(CONDITIONS)]))
+        if sum(bool(each.question) for each in sample.statements) == questions:
+            drawn.append(_treated(sample, conditions[len(drawn) % len(conditions)]))
     return drawn
 
 
@@ -124,11 +130,14 @@ def _paled(each: _Coloured, grey: int, lost: float, rng: random.Random) -> _Colo
 
 
 def is_right(asked: Asked, answer: str) -> bool:
-    """Say whether every statement of an answer is right.
+    """Say whether every statement of an answer is right; thoughts are not looked at.
 
     Where the evidence was taken away, "unknown" is right, and so is the value by chance.
     """
     statements = asked.sample.statements
+    if statements[0].section == "thought":
+        final = [each for each in statements if each.section == "answer"]
+        return all(score_sentences(final, answer))
     told = score(statements, answer)
     honest = score([_unknown(each) for each in statements], answer)
     return all(

@@ -2,10 +2,11 @@
 
 Requests with the same number of questions, a third as they are, a third with their evidence
 weakened by noise, a third with the evidence of one statement in four taken away, are answered and
-traced. An answer is wrong if any of its statements is. How well the figures of a trajectory tell
-wrong answers from right ones when a share of the answer is written is vSTREAM's question; it
-reports an AUC of 0.69 for tortuosity at 30 %, on reasoning of thousands of tokens. Traces are kept
-(``--cache``), so that a run that was stopped goes on where it was.
+traced; with ``--thinking`` they need several steps, which the model writes first, and half are as
+they are, half weakened. An answer is wrong if any of its statements is. How well the figures of a
+trajectory tell wrong answers from right ones when a share of the answer is written is vSTREAM's
+question; it reports an AUC of 0.69 for tortuosity at 30 %, on reasoning of thousands of tokens.
+Traces are kept (``--cache``), so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def collect(given: argparse.Namespace) -> Collected:
 
     torch.set_num_threads(given.threads)
     tracer = Tracer.from_pretrained(given.model, signal=given.signal)
-    asked = draw_asked(given.samples, given.questions, validation=given.validation)
+    asked = draw_asked(
+        given.samples, given.questions, validation=given.validation, thinking=given.thinking
+    )
     kept, about = Kept(given.cache), what_traces(tracer, given.signal)
     found = Collected()
     for each in track(asked, description="answering and tracing"):
@@ -170,9 +173,10 @@ def result_of(
     controls = controls_of(given, found)
     rows += [["control", name, each.text(), str(each.count), ""] for name, each in controls.items()]
     right = sum(found.right)
+    steps = " of several steps" if given.thinking else ""
     return Result(
         name="trajectories",
-        title=f"Failure told by the first {EARLY:.0%} of an answer, AUC (reference world)",
+        title=f"Failure told by the first {EARLY:.0%} of an answer{steps}, AUC (reference world)",
         quick=given.quick,
         table=Table(
             ("steps", "figure", f"at {EARLY:.0%}", "answers", "of the whole answer"),
@@ -182,7 +186,16 @@ def result_of(
         notes=notes_of(given, found, right),
         settings={
             name: getattr(given, name)
-            for name in ("samples", "questions", "signal", "model", "seed", "validation", "draws")
+            for name in (
+                "samples",
+                "questions",
+                "thinking",
+                "signal",
+                "model",
+                "seed",
+                "validation",
+                "draws",
+            )
         },
         values={
             "predictions": {k: [p.figures() for p in each] for k, each in predictions.items()},
@@ -203,7 +216,7 @@ def within(given: argparse.Namespace, found: Collected) -> dict[str, tuple[str, 
     from omnitrace.analysis import predict_failure
 
     rows = {}
-    for condition in CONDITIONS:
+    for condition in CONDITIONS[:2] if given.thinking else CONDITIONS:
         here = [i for i, each in enumerate(found.conditions) if each == condition]
         right = [found.right[i] for i in here]
         name = f"{given.main}, evidence {condition}"
@@ -262,10 +275,11 @@ def notes_of(given: argparse.Namespace, found: Collected, right: int) -> list[st
         f"Stated beforehand: the figure is the tortuosity of {given.main} at {EARLY:.0%}; the "
         "other rows are there to be compared, and are not chosen from.",
         f"The answers are short: {sum(spans) / len(spans):.1f} sentences and "
-        f"{sum(found.tokens) / len(found.tokens):.0f} tokens on average. At {EARLY:.0%} about one "
-        f"sentence is written, a path of spans does not exist yet, and one of {given.main} has "
-        f"{sum(early) / len(early):.1f} steps; a statement that goes wrong later can be told only "
-        "by what the whole request has in common. The paper's chains are thousands of tokens long.",
+        f"{sum(found.tokens) / len(found.tokens):.0f} tokens on average"
+        f"{', thoughts among them' if given.thinking else ''}. At {EARLY:.0%} a path of "
+        f"{given.main} has {sum(early) / len(early):.1f} steps, one of spans hardly any; a "
+        "statement that goes wrong later can be told only by what the whole request has in common. "
+        "The paper's chains are thousands of tokens long.",
     ]
 
 
@@ -286,9 +300,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments, and fill in what depends on ``--quick``."""
     made = parser("Tell wrong answers early by the trajectories of their support.")
     made.add_argument("--samples", type=int, help="by default 600, quick 24")
-    made.add_argument("--questions", type=int, default=4, help="of each sample (%(default)s)")
+    made.add_argument("--questions", type=int, help="of each sample; by default 4, thinking 3")
+    made.add_argument(
+        "--thinking", action="store_true", help="questions of several steps, and their model"
+    )
     made.add_argument("--signal", default="attention-mean", help="what traces (%(default)s)")
-    made.add_argument("--model", default="reference", help="a model folder, for other weights")
+    made.add_argument("--model", help="a model folder, for other weights")
     made.add_argument(
         "--main",
         choices=[SPANS, *map(_windows, WINDOWS)],
@@ -307,7 +324,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="where traces are kept (%(default)s)",
     )
     given = read_arguments(made, arguments)
-    fill_in(given, {"samples": 24 if given.quick else 600})
+    fill_in(
+        given,
+        {
+            "samples": 24 if given.quick else 600,
+            "questions": 3 if given.thinking else 4,
+            "model": "reference-thinking" if given.thinking else "reference",
+        },
+    )
     for name, least in (("samples", 2), ("questions", 1), ("draws", 1)):
         if getattr(given, name) < least:
             made.error(f"--{name} is {getattr(given, name)}: at least {least}")

@@ -129,8 +129,8 @@ class Tracer:
         Parameters
         ----------
         name:
-            ``"reference"`` (the small model in this package), a hub id, a local folder, or a GGUF
-            file.
+            ``"reference"`` (the small model in this package), ``"reference-thinking"`` (one that
+            writes its steps first), a hub id, a local folder, or a GGUF file.
         revision, dtype, device_map, attn_implementation, trust_remote_code:
             As for ``transformers``' ``from_pretrained``.
         device:

@@ -89,7 +89,8 @@ def trace(
     model: Annotated[
         str,
         typer.Option(
-            help="'reference' (the small model in the package), a hub id, a folder or a GGUF file."
+            help="'reference' (the small model in the package; 'reference-thinking' writes its "
+            "thoughts first), a hub id, a folder or a GGUF file."
         ),
     ] = "reference",
     signal: Annotated[

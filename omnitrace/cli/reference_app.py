@@ -15,6 +15,11 @@ reference = typer.Typer(
     no_args_is_help=True, help="Requests of a generated world, whose evidence is known."
 )
 
+_THINKING = (
+    "Ask what needs several steps, which the right answer writes first, as thoughts; for "
+    "'--model reference-thinking'."
+)
+
 
 @reference.command()
 @guarded
@@ -26,12 +31,15 @@ def sample(
     questions: Annotated[
         int | None,
         typer.Option(
-            min=1, help="How many questions; fewer where there is less to ask. By default 1 to 6."
+            min=1,
+            help="How many questions; fewer where there is less to ask. By default 1 to 6, of "
+            "those that need several steps 1 to 3.",
         ),
     ] = None,
     long: Annotated[
         bool, typer.Option("--long", help="With a recording or film of up to a minute and more.")
     ] = False,
+    thinking: Annotated[bool, typer.Option("--thinking", help=_THINKING)] = False,
 ) -> None:
     """Write a request that no training has seen, with its media and labels.
 
@@ -40,7 +48,7 @@ def sample(
     """
     from omnitrace.cli.sampling import write_held_out
 
-    write_held_out(out, seed, questions=questions, long=long)
+    write_held_out(out, seed, questions=questions, long=long, thinking=thinking)
 
 
 @reference.command()
@@ -55,6 +63,7 @@ def samples(
             "--validation", help="Of the samples for choices and training, not for figures."
         ),
     ] = False,
+    thinking: Annotated[bool, typer.Option("--thinking", help=_THINKING)] = False,
 ) -> None:
     """Write many requests, with their media, as requests.jsonl and labels.jsonl.
 
@@ -62,4 +71,4 @@ def samples(
     """
     from omnitrace.cli.sampling import write_many
 
-    write_many(out, range(first, first + count), validation=validation)
+    write_many(out, range(first, first + count), validation=validation, thinking=thinking)

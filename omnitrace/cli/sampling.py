@@ -26,7 +26,9 @@ from omnitrace.reference.world import (
 __all__ = ["draw_held_out", "write_held_out", "write_many"]
 
 
-def write_held_out(out: Path, seed: int, *, questions: int | None, long: bool) -> None:
+def write_held_out(
+    out: Path, seed: int, *, questions: int | None, long: bool, thinking: bool = False
+) -> None:
     """Draw a sample, write it into a folder, and say what was written and how to go on.
 
     Raises
@@ -35,7 +37,7 @@ def write_held_out(out: Path, seed: int, *, questions: int | None, long: bool) -
         If the folder holds a request or labels already, or cannot be written.
     """
     _refuse_existing(out, (REQUEST, LABELS))
-    sample = draw_held_out(seed, questions=questions, long=long)
+    sample = draw_held_out(seed, questions=questions, long=long, thinking=thinking)
     with _writing(out):
         request = write_sample(sample, make_folder(out))
     media = [
@@ -48,21 +50,25 @@ def write_held_out(out: Path, seed: int, *, questions: int | None, long: bool) -
     for line in (sample.question, sample.answer):
         console.print(Text(plain(line), style="dim"), soft_wrap=True)
     traces, labels = out / "traces", out / LABELS
+    model = ["--model", "reference-thinking"] if thinking else []
     for command in (
-        ["trace", str(request), "--out", str(traces)],
+        ["trace", str(request), *model, "--out", str(traces)],
         ["evaluate", str(traces), "--labels", str(labels)],
     ):
         console.print(Text(shlex.join(["omnitrace", *command])), soft_wrap=True)
     say(f"wrote {', '.join([REQUEST, LABELS, *media])} to {out}")
 
 
-def write_many(out: Path, numbers: Iterable[int], *, validation: bool) -> None:
+def write_many(
+    out: Path, numbers: Iterable[int], *, validation: bool, thinking: bool = False
+) -> None:
     """Write samples as they come, held-out ones or those for choices; errors are as above."""
     _refuse_existing(out, (REQUESTS, LABELS))
     seed_of = validation_seed if validation else held_out_seed
     with _writing(out):
         requests = write_samples(
-            (make_sample(seed_of(number)) for number in numbers), make_folder(out)
+            (make_sample(seed_of(number), thinking=thinking) for number in numbers),
+            make_folder(out),
         )
     say(f"wrote {requests}, {LABELS}, and a folder of media for each request")
 
@@ -84,11 +90,14 @@ def _writing(out: Path) -> Iterator[None]:
         raise InputError(f"cannot write into {str(out)!r}: {reason}") from error
 
 
-def draw_held_out(seed: int, *, questions: int | None, long: bool) -> Sample:
+def draw_held_out(
+    seed: int, *, questions: int | None, long: bool, thinking: bool = False
+) -> Sample:
     """Draw held-out sample ``seed``; a long one gets a recording if it has nothing to be long."""
     number = held_out_seed(seed)
     # By default whatever comes: some requests are long anyway.
-    sample = make_sample(number, questions=questions, long=long or None)
+    sample = make_sample(number, questions=questions, long=long or None, thinking=thinking)
     if not long or {"audio", "video"} & set(sample.order):
         return sample
-    return make_sample(number, questions=questions, long=True, order=(*sample.order, "audio"))
+    order = (*sample.order, "audio")
+    return make_sample(number, questions=questions, long=True, order=order, thinking=thinking)

@@ -9,20 +9,20 @@ from typing import Any
 from omnitrace.errors import ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.plugins.manager import registry
+from omnitrace.reference import MODELS, model_path
 
 __all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local"]
 
 REFERENCE = "reference"
+_BUILT_IN = ", ".join(map(repr, MODELS))
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.gguf", "*.bin")
 
 
 def _resolve(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
-    """Return what ``from_pretrained`` takes: the built-in model, a folder, or a hub id."""
-    if name == REFERENCE:
-        from omnitrace.reference import model_path
-
-        return str(model_path()), options
+    """Return what ``from_pretrained`` takes: a built-in model, a folder, or a hub id."""
+    if name in MODELS:
+        return str(model_path(name)), options
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -34,7 +34,7 @@ def _resolve(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
     if looks_local(name):
         raise ModelError(
             f"there is no model folder {name!r}",
-            legal=f"{REFERENCE!r}, a hub id such as 'Qwen/Qwen2.5-Omni-3B', a folder, a GGUF file",
+            legal=f"{_BUILT_IN}, a hub id such as 'Qwen/Qwen2.5-Omni-3B', a folder, a GGUF file",
         )
     return name, options
 
@@ -72,7 +72,7 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     Parameters
     ----------
     name:
-        ``"reference"``, a hub id, a local folder, or a GGUF file.
+        ``"reference"``, ``"reference-thinking"``, a hub id, a local folder, or a GGUF file.
     options:
         Passed on to ``from_pretrained``.
 
@@ -93,7 +93,7 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files
         raise ModelError(
             f"cannot load the model {name!r}: {first_line(error)}",
-            legal=f"{REFERENCE!r}, a hub id, a local folder, or a GGUF file",
+            legal=f"{_BUILT_IN}, a hub id, a local folder, or a GGUF file",
             fix="check the name, the network, and that the folder holds config, weights, processor",
         ) from error
     adapter.source = name

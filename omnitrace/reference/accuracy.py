@@ -6,6 +6,9 @@ for any other request. A value word counts as right if it stands in the answer's
 question, behind the verb. Four kinds of requests are told apart: with one question, with several,
 with one question and one medium of up to a minute and more ("long"), and with one question whose
 evidence is taken away, where only chance is left for the value, and "unknown" is the honest answer.
+
+Where the answer writes its steps (``--thinking``), a sentence counts as right if it is so to the
+letter, in its place among the thoughts or the answers.
 """
 
 from __future__ import annotations
@@ -24,16 +27,20 @@ from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.questions import LEADS
+from omnitrace.reference.samples import THOUGHT
 from omnitrace.reference.words import COLOURS, DIGITS, QUANTITIES, SHAPES, TONES, UNKNOWN
 from omnitrace.reference.world import (
     CATEGORIES,
+    THINKING_CATEGORIES,
     Category,
     Sample,
     Statement,
+    ThinkingCategory,
     held_out_seed,
     make_sample,
     validation_seed,
 )
+from omnitrace.spans.thinking import Thinking
 
 if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
@@ -41,12 +48,15 @@ if TYPE_CHECKING:
 __all__ = [
     "CHANCE",
     "KINDS",
+    "THINKING_CHANCE",
+    "THINKING_KINDS",
     "answer_files",
     "load_model",
     "main",
     "measure",
     "samples_of",
     "score",
+    "score_sentences",
 ]
 
 #: How often the best guess is right that does not see the evidence; a refusal has none to see.
@@ -66,11 +76,19 @@ CHANCE: Final[dict[Category, float]] = {
     "two-sum": 1 / len(QUANTITIES),  # eleven, of two numbers that notes tell
     "two-agree": 1 / 2,
 }
+THINKING_CHANCE: Final[dict[ThinkingCategory, float]] = {
+    "think-add": 1 / len(QUANTITIES),  # as above; other sums are spread wider
+    "think-compare": 1 / 2,
+    "think-odd": 3 / 8,
+    "think-colour": 1 / 3,
+}
 KINDS: Final = ("one", "several", "long", "evidence removed")
+THINKING_KINDS: Final = ("steps, one", "steps, several", "steps, evidence removed")
 EXACT: Final = "exact answers"
 _TIMED: Final = tuple(each for each in CATEGORIES if each.startswith(("audio", "video")))
 _LEADS: Final = re.compile(rf"\b(?:{'|'.join(LEADS)})\b")
 _SEVERAL: Final = (2, 3, 4, 5, 6)
+_THOUGHT_OUT: Final = (2, 3)
 _BLOCK: Final = 1_000_000  # seeds for one category, or one mixed kind
 
 
@@ -148,6 +166,24 @@ def _values(answer: str, count: int) -> list[list[str]]:
     return [re.findall(r"[a-z]+", " ".join(part)) for part in found]
 
 
+def score_sentences(statements: Sequence[Statement], answer: str) -> list[bool]:
+    """Say for each thought and each answer whether its sentence is right to the letter.
+
+    A sentence is compared with the one of the same place in its section; where no thought was
+    closed, all is answer.
+    """
+    markers = Thinking()
+    thoughts, closed, answers = answer.rpartition(markers.closing)
+    said = {
+        section: iter(re.findall(r"[^.]+\.", text))
+        for section, text in (
+            ("thought", thoughts.removeprefix(markers.opening) if closed else ""),
+            ("answer", answers),
+        )
+    }
+    return [next(said[each.section], "").strip() == each.text for each in statements]
+
+
 def samples_of(
     kind: str, samples: int, seed: int, *, numbered: Callable[[int], int] = held_out_seed
 ) -> Iterator[Sample]:
@@ -156,7 +192,8 @@ def samples_of(
     Parameters
     ----------
     kind:
-        One of :data:`KINDS`. Where the evidence is removed, the samples are those of "one".
+        One of :data:`KINDS` or :data:`THINKING_KINDS`. Where the evidence is removed, the samples
+        are those of "one".
     samples:
         How many of each category; of "several" three times as many in all, with questions of any
         category, of "long" twice as many, with questions about recordings and films.
@@ -166,29 +203,38 @@ def samples_of(
         Gives a sample's seed for its number.
     """
     block = (len(CATEGORIES) + 2) * _BLOCK
-    categories = [each for each in CATEGORIES if kind == "one" or each in CHANCE]
+    thinking = kind in THINKING_KINDS
+    if thinking:
+        kind = kind.removeprefix("steps, ")
+    known: Sequence[Category | ThinkingCategory] = THINKING_CATEGORIES if thinking else CATEGORIES
 
     def seeds(place: int) -> Iterator[int]:
         return map(numbered, itertools.count(seed * block + place * _BLOCK))
 
     if kind == "several":
+        counts = _THOUGHT_OUT if thinking else _SEVERAL
         for number, each in zip(range(3 * samples), seeds(len(CATEGORIES)), strict=False):
-            count = _SEVERAL[number % len(_SEVERAL)]
-            yield make_sample(each, questions=count, long=False)
+            count = counts[number % len(counts)]
+            yield make_sample(each, questions=count, long=False, thinking=thinking)
     elif kind == "long":
         yield from itertools.islice(_long(seeds(len(CATEGORIES) + 1)), 2 * samples)
     else:
-        for category in categories:
-            drawn = _asking(category, seeds(CATEGORIES.index(category)))
-            for sample in itertools.islice(drawn, samples):
-                yield sample if kind == "one" else without_evidence(sample)
+        for place, category in enumerate(known):
+            if kind == "one" or category in (CHANCE | THINKING_CHANCE):
+                drawn = _asking(category, seeds(place), thinking)
+                for sample in itertools.islice(drawn, samples):
+                    yield sample if kind == "one" else without_evidence(sample)
 
 
-def _asking(category: Category, seeds: Iterator[int]) -> Iterator[Sample]:
+def _asking(
+    category: Category | ThinkingCategory, seeds: Iterator[int], thinking: bool
+) -> Iterator[Sample]:
     """Yield samples with one question of a category; most requests cannot be asked some."""
     for seed in seeds:
         try:
-            yield make_sample(seed, questions=1, categories=(category,), long=False)
+            yield make_sample(
+                seed, questions=1, categories=(category,), long=False, thinking=thinking
+            )
         except InputError:
             continue
 
@@ -240,15 +286,16 @@ def measure(
     """
     if samples < 1:
         raise InputError(f"samples is {samples}", legal="1 or more")
-    for kind in set(kinds) - set(KINDS):
-        raise InputError(f"{kind!r} is no kind of request", legal=", ".join(map(repr, KINDS)))
+    known = (*KINDS, *THINKING_KINDS)
+    for kind in set(kinds) - set(known):
+        raise InputError(f"{kind!r} is no kind of request", legal=", ".join(map(repr, known)))
     adapter = load_model(model, device)
     numbered = validation_seed if validation else held_out_seed
     accuracy: dict[str, dict[str, Any]] = {}
     ended = Count()
     for kind in kinds:
         drawn = list(samples_of(kind, samples, seed, numbered=numbered))
-        counts = {name: Count() for name in (*CATEGORIES, EXACT)}
+        counts = {name: Count() for name in (*CATEGORIES, *THINKING_CATEGORIES, THOUGHT, EXACT)}
         for sample, answer, stopped in _answers(drawn, adapter, kind, max_new_tokens):
             _count(counts, sample, answer)
             ended.add(stopped)
@@ -258,7 +305,8 @@ def measure(
         "samples": samples,
         "seed": seed,
         "seeds": "validation" if validation else "held out",
-        "chance": CHANCE,
+        "chance": (CHANCE if {*kinds} & {*KINDS} else {})
+        | (THINKING_CHANCE if {*kinds} & {*THINKING_KINDS} else {}),
         "accuracy": accuracy,
         "ended by itself": ended.figures(),
     }
@@ -276,11 +324,17 @@ def _answers(
 
 
 def _count(counts: Mapping[str, Count], sample: Sample, answer: str) -> None:
+    counts[EXACT].add(answer == sample.answer)
+    if sample.statements[0].section == "thought":
+        for each, is_right in zip(
+            sample.statements, score_sentences(sample.statements, answer), strict=True
+        ):
+            counts[each.category].add(is_right)
+        return
     right = score(sample.statements, answer)
     said = _values(answer, len(right))
     for statement, is_right, words in zip(sample.statements, right, said, strict=True):
         counts[statement.category].add(is_right, UNKNOWN in words)
-    counts[EXACT].add(answer == sample.answer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -288,12 +342,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m omnitrace.reference.accuracy")
     parser.add_argument("--samples", type=int, default=60, help="samples a category")
     parser.add_argument("--seed", type=int, default=0, help="which samples")
-    parser.add_argument("--model", help="model folder; by default the package's")
+    parser.add_argument(
+        "--model", help="model folder, or 'reference-thinking'; by default the package's other one"
+    )
     parser.add_argument("--device", help="such as cuda; by default the processor")
     parser.add_argument(
         "--validation", action="store_true", help="samples for choices, not for figures"
     )
-    parser.add_argument("--kinds", nargs="+", default=KINDS, help="only these kinds of requests")
+    parser.add_argument(
+        "--thinking", action="store_true", help="questions of several steps, and their steps"
+    )
+    parser.add_argument("--kinds", nargs="+", help="only these kinds of requests")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
@@ -304,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model=given.model,
             device=given.device,
             validation=given.validation,
-            kinds=given.kinds,
+            kinds=given.kinds or (THINKING_KINDS if given.thinking else KINDS),
             max_new_tokens=given.max_new_tokens,
         )
     except OmnitraceError as error:
@@ -320,13 +379,16 @@ def _print(report: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title=f"Value words right, through encoded files ({report['seeds']} samples)")
-    for heading in ("category", *report["accuracy"], 'then "unknown"', "chance"):
+    table.add_column("category", no_wrap=True)
+    for heading in (*report["accuracy"], 'then "unknown"', "chance"):
         table.add_column(heading)
-    for row in (*CATEGORIES, EXACT):
+    rows: list[str] = [each for each in CATEGORIES if {*KINDS} & report["accuracy"].keys()]
+    rows += [*THINKING_CATEGORIES, THOUGHT] if {*THINKING_KINDS} & report["accuracy"].keys() else []
+    for row in (*rows, EXACT):
         cells = [figures.get(row) for figures in report["accuracy"].values()]
         bare = report["accuracy"].get(KINDS[-1], {}).get(row)
         refused = f"{bare['unknown'] / bare['total']:.3f}" if bare and row != EXACT else ""
-        chance = f"{CHANCE[row]:.3f}" if row in CHANCE else ""
+        chance = f"{report['chance'][row]:.3f}" if row in report["chance"] else ""
         shares = [f"{c['share']:.3f}" if c else "" for c in cells]
         table.add_row(row, *shares, refused, chance)
     console = Console()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
     Qwen2_5OmniProcessor,
@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from omnitrace.reference.words import world_words
+from omnitrace.spans.thinking import Thinking
 
 __all__ = [
     "CHAT_TEMPLATE",
@@ -69,14 +70,18 @@ AUDIO_SECONDS: Final = 90
 FRAMES_PER_SECOND: Final = 2
 
 
-def build_tokenizer() -> Any:
-    """Build Qwen's tokenizer class over all bytes, with one token for every word of the world."""
+def build_tokenizer(*, thinking: bool = False) -> Any:
+    """Build Qwen's tokenizer class over all bytes, with one token for every word of the world.
+
+    With ``thinking``, the words of several steps too, and the markers of a thought: as in Qwen3's
+    tokenizers added tokens that are not special, so that decoded text shows them.
+    """
     empty = Qwen2Tokenizer()._tokenizer
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizers.NFC()
     trained.pre_tokenizer = empty.pre_tokenizer
     forms: list[str] = []
-    for word in world_words():
+    for word in world_words(thinking=thinking):
         for form in sorted({word, word.capitalize()} if word.islower() else {word}):
             forms += [form, " " + form]
     trainer = trainers.BpeTrainer(
@@ -87,7 +92,7 @@ def build_tokenizer() -> Any:
     )
     trained.train_from_iterator(forms, trainer)
     state = _model_state(trained)
-    return Qwen2Tokenizer(
+    tokenizer = Qwen2Tokenizer(
         vocab=state["vocab"],
         merges=[tuple(merge) for merge in state["merges"]],
         eos_token="<|im_end|>",
@@ -100,6 +105,12 @@ def build_tokenizer() -> Any:
         size=dict(PIXELS),
         extra_special_tokens={"im_start_token": "<|im_start|>", **SPECIAL_TOKENS},
     )
+    if thinking:
+        markers = Thinking()
+        tokenizer.add_tokens(
+            [AddedToken(m, normalized=False) for m in (markers.opening, markers.closing)]
+        )
+    return tokenizer
 
 
 def _model_state(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -8,7 +8,8 @@ the text model learns, so that a medium is looked at once, however often it is a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ __all__ = [
     "Row",
     "Senses",
     "collate",
+    "decisions",
     "encode_sample",
     "image_patches",
     "mel_features",
@@ -304,12 +306,33 @@ def _text(
     ids = list(encode(prompt, add_special_tokens=False).ids)
     weights = [0.0] * len(ids)
     encoding = encode(sample.answer + "<|im_end|>", add_special_tokens=False)
-    values = [value for statement in sample.statements for value in statement.values]
-    decided = {value.end for value in values}
-    decided |= {v.start - 1 for v in values if sample.answer[: v.start].endswith(" a ")}
     ids += encoding.ids
-    weights += [value_weight if end in decided else 1.0 for _, end in encoding.offsets]
+    weights += [
+        1.0 if decides is None else value_weight for decides in _decides(sample, encoding.offsets)
+    ]
     return ids, weights
+
+
+def _decides(sample: Sample, offsets: Sequence[tuple[int, int]]) -> Iterator[int | None]:
+    """Say of each token of the answer which statement's values it decides, if it does.
+
+    It does so in a value word, and as an article before one.
+    """
+    places: dict[int, int] = {}
+    for number, statement in enumerate(sample.statements):
+        for value in statement.values:
+            places |= dict.fromkeys(range(value.start + 1, value.end + 1), number)
+            if sample.answer[: value.start].endswith(" a "):
+                places[value.start - 1] = number
+    for _, end in offsets:
+        yield places.get(end)
+
+
+def decisions(sample: Sample, tokenizer: Any) -> list[int]:
+    """Return how many tokens decide the values of each statement."""
+    offsets = tokenizer._tokenizer.encode(sample.answer, add_special_tokens=False).offsets
+    found = Counter(_decides(sample, offsets))
+    return [found[number] for number in range(len(sample.statements))]
 
 
 def _positions(

@@ -16,6 +16,9 @@ Stages, each with a one-cycle learning rate:
     Notes alone, of which half of the things have two facts.
 *single*
     One modality a sample: in short prompts the model soon learns to find what is asked for.
+*steps*, *think*
+    Of the model that thinks (``--thinking``) only: questions of several steps about notes, then
+    about all modalities, with one batch in seven of *mix*.
 *mix*
     All modalities in any order, and drills of what is learnt last.
 *end*
@@ -31,11 +34,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,12 +49,19 @@ from torch.multiprocessing.spawn import spawn
 
 from omnitrace.errors import InputError
 from omnitrace.reference.attention import use_blocks
-from omnitrace.reference.build import build_model, build_processor
+from omnitrace.reference.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.lessons import POOL, draw_samples, repeated_rows
-from omnitrace.reference.tensors import Batch, Row, Senses, collate, encode_sample
+from omnitrace.reference.samples import THOUGHT
+from omnitrace.reference.stages import THOUGHT_OUT, Stage, default_stages, learning_rate
+from omnitrace.reference.tensors import Batch, Row, Senses, collate, decisions, encode_sample
 from omnitrace.reference.towers import Vocabulary, tower_loss
 from omnitrace.reference.warm import warm_start
-from omnitrace.reference.world import CATEGORIES, Category, Sample, make_sample, validation_seed
+from omnitrace.reference.world import (
+    CATEGORIES,
+    THINKING_CATEGORIES,
+    make_sample,
+    validation_seed,
+)
 
 __all__ = ["Stage", "default_stages", "main", "train", "validate"]
 
@@ -61,45 +70,6 @@ SHOWN: Final = {"towers": (20, 4, 12), "items": (28, 3, 2)}
 CHECKPOINT_EVERY: Final = 200
 REPORT_EVERY: Final = 25
 _VALIDATED: Final = 96  # mixed samples of up to eight questions
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Stage:
-    """A stretch of training with its own lessons and its own one-cycle learning rate.
-
-    ``tokens`` is about the size of a batch of one process; the towers have batches of their own.
-    """
-
-    name: str
-    steps: int
-    tokens: int
-    rate: float
-
-
-def default_stages(scale: float = 1.0) -> tuple[Stage, ...]:
-    """Return the recipe, its numbers of steps multiplied by ``scale``."""
-    return tuple(
-        Stage(name, max(1, round(steps * scale)), tokens, rate)
-        for name, steps, tokens, rate in (
-            ("induction", 1700, 3300, 1e-3),
-            ("towers", 600, 0, 1.5e-3),
-            ("items", 850, 0, 2.5e-3),
-            ("facts", 300, 5000, 2e-3),
-            ("text", 100, 5000, 1.5e-3),
-            ("single", 450, 6000, 1.5e-3),
-            ("mix", 3000, 6000, 1.5e-3),
-            ("end", 600, 8000, 7e-4),
-        )
-    )
-
-
-def learning_rate(stage: Stage, step: int) -> float:
-    """One cycle: a linear rise over the first tenth, then a cosine down to nearly zero."""
-    rise = max(1, stage.steps // 10)
-    if step < rise:
-        return stage.rate * (step + 1) / rise
-    done = (step - rise) / max(1, stage.steps - rise)
-    return stage.rate * (0.005 + 0.995 * 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
 def embedded(model: Any, batch: Batch) -> Tensor:
@@ -130,17 +100,25 @@ def loss_and_hits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def validate(
-    model: Any, senses: Senses, tokenizer: Any, *, number: int = _VALIDATED, questions: int = 8
-) -> dict[Category, float]:
+    model: Any,
+    senses: Senses,
+    tokenizer: Any,
+    *,
+    number: int = _VALIDATED,
+    questions: int = 8,
+    thinking: bool = False,
+) -> dict[str, float]:
     """Say how often values are right, teacher-forced, on mixed validation samples.
 
     Of several questions one right answer can tell another, that of the same thing: what can be
     known without looking shows with one question.
     """
-    right: dict[Category, list[bool]] = {category: [] for category in CATEGORIES}
+    known = (THOUGHT, *THINKING_CATEGORIES) if thinking else CATEGORIES
+    right: dict[str, list[bool]] = {category: [] for category in known}
     model.eval()
     samples = [
-        make_sample(validation_seed(n), questions=questions, long=False) for n in range(number)
+        make_sample(validation_seed(n), questions=questions, long=False, thinking=thinking)
+        for n in range(number)
     ]
     for first in range(0, number, 8):
         chunk = samples[first : first + 8]
@@ -148,19 +126,13 @@ def validate(
         _, hits = loss_and_hits(model, collate(rows, model.config))
         found = iter(hits.tolist())
         for sample in chunk:
-            for category, decisions in _decisions(sample):
-                decided = [next(found) for _ in range(decisions)]
-                right[category].append(all(decided))
+            for statement, count in zip(
+                sample.statements, decisions(sample, tokenizer), strict=True
+            ):
+                decided = [next(found) for _ in range(count)]
+                right[statement.category].append(all(decided))
     model.train()
     return {name: sum(hits) / len(hits) for name, hits in right.items() if hits}
-
-
-def _decisions(sample: Sample) -> Iterable[tuple[Category, int]]:
-    """Say of each statement how many tokens decide its values: an article does so too."""
-    for statement in sample.statements:
-        starts = [value.start for value in statement.values]
-        articles = sum(sample.answer[:start].endswith(" a ") for start in starts)
-        yield statement.category, len(starts) + articles
 
 
 class Trainer:
@@ -174,9 +146,10 @@ class Trainer:
         size: int = 1,
         *,
         blind: bool = False,
+        thinking: bool = False,
     ) -> None:
         self.run, self.rank, self.size = run, rank, size
-        self.processor = build_processor()
+        self.processor = build_processor(build_tokenizer(thinking=thinking))
         self.tokenizer = self.processor.tokenizer
         self.model = build_model(self.tokenizer, run).train()
         if start is not None:
@@ -231,6 +204,15 @@ class Trainer:
         self.step += 1
         self.number += 1
         return float(loss.detach()), said
+
+    def validate(self, stage: Stage) -> dict[str, float]:
+        """Measure on validation samples of the kind that a stage teaches."""
+        asked: dict[str, Any] = {}
+        if stage.name in THOUGHT_OUT:
+            asked |= {"questions": 2, "thinking": True}
+        if self.senses.blind:
+            asked |= {"questions": 1, "number": 8 * _VALIDATED}
+        return validate(self.model, self.senses, self.tokenizer, **asked)
 
     def _state(self, parameter: Any) -> dict[str, Any]:
         """Return what the parameter's optimizer remembers of it."""
@@ -314,6 +296,7 @@ def train(
     start: Path | None = None,
     resume: bool = False,
     blind: bool = False,
+    thinking: bool = False,
     rank: int = 0,
     size: int = 1,
     say: Callable[[str], None] = print,
@@ -321,11 +304,12 @@ def train(
     """Train the model and write it to ``out``; see the module's docstring.
 
     ``blind`` shows the text model nothing of media: the control of the world, which must not be
-    answerable from lengths, order or priors.
+    answerable from lengths, order or priors. ``thinking`` makes the model that writes its steps,
+    whose tokenizer has the words for them.
     """
-    stages = tuple(stages or default_stages())
+    stages = tuple(stages or default_stages(thinking=thinking))
     recipe = [dataclasses.asdict(stage) for stage in stages]
-    trainer = Trainer(run, start, rank, size, blind=blind)
+    trainer = Trainer(run, start, rank, size, blind=blind, thinking=thinking)
     checkpoints = out / "checkpoint"
     if resume:
         trainer.load(checkpoints, recipe)
@@ -344,8 +328,7 @@ def train(
             if rank == 0 and (trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == stage.steps):
                 trainer.save(checkpoints, recipe)
                 if stage.name not in SHOWN:
-                    asked = {"questions": 1, "number": 8 * _VALIDATED} if blind else {}
-                    figures = validate(trainer.model, trainer.senses, trainer.tokenizer, **asked)
+                    figures = trainer.validate(stage)
                     say("  " + "  ".join(f"{n} {share:.2f}" for n, share in figures.items()))
         trainer.stage += 1
         trainer.step = 0
@@ -385,9 +368,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process")
     parser.add_argument("--port", type=int, default=29531, help="on which the processes meet")
     parser.add_argument("--blind", action="store_true", help="show no media: the control")
+    parser.add_argument("--thinking", action="store_true", help="the model that writes its steps")
     parser.add_argument("--resume", action="store_true", help="carry on from DIR/checkpoint")
     given = parser.parse_args(arguments)
-    stages = default_stages(given.steps_scale)
+    stages = default_stages(given.steps_scale, thinking=given.thinking)
     if given.stages:
         stages = tuple(Stage(**stage) for stage in json.loads(given.stages.read_text()))
     options = {
@@ -397,6 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "start": given.start,
         "resume": given.resume,
         "blind": given.blind,
+        "thinking": given.thinking,
         "threads": given.threads,
         "port": given.port,
     }

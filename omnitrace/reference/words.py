@@ -14,6 +14,7 @@ __all__ = [
     "COLOURS",
     "DIGITS",
     "FILLERS",
+    "NONE",
     "NUMBERS",
     "OBJECTS",
     "PLACES",
@@ -21,6 +22,7 @@ __all__ = [
     "REMARKS",
     "SECONDS",
     "SHAPES",
+    "SUMS",
     "SYSTEM_PROMPT",
     "TONES",
     "UNKNOWN",
@@ -38,6 +40,11 @@ NUMBERS: Final = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
     "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
     "eighteen",
+)  # fmt: skip
+# A sum of three is never larger than the last of these.
+SUMS: Final = (
+    *NUMBERS, "nineteen", "twenty",
+    *(f"twenty-{number}" for number in NUMBERS[1:8]),
 )  # fmt: skip
 DIGITS: Final = NUMBERS[:10]  # drawn in images and spoken in recordings
 QUANTITIES: Final = NUMBERS[2:10]  # told in notes
@@ -91,6 +98,7 @@ TONES: Final[dict[str, float]] = {
 
 SYSTEM_PROMPT: Final = "You are a helpful assistant."
 UNKNOWN: Final = "unknown"
+NONE: Final = "none"
 
 _FRAMES: Final = (
     "What does the weigh cost, and what do they make? Are they the same? so equal different"
@@ -99,10 +107,19 @@ _FRAMES: Final = (
     " grams coins weighs costs that unknown together"
 )
 
+_STEPS: Final = (
+    "What is the sum of. Which is more than or less than. How many things in the image are odd."
+    " So and make. In all none"
+)
 
-def world_words() -> tuple[str, ...]:
-    """List every word that a request, an answer or a chat turn of this world contains, sorted."""
+
+def world_words(*, thinking: bool = False) -> tuple[str, ...]:
+    """List every word that a request, an answer or a chat turn of this world contains, sorted.
+
+    With ``thinking``, those of questions of several steps too.
+    """
     texts = [
+        *((_STEPS, *SUMS) if thinking else ()),
         _FRAMES,
         SYSTEM_PROMPT,
         "system user assistant",

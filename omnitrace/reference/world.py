@@ -3,7 +3,8 @@
 A request is one user message: notes, images, recordings and films in any order and number, and last
 a text part with one or more questions. :mod:`omnitrace.reference.scenes` draws what the parts show,
 :mod:`omnitrace.reference.questions` says what can be asked. A statement of the answer rests on one
-source, on two (a sum, a comparison), or on none ("unknown").
+source, on two (a sum, a comparison), or on none ("unknown"). What needs several steps is asked in
+samples of its own (:mod:`omnitrace.reference.reasoning`).
 
 Every value is drawn independently, so that no value tells anything of another and a question whose
 evidence is taken away can be answered by chance only. Notes pass on false claims about themselves
@@ -15,33 +16,43 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.labels import Source
 from omnitrace.reference.questions import Category, Reference, Scene, references
+from omnitrace.reference.reasoning import THINKING_CATEGORIES, Problems
+from omnitrace.reference.samples import (
+    Sample,
+    Sentence,
+    Statement,
+    ThinkingCategory,
+    Value,
+    capital,
+    media_name,
+    modality_of,
+    said,
+    statements_of,
+)
 from omnitrace.reference.scenes import (
-    Film,
-    Image,
     Note,
-    Recording,
     draw_film,
     draw_image,
     draw_note,
     draw_recording,
 )
-from omnitrace.reference.words import COLOURS, DIGITS, NUMBERS, SHAPES, TONES, UNKNOWN
+from omnitrace.reference.words import COLOURS, DIGITS, NUMBERS, SHAPES, TONES
 from omnitrace.types import Modality
 
 __all__ = [
     "CATEGORIES",
     "HELD_OUT",
     "MODALITIES",
+    "THINKING_CATEGORIES",
     "VALIDATION",
     "Category",
     "Sample",
     "Statement",
+    "ThinkingCategory",
     "Value",
     "held_out_seed",
     "make_sample",
@@ -56,108 +67,11 @@ MODALITIES: Final[tuple[Modality, ...]] = ("text", "image", "audio", "video")
 
 VALIDATION: Final = 2**40
 HELD_OUT: Final = 2**41
-_ENDINGS: Final = {"image": "png", "audio": "wav", "video": "mp4"}
 _SOUNDING: Final = 0.4
 _LONG: Final = 0.15  # of the requests have one recording or film of up to a minute and more
 
 _PAIRED: Final = 12  # references that sums and comparisons are made of
 _ASKED: Final = 4  # sums or comparisons that a request can ask for
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A value word, at characters ``[start, end)`` of the answer, and the evidence for it."""
-
-    text: str
-    start: int
-    end: int
-    sources: tuple[Source, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One sentence of the answer, at characters ``[start, end)`` of it, and its evidence.
-
-    ``values`` are its value words; the last one answers the question. ``sources`` is empty where
-    the request does not tell the value.
-    """
-
-    question: str
-    text: str
-    start: int
-    end: int
-    values: tuple[Value, ...]
-    category: Category
-    sources: tuple[Source, ...]
-
-    @property
-    def value(self) -> str:
-        """The word that answers the question."""
-        return self.values[-1].text
-
-    @property
-    def value_start(self) -> int:
-        """First character of that word in the answer."""
-        return self.values[-1].start
-
-    @property
-    def value_end(self) -> int:
-        """The character of the answer after that word."""
-        return self.values[-1].end
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A request, what its parts show, and the answer with evidence."""
-
-    seed: int
-    scenes: tuple[Scene, ...]
-    statements: tuple[Statement, ...]
-
-    @property
-    def id(self) -> str:
-        """Name of the sample, from its seed."""
-        return f"reference-{self.seed}"
-
-    @property
-    def order(self) -> tuple[Modality, ...]:
-        """Modality of each part before the questions."""
-        return tuple(modality_of(scene) for scene in self.scenes)
-
-    @property
-    def question(self) -> str:
-        """The last text part: all questions."""
-        return " ".join(statement.question for statement in self.statements)
-
-    @property
-    def answer(self) -> str:
-        """The right answer: one sentence a question."""
-        return " ".join(statement.text for statement in self.statements)
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The request in the format of chat templates, media paths relative to its folder."""
-        content: list[dict[str, Any]] = []
-        for part, scene in enumerate(self.scenes):
-            if isinstance(scene, Note):
-                content.append({"type": "text", "text": scene.text})
-            else:
-                modality = modality_of(scene)
-                content.append({"type": modality, modality: media_name(part, scene)})
-        content.append({"type": "text", "text": self.question})
-        return [{"role": "user", "content": content}]
-
-
-def modality_of(scene: Scene) -> Modality:
-    """Return the modality of a part."""
-    kinds: dict[type, Modality] = {Note: "text", Image: "image", Recording: "audio", Film: "video"}
-    return kinds[type(scene)]
-
-
-def media_name(part: int, scene: Scene) -> str:
-    """Return the file name of a part that is no note."""
-    modality = modality_of(scene)
-    return f"{modality}-{part}.{_ENDINGS[modality]}"
 
 
 def training_seed(run: int, number: int) -> int:
@@ -188,11 +102,12 @@ def make_sample(
     *,
     questions: int | None = None,
     order: Sequence[Modality] | None = None,
-    categories: Sequence[Category] | None = None,
+    categories: Sequence[Category | ThinkingCategory] | None = None,
     long: bool | None = None,
     sounding: bool | None = None,
     pool: int | None = None,
     paired: bool = False,
+    thinking: bool = False,
 ) -> Sample:
     """Draw the sample of a seed; the same arguments give the same sample everywhere.
 
@@ -201,7 +116,8 @@ def make_sample(
     seed:
         Any integer from 0 on; see :func:`training_seed` and :func:`held_out_seed`.
     questions:
-        How many questions; fewer where the parts answer fewer. By default one to six.
+        How many questions; fewer where the parts answer fewer. By default one to six, of those
+        that need several steps one to three.
     order:
         The parts before the questions. By default every modality with a chance of 0.7 and, one in
         six, once more, at least one part, in random order.
@@ -218,6 +134,10 @@ def make_sample(
         are below ``pool``; those of other samples are above 2**32.
     paired:
         Whether notes tell both facts of everything that they tell of, rather than of half.
+    thinking:
+        Ask what needs several steps (:mod:`omnitrace.reference.reasoning`), which the answer writes
+        first, as thoughts. The parts are those that the seed has without; a request that says too
+        few numbers gets a note besides, if neither its parts nor its questions are given.
     """
     rng = random.Random(seed)
     parts = _parts(rng) if order is None else tuple(order)
@@ -235,13 +155,30 @@ def make_sample(
         pool,
         paired,
     )
-    chosen = _pick(rng, _Pools(rng, references(scenes), categories), count)
+    known = THINKING_CATEGORIES if thinking else CATEGORIES
+    wanted = known if categories is None else categories
+    if thinking:
+        asked = (count + 1) // 2 if questions is None else count
+        chosen = Problems(rng, references(scenes), wanted).pick(asked)
+    else:
+        chosen = _pick(rng, _Pools(rng, references(scenes), wanted), count)
+    if not chosen and thinking and order is None and categories is None:
+        return make_sample(
+            seed,
+            questions=questions,
+            order=(*parts, "text"),
+            long=long,
+            sounding=sounding,
+            pool=pool,
+            paired=paired,
+            thinking=True,
+        )
     if not chosen:
         raise InputError(
-            f"no question of {list(categories or ())} can be asked about {list(parts)}",
-            legal=f"categories of {list(CATEGORIES)} that the parts show",
+            f"no question of {list(wanted)} can be asked about {list(parts)}",
+            legal=f"categories of {list(known)} that the parts show",
         )
-    return Sample(seed=seed, scenes=tuple(scenes), statements=_statements(chosen))
+    return Sample(seed=seed, scenes=tuple(scenes), statements=tuple(chosen))
 
 
 def _parts(rng: random.Random) -> tuple[Modality, ...]:
@@ -294,23 +231,17 @@ def _another(rng: random.Random, reference: Reference) -> str:
     return rng.choice([word for word in words if word != reference.value])
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """A question and its answer, a sentence in pieces: each value word is one, with evidence."""
-
-    category: Category
-    question: str
-    pieces: tuple[tuple[str, tuple[Source, ...] | None], ...]
-
-
 class _Pools:
     """What can still be asked, by category; no reference is asked for twice by itself."""
 
     def __init__(
-        self, rng: random.Random, found: list[Reference], categories: Sequence[Category] | None
+        self,
+        rng: random.Random,
+        found: list[Reference],
+        categories: Sequence[Category | ThinkingCategory],
     ) -> None:
         self.rng = rng
-        wanted = set(CATEGORIES if categories is None else categories)
+        wanted = set(categories)
         told = [reference for reference in found if reference.value is not None]
         untold = [reference for reference in found if reference.value is None]
         self.singles: dict[Category, list[Reference]] = {}
@@ -326,7 +257,11 @@ class _Pools:
         for pool in self.singles.values():
             rng.shuffle(pool)
         self.pairs: dict[Category, list[tuple[Reference, Reference]]] = {}
-        for category, sorts in (("two-sum", ("number",)), ("two-agree", ("number", "colour"))):
+        two: tuple[tuple[Category, tuple[str, ...]], ...] = (
+            ("two-sum", ("number",)),
+            ("two-agree", ("number", "colour")),
+        )
+        for category, sorts in two:
             if category in wanted:
                 pairs = self._pairs([r for r in told if r.sort in sorts], category == "two-agree")
                 if pairs:
@@ -355,7 +290,7 @@ class _Pools:
     def __bool__(self) -> bool:
         return bool(self.singles or self.pairs)
 
-    def draw(self) -> _Query:
+    def draw(self) -> Sentence:
         """Draw a question, every category equally likely."""
         category = self.rng.choice([*self.singles, *self.pairs])
         if category in self.pairs:
@@ -369,67 +304,32 @@ class _Pools:
         return _what(single, category)
 
 
-def _pick(rng: random.Random, pools: _Pools, count: int) -> list[_Query]:
-    chosen: list[_Query] = []
+def _pick(rng: random.Random, pools: _Pools, count: int) -> list[Statement]:
+    chosen: list[Sentence] = []
     while len(chosen) < count and pools:
         chosen.append(pools.draw())
     rng.shuffle(chosen)
-    return chosen
+    return statements_of((), chosen)
 
 
-def _what(reference: Reference, category: Category) -> _Query:
-    pieces = (*_said(reference), (".", None))
-    return _Query(category, f"{_capital(reference.asked)}?", pieces)
-
-
-def _said(
-    reference: Reference, before: str = ""
-) -> tuple[tuple[str, tuple[Source, ...] | None], ...]:
-    """Say a reference's value, or that it is unknown."""
-    said = f"{before}{reference.said} " if before else f"{_capital(reference.said)} "
-    if reference.value is None:
-        return (said, None), (UNKNOWN, ()), (reference.unit, None)
-    value = (reference.value, reference.sources)
-    return (f"{said}{reference.article}", None), value, (reference.unit, None)
+def _what(reference: Reference, category: Category) -> Sentence:
+    pieces = (*said(reference), (".", None))
+    return Sentence(category, f"{capital(reference.asked)}?", pieces)
 
 
 def _both(
     a: Reference, b: Reference, category: Category, asked: str, before: str, word: str
-) -> _Query:
-    question = f"{_capital(a.asked)}, {b.asked}, and {asked}?"
+) -> Sentence:
+    question = f"{capital(a.asked)}, {b.asked}, and {asked}?"
     result = ((before, None), (word, a.sources + b.sources), (".", None))
-    return _Query(category, question, (*_said(a), *_said(b, " and "), *result))
+    return Sentence(category, question, (*said(a), *said(b, " and "), *result))
 
 
-def _sum(a: Reference, b: Reference) -> _Query:
+def _sum(a: Reference, b: Reference) -> Sentence:
     total = NUMBERS[NUMBERS.index(str(a.value)) + NUMBERS.index(str(b.value))]
     return _both(a, b, "two-sum", "what do they make", ", together ", total)
 
 
-def _agree(a: Reference, b: Reference) -> _Query:
+def _agree(a: Reference, b: Reference) -> Sentence:
     word = "equal" if a.value == b.value else "different"
     return _both(a, b, "two-agree", "are they the same", ", so they are ", word)
-
-
-def _capital(phrase: str) -> str:
-    return phrase[0].upper() + phrase[1:]
-
-
-def _statements(queries: list[_Query]) -> tuple[Statement, ...]:
-    statements: list[Statement] = []
-    start = 0
-    for query in queries:
-        text = ""
-        values: list[Value] = []
-        for piece, sources in query.pieces:
-            if sources is not None:
-                first = start + len(text)
-                values.append(Value(piece, first, first + len(piece), sources))
-            text += piece
-        end = start + len(text)
-        sources = values[-1].sources
-        statements.append(
-            Statement(query.question, text, start, end, tuple(values), query.category, sources)
-        )
-        start = end + 1
-    return tuple(statements)

@@ -73,6 +73,33 @@ def test_an_honest_answer_is_right_where_the_evidence_is_gone(asked: list[Asked]
     assert not is_right(removed, "")
 
 
+def test_questions_of_several_steps_are_judged_by_their_answers() -> None:
+    drawn = draw_asked(6, 2, validation=True, thinking=True)
+    assert [each.condition for each in drawn] == [*CONDITIONS[:2]] * 3
+    assert not any(any(each.removed) for each in drawn)
+    for each in drawn:
+        assert each.sample.question.count("?") == 2
+        _, said = each.sample.answer.split("</think> ")
+        assert is_right(each, said)
+        first, second = [s.text for s in each.sample.statements if s.section == "answer"]
+        assert is_right(each, f"{second} {first}") == (first == second)
+        assert not is_right(each, first)
+
+
+def test_thinking_is_a_benchmark_of_its_own() -> None:
+    given = trajectories.parse(["--quick", "--draws", "20", "--thinking"])
+    assert (given.model, given.questions) == ("reference-thinking", 3)
+    found = collected()
+    predictions = {
+        kind: predict_failure(steps, found.right, draws=20) for kind, steps in found.steps.items()
+    }
+    result = trajectories.result_of(given, found, predictions)
+    assert result.settings["thinking"]
+    assert "several steps" in result.title
+    assert not [row for row in result.table.rows if row[0].endswith(CONDITIONS[2])]
+    assert any("thoughts among them" in note for note in result.notes)
+
+
 def collected(count: int = 12) -> trajectories.Collected:
     rng = np.random.default_rng(0)
     found = trajectories.Collected(sources={"masses"})

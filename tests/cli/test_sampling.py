@@ -60,6 +60,21 @@ def test_many_samples_are_written_and_traced(run: Run, model: str, tmp_path: Pat
     assert "exists" in again.stderr
 
 
+def test_samples_of_several_steps_are_for_the_model_that_thinks(run: Run, tmp_path: Path) -> None:
+    result = run("reference", "sample", "--thinking", "--seed", "3", "--out", tmp_path / "one")
+    assert result.exit_code == 0, result.stderr
+    assert "--model reference-thinking" in result.stdout
+    (label,) = read_labels(tmp_path / "one" / "labels.jsonl")
+    drawn = make_sample(held_out_seed(3), thinking=True)
+    assert label.response == drawn.answer
+    assert label.response.startswith("<think> ")
+    many = run("reference", "samples", "--thinking", "--count", "2", "--out", tmp_path / "many")
+    assert many.exit_code == 0, many.stderr
+    known = read_labels(tmp_path / "many" / "labels.jsonl")
+    samples = [make_sample(held_out_seed(number), thinking=True) for number in (0, 1)]
+    assert [each.response for each in known] == [each.answer for each in samples]
+
+
 def test_samples_are_those_of_the_world() -> None:
     for seed in range(20):
         assert draw_held_out(seed, questions=None, long=False) == make_sample(held_out_seed(seed))

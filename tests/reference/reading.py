@@ -6,6 +6,7 @@ scenes show to the questions.
 
 import re
 
+from omnitrace.evaluation.labels import ImageSource, TextSource
 from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.words import NUMBERS
 
@@ -116,3 +117,36 @@ def read(scenes, asked):
     values = reader(scenes, *words)
     assert len(values) <= 1, f"{asked} is ambiguous: {values}"
     return values[0] if values else None
+
+
+def carried(scene, source):
+    """Return the values that a scene has where a source is."""
+    if isinstance(source, TextSource):
+        sentence = scene.text[source.start : source.end]
+        assert re.fullmatch(r"The \w+ (weighs \w+ grams|costs \w+ coins)\.", sentence)
+        return set(re.findall(r"\w+", sentence))
+    if isinstance(source, ImageSource):
+        x0, y0, x1, y1 = source.box
+        assert 0 <= x0 < x1 <= scene.width
+        assert 0 <= y0 < y1 <= scene.height
+        (item,) = [each for each in scene.items if each.box == source.box]
+        left, top = "left" in item.place, "top" in item.place
+        assert (x1 <= scene.width / 2) if left else (x0 >= scene.width // 2)
+        assert (y1 <= scene.height / 2) if top else (y0 >= scene.height // 2)
+        return {item.name, item.colour}
+    assert 0 <= source.start < source.end <= scene.seconds
+    if isinstance(scene, Recording):
+        assert source.stream is None
+        return {event.name for event in there(scene.events, source)}
+    if source.stream == "audio":
+        return {event.name for event in there(scene.sound.events, source)}
+    assert source.stream == ("video" if scene.sound else None)
+    return {seen.colour for seen in there(scene.appearances, source)}
+
+
+def there(things, source):
+    """Return what lasts through all of the seconds of a source, written in hundredths."""
+    bit = 0.0051
+    return [
+        each for each in things if each.start <= source.start + bit and each.end >= source.end - bit
+    ]

@@ -8,7 +8,17 @@ import pytest
 
 from omnitrace.errors import InputError, ModelError
 from omnitrace.reference import accuracy
-from omnitrace.reference.accuracy import CHANCE, KINDS, answer_files, load_model, samples_of, score
+from omnitrace.reference.accuracy import (
+    CHANCE,
+    KINDS,
+    THINKING_CHANCE,
+    THINKING_KINDS,
+    answer_files,
+    load_model,
+    samples_of,
+    score,
+    score_sentences,
+)
 from omnitrace.reference.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.files import write_sample
@@ -17,6 +27,7 @@ from omnitrace.reference.world import (
     CATEGORIES,
     HELD_OUT,
     MODALITIES,
+    THINKING_CATEGORIES,
     VALIDATION,
     held_out_seed,
     make_sample,
@@ -116,6 +127,42 @@ def test_samples_of_several_questions_and_long_media():
     assert all(VALIDATION <= sample.seed < HELD_OUT for sample in validation)
 
 
+def thinking(number, **arguments):
+    return make_sample(held_out_seed(number), thinking=True, **arguments)
+
+
+def test_steps_and_answers_are_right_to_the_letter_in_their_place():
+    for number in range(60):
+        sample = thinking(number)
+        count = len(sample.statements)
+        assert score_sentences(sample.statements, sample.answer) == [True] * count
+        thoughts, answers = sample.answer.split(" </think> ")
+        is_answer = [each.section == "answer" for each in sample.statements]
+        assert score_sentences(sample.statements, answers) == is_answer  # nothing was thought
+        assert score_sentences(sample.statements, thoughts + " </think>") == [
+            not each for each in is_answer
+        ]
+        # What was never closed is no thought, and no answer either.
+        assert not any(score_sentences(sample.statements, thoughts))
+        longer = sample.answer.replace("</think>", "The key is old. </think>")
+        assert all(score_sentences(sample.statements, longer))
+        value = sample.statements[0].values[0]
+        wrong = sample.answer[: value.start] + "fifty" + sample.answer[value.end :]
+        assert score_sentences(sample.statements, wrong) == [False] + [True] * (count - 1)
+
+
+def test_samples_of_several_steps():
+    drawn = list(samples_of("steps, one", 2, 0))
+    asked = [[s.category for s in d.statements if s.section == "answer"] for d in drawn]
+    assert asked == [[category] for category in THINKING_CATEGORIES for _ in range(2)]
+    bare = list(samples_of("steps, evidence removed", 2, 0))
+    assert bare == [without_evidence(sample) for sample in drawn]
+    several = list(samples_of("steps, several", 2, 0, numbered=validation_seed))
+    assert {each.question.count("?") for each in several} <= {2, 3}
+    assert all(VALIDATION <= sample.seed < HELD_OUT for sample in several)
+    assert set(THINKING_CHANCE) == set(THINKING_CATEGORIES)
+
+
 @pytest.fixture(scope="module")
 def babbler(tmp_path_factory):
     """A folder with the architecture of the reference model and random weights."""
@@ -158,6 +205,23 @@ def test_the_figures_of_a_model(babbler, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "validation" in printed
     assert all(category in printed for category in CATEGORIES)
+
+
+def test_the_figures_of_a_model_that_should_write_its_steps(babbler, capsys):
+    arguments = ["--model", babbler, "--samples", "1", "--thinking", "--max-new-tokens", "5"]
+    assert accuracy.main([str(each) for each in arguments]) == 0
+    printed = capsys.readouterr().out
+    assert all(category in printed for category in (*THINKING_CATEGORIES, "thought"))
+    assert "two-sum" not in printed
+    report = accuracy.measure(
+        1, 0, model=babbler, kinds=THINKING_KINDS[:1], max_new_tokens=5, validation=True
+    )
+    (figures,) = report["accuracy"].values()
+    drawn = list(samples_of(THINKING_KINDS[0], 1, 0, numbered=validation_seed))
+    asked = collections.Counter(s.category for sample in drawn for s in sample.statements)
+    asked["exact answers"] = len(drawn)
+    assert {name: counts["total"] for name, counts in figures.items()} == asked
+    assert report["chance"] == THINKING_CHANCE
 
 
 def test_mistakes_are_named(babbler, capsys):

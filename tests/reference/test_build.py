@@ -39,6 +39,19 @@ def test_every_word_of_the_world_is_one_token(form):
         assert len(TOKENIZER(form.format(word.capitalize())).input_ids) == 1, word
 
 
+def test_the_markers_of_a_thought_are_tokens_that_decoded_text_shows():
+    thinking = build_tokenizer(thinking=True)
+    assert build_tokenizer(thinking=True).get_vocab() == thinking.get_vocab()
+    for word in world_words(thinking=True):
+        assert len(thinking(f" {word}").input_ids) == 1, word
+    text = "<think> So nine and three make twelve. </think> The sum is twenty-one."
+    tokens = thinking(text).tokens()
+    assert (tokens[0], tokens[-8]) == ("<think>", "</think>")
+    assert thinking.decode(thinking(text).input_ids, skip_special_tokens=True) == text
+    assert not {"<think>", "</think>"} & {*thinking.all_special_tokens}
+    assert "<think>" not in TOKENIZER.get_vocab()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text())
 def test_any_text_survives_a_round_trip(text):

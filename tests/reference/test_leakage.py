@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
-from omnitrace.reference.accuracy import CHANCE
+from omnitrace.reference.accuracy import CHANCE, THINKING_CHANCE
 from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.words import COLOURS, DIGITS, QUANTITIES, SHAPES, TONES, UNKNOWN
 from omnitrace.reference.world import CATEGORIES, MODALITIES, make_sample, training_seed
@@ -207,3 +207,78 @@ def test_an_answer_tells_nothing_of_the_next_one():
     same = sum(one == other for one, other in pairs)
     assert len(pairs) > 50
     assert abs(same / len(pairs) - 0.5) < 4 * 0.5 / math.sqrt(len(pairs))
+
+
+@functools.cache
+def thinking_samples():
+    return [make_sample(training_seed(201, number), thinking=True) for number in range(3000)]
+
+
+def decided(statement):
+    """Return what an answer of several steps decides: which of two, how many, or the sum."""
+    if statement.category == "think-compare":
+        asked, said = statement.question.lower(), statement.value.lower()
+        first, _ = asked.removeprefix("which is more, ").removeprefix("what ").split(" or ")
+        return "first" if said == first else "second"
+    return statement.value
+
+
+def thought_out():
+    """Yield the answers of several steps, and how many of the numbers are of notes."""
+    for sample in thinking_samples():
+        answers = [each for each in sample.statements if each.section == "answer"]
+        for index, statement in enumerate(answers):
+            yield sample, index, statement, [s.type == "text" for s in statement.sources]
+
+
+def test_answers_of_several_steps_are_as_mixed_as_they_are_said_to_be():
+    counts = collections.defaultdict(collections.Counter)
+    for _, _, statement, _ in thought_out():
+        counts[statement.category][decided(statement)] += 1
+    assert set(counts) == set(THINKING_CHANCE)
+    for category, found in counts.items():
+        total = found.total()
+        assert total > 400
+        chance = THINKING_CHANCE[category]
+        error = math.sqrt(chance * (1 - chance) / total)
+        assert max(found.values()) / total < chance + 4 * error, category
+        if category != "think-add":
+            assert max(found.values()) / total > chance - 4 * error, category
+
+
+def test_nothing_but_the_evidence_tells_of_an_answer_of_several_steps():
+    rows = collections.defaultdict(list)
+    for sample, index, statement, of_notes in thought_out():
+        values = seen(sample, index, statement) | {
+            "first number is of a note": of_notes[0],
+            "numbers of notes": sum(of_notes),
+            "pieces of evidence": len(statement.sources),
+            "same part": statement.sources[0].part == statement.sources[1].part,
+        }
+        category = statement.category
+        if category == "think-add":  # notes tell two to nine, the other parts zero to nine
+            category = f"think-add, {sum(of_notes)} of {len(of_notes)} of notes"
+        for name, number in values.items():
+            rows[category, name].append((decided(statement), number))
+    tested = 0
+    for (category, name), pairs in rows.items():
+        counts = table(pairs)
+        if counts.shape[1] > 1 and len(pairs) > 100:
+            tested += 1
+            found = chi2_contingency(counts).pvalue
+            assert found > UNLIKELY, f"{category} depends on the {name}: p = {found:.1e}"
+    assert tested > 80
+
+
+def test_an_answer_of_several_steps_tells_nothing_of_the_next_one():
+    pairs = collections.defaultdict(list)
+    for sample in thinking_samples():
+        for category in ("think-compare", "think-odd"):
+            said = [decided(each) for each in sample.statements if each.category == category]
+            pairs[category] += [tuple(said[:2])] if len(said) > 1 else []
+    # Comparisons and counts of one request share numbers, which are read; their sides are drawn.
+    same = sum(one == other for one, other in pairs["think-compare"])
+    assert len(pairs["think-compare"]) > 100
+    assert abs(same / len(pairs["think-compare"]) - 0.5) < 2 / math.sqrt(
+        len(pairs["think-compare"])
+    )

@@ -4,16 +4,13 @@ The generator makes questions from what the parts show; here a question is read 
 alone, and answered from the scenes by another way.
 """
 
-import re
-
 import pytest
 
-from omnitrace.evaluation.labels import ImageSource, TextSource
 from omnitrace.reference.questions import references
 from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.words import COLOURS, NUMBERS, UNKNOWN
 from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
-from tests.reference.reading import read
+from tests.reference.reading import carried, read
 
 SAMPLES = [make_sample(held_out_seed(n)) for n in range(400)]
 STATEMENTS = [(sample, each) for sample in SAMPLES for each in sample.statements]
@@ -65,39 +62,6 @@ def test_references_that_nobody_asked_for_are_right_too():
             assert all(source.part == each.part for source in each.sources)
             count += 1
     assert count > 5_000
-
-
-def carried(scene, source):
-    """Return the values that a scene has where a source is."""
-    if isinstance(source, TextSource):
-        sentence = scene.text[source.start : source.end]
-        assert re.fullmatch(r"The \w+ (weighs \w+ grams|costs \w+ coins)\.", sentence)
-        return set(re.findall(r"\w+", sentence))
-    if isinstance(source, ImageSource):
-        x0, y0, x1, y1 = source.box
-        assert 0 <= x0 < x1 <= scene.width
-        assert 0 <= y0 < y1 <= scene.height
-        (item,) = [each for each in scene.items if each.box == source.box]
-        left, top = "left" in item.place, "top" in item.place
-        assert (x1 <= scene.width / 2) if left else (x0 >= scene.width // 2)
-        assert (y1 <= scene.height / 2) if top else (y0 >= scene.height // 2)
-        return {item.name, item.colour}
-    assert 0 <= source.start < source.end <= scene.seconds
-    if isinstance(scene, Recording):
-        assert source.stream is None
-        return {event.name for event in there(scene.events, source)}
-    if source.stream == "audio":
-        return {event.name for event in there(scene.sound.events, source)}
-    assert source.stream == ("video" if scene.sound else None)
-    return {seen.colour for seen in there(scene.appearances, source)}
-
-
-def there(things, source):
-    """Return what lasts through all of the seconds of a source, written in hundredths."""
-    bit = 0.0051
-    return [
-        each for each in things if each.start <= source.start + bit and each.end >= source.end - bit
-    ]
 
 
 def test_sources_are_where_the_value_is():

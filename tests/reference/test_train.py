@@ -8,12 +8,19 @@ from safetensors.torch import load_file
 
 from omnitrace.errors import InputError
 from omnitrace.reference import train as training
-from omnitrace.reference.build import build_model, build_processor
+from omnitrace.reference.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.lessons import draw_lesson, draw_samples, repeated_rows
 from omnitrace.reference.tensors import Senses
-from omnitrace.reference.train import Stage, Trainer, learning_rate, train, validate
+from omnitrace.reference.train import (
+    Stage,
+    Trainer,
+    default_stages,
+    learning_rate,
+    train,
+    validate,
+)
 from omnitrace.reference.warm import warm_start
-from omnitrace.reference.world import CATEGORIES, VALIDATION
+from omnitrace.reference.world import CATEGORIES, THINKING_CATEGORIES, VALIDATION
 
 STAGES = (
     Stage("towers", 1, 0, 1e-3),
@@ -113,6 +120,29 @@ def test_repeated_words_weigh_the_second_copy():
         assert row.media.shape == (0, 8)
     again = repeated_rows(0, 3, tokens=200, vocabulary=50, width=8)
     assert [row.ids.tolist() for row in again] == [row.ids.tolist() for row in rows]
+
+
+@pytest.mark.parametrize("stage", ["steps", "think"])
+def test_lessons_of_several_steps(stage):
+    drawn = [draw_samples(stage, run=3, number=n, tokens=1500)[0] for n in range(12)]
+    assert draw_samples(stage, run=3, number=5, tokens=1500)[0] == drawn[5]
+    thought_out = [s for batch in drawn for s in batch if s.statements[0].section == "thought"]
+    assert all(len(batch) >= 1 for batch in drawn)
+    assert len(thought_out) > 12
+    assert all(sample.seed < VALIDATION for sample in thought_out)
+    orders = {sample.order for sample in thought_out}
+    assert orders == {("text",)} if stage == "steps" else len(orders) > 3
+    assert default_stages(thinking=True)[0].name == "steps"
+
+
+def test_validation_of_several_steps_counts_thoughts_and_answers():
+    processor = build_processor(build_tokenizer(thinking=True))
+    model = build_model(processor.tokenizer)
+    found = validate(
+        model, Senses(model), processor.tokenizer, number=24, questions=2, thinking=True
+    )
+    assert set(found) == {"thought", *THINKING_CATEGORIES}
+    assert max(found.values()) < 0.5
 
 
 @pytest.mark.parametrize("stage", ["facts", "text", "single", "mix", "end"])
