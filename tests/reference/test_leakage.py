@@ -238,7 +238,7 @@ def test_answers_of_several_steps_are_as_mixed_as_they_are_said_to_be():
     assert set(counts) == set(THINKING_CHANCE)
     for category, found in counts.items():
         total = found.total()
-        assert total > 400
+        assert total > 300
         chance = THINKING_CHANCE[category]
         error = math.sqrt(chance * (1 - chance) / total)
         assert max(found.values()) / total < chance + 4 * error, category
