@@ -34,6 +34,11 @@ class Relay:
         self._has_evidence = np.zeros(16, dtype=bool)
         self._count = 0
 
+    @property
+    def evidence(self) -> np.ndarray:
+        """float64 ``[tokens, prompt]``: what each token so far rests on, summing to 1, or all 0."""
+        return self._evidence[: self._count]
+
     def push(self, scores: np.ndarray) -> np.ndarray:
         """Relay the next rows.
 

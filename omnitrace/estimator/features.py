@@ -23,6 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from omnitrace.errors import InputError
+from omnitrace.relay import Relay
 from omnitrace.types import Modality
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class RowReducer:
         which = torch.repeat_interleave(torch.arange(len(units)), self._sizes)
         self._member = torch.zeros(len(self._at), len(units))
         self._member[torch.arange(len(self._at)), which] = 1.0
-        self._evidence = torch.zeros(0, len(units))
+        # Units stand where a relay of token scores has the prompt.
+        self._relay = Relay(len(units))
 
     def __call__(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Reduce the next block.
@@ -145,7 +147,7 @@ class RowReducer:
             seen = weights.index_select(2, at)
             if relay:
                 plain.append((seen.mean(dim=0) @ member).cpu())
-                written = weights.shape[2] - len(self._evidence) - weights.shape[1] + 1
+                written = weights.shape[2] - len(self._relay.evidence) - weights.shape[1] + 1
                 among.append(weights[:, :, written:].transpose(0, 1).cpu())
             if self._recipe.values:
                 norms = layer.value_norms.to(weights.device)
@@ -171,15 +173,9 @@ class RowReducer:
         """
         import torch
 
-        evidence = torch.cat([self._evidence, torch.zeros_like(plain)])
-        first = len(self._evidence)
-        mean = among.mean(dim=1)
-        for row, direct in enumerate(plain):
-            before = first + row
-            total = direct + mean[row, :before] @ evidence[:before]
-            evidence[before] = total / total.sum().clamp(min=_TINY)
-        self._evidence = evidence
-        return among @ evidence[: among.shape[2]]
+        self._relay.push(torch.cat([plain, among.mean(dim=1)], dim=1).numpy())
+        evidence = torch.from_numpy(self._relay.evidence[: among.shape[2]]).to(among.dtype)
+        return among @ evidence
 
 
 def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
