@@ -141,15 +141,20 @@ def observed():
     return rows
 
 
-def test_nothing_but_the_evidence_tells_of_a_value():
+def independent(rows):
+    """Assert that nothing observed tells of what it stands beside; return how much was tested."""
     tested = 0
-    for (category, name), pairs in observed().items():
+    for (category, name), pairs in rows.items():
         counts = table(pairs)
         if counts.shape[1] > 1 and len(pairs) > 100:
             tested += 1
             found = chi2_contingency(counts).pvalue
             assert found > UNLIKELY, f"{category} depends on the {name}: p = {found:.1e}"
-    assert tested > 150
+    return tested
+
+
+def test_nothing_but_the_evidence_tells_of_a_value():
+    assert independent(observed()) > 150
 
 
 def test_the_test_would_find_a_leak():
@@ -260,14 +265,7 @@ def test_nothing_but_the_evidence_tells_of_an_answer_of_several_steps():
             category = f"think-add, {sum(of_notes)} of {len(of_notes)} of notes"
         for name, number in values.items():
             rows[category, name].append((decided(statement), number))
-    tested = 0
-    for (category, name), pairs in rows.items():
-        counts = table(pairs)
-        if counts.shape[1] > 1 and len(pairs) > 100:
-            tested += 1
-            found = chi2_contingency(counts).pvalue
-            assert found > UNLIKELY, f"{category} depends on the {name}: p = {found:.1e}"
-    assert tested > 80
+    assert independent(rows) > 80
 
 
 def test_an_answer_of_several_steps_tells_nothing_of_the_next_one():
