@@ -23,6 +23,7 @@ __all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare", "values_of"]
 
 ESTIMATOR: Final = "estimator"
 PAPERS: Final = "vSTREAM's recipe"
+_FEWEST: Final = 2  # examples that an estimator can be fitted on
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,8 @@ def _transfer(found: Compared) -> dict[str, dict[str, float]]:
     said: dict[str, dict[str, float]] = {}
     for source in (*names, "all"):
         kept = None if source == "all" else of(source)
+        if kept is not None and sum(kept(each).any() for each in world.learning) < _FEWEST:
+            continue  # nothing to learn from
         fitted = learn(world.data, ours.candidate, world.learning, kept)
         said[source] = {
             target: mean_lds(world.data, ours.candidate, fitted, world.judging, of(target))

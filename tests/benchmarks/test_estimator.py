@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from _cache import Kept
 from _estimator_data import Data, spans_of
 from _estimator_fits import OURS, PAPER, choose, learn, mean_lds
 from _estimator_table import result_of
-from _estimator_worlds import ESTIMATOR, PAPERS, Compared, World, _r_squared, _sums, compare
+from _estimator_worlds import (
+    ESTIMATOR,
+    PAPERS,
+    Compared,
+    World,
+    _r_squared,
+    _sums,
+    _transfer,
+    compare,
+)
 from _examples import Example, Subject
 from _methods import TokenSignalMethod
 from _scoring import Plan
@@ -142,6 +152,19 @@ def test_everybody_is_judged(compared: Compared) -> None:
     tasks = {each.text.task for each in compared.world.judging}
     assert set(compared.transfer) == {*tasks, "all"}
     assert list(compared.curve) == ["6"]
+
+
+def test_nobody_learns_from_a_group_that_only_the_judged_have(compared: Compared) -> None:
+    judged = {example.name for example in compared.world.judging}
+
+    def grouping(example: Example) -> dict[str, np.ndarray]:
+        here = np.ones(len(example.spans), dtype=bool)
+        return {"rare": here} if example.name in judged else {"common": here}
+
+    world = dataclasses.replace(compared.world, grouping=grouping)
+    found = _transfer(dataclasses.replace(compared, world=world))
+    assert set(found) == {"all"}
+    assert set(found["all"]) == {"rare"}
 
 
 def test_the_table_and_its_words(compared: Compared) -> None:
