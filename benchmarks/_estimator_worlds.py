@@ -227,10 +227,11 @@ def _transfer(found: Compared) -> dict[str, dict[str, float]]:
         if kept is not None and sum(kept(each).any() for each in world.learning) < _FEWEST:
             continue  # nothing to learn from
         fitted = learn(world.data, ours.candidate, world.learning, kept)
-        said[source] = {
+        values = {
             target: mean_lds(world.data, ours.candidate, fitted, world.judging, of(target))
             for target in names
         }
+        said[source] = {target: value for target, value in values.items() if not np.isnan(value)}
     return said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,15 @@ def test_nobody_learns_from_a_group_that_only_the_judged_have(compared: Compared
     found = _transfer(dataclasses.replace(compared, world=world))
     assert set(found) == {"all"}
     assert set(found["all"]) == {"rare"}
+
+
+def test_where_no_sentence_is_of_a_group_nothing_is_said(compared: Compared) -> None:
+    def grouping(example: Example) -> dict[str, np.ndarray]:
+        return {"none": np.zeros(len(example.spans), dtype=bool)}
+
+    world = dataclasses.replace(compared.world, grouping=grouping)
+    found = _transfer(dataclasses.replace(compared, world=world))
+    assert json.dumps(found, allow_nan=False) == '{"all": {}}'
 
 
 def test_the_table_and_its_words(compared: Compared) -> None:
