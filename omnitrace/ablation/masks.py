@@ -164,16 +164,30 @@ class MaskDealer:
         self._listed = _halves(self.units, self._name) if self.units <= _LISTED else None
 
     def fit(
-        self, count: int, *, rates: float | Sequence[float] = 0.5, antithetic: bool = True
+        self,
+        count: int,
+        *,
+        rates: float | Sequence[float] = 0.5,
+        antithetic: bool = True,
+        by: str = "",
     ) -> np.ndarray:
         """Deal bool ``[count, K]`` for fitting, none of them dealt before.
+
+        Parameters
+        ----------
+        count, rates, antithetic:
+            As for :func:`random_masks`.
+        by:
+            As for :meth:`fitted`: name of the method that is fitted on them.
 
         Raises
         ------
         InputError
             If there are not as many left.
         """
-        return self._deal(count, checked_rates(rates), antithetic, evaluation=False)
+        masks = self._deal(count, checked_rates(rates), antithetic, evaluation=False)
+        self._fitted.setdefault(by, set()).update(mask.tobytes() for mask in masks)
+        return masks
 
     def evaluation(
         self, count: int, *, rates: float | Sequence[float] = 0.5, antithetic: bool = True
@@ -280,11 +294,11 @@ class MaskDealer:
                 fix="ask for fewer, or cut the sources into more units",
             )
         masks = list(found.values())[:count]
-        dealt = self._evaluated if evaluation else self._fitted[""]
-        dealt.update(mask.tobytes() for mask in masks)
-        return (
-            self.check(_stacked(masks, self.units)) if evaluation else _stacked(masks, self.units)
-        )
+        dealt = _stacked(masks, self.units)
+        if evaluation:
+            self._evaluated.update(mask.tobytes() for mask in masks)
+            self.check(dealt)
+        return dealt
 
     def _may_deal(self, mask: np.ndarray, evaluation: bool) -> bool:
         key = mask.tobytes()

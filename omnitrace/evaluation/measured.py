@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from omnitrace.ablation.masks import leave_one_out
 from omnitrace.errors import InputError
-from omnitrace.evaluation.faithfulness import (
-    Array,
-    Defined,
-    area,
-    calibration,
-    check_finite,
-    control_scores,
-    curve_masks,
-    defined,
-    is_size_controlled,
-    lds,
-    only_top_masks,
-    oracle_lds,
-    r_squared,
-    without_top_masks,
-)
+from omnitrace.evaluation.effect_metrics import Claim, EffectMetric, effect_metrics
+from omnitrace.evaluation.faithfulness import Array, Defined, check_finite, control_scores, defined
+from omnitrace.evaluation.measuring import Rows
 
 if TYPE_CHECKING:
     from omnitrace.ablation.masks import MaskDealer
@@ -34,7 +21,7 @@ __all__ = ["Faithfulness", "Measure", "faithfulness"]
 
 Measure: TypeAlias = Callable[[Array], Array]
 
-_KINDS: Final[tuple[Literal["deletion", "insertion"], ...]] = ("deletion", "insertion")
+_ORACLE: Final = "oracle and calibration"  # no attribution: what they are fitted on judges all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +72,8 @@ def faithfulness(
 
     A mask that an attribution was fitted on does not judge it: where top-k drop, sufficiency, R² or
     a curve would need one, they are undefined; so is the size-controlled LDS where the units allow
-    of no masks of one size.
+    of no masks of one size. The rest of what is undefined, and why, is in
+    :mod:`omnitrace.evaluation.effect_metrics`.
 
     Parameters
     ----------
@@ -117,31 +105,85 @@ def faithfulness(
     every = _checked_scores(scores, len(tokens), dealer.units)
     if controls:
         every |= control_scores(dealer.sizes, len(tokens), seed=seed)
-    plain, same = dealer.evaluation(masks), dealer.sized_evaluation(sized)
-    fit = dealer.fit(oracle)
-    bench = _Bench(dealer, tokens, tuple(ks), curves)
-    needed = [mask for each in every.values() for mask in bench.needs(each)]
+    dealt = _Dealt(
+        dealer.sizes,
+        dealer.evaluation(masks),
+        dealer.sized_evaluation(sized),
+        dealer.fit(oracle, by=_ORACLE),
+    )
+    rows = Rows(functools.partial(_checked_rows, measure, len(tokens)))
+
+    def claims(name: str, scores: Array) -> list[Claim]:
+        def judges(asked: Array) -> Array:
+            return ~dealer.was_fitted(asked, by=name)
+
+        return [
+            Claim(row, dealt, functools.partial(rows.logprobs, tokens=(s, s + 1)), length, judges)
+            for s, (row, length) in enumerate(zip(scores, tokens.tolist(), strict=True))
+        ]
+
+    metrics, best = _chosen(ks, curves=curves, oracle=oracle > 0)
+    said = {name: claims(name, each) for name, each in every.items()}
+    unscored = claims(_ORACLE, np.zeros((len(tokens), dealer.units)))  # the oracle finds its own
+    needed = [masks for each in said.values() for masks in _needed(metrics, each)]
+    rows.prepare(np.concatenate([dealt.plain, *needed, *_needed(best, unscored)]))
+    return Faithfulness(
+        {name: _values(metrics, each) for name, each in said.items()},
+        _values(best, unscored),
+        rows.count,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Dealt:
+    """The masks of the example: a :class:`~omnitrace.evaluation.effect_metrics.Dealt`."""
+
+    sizes: Array
+    plain: Array
+    sized: Array
+    fit: Array
+
+
+_Metrics: TypeAlias = Mapping[str, EffectMetric]
+
+
+def _chosen(ks: Sequence[int], *, curves: bool, oracle: bool) -> tuple[_Metrics, _Metrics]:
+    """Return the metrics of attributions, and those of the oracle."""
+    every = effect_metrics(ks)
+    names = ["lds", "size-controlled-lds"]
+    for k in ks:
+        names += [f"top-{k}-drop", f"top-{k}-drop-per-token", f"sufficiency-{k}"]
+    if curves:
+        names += [name for name in every if "-auc" in name]
     if oracle:
-        needed.append(leave_one_out(dealer.units))  # for R²
-    bench.run(measure, np.concatenate([plain, same, fit, *needed]))
-    f_plain, f_same, f_fit = bench.all_of(plain), bench.all_of(same), bench.all_of(fit)
-    # Few units of very different sizes allow of no masks of one size.
-    unsized = 0.0 if is_size_controlled(same, dealer.sizes) else float("nan")
-    values: dict[str, dict[str, Array]] = {}
-    for name, each in every.items():
-        values[name] = {
-            "lds": lds(each, plain, f_plain),
-            "size-controlled-lds": lds(each, same, f_same) + unsized,
-            **bench.ranked(name, each),
-        }
-        if oracle:
-            predicted = calibration(each, fit, f_fit)[:, None] * each
-            values[name]["r-squared"] = r_squared(predicted, bench.single(name))
-    best: dict[str, Array] = {}
-    if oracle:
-        best["lds"] = oracle_lds(fit, f_fit, plain, f_plain)
-        best["size-controlled-lds"] = oracle_lds(fit, f_fit, same, f_same) + unsized
-    return Faithfulness(values, best, bench.measured)
+        names.append("r-squared")
+    best = names[:2] if oracle else ()
+    return {name: every[name] for name in names}, {name: every[f"oracle-{name}"] for name in best}
+
+
+def _needed(metrics: _Metrics, claims: Sequence[Claim]) -> Iterator[Array]:
+    """Yield the masks, bool ``[m, K]``, of every metric."""
+    for claim in claims:
+        for metric in metrics.values():
+            yield metric.masks(claim.scores, claim.dealt)
+
+
+def _values(metrics: _Metrics, claims: Sequence[Claim]) -> dict[str, Array]:
+    """Return each metric, float64 ``[S]``."""
+    return {
+        name: np.array([metric.value(claim) for claim in claims])
+        for name, metric in metrics.items()
+    }
+
+
+def _checked_rows(measure: Measure, spans: int, masks: Array) -> Array:
+    found = np.asarray(measure(masks), dtype=np.float64)
+    if found.shape != (len(masks), spans):
+        raise InputError(
+            f"measure() returned values of shape {found.shape}",
+            legal=f"[{len(masks)} masks, {spans} spans]",
+        )
+    return found
 
 
 def _checked_scores(scores: Mapping[str, Array], spans: int, units: int) -> dict[str, Array]:
@@ -154,81 +196,3 @@ def _checked_scores(scores: Mapping[str, Array], spans: int, units: int) -> dict
             )
         check_finite(f"the scores {name!r}", each)
     return found
-
-
-class _Bench:
-    """Measures all masks at once, and computes from them what depends on a ranking."""
-
-    def __init__(
-        self, dealer: MaskDealer, tokens: Array, ks: tuple[int, ...], curves: bool
-    ) -> None:
-        self._dealer = dealer
-        self._tokens = tokens
-        self._ks = ks
-        self._curves = curves
-        self._known: dict[bytes, Array] = {}
-        self._full = np.ones((1, dealer.units), dtype=bool)
-
-    @property
-    def measured(self) -> int:
-        """How many different masks."""
-        return len(self._known)
-
-    def needs(self, scores: Array) -> Iterator[Array]:
-        """Yield the masks, bool ``[m, K]`` each, that :meth:`ranked` needs."""
-        yield self._full
-        for k in self._ks:
-            yield without_top_masks(scores, k)
-            yield only_top_masks(scores, k)
-        if self._curves:
-            for row in scores:
-                yield from (curve_masks(row, kind) for kind in _KINDS)
-
-    def run(self, measure: Measure, masks: Array) -> None:
-        """Measure every different mask once."""
-        different = np.unique(masks, axis=0)
-        found = np.asarray(measure(different), dtype=np.float64)
-        if found.shape != (len(different), len(self._tokens)):
-            raise InputError(
-                f"measure() returned values of shape {found.shape}",
-                legal=f"[{len(different)} masks, {len(self._tokens)} spans]",
-            )
-        self._known = {mask.tobytes(): row for mask, row in zip(different, found, strict=True)}
-
-    def all_of(self, masks: Array) -> Array:
-        """Return ``[m, S]``, whatever the masks are for."""
-        rows = [self._known[mask.tobytes()] for mask in masks]
-        return np.stack(rows) if rows else np.zeros((0, len(self._tokens)))
-
-    def single(self, name: str) -> Array:
-        """Return each single unit's effect, ``[S, K]``, NaN where ``name`` was fitted on it."""
-        alone = leave_one_out(self._dealer.units)
-        effects: Array = (self.all_of(self._full) - self._judging(name, alone)).T
-        return effects
-
-    def ranked(self, name: str, scores: Array) -> dict[str, Array]:
-        """Return what depends on the ranking of the units by ``scores``, ``[S]`` each."""
-        full = self.all_of(self._full)[0]
-        found: dict[str, Array] = {}
-        for k in self._ks:
-            drop = full - self._judging(name, without_top_masks(scores, k)).diagonal()
-            found[f"top-{k}-drop"] = drop
-            found[f"top-{k}-drop-per-token"] = drop / self._tokens
-            only = self._judging(name, only_top_masks(scores, k)).diagonal()
-            found[f"sufficiency-{k}"] = full - only
-        for kind in _KINDS if self._curves else ():
-            lines = [
-                self._judging(name, curve_masks(row, kind))[:, span]
-                for span, row in enumerate(scores)
-            ]
-            found[f"{kind}-auc"] = np.array([area(line, kind) for line in lines])
-            found[f"{kind}-auc-normalised"] = np.array(
-                [area(line, kind, normalised=True) for line in lines]
-            )
-        return found
-
-    def _judging(self, name: str, masks: Array) -> Array:
-        """Return ``[m, S]``, NaN for masks that the attribution ``name`` was fitted on."""
-        values = self.all_of(masks)
-        values[self._dealer.was_fitted(masks, by=name)] = np.nan
-        return values

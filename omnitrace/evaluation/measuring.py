@@ -1,7 +1,7 @@
 """What the model says of a response without some of its units: the ground of all causal metrics.
 
-All methods of one example are judged by the same masks, and so are two evaluations of the same
-labels with the same seed.
+The metrics are in :mod:`omnitrace.evaluation.effect_metrics`. All methods of one example are judged
+by the same masks, and so are two evaluations of the same labels with the same seed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,68 @@ if TYPE_CHECKING:  # the ablation waits for torch, of which judging by labels ha
     from omnitrace.trace import Trace
     from omnitrace.tracer import Tracer
 
-__all__ = ["FEWEST", "FIT_MASKS", "MASKS", "MeasureOf", "Measured", "measure_by"]
+__all__ = ["FIT_MASKS", "MASKS", "MeasureOf", "Measured", "Rows", "measure_by"]
 
 #: Masks for LDS, and as many of equal size.
 MASKS: Final = 64
-#: With fewer masks than this LDS is undefined.
-FEWEST: Final = 4
 #: Masks that the oracle and the calibration are fitted on; twice the unknowns where that is more.
 FIT_MASKS: Final = 256
 
 
-class Measured:
-    """The log-probabilities of one response under masks, measured when first asked for.
+class Rows:
+    """What a model says under masks, measured when first asked for, and no mask twice.
 
     Parameters
     ----------
     run:
-        From bool ``[m, K]`` to float ``[m, T]``: the log-probability of each token, in nats. No
-        mask is asked for twice.
+        From bool ``[m, K]`` to float ``[m, T]``: log-probabilities in nats.
+    known:
+        What is known already, by the bytes of a mask; what is measured is added.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[np.ndarray], np.ndarray],
+        known: dict[bytes, np.ndarray] | None = None,
+    ) -> None:
+        self._run = run
+        self._known = {} if known is None else known
+
+    @property
+    def count(self) -> int:
+        """How many different masks are known."""
+        return len(self._known)
+
+    def missing(self, masks: np.ndarray) -> np.ndarray:
+        """Return what would have to be measured for bool ``[m, K]``, each mask once."""
+        different = np.unique(masks, axis=0)
+        return different[[mask.tobytes() not in self._known for mask in different]]
+
+    def prepare(self, masks: np.ndarray) -> None:
+        """Measure bool ``[m, K]`` in one go, as far as they are not known."""
+        missing = self.missing(masks)
+        if len(missing):
+            rows = self._run(missing)
+            self._known.update(
+                (mask.tobytes(), row) for mask, row in zip(missing, rows, strict=True)
+            )
+
+    def logprobs(self, masks: np.ndarray, tokens: tuple[int, int]) -> np.ndarray:
+        """Return float64 ``[m]``: ``f(v)``, summed over ``[first, last)`` of ``T``."""
+        keys = [mask.tobytes() for mask in masks]
+        if any(key not in self._known for key in keys):
+            self.prepare(masks)
+        rows = (self._known[key][slice(*tokens)] for key in keys)
+        return np.array([row.sum(dtype=np.float64) for row in rows])
+
+
+class Measured(Rows):
+    """The log-probabilities of one response under masks, and the masks that judge it.
+
+    Parameters
+    ----------
+    run:
+        As for :class:`Rows`: the log-probability of each token.
     sizes:
         Tokens of each unit.
     example, seed:
@@ -47,7 +91,7 @@ class Measured:
         How many masks for LDS and for its size-controlled form; where the units do not allow of so
         many, a half, a quarter and so on.
     known:
-        What is known of the response already, by the bytes of a mask; what is measured is added.
+        As for :class:`Rows`.
     fitted:
         bool ``[m, K]``: masks that what the trace says was fitted on, as by a perturbation method.
         They do not judge it.
@@ -74,8 +118,7 @@ class Measured:
     ) -> None:
         from omnitrace.ablation.masks import MaskDealer, as_many
 
-        self._run = run
-        self._known = {} if known is None else known
+        super().__init__(run, known)
         self._fitted = set() if fitted is None else {mask.tobytes() for mask in fitted}
         self.about = dict(about or {})
         self.sizes = np.array(sizes, dtype=np.int64)
@@ -99,19 +142,9 @@ class Measured:
         fewest = 2 * (units + 1)
         return as_many(self._dealer.fit, max(FIT_MASKS, fewest), units, fewest=fewest)
 
-    def calibrates(self, masks: np.ndarray) -> np.ndarray:
-        """Return bool ``[m]``: which of bool ``[m, K]`` are among those of :attr:`fit`."""
-        fit = {mask.tobytes() for mask in self.fit}
-        return np.array([mask.tobytes() in fit for mask in masks], dtype=bool)
-
     def judges(self, masks: np.ndarray) -> np.ndarray:
-        """Return bool ``[m]``: which of bool ``[m, K]`` may judge what the trace says.
-
-        Masks that keep all or nothing say nothing of a ranking, and always may.
-        """
-        fitted = np.array([mask.tobytes() in self._fitted for mask in masks], dtype=bool)
-        ends = masks.all(axis=1) | ~masks.any(axis=1)
-        return ends | ~fitted
+        """Return bool ``[m]``: on which of bool ``[m, K]`` what the trace says was not fitted."""
+        return np.array([mask.tobytes() not in self._fitted for mask in masks], dtype=bool)
 
     def missing(self, masks: np.ndarray) -> np.ndarray:
         """Return what would have to be measured for bool ``[m, K]``, each mask once.
@@ -119,25 +152,7 @@ class Measured:
         The masks that keep all and nothing are always among it, until they are known.
         """
         ends = np.array([[True], [False]]).repeat(len(self.sizes), axis=1)
-        different = np.unique(np.concatenate([masks, ends]), axis=0)
-        return different[[mask.tobytes() not in self._known for mask in different]]
-
-    def prepare(self, masks: np.ndarray) -> None:
-        """Measure bool ``[m, K]`` in one go, as far as they are not known."""
-        missing = self.missing(masks)
-        if len(missing):
-            rows = self._run(missing)
-            self._known.update(
-                (mask.tobytes(), row) for mask, row in zip(missing, rows, strict=True)
-            )
-
-    def logprobs(self, masks: np.ndarray, tokens: tuple[int, int]) -> np.ndarray:
-        """Return float64 ``[m]``: ``f(v)`` of the tokens ``[first, last)`` for bool ``[m, K]``."""
-        keys = [mask.tobytes() for mask in masks]
-        if any(key not in self._known for key in keys):
-            self.prepare(masks)
-        rows = (self._known[key][slice(*tokens)] for key in keys)
-        return np.array([row.sum(dtype=np.float64) for row in rows])
+        return super().missing(np.concatenate([masks, ends]))
 
 
 #: What measures the response of a trace, by the name of the example.

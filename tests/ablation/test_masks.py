@@ -161,4 +161,7 @@ def test_a_mask_that_one_method_was_fitted_on_is_dealt_to_nobody_but_judges_the_
     assert not dealer.was_fitted(own, by="another").any()
     dealt = dealer.fit(8)
     assert dealer.was_fitted(dealt, by="another").all()  # whoever asked for them
-    assert not keys(dealer.evaluation(40)) & keys(np.concatenate([own, dealt]))
+    named = dealer.fit(8, by="oracle")
+    assert dealer.was_fitted(named, by="oracle").all()
+    assert not dealer.was_fitted(named, by="another").any()
+    assert not keys(dealer.evaluation(40)) & keys(np.concatenate([own, dealt, named]))

@@ -7,6 +7,7 @@ import pytest
 
 from omnitrace import InputError
 from omnitrace.ablation import MaskDealer, leave_one_out, measure
+from omnitrace.evaluation.effect_metrics import FEWEST
 from omnitrace.evaluation.measured import faithfulness
 from tests.ablation import naive
 
@@ -91,6 +92,82 @@ def test_a_mask_that_one_signal_was_fitted_on_judges_the_others() -> None:
     np.testing.assert_allclose(free["top-1-drop"], WEIGHTS.max(axis=1))
     np.testing.assert_allclose(free["r-squared"], 1)
     np.testing.assert_array_equal(fitted["top-3-drop"], free["top-3-drop"])
+
+
+def test_what_the_oracle_is_fitted_on_judges_all_scores() -> None:
+    units, count = 8, 120  # of the 127 masks for fitting: half of all that leave one out are dealt
+    dealer = MaskDealer([5] * units, example="small")
+    fits = MaskDealer([5] * units, example="small").fit(count)
+    alone = leave_one_out(units)
+    assert {mask.tobytes() for mask in alone} & {mask.tobytes() for mask in fits}
+    found = faithfulness(
+        lambda masks: masks @ np.eye(units),
+        {"truth": np.eye(units)},  # for each unit a span that rests on it
+        dealer,
+        span_tokens=np.ones(units),
+        masks=16,
+        sized=8,
+        oracle=count,
+        ks=(1,),
+        curves=True,
+        controls=False,
+    )
+    truth = found.values["truth"]
+    np.testing.assert_allclose(truth["top-1-drop"], 1)
+    np.testing.assert_allclose(truth["sufficiency-1"], 0)
+    np.testing.assert_allclose(truth["deletion-auc-normalised"], 0.5 / units)
+
+
+def test_masks_that_keep_all_or_nothing_judge_whoever_measured_them() -> None:
+    units = len(SIZES)
+    dealer = MaskDealer(SIZES, example="d")
+    dealer.fitted(np.array([[True] * units, [False] * units]), by="mine")
+    found = faithfulness(
+        Planted(),
+        {"mine": WEIGHTS, "other": WEIGHTS},
+        dealer,
+        span_tokens=np.array([3, 5]),
+        ks=(units,),
+        curves=True,
+        controls=False,
+    )
+    mine, other = found.values["mine"], found.values["other"]
+    assert mine.keys() == other.keys()
+    for name, values in other.items():
+        np.testing.assert_array_equal(mine[name], values)
+        assert np.isfinite(values).all(), name
+
+
+def test_r_squared_is_undefined_where_effects_hardly_differ() -> None:
+    for scale, undefined in ((1e-4, True), (0.1, False)):
+
+        def run(masks: np.ndarray, scale: float = scale) -> np.ndarray:
+            return scale * (masks @ WEIGHTS.T)
+
+        found = faithfulness(
+            run,
+            {"truth": WEIGHTS},
+            MaskDealer(SIZES, example="e"),
+            span_tokens=np.array([3, 5]),
+            oracle=64,
+            controls=False,
+        )
+        assert (np.isnan(found.values["truth"]["r-squared"]) == undefined).all()
+
+
+def test_lds_is_undefined_with_too_few_masks() -> None:
+    for count, undefined in ((FEWEST - 1, True), (FEWEST, False)):
+        found = faithfulness(
+            Planted(),
+            {"truth": WEIGHTS},
+            MaskDealer(SIZES, example="f"),
+            span_tokens=np.array([3, 5]),
+            masks=count,
+            sized=count,
+            controls=False,
+        )
+        for name in ("lds", "size-controlled-lds"):
+            assert (np.isnan(found.values["truth"][name]) == undefined).all()
 
 
 def test_it_runs_on_a_model() -> None:
