@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from _cache import Kept, code_digest
 from _texts import Text
 from common import BenchmarkError
@@ -23,7 +25,7 @@ from omnitrace.scoring import ResponseScorer
 if TYPE_CHECKING:
     from _faithfulness_world import WorldRequest
 
-__all__ = ["PACKAGE", "Example", "Subject", "in_units", "package_code"]
+__all__ = ["PACKAGE", "Example", "Subject", "in_units", "load_subject", "package_code"]
 
 PACKAGE = Path(omnitrace.__file__).parent
 _COMBINED: Mapping[str, Operators] = {"input": AT_THE_INPUT}
@@ -184,6 +186,23 @@ class Subject:
         )
         self.forwards += found.rows
         return found.span_logprobs
+
+
+def load_subject(source: str, given: argparse.Namespace, cache: Path | None = None) -> Subject:
+    """Load a model, to run on ``given.threads``.
+
+    Parameters
+    ----------
+    source:
+        A name or folder, as for :meth:`omnitrace.Tracer.from_pretrained`.
+    given:
+        The benchmark's arguments: ``threads``, ``new_tokens`` and ``cache``.
+    cache:
+        Another folder than ``given.cache``.
+    """
+    torch.set_num_threads(given.threads)
+    kept = Kept(given.cache if cache is None else cache)
+    return Subject(Tracer.from_pretrained(source), kept, given.new_tokens)
 
 
 def in_units(example: Example, values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from common import BenchmarkError, Result, fill_in, parser, run_benchmark
 if TYPE_CHECKING:
     import numpy as np
     from _estimator_worlds import World
-    from _examples import Example, Subject
+    from _examples import Example
     from _methods import Method
 
 WORLDS: Final = ("text", "reference")
@@ -35,25 +35,16 @@ def rivals() -> list[Method]:
     return [*signals, *(each for each in captum_methods() if each.name in _CAPTUM)]
 
 
-def subject_of(source: str, given: argparse.Namespace, cache: Path) -> Subject:
-    """Load a model."""
-    from _cache import Kept
-    from _examples import Subject
-
-    from omnitrace import Tracer
-
-    return Subject(Tracer.from_pretrained(source), Kept(cache), given.new_tokens)
-
-
 def text_world(given: argparse.Namespace) -> World:
     """Return SmolLM2 and the documents."""
     import numpy as np
     from _decoding import model_file
     from _estimator_data import Data
     from _estimator_worlds import World
+    from _examples import load_subject
     from _texts import read_split
 
-    subject = subject_of(str(model_file()), given, given.cache / "faithfulness-text")
+    subject = load_subject(str(model_file()), given, given.cache / "faithfulness-text")
     splits = {
         split: [subject.answer(text) for text in read_split(split)[: given.texts]]
         for split in ("train", "validation", "test")
@@ -80,10 +71,11 @@ def reference_world(given: argparse.Namespace, folder: Path) -> World:
     """Return the reference model and requests of its world, their files in ``folder``."""
     from _estimator_data import Data
     from _estimator_worlds import World
+    from _examples import load_subject
     from _faithfulness_world import evidence_groups
     from faithfulness_omni import answered
 
-    subject = subject_of("reference", given, given.cache / "estimator-reference")
+    subject = load_subject("reference", given, given.cache / "estimator-reference")
 
     def of(count: int, *, validation: bool, first: int = 0) -> list[Example]:
         return answered(subject, count, folder, validation=validation, first=first)[0]
@@ -109,14 +101,11 @@ def _halves(count: int) -> list[int]:
 
 def measure(given: argparse.Namespace) -> Result:
     """Compare in the worlds that are asked for."""
-    import torch
     from _estimator_table import result_of
     from _estimator_worlds import compare
     from _scoring import Plan
 
     from omnitrace.errors import InputError
-
-    torch.set_num_threads(given.threads)
 
     def plan(number: int) -> Plan:
         oracle = given.oracle_masks if number < given.oracle else 0

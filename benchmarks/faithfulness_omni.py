@@ -48,19 +48,14 @@ def load(given: argparse.Namespace) -> Subject:
     BenchmarkError
         If there is none.
     """
-    import torch
-    from _cache import Kept
-    from _examples import Subject
+    from _examples import load_subject
 
-    from omnitrace import Tracer
     from omnitrace.errors import ModelError
 
-    torch.set_num_threads(given.threads)
     try:
-        tracer = Tracer.from_pretrained(given.model)
+        return load_subject(given.model, given)
     except ModelError as error:
         raise BenchmarkError(f"{error}\ntrain it: python -m omnitrace.reference.train") from error
-    return Subject(tracer, Kept(given.cache), given.new_tokens)
 
 
 def answered(

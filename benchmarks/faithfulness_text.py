@@ -38,22 +38,10 @@ def judge_all(
     return judge_examples(subject, methods, test, plan, train=train, budget=given.budget)
 
 
-def load(given: argparse.Namespace) -> Subject:
-    """Load the model."""
-    import torch
-    from _cache import Kept
-    from _decoding import model_file
-    from _examples import Subject
-
-    from omnitrace import Tracer
-
-    torch.set_num_threads(given.threads)
-    tracer = Tracer.from_pretrained(str(model_file()))
-    return Subject(tracer, Kept(given.cache), given.new_tokens)
-
-
 def measure(given: argparse.Namespace) -> Result:
     """Run the whole comparison."""
+    from _decoding import model_file
+    from _examples import load_subject
     from _faithfulness_table import result_of
     from _methods import own_methods
     from _peers import choose
@@ -61,7 +49,7 @@ def measure(given: argparse.Namespace) -> Result:
 
     texts = {split: read_split(split) for split in ("train", "validation", "test")}
     peers, notes = choose(given.peers)  # say what is missing before anything is loaded
-    subject = load(given)
+    subject = load_subject(str(model_file()), given)
     methods = [*own_methods(), *peers]
     learning = any(method.learns for method in methods)
     train = texts["train"][: given.train_texts] if learning else []

@@ -27,9 +27,9 @@ from omnitrace.files import make_folder
 from omnitrace.plugins.manager import registry
 from omnitrace.requests import Request
 from omnitrace.scoring import ResponseScorer
-from omnitrace.signals.attention import AttentionMean, LayerMean
+from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.base import LayerRows
-from omnitrace.signals.together import passing
+from omnitrace.signals.together import averaged_and_read
 from omnitrace.sources.messages import Conversation, TextPart
 from omnitrace.trace import Trace
 from omnitrace.tracer import Tracer
@@ -286,12 +286,9 @@ class FeatureReader(AttentionMean):
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Average the rows, and reduce them."""
-        mean = LayerMean()
-        layers = passing(rows, self._wanted, mean)
-        self._blocks.append(self._reduce(layers))
-        for _ in layers:  # those behind the last one that is wanted
-            pass
-        return mean.result()
+        mean, reduced = averaged_and_read(rows, self._wanted, self._reduce)
+        self._blocks.append(reduced)
+        return mean
 
 
 def _given_response(request: Request) -> str | list[int] | None:

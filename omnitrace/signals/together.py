@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from omnitrace.signals.attention import LayerMean
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, Sequential
@@ -12,7 +12,9 @@ from omnitrace.signals.contract import checked_scores, reduced
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Reduce", "passing", "reducer_of", "scored_and_reduced"]
+__all__ = ["Reduce", "averaged_and_read", "reducer_of", "scored_and_reduced"]
+
+_Read = TypeVar("_Read")
 
 #: From the rows of the next tokens of an answer to float32 ``[rows, features, units]``.
 Reduce: TypeAlias = "Callable[[Iterable[LayerRows]], torch.Tensor]"
@@ -58,9 +60,6 @@ def scored_and_reduced(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Let a live span signal reduce ``rows``, and score them as "attention-mean" does.
 
-    Both would draw on the layers at their own pace. So the live span signal draws, and the mean
-    takes each layer as it passes.
-
     Parameters
     ----------
     reduce:
@@ -92,17 +91,45 @@ def scored_and_reduced(
     OmnitraceError
         As it raised it.
     """
+
+    def read(layers: Iterable[LayerRows]) -> torch.Tensor:
+        return reduced(
+            reduce, layers, shape[0], units, first=first, features=features, subject=subject
+        )
+
+    mean, reductions = averaged_and_read(rows, wanted, read)
+    return checked_scores(mean, shape, first=first, subject="attention-mean"), reductions
+
+
+def averaged_and_read(
+    rows: Iterable[LayerRows], wanted: Collection[int], read: Callable[[Iterable[LayerRows]], _Read]
+) -> tuple[torch.Tensor, _Read]:
+    """Average all layers, and let another reader have some of them.
+
+    Both would draw on the layers at their own pace. So the reader draws, and the mean takes each
+    layer as it passes.
+
+    Parameters
+    ----------
+    rows:
+        What the layers show of a few consecutive generated tokens.
+    wanted, read:
+        The layers that the reader gets, and the reader: it need not draw on all of them.
+
+    Returns
+    -------
+    tuple
+        The mean, float32 ``[rows, context]``, and what the reader returned.
+    """
     mean = LayerMean()
-    layers = passing(rows, wanted, mean)
-    reductions = reduced(
-        reduce, layers, shape[0], units, first=first, features=features, subject=subject
-    )
-    for _ in layers:  # the signal may have had enough before the last layer
+    layers = _passing(rows, wanted, mean)
+    found = read(layers)
+    for _ in layers:  # the reader may have had enough before the last layer
         pass
-    return checked_scores(mean.result(), shape, first=first, subject="attention-mean"), reductions
+    return mean.result(), found
 
 
-def passing(
+def _passing(
     rows: Iterable[LayerRows], wanted: Collection[int], mean: LayerMean
 ) -> Iterator[LayerRows]:
     """Yield the wanted layers; every layer is added to ``mean`` as it passes."""
