@@ -101,7 +101,7 @@ def faithfulness(
     InputError
         If scores have the wrong shape or are not finite, or the masks run out.
     """
-    tokens = np.asarray(span_tokens, dtype=np.float64)
+    tokens = np.asarray(span_tokens, dtype=np.int64)
     every = _checked_scores(scores, len(tokens), dealer.units)
     if controls:
         every |= control_scores(dealer.sizes, len(tokens), seed=seed)
