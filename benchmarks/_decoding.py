@@ -141,10 +141,14 @@ class Decoder:
         Length of the prompt; the text is cut at the sentence that comes nearest.
     tracer:
         A tracer to share; by default the model is loaded.
+    device:
+        Where the model that is loaded runs.
     """
 
-    def __init__(self, prompt_tokens: int, tracer: Tracer | None = None) -> None:
-        self.tracer = tracer or Tracer.from_pretrained(str(model_file()))
+    def __init__(
+        self, prompt_tokens: int, tracer: Tracer | None = None, device: str = "cpu"
+    ) -> None:
+        self.tracer = tracer or Tracer.from_pretrained(str(model_file()), device=device)
         self.model = self.tracer.adapter.model
         one = self._length(30) - self._length(29)
         guess = max(1, round((prompt_tokens - self._length(1)) / one) + 1)
@@ -215,7 +219,7 @@ class Decoder:
     def _generate(
         self, mode: Mode, model: Any, watch: Stopwatch, length: dict[str, int]
     ) -> tuple[int, ...]:
-        inputs = torch.tensor([self.ids])
+        inputs = torch.tensor([self.ids], device=model.device)
         extra: dict[str, Any] = {}
         if mode == "eager":
             model.set_attn_implementation("eager")
@@ -237,9 +241,8 @@ class Decoder:
 
     def warm_up(self) -> None:
         """Start thread pools and fill caches outside of what is measured."""
-        self.model.generate(
-            torch.tensor([self.ids[:16]]), max_new_tokens=4, min_new_tokens=4, do_sample=False
-        )
+        inputs = torch.tensor([self.ids[:16]], device=self.model.device)
+        self.model.generate(inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False)
 
 
 def eager_bytes(model: Any, prompt_tokens: int) -> int:

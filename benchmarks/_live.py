@@ -32,11 +32,11 @@ class HeadShares(LiveSpanSignal):
             for number, unit in enumerate(units):
                 self._membership[list(unit), number] = 1.0
             self._of = units
-        width = len(self._membership)
-        return torch.cat(
-            [(layer.weights[:, :, :width] @ self._membership).transpose(0, 1) for layer in rows],
-            dim=1,
-        )
+        width, found = len(self._membership), []
+        for layer in rows:
+            weights = layer.weights[:, :, :width]
+            found.append((weights @ self._membership.to(weights.device)).transpose(0, 1))
+        return torch.cat(found, dim=1)
 
     def effects_of(self, reduced: torch.Tensor, units: Sequence[SourceUnit]) -> dict[str, Effect]:
         """Average the shares over tokens, layers and heads."""

@@ -169,7 +169,7 @@ def measure(given: argparse.Namespace) -> Result:
 
     model_file()  # say what is missing before anything is loaded
     offer_to_be_killed_first()
-    decoder = Decoder(given.prompt_tokens)
+    decoder = Decoder(given.prompt_tokens, device=given.device)
     rows: list[list[str]] = []
     sections: list[int] = []
     bars: list[Bar] = []
@@ -247,6 +247,7 @@ def measure(given: argparse.Namespace) -> Result:
                 "alternations",
                 "threads",
                 "signals",
+                "device",
             )
         },
         values=values,
@@ -259,6 +260,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--new-tokens", type=int, help="by default 256, quick 64")
     made.add_argument("--alternations", type=int, help=f"by default {ALTERNATIONS}, quick 2")
     made.add_argument("--threads", type=int, nargs="+", help="torch threads; by default 1 2")
+    made.add_argument("--device", default="cpu", help="where the model runs (%(default)s)")
     made.add_argument(
         "--signals",
         nargs="+",

@@ -134,7 +134,8 @@ class Tracer:
         revision, dtype, device_map, attn_implementation, trust_remote_code:
             As for ``transformers``' ``from_pretrained``.
         device:
-            Where the model is moved after loading.
+            Where the model is moved after loading, such as ``"cuda"``; by default it stays on the
+            processor. ``device_map="auto"`` instead spreads it over all accelerators.
         options:
             Anything that ``Tracer(...)`` takes.
         """

@@ -66,9 +66,9 @@ class Builder:
         extras: Mapping[str, torch.Tensor],
     ) -> None:
         """Add a row: embeddings ``[n, d]``, positions ``[n]`` or ``[axes, n]``, extras ``[n]``."""
-        columns = [embeddings.float().cpu().numpy(), positions.reshape(-1, len(embeddings)).T]
-        columns += [extras[name].cpu().numpy()[:, None] for name in sorted(extras)]
-        parts = [np.ascontiguousarray(np.asarray(each)) for each in columns]
+        columns = [embeddings.float(), positions.reshape(-1, len(embeddings)).T]
+        columns += [extras[name][:, None] for name in sorted(extras)]
+        parts = [np.ascontiguousarray(each.cpu().numpy()) for each in columns]
         codes = np.empty(len(embeddings), dtype=np.int64)
         new: list[int] = []
         for token in range(len(codes)):

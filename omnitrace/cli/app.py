@@ -13,7 +13,7 @@ from omnitrace.cli.analysis_app import analysis
 from omnitrace.cli.estimator_app import estimator
 from omnitrace.cli.evaluation_app import evaluation
 from omnitrace.cli.guard import guarded
-from omnitrace.cli.options import AudioUnits, ImageUnits, VideoUnits
+from omnitrace.cli.options import AudioUnits, Device, ImageUnits, VideoUnits
 from omnitrace.cli.printing import make_console, print_table, print_trace
 from omnitrace.cli.reference_app import reference
 from omnitrace.errors import InputError
@@ -93,6 +93,7 @@ def trace(
             "thoughts first), a hub id, a folder or a GGUF file."
         ),
     ] = "reference",
+    device: Device = None,
     signal: Annotated[
         str, typer.Option(help="What scores the sources; see 'omnitrace list signals'.")
     ] = "attention-mean",
@@ -199,6 +200,7 @@ def trace(
         chosen,
         SourceOptions(image=image_units, audio=audio_units, video=video_units),
         thinking=markers,
+        device=device,
         options=options,
         out=None if out is None else make_folder(out),
         html=html,

@@ -52,6 +52,7 @@ def train_file(
     options: TrainOptions,
     *,
     model: str,
+    device: str | None = None,
     sources: SourceOptions | None = None,
     media_root: Path | None = None,
     cache: Path | None = None,
@@ -70,7 +71,7 @@ def train_file(
     folder = cache or out.with_name(f"{out.name}.cache")
     failed: list[str] = []
     with Progress() as progress:
-        tracer = load_tracer(model, "attention-mean", progress, sources=sources)
+        tracer = load_tracer(model, "attention-mean", progress, device=device, sources=sources)
 
         def tell_failure(name: str, error: OmnitraceError) -> None:
             failed.append(name)

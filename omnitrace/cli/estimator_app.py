@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from omnitrace.cli.guard import guarded
-from omnitrace.cli.options import AudioUnits, ImageUnits, VideoUnits
+from omnitrace.cli.options import AudioUnits, Device, ImageUnits, VideoUnits
 from omnitrace.errors import InputError
 
 __all__ = ["estimator"]
@@ -33,6 +33,7 @@ def train(
     model: Annotated[
         str, typer.Option(help="The model it is for: 'reference', a hub id, a folder, a GGUF file.")
     ] = "reference",
+    device: Device = None,
     fit: Annotated[
         str, typer.Option(metavar="ridge|pearson|nnls", help="How weights are learnt.")
     ] = "ridge",
@@ -144,6 +145,7 @@ def train(
             out,
             options,
             model=model,
+            device=device,
             sources=SourceOptions(image=image_units, audio=audio_units, video=video_units),
             media_root=media_root,
             cache=cache,

@@ -72,6 +72,7 @@ def evaluate_files(
     second_labels: Path | None = None,
     ask_model: str | None = None,
     model: str | None = None,
+    device: str | None = None,
     embedder: str | None = None,
     cache: Path | None = None,
     operator: str = "attention",
@@ -99,7 +100,7 @@ def evaluate_files(
 
             @functools.cache  # several options may name one model
             def tracer_of(name: str) -> Tracer:
-                return load_tracer(name, "attention-mean", progress)
+                return load_tracer(name, "attention-mean", progress, device=device)
 
             judge = functools.partial(
                 evaluate,
@@ -114,7 +115,7 @@ def evaluate_files(
                     cache=cache,
                     fitted=anew.fitted,
                 ),
-                embedder=None if embedder is None else _embedder(embedder, progress),
+                embedder=None if embedder is None else _embedder(embedder, device, progress),
                 told=functools.partial(_tell, progress),
                 metrics=metrics,
                 baselines=baselines,
@@ -213,11 +214,12 @@ def _tell(progress: Progress, done: int, total: int) -> None:
     progress.show(f"measuring effects: {done} of {total} forward passes")
 
 
-def _embedder(name: str, progress: Progress) -> Embedder:
+def _embedder(name: str, device: str | None, progress: Progress) -> Embedder:
     from omnitrace.evaluation.embedders import load_embedder  # it waits for torch
+    from omnitrace.models.devices import usual_device
 
     progress.show(f"loading {name}")
-    return load_embedder(name)
+    return load_embedder(name, device=usual_device() if device in (None, "auto") else device)
 
 
 def _embeddings(tracer: Tracer) -> Embeddings:

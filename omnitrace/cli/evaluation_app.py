@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from omnitrace.cli.guard import guarded
+from omnitrace.cli.options import Device
 
 __all__ = ["evaluation"]
 
@@ -57,6 +58,7 @@ def evaluate_(
             "'embedding'. Media must be in the traces (trace --media)."
         ),
     ] = None,
+    device: Device = None,
     embedder: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +120,7 @@ def evaluate_(
             second_labels=second_labels,
             ask_model=ask_model,
             model=model,
+            device=device,
             embedder=embedder,
             cache=cache,
             operator=operator,
@@ -175,6 +178,7 @@ def sanity(
     model: Annotated[
         str, typer.Option(help="The model; for traces the one that wrote them.")
     ] = "reference",
+    device: Device = None,
     signals: Annotated[
         str, typer.Option(help="Separated by commas; see 'omnitrace list signals'.")
     ] = "attention-mean",
@@ -216,6 +220,7 @@ def sanity(
         check_files(
             paths,
             model=model,
+            device=device,
             signals=_listed(signals),
             checks=_listed(checks),
             out=out,

@@ -6,8 +6,16 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["AudioUnits", "ImageUnits", "VideoUnits"]
+__all__ = ["AudioUnits", "Device", "ImageUnits", "VideoUnits"]
 
+Device: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the model runs: cpu, cuda, cuda:1, or auto (over all accelerators, with "
+        "accelerate installed); by default a CUDA device where there is one.",
+        show_default=False,
+    ),
+]
 ImageUnits: TypeAlias = Annotated[
     str,
     typer.Option(

@@ -89,17 +89,27 @@ class Progress:
         self._status.start()
 
 
-def load_tracer(model: str, signal: str | Signal, progress: Progress, **options: Any) -> Tracer:
-    """Load a model, quietly; ``options`` are more of what ``Tracer`` takes."""
+def load_tracer(
+    model: str,
+    signal: str | Signal,
+    progress: Progress,
+    *,
+    device: str | None = None,
+    **options: Any,
+) -> Tracer:
+    """Load a model, quietly, to the device of ``--device``; ``options`` are those of ``Tracer``."""
     progress.show(f"loading {model}")
     if not sys.stderr.isatty():  # read by tqdm when it is imported: no bars in log files
         os.environ.setdefault("TQDM_DISABLE", "1")
     from transformers.utils import logging
 
+    from omnitrace.models.devices import usual_device
     from omnitrace.tracer import Tracer
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-    return Tracer.from_pretrained(model, signal=signal, **options)
+    if device == "auto":
+        return Tracer.from_pretrained(model, signal=signal, device_map="auto", **options)
+    return Tracer.from_pretrained(model, signal=signal, device=device or usual_device(), **options)
 
 
 @dataclass(slots=True)
@@ -110,6 +120,8 @@ class Runner:
     ----------
     model, signal, thinking:
         As for ``Tracer.from_pretrained``; loaded when the first request needs them.
+    device:
+        Of ``--device``.
     sources:
         How sources are cut.
     options:
@@ -126,6 +138,7 @@ class Runner:
     signal: str | Signal
     sources: SourceOptions | None = None
     thinking: Thinking | None = None
+    device: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
     html: bool = False
@@ -152,6 +165,7 @@ class Runner:
                             progress,
                             sources=self.sources,
                             thinking=self.thinking,
+                            device=self.device,
                         )
                     where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
                     progress.show(f"{entry.id}{where}: reading")

@@ -32,6 +32,7 @@ def check_files(
     model: str,
     signals: Sequence[str],
     checks: Sequence[str],
+    device: str | None = None,
     out: Path | None = None,
     media_root: Path | None = None,
     max_new_tokens: int = 256,
@@ -55,7 +56,7 @@ def check_files(
         registry().signal(signal)
     examples = read_examples(paths, media_root)
     with Progress() as progress:
-        tracer = load_tracer(model, "attention-mean", progress)
+        tracer = load_tracer(model, "attention-mean", progress, device=device)
         tracers = tracers_of(tracer, signals)
         cases, failed = _cases(examples, tracer, tracers, max_new_tokens, progress)
         found = check_all(

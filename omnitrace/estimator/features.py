@@ -119,6 +119,7 @@ class RowReducer:
         which = torch.repeat_interleave(torch.arange(len(units)), self._sizes)
         self._member = torch.zeros(len(self._at), len(units))
         self._member[torch.arange(len(self._at)), which] = 1.0
+        self._placed: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
         # Units stand where a relay of token scores has the prompt.
         self._relay = Relay(len(units))
 
@@ -142,24 +143,31 @@ class RowReducer:
         direct, among, plain = [], [], []
         for layer in rows:
             weights = layer.weights
-            at = self._at.to(weights.device)
-            member = self._member.to(weights.device)
+            at, member = self._on(weights.device)
             seen = weights.index_select(2, at)
             if relay:
-                plain.append((seen.mean(dim=0) @ member).cpu())
+                plain.append(seen.mean(dim=0) @ member)
                 written = weights.shape[2] - len(self._relay.evidence) - weights.shape[1] + 1
-                among.append(weights[:, :, written:].transpose(0, 1).cpu())
+                later = weights[:, :, written:].transpose(0, 1)
+                among.append(later.contiguous())  # no view: it would keep the whole layer
             if self._recipe.values:
                 norms = layer.value_norms.to(weights.device)
                 seen = seen * norms.index_select(1, at)[:, None]
-            direct.append((seen @ member).transpose(0, 1).cpu())
-        found = torch.cat(direct, dim=1)
+            direct.append((seen @ member).transpose(0, 1))
+        found = torch.cat(_together(direct), dim=1).cpu()
         if relay:
-            relayed = self._relayed(torch.stack(plain).mean(dim=0), torch.cat(among, dim=1))
+            mean = torch.stack(_together(plain)).mean(dim=0)
+            relayed = self._relayed(mean.cpu(), torch.cat(_together(among), dim=1).cpu())
             found = torch.cat([found, relayed], dim=1)
         if self._recipe.reduction == "mean":
             found = found / self._sizes.clamp(min=1)
         return found
+
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the units' positions and their membership where a layer is."""
+        if device not in self._placed:
+            self._placed[device] = self._at.to(device), self._member.to(device)
+        return self._placed[device]
 
     def _relayed(self, plain: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
         """Carry attention to earlier tokens on to the units, and note the evidence of these rows.
@@ -176,6 +184,11 @@ class RowReducer:
         self._relay.push(torch.cat([plain, among.mean(dim=1)], dim=1).numpy())
         evidence = torch.from_numpy(self._relay.evidence[: among.shape[2]]).to(among.dtype)
         return among @ evidence
+
+
+def _together(layers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Bring what layers gave to the first one's device: one wait for it, not one a layer."""
+    return [each.to(layers[0].device) for each in layers]
 
 
 def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:

@@ -17,6 +17,7 @@ import torch
 
 from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.evaluation.similarity import Embedder
+from omnitrace.models.devices import checked_device
 from omnitrace.models.loading import first_line, looks_local
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
         If there is no such model, or it cannot be loaded so.
     NotSupportedError
         If it is neither kind of encoder.
+    InputError
+        If it is to run on a device that is not there.
     """
+    where = checked_device(device)
     path = Path(name).expanduser()
     if looks_local(name) and not path.is_dir():
         raise ModelError(f"there is no folder of an embedder {name!r}", legal=_LEGAL)
@@ -62,7 +66,7 @@ def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
             legal=_LEGAL,
             fix="check the name, the network, and that the weights are safetensors files",
         ) from error
-    model.eval().to(device)
+    model.eval().to(where)
     if hasattr(model, "get_text_features"):
         return TextImageEncoder(name, model, tokenizer, pictures)
     if model.config.is_encoder_decoder:

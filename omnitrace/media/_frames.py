@@ -299,11 +299,10 @@ def _probe(
             raise _no_frames(source)
         check_frame_size(source.label, frame.width, frame.height, limits)
         matrix = (1, 0, 0, 1)
-        side_data: Any
-        for side_data in frame.side_data:  # PyAV's annotation says str
-            if side_data.type.name == "DISPLAYMATRIX":
-                values = np.frombuffer(bytes(side_data), np.int32)
-                matrix = _right_angles(source, values[[0, 1, 3, 4]] / 65536)
+        turned: Any = frame.side_data.get("DISPLAYMATRIX")
+        if turned is not None:
+            values = np.frombuffer(bytes(turned), np.int32)
+            matrix = _right_angles(source, values[[0, 1, 3, 4]] / 65536)
         return matrix, (frame.width, frame.height)
 
 

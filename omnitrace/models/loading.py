@@ -6,8 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from omnitrace.errors import ModelError, OmnitraceError
+from omnitrace.errors import InputError, ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
+from omnitrace.models.devices import checked_device
 from omnitrace.plugins.manager import registry
 from omnitrace.reference import MODELS, model_path
 
@@ -80,9 +81,15 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     ------
     ModelError
         If there is no such model, it has no weights, or ``transformers`` cannot load it.
+    InputError
+        If it is to run on a device that is not there.
     """
     from transformers import AutoConfig
 
+    if options.device is not None:
+        if options.device_map is not None:
+            raise InputError("device and device_map are given", legal="one of them")
+        checked_device(options.device)
     path, options = _resolve(name, options)
     try:
         config = AutoConfig.from_pretrained(path, **options.for_config())

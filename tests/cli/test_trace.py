@@ -204,3 +204,11 @@ def test_thoughts_have_a_heading_of_their_own(run: Run, model: str, sample: Path
     for span in document["spans"]:
         assert span["section"] == ("thought" if span["start"] > begins else "answer")
         assert word not in span["text"]
+
+
+def test_a_device_is_chosen_and_checked(run: Run, model: str, sample: Path) -> None:
+    result = run("trace", sample, "--model", model, "--device", "cpu", *SAMPLING)
+    assert result.exit_code == 0, result.stderr
+    missing = run("trace", sample, "--model", model, "--device", "cuda:99")
+    assert missing.exit_code == 2
+    assert "torch finds no device 'cuda:99' here. Legal: cpu" in missing.stderr

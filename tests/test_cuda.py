@@ -1,0 +1,152 @@
+"""Tracing on a CUDA device gives what tracing on the processor gives.
+
+Skipped where there is none: nothing here runs on the machine that tests every change.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from omnitrace import Span, Trace, Tracer
+from omnitrace.ablation import effects, random_masks
+from omnitrace.capture.interface import attention_modules
+from omnitrace.estimator import CollectOptions, FitOptions, TrainOptions, train_estimator
+from omnitrace.reference.files import write_sample
+from omnitrace.reference.world import Sample, held_out_seed, make_sample
+from omnitrace.requests import Request
+from tests.capture.helpers import assert_same, captured_rows, eager_rows
+from tests.capture.multimodal import FAMILIES as OMNI
+from tests.capture.tiny import FAMILIES, tiny
+from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+ORDER = ("video", "text", "audio", "image")
+INPUT = {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exact() -> Any:
+    """Keep matrix products in float32, as on the processor."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
+    sample = make_sample(held_out_seed(1242), questions=4, order=ORDER, long=False)
+    return sample, write_sample(sample, tmp_path_factory.mktemp("asked")).parent
+
+
+@pytest.fixture(scope="module")
+def there() -> Tracer:
+    return Tracer.from_pretrained("reference", device="cuda")
+
+
+def both(reference: Tracer, there: Tracer, signal: str) -> list[Tracer]:
+    return [Tracer(adapter=each.adapter, signal=signal) for each in (reference, there)]
+
+
+def assert_alike(found: Trace, expected: Trace, tolerance: float = 1e-4) -> None:
+    assert found.token_ids == expected.token_ids
+    assert [unit.id for unit in found.units] == [unit.id for unit in expected.units]
+    scores = expected.unit_scores()
+    limit = tolerance * float(np.abs(scores).max())
+    np.testing.assert_allclose(found.unit_scores(), scores, atol=limit)
+    for mine, theirs in zip(found.spans, expected.spans, strict=True):
+        assert supports(mine) == supports(theirs)
+
+
+def supports(span: Span) -> set[str]:
+    return {support.unit.id for support in span.supports}
+
+
+def values(trace: Trace) -> list[list[float]]:
+    return [[each.value for each in (span.effects or {}).values()] for span in trace.spans]
+
+
+@pytest.mark.parametrize("signal", BUILTIN_TOKEN_SIGNALS)
+def test_token_signals(
+    reference: Tracer, there: Tracer, asked: tuple[Sample, Path], signal: str
+) -> None:
+    sample, folder = asked
+    here, gpu = both(reference, there, signal)
+    expected = here.trace(sample.messages, media_root=folder)
+    found = gpu.trace(sample.messages, media_root=folder)
+    assert_alike(found, expected)
+    assert_alike(gpu.replay(sample.messages, list(found.token_ids), media_root=folder), expected)
+
+
+def test_the_estimator_streams(
+    reference: Tracer, there: Tracer, asked: tuple[Sample, Path]
+) -> None:
+    sample, folder = asked
+    here, gpu = both(reference, there, "estimator")
+    expected = here.trace(sample.messages, media_root=folder)
+    found = gpu.trace(sample.messages, media_root=folder)
+    assert found.token_ids == expected.token_ids
+    for mine, theirs in zip(values(found), values(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-3)
+    *_, end = gpu.stream(sample.messages, media_root=folder)
+    assert end.type == "end"
+    assert end.trace.spans == found.spans
+
+
+@pytest.mark.parametrize("operator", ["attention", "mean", INPUT])
+def test_effects(
+    reference: Tracer, there: Tracer, asked: tuple[Sample, Path], operator: Any
+) -> None:
+    sample, folder = asked
+    trace = reference.replay(sample.messages, sample.answer, media_root=folder)
+    moved = there.replay(sample.messages, sample.answer, media_root=folder)
+    masks = random_masks(len(trace.units), 8, seed=0)
+    expected = effects(reference, trace, masks, operator=operator)
+    found = effects(there, moved, masks, operator=operator)
+    np.testing.assert_allclose(found.tokens, expected.tokens, atol=1e-3)
+
+
+def test_training_an_estimator(there: Tracer, asked: tuple[Sample, Path]) -> None:
+    sample, folder = asked
+    requests = [
+        Request(f"r{number}", sample.messages, folder, {"response": sample.answer})
+        for number in range(3)
+    ]
+    options = TrainOptions(
+        collect=CollectOptions(masks=8, evaluation_masks=8), fit=FitOptions(penalties=(10.0, 100.0))
+    )
+    learned = train_estimator(there, requests, options)
+    assert learned.card.training.examples >= 1
+    assert np.isfinite(learned.fitted.weights).all()
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *OMNI])
+def test_rows_of_families_equal_eager_attention(family: str) -> None:
+    if family in OMNI:
+        model, inputs = OMNI[family]()
+    else:
+        ids = torch.tensor([[(7 * i) % 83 + 5 for i in range(20)]])
+        model, inputs = tiny(family), {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    model = model.to("cuda")
+    inputs = {name: value.to("cuda") for name, value in inputs.items()}
+    ids, found = captured_rows(model, inputs, 8, block=4)
+    again, expected = eager_rows(model, inputs, 8)
+    assert torch.equal(ids, again)
+    assert len(found[0]) == len(attention_modules(model.get_decoder()))
+    assert_same(found, expected, inputs["input_ids"].shape[1], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(asked: tuple[Sample, Path], dtype: torch.dtype) -> None:
+    sample, folder = asked
+    tracer = Tracer.from_pretrained("reference", device="cuda", dtype=dtype, signal="grad-sam")
+    trace = tracer.trace(sample.messages, media_root=folder)
+    assert trace.spans
+    assert np.isfinite(trace.unit_scores()).all()
+    assert trace.unit_scores().any()
