@@ -5,6 +5,7 @@ Skipped where there is none: nothing here runs on the machine that tests every c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ INPUT = {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def exact() -> Any:
-    """Keep matrix products in float32, as on the processor."""
-    before = torch.get_float32_matmul_precision()
+def exact() -> Iterator[None]:
+    """Keep products and convolutions in float32, as on the processor."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     yield
-    torch.set_float32_matmul_precision(before)
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
 
 
 @pytest.fixture(scope="module")

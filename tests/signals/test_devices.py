@@ -1,7 +1,8 @@
 """Signals on layers that sit on several devices.
 
 Torch's fake tensors have shapes and devices and no content, so that two accelerators can be had
-where there is none: a signal that does not bring its layers together fails as it would there.
+where there is none: a signal that does not bring its layers together fails as it would there. They
+are of a kind that hardly a machine has: of a kind that it has, torch would look for the second one.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ def layer(index: int, device: str) -> LayerRows:
 
 def assert_brought_together(signal: TokenSignal) -> None:
     chosen = list(signal.layers(range(4)))
-    layers = [layer(index, f"cuda:{place % 2}") for place, index in enumerate(chosen)]
+    layers = [layer(index, f"xpu:{place % 2}") for place, index in enumerate(chosen)]
     with FakeTensorMode():
         scores = signal.score(iter(layers))
     assert scores.shape == (ROWS, CONTEXT)
-    assert scores.device == torch.device("cuda:0")
+    assert scores.device == torch.device("xpu:0")
 
 
 def test_torch_would_refuse() -> None:
     with FakeTensorMode(), pytest.raises(Exception, match="at least two devices"):
-        torch.ones(2, device="cuda:0").add_(torch.ones(2, device="cuda:1"))
+        torch.ones(2, device="xpu:0").add_(torch.ones(2, device="xpu:1"))
 
 
 @pytest.mark.parametrize("signal", BUILTIN_TOKEN_SIGNALS)
