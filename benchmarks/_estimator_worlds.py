@@ -19,7 +19,7 @@ from omnitrace.estimator.calibration import Judged as Measured
 from omnitrace.estimator.calibration import calibrate
 from omnitrace.evaluation.statistics import Estimate, bootstrap
 
-__all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare", "values_of"]
+__all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare", "judge_example", "values_of"]
 
 ESTIMATOR: Final = "estimator"
 PAPERS: Final = "vSTREAM's recipe"
@@ -31,7 +31,8 @@ class World:
     """Examples to learn from, to choose and calibrate on, and to judge on, and the rivals.
 
     ``whole``: whether answers are judged as one span too. ``in_nats`` are the rivals whose scores
-    need no calibration. ``sizes`` are the numbers of examples of the data curve.
+    need no calibration. ``sizes`` are the numbers of examples of the data curve. ``ahead``, where
+    there is one, is given what was chosen and the plan, and lets workers measure what judges.
     """
 
     name: str
@@ -44,6 +45,7 @@ class World:
     grouping: Grouping
     sizes: Sequence[int]
     whole: bool = False
+    ahead: Callable[[Mapping[str, Chosen], Callable[[int], Plan]], None] | None = None
 
 
 @dataclass
@@ -76,22 +78,30 @@ def compare(world: World, plan: Callable[[int], Plan]) -> Compared:
         for name, candidates in ((ESTIMATOR, OURS), (PAPERS, PAPER))
     }
     found = Compared(world, chosen)
+    if world.ahead is not None:
+        world.ahead(chosen, plan)
     predicted: dict[str, list[np.ndarray]] = {}
     for number, example in enumerate(track(world.judging, description=f"judging {world.name}")):
-        scores, fitted = _scores(found, example)
-        found.judged.append(_judged(data, example, scores, fitted, plan(number)))
-        if world.whole:
-            summed = {name: each.sum(axis=0, keepdims=True) for name, each in scores.items()}
-            summed |= {
-                name: each.scores(data, example, whole=True) for name, each in chosen.items()
-            }
-            found.whole.append(_judged(data, example, summed, fitted, plan(number), whole=True))
-        for name, each in scores.items():
+        for name, each in judge_example(found, example, plan(number)).items():
             predicted.setdefault(name, []).append(each)
     found.r_squared = _explained(found, predicted)
     found.curve = _curve(found)
     found.transfer = _transfer(found)
     return found
+
+
+def judge_example(found: Compared, example: Example, plan: Plan) -> dict[str, np.ndarray]:
+    """Judge everybody on one more example; return their scores, ``[S, K]``."""
+    data = found.world.data
+    scores, fitted = _scores(found, example)
+    found.judged.append(_judged(data, example, scores, fitted, plan))
+    if found.world.whole:
+        summed = {name: each.sum(axis=0, keepdims=True) for name, each in scores.items()}
+        summed |= {
+            name: each.scores(data, example, whole=True) for name, each in found.chosen.items()
+        }
+        found.whole.append(_judged(data, example, summed, fitted, plan, whole=True))
+    return scores
 
 
 def _scores(
