@@ -32,7 +32,8 @@ __all__ = ["Workers", "add_processes", "workers_of"]
 #: What a worker computes: from what its setup returned and an item to a result.
 Task = Callable[[Any, Any], Any]
 
-_THREADS: Final = "OMP_NUM_THREADS"
+#: What numpy's and torch's libraries take their number of threads from when they are loaded.
+_THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def add_processes(made: argparse.ArgumentParser, what: str) -> None:
@@ -145,16 +146,15 @@ def _starting() -> Iterator[None]:
 
     They inherit both before they have run a line of their own.
     """
-    before = os.environ.get(_THREADS)
-    os.environ[_THREADS] = "1"
+    before = {name: os.environ[name] for name in _THREADS if name in os.environ}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ |= dict.fromkeys(_THREADS, "1")
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_THREADS]
-        else:
-            os.environ[_THREADS] = before
+        for name in _THREADS:
+            del os.environ[name]
+        os.environ |= before
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
@@ -168,7 +168,7 @@ class _Worker:
         """Load what all tasks need."""
         threading.Thread(target=_end_with_parent, daemon=True).start()
         tempfile.tempdir = folder
-        cls.state = _tried(_one_thread, setup, arguments)
+        cls.state = _tried(setup, *arguments)
 
     @classmethod
     def run(cls, task: Task, item: Any) -> Any:
@@ -176,23 +176,16 @@ class _Worker:
         return cls.state if isinstance(cls.state, _Failed) else _tried(task, cls.state, item)
 
 
-def _one_thread(setup: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    import torch
-
-    torch.set_num_threads(1)
-    return setup(*arguments)
-
-
 def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
-    from omnitrace.errors import OmnitraceError
-
     try:
         return function(*arguments)
-    except (BenchmarkError, OmnitraceError) as error:
-        return _Failed(str(error))
     except Exception as error:
-        last = "".join(traceback.format_exception(error)).rstrip()
-        return _Failed(f"a worker process failed: {error!r}\n{last}")
+        from omnitrace.errors import OmnitraceError  # late: it loads the whole library
+
+        if isinstance(error, BenchmarkError | OmnitraceError):
+            return _Failed(str(error))
+        whole = "".join(traceback.format_exception(error)).rstrip()
+        return _Failed(f"a worker process failed: {error!r}\n{whole}")
 
 
 def _end_with_parent() -> None:
