@@ -7,9 +7,9 @@ same masks are measured together and the figures are those of one process, to th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from _estimator_fits import Chosen
+from _estimator_fits import Chosen, Lesson
 from _estimator_worlds import Compared, World, judge_example
 from _examples import Example
 from _faithfulness_world import WorldRequest
@@ -18,9 +18,9 @@ from _pool import Task, Workers
 from _scoring import Plan
 from faithfulness_omni import asked
 
-from omnitrace.estimator import FeatureRecipe
+from omnitrace.estimator import FeatureRecipe, Fitted, fit_weights
 
-__all__ = ["answer", "choose_on", "fill", "judge_ahead", "learn_from"]
+__all__ = ["answer", "choose_on", "fill", "fit_side_by_side", "judge_ahead", "learn_from"]
 
 _ANY: FeatureRecipe = FeatureRecipe()  # what is measured is the same for all of them
 
@@ -76,6 +76,15 @@ def judge_ahead(
     """Measure all that judges on examples."""
     items = [(example.request, chosen, plan(number)) for number, example in enumerate(examples)]
     workers.map(_judge, items, what="measuring what judges")
+
+
+def fit_side_by_side(workers: Workers, lessons: Iterable[Lesson]) -> list[Fitted]:
+    """Fit each lesson in a worker."""
+    return workers.map(_fit, list(lessons), what="fitting")
+
+
+def _fit(world: World, given: Lesson) -> Fitted:
+    return fit_weights(*given)
 
 
 def _judge(world: World, item: tuple[WorldRequest, Mapping[str, Chosen], Plan]) -> None:

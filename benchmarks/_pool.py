@@ -43,7 +43,7 @@ def add_processes(made: argparse.ArgumentParser, what: str) -> None:
         type=_processes,
         default=1,
         metavar="N",
-        help=f"workers of one thread each that share {what}; same figures (%(default)s)",
+        help=f"workers of one thread that share {what}; the figures stay (%(default)s)",
     )
 
 

@@ -125,13 +125,19 @@ def reference_world(
         given.learning, ahead.learn_from, "what is learnt from", validation=True, first=FIRST
     )
     judging = of(given.requests, ahead.answer, "what judges", validation=False)
-    return dataclasses.replace(
+    world = dataclasses.replace(
         world,
         learning=learning,
         choosing=of(max(3, given.requests // 2), ahead.choose_on, "what chooses", validation=True),
         judging=judging,
         sizes=_curve_sizes(len(learning)),
-        ahead=None if workers is None else partial(ahead.judge_ahead, workers, judging),
+    )
+    if workers is None:
+        return world
+    return dataclasses.replace(
+        world,
+        ahead=partial(ahead.judge_ahead, workers, judging),
+        fitting=partial(ahead.fit_side_by_side, workers),
     )
 
 

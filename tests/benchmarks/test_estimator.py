@@ -13,7 +13,7 @@ import pytest
 from _cache import Kept
 from _estimator_ahead import fill
 from _estimator_data import Data, spans_of
-from _estimator_fits import OURS, PAPER, choose, learn, mean_lds
+from _estimator_fits import OURS, PAPER, choose, lesson, mean_lds, one_by_one
 from _estimator_table import result_of
 from _estimator_worlds import (
     ESTIMATOR,
@@ -103,8 +103,9 @@ def test_some_sentences_only(subject: Subject, answers: dict[str, list[Example]]
     def first(example: Example) -> np.ndarray:
         return np.arange(len(example.spans)) == 0
 
-    everything = learn(data, OURS[0], answers["train"])
-    some = learn(data, OURS[0], answers["train"], first)
+    everything, some = one_by_one(
+        lesson(data, OURS[0], answers["train"], kept) for kept in (None, first)
+    )
     several = any(len(example.spans) > 1 for example in answers["train"])
     assert np.array_equal(everything.weights, some.weights) != several
     nothing = mean_lds(
