@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,7 @@ class Data:
         self.subject = subject
         self.masks = masks
         self._seen: dict[str, _Seen] = {}
+        self._measured: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
 
     def features(
         self, example: Example, recipe: FeatureRecipe, spans: Sequence[tuple[int, int]]
@@ -70,19 +71,24 @@ class Data:
 
     def learnt(self, example: Example, recipe: FeatureRecipe) -> Learnt:
         """Return what an estimator learns from: the sentences under masks for fitting."""
-        masks = as_many(
-            lambda count: self._dealer(example).fit(count, rates=KEEP_RATES),
-            self.masks,
-            len(example.sizes),
-            fewest=2,
-        )
-        return self._under(example, recipe, masks)
+
+        def deal() -> np.ndarray:
+            return as_many(
+                lambda count: self._dealer(example).fit(count, rates=KEEP_RATES),
+                self.masks,
+                len(example.sizes),
+                fewest=2,
+            )
+
+        return self._under(example, recipe, "fitting", deal)
 
     def judging(self, example: Example, recipe: FeatureRecipe) -> Learnt:
         """Return the sentences under masks for evaluation."""
-        dealer = self._dealer(example)
-        masks = as_many(dealer.evaluation, self.masks, len(example.sizes))
-        return self._under(example, recipe, masks)
+
+        def deal() -> np.ndarray:
+            return as_many(self._dealer(example).evaluation, self.masks, len(example.sizes))
+
+        return self._under(example, recipe, "evaluation", deal)
 
     def single_effects(self, example: Example) -> np.ndarray:
         """Return the measured effect of each unit alone on each sentence, ``[S, K]`` in nats."""
@@ -91,12 +97,20 @@ class Data:
         values = self.subject.measure(example, masks, "attention")
         return (values[:1] - values[1:]).T
 
-    def _under(self, example: Example, recipe: FeatureRecipe, masks: np.ndarray) -> Learnt:
+    def _under(
+        self, example: Example, recipe: FeatureRecipe, use: str, deal: Callable[[], np.ndarray]
+    ) -> Learnt:
+        """Return the sentences under masks, which are dealt and measured when first used."""
+        key = example.name, use
+        if key not in self._measured:
+            masks = deal()
+            self._measured[key] = masks, self.subject.measure(example, masks, "attention")
+        masks, logprobs = self._measured[key]
         return Learnt(
             name=example.name,
             features=self.features(example, recipe, spans_of(example)),
             masks=masks,
-            logprobs=self.subject.measure(example, masks, "attention"),
+            logprobs=logprobs,
             modalities=tuple(unit.modality for unit in example.trace.units),
             tokens=example.span_tokens,
         )

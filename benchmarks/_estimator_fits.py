@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +14,26 @@ from omnitrace.estimator import Example as Learnt
 from omnitrace.estimator import FeatureRecipe, FitOptions, Fitted, fit_weights
 from omnitrace.evaluation.faithfulness import lds
 
-__all__ = ["OURS", "PAPER", "Candidate", "Chosen", "Which", "choose", "learn", "mean_lds"]
+__all__ = [
+    "OURS",
+    "PAPER",
+    "Candidate",
+    "Chosen",
+    "Fitting",
+    "Lesson",
+    "Which",
+    "choose",
+    "lesson",
+    "mean_lds",
+    "one_by_one",
+]
 
 #: Says which sentences of an example are used: bool ``[S]``.
 Which = Callable[[Example], np.ndarray]
+#: What is learnt from, and how.
+Lesson = tuple[list[Learnt], FitOptions]
+#: Fits each of several lessons.
+Fitting = Callable[[Iterable[Lesson]], list[Fitted]]
 
 
 @dataclass(frozen=True)
@@ -73,12 +89,17 @@ OURS: Final = (
 )
 
 
-def learn(
+def lesson(
     data: Data, candidate: Candidate, examples: Sequence[Example], kept: Which | None = None
-) -> Fitted:
-    """Fit a candidate, on some sentences only where ``kept`` says which."""
+) -> Lesson:
+    """Return what a candidate learns, of some sentences only where ``kept`` says which."""
     learnt = [_some(data.learnt(each, candidate.recipe), each, kept) for each in examples]
-    return fit_weights([each for each in learnt if each is not None], candidate.options)
+    return [each for each in learnt if each is not None], candidate.options
+
+
+def one_by_one(lessons: Iterable[Lesson]) -> list[Fitted]:
+    """Fit in this process."""
+    return [fit_weights(*each) for each in lessons]
 
 
 def choose(
@@ -86,9 +107,11 @@ def choose(
     candidates: Sequence[Candidate],
     learning: Sequence[Example],
     choosing: Sequence[Example],
+    fitting: Fitting = one_by_one,
 ) -> Chosen:
     """Fit all candidates, and take the one of the highest LDS on other examples."""
-    fitted = {each.name: learn(data, each, learning) for each in candidates}
+    found = fitting(lesson(data, each, learning) for each in candidates)
+    fitted = {each.name: weights for each, weights in zip(candidates, found, strict=True)}
     tried = {each.name: mean_lds(data, each, fitted[each.name], choosing) for each in candidates}
     best = max(candidates, key=lambda each: tried[each.name])
     return Chosen(best, fitted[best.name], tried)

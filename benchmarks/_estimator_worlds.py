@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from _estimator_data import Data
-from _estimator_fits import OURS, PAPER, Candidate, Chosen, choose, learn, mean_lds
+from _estimator_fits import (
+    OURS,
+    PAPER,
+    Candidate,
+    Chosen,
+    Fitting,
+    Which,
+    choose,
+    lesson,
+    mean_lds,
+    one_by_one,
+)
 from _examples import Example
 from _faithfulness_run import Grouping
 from _methods import Method, metered
@@ -19,7 +31,7 @@ from omnitrace.estimator.calibration import Judged as Measured
 from omnitrace.estimator.calibration import calibrate
 from omnitrace.evaluation.statistics import Estimate, bootstrap
 
-__all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare", "values_of"]
+__all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare", "judge_example", "values_of"]
 
 ESTIMATOR: Final = "estimator"
 PAPERS: Final = "vSTREAM's recipe"
@@ -31,7 +43,9 @@ class World:
     """Examples to learn from, to choose and calibrate on, and to judge on, and the rivals.
 
     ``whole``: whether answers are judged as one span too. ``in_nats`` are the rivals whose scores
-    need no calibration. ``sizes`` are the numbers of examples of the data curve.
+    need no calibration. ``sizes`` are the numbers of examples of the data curve. ``ahead``, where
+    there is one, is given what was chosen and the plan, and lets workers measure what judges;
+    ``fitting`` fits.
     """
 
     name: str
@@ -44,6 +58,8 @@ class World:
     grouping: Grouping
     sizes: Sequence[int]
     whole: bool = False
+    ahead: Callable[[Mapping[str, Chosen], Callable[[int], Plan]], None] | None = None
+    fitting: Fitting = one_by_one
 
 
 @dataclass
@@ -72,26 +88,34 @@ def compare(world: World, plan: Callable[[int], Plan]) -> Compared:
     """
     data = world.data
     chosen = {
-        name: choose(data, candidates, world.learning, world.choosing)
+        name: choose(data, candidates, world.learning, world.choosing, world.fitting)
         for name, candidates in ((ESTIMATOR, OURS), (PAPERS, PAPER))
     }
     found = Compared(world, chosen)
+    if world.ahead is not None:
+        world.ahead(chosen, plan)
     predicted: dict[str, list[np.ndarray]] = {}
     for number, example in enumerate(track(world.judging, description=f"judging {world.name}")):
-        scores, fitted = _scores(found, example)
-        found.judged.append(_judged(data, example, scores, fitted, plan(number)))
-        if world.whole:
-            summed = {name: each.sum(axis=0, keepdims=True) for name, each in scores.items()}
-            summed |= {
-                name: each.scores(data, example, whole=True) for name, each in chosen.items()
-            }
-            found.whole.append(_judged(data, example, summed, fitted, plan(number), whole=True))
-        for name, each in scores.items():
+        for name, each in judge_example(found, example, plan(number)).items():
             predicted.setdefault(name, []).append(each)
     found.r_squared = _explained(found, predicted)
     found.curve = _curve(found)
     found.transfer = _transfer(found)
     return found
+
+
+def judge_example(found: Compared, example: Example, plan: Plan) -> dict[str, np.ndarray]:
+    """Judge everybody on one more example; return their scores, ``[S, K]``."""
+    data = found.world.data
+    scores, fitted = _scores(found, example)
+    found.judged.append(_judged(data, example, scores, fitted, plan))
+    if found.world.whole:
+        summed = {name: each.sum(axis=0, keepdims=True) for name, each in scores.items()}
+        summed |= {
+            name: each.scores(data, example, whole=True) for name, each in found.chosen.items()
+        }
+        found.whole.append(_judged(data, example, summed, fitted, plan, whole=True))
+    return scores
 
 
 def _scores(
@@ -197,13 +221,14 @@ def _curve(found: Compared) -> dict[str, dict[str, float]]:
         "nnls": Candidate("nnls", ours.recipe, OURS[-1].options),
         PAPERS: found.chosen[PAPERS].candidate,
     }
+    runs = list(itertools.product(world.sizes, ways))
+    fitted = world.fitting(
+        lesson(world.data, ways[name], world.learning[:size]) for size, name in runs
+    )
     said: dict[str, dict[str, float]] = {}
-    for size in world.sizes:
-        few = world.learning[:size]
-        said[str(size)] = {
-            name: mean_lds(world.data, way, learn(world.data, way, few), world.judging)
-            for name, way in ways.items()
-        }
+    for (size, name), weights in zip(runs, fitted, strict=True):
+        value = mean_lds(world.data, ways[name], weights, world.judging)
+        said.setdefault(str(size), {})[name] = value
     return said
 
 
@@ -212,7 +237,7 @@ def _transfer(found: Compared) -> dict[str, dict[str, float]]:
     world, ours = found.world, found.chosen[ESTIMATOR]
     names = sorted({name for each in world.judging for name in world.grouping(each)})
 
-    def of(name: str) -> Callable[[Example], np.ndarray]:
+    def of(name: str) -> Which:
         nothing = np.zeros(0, dtype=bool)
 
         def inside(example: Example) -> np.ndarray:
@@ -221,12 +246,16 @@ def _transfer(found: Compared) -> dict[str, dict[str, float]]:
 
         return inside
 
+    def teaches(name: str) -> bool:
+        return sum(of(name)(each).any() for each in world.learning) >= _FEWEST
+
+    sources: dict[str, Which | None] = {name: of(name) for name in names if teaches(name)}
+    sources["all"] = None
+    found_weights = world.fitting(
+        lesson(world.data, ours.candidate, world.learning, kept) for kept in sources.values()
+    )
     said: dict[str, dict[str, float]] = {}
-    for source in (*names, "all"):
-        kept = None if source == "all" else of(source)
-        if kept is not None and sum(kept(each).any() for each in world.learning) < _FEWEST:
-            continue  # nothing to learn from
-        fitted = learn(world.data, ours.candidate, world.learning, kept)
+    for source, fitted in zip(sources, found_weights, strict=True):
         values = {
             target: mean_lds(world.data, ours.candidate, fitted, world.judging, of(target))
             for target in names

@@ -86,6 +86,16 @@ class Collected:
             _scored(item, TRACED, item.prediction) for item in items
         )
 
+    def take(self, other: Collected) -> None:
+        """Append what was found of more samples."""
+        for method, rows in other.rows.items():
+            self.rows.setdefault(method, []).extend(rows)
+        self.items += other.items
+        self.groups |= other.groups
+        self.outcomes |= other.outcomes
+        self.samples |= other.samples
+        self.answers |= other.answers
+
 
 def _scored(item: Item, method: str, said: Prediction | None) -> Row:
     return score(item, method, said, _SPAN_METRICS if item.word is None else _WORD_METRICS)

@@ -197,6 +197,9 @@ def run_benchmark(
     except BenchmarkError as error:
         print(f"error: {error}")
         return 2
+    except KeyboardInterrupt:
+        print("stopped: no table; what a cache keeps is found by the next run")
+        return 130
     print_result(result)
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)

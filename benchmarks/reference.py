@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from _pool import add_processes, workers_of
 from common import (
     BenchmarkError,
     Result,
@@ -25,8 +26,9 @@ from common import (
 
 if TYPE_CHECKING:
     from _reference_rows import Collected
+    from _reference_samples import Drawn
 
-    from omnitrace import CurationConfig, Tracer
+    from omnitrace import Tracer
 
 #: Every built-in signal that runs while the model writes; the default comes first.
 SIGNALS: Final = (
@@ -50,7 +52,7 @@ def measure(given: argparse.Namespace) -> Result:
     tracers = _load(given.model, given.signals)
     first = tracers[given.signals[0]]
     curations = switched(first.curation)
-    found = _collect(tracers, curations, given)
+    found = _collect(tracers, given)
     add_baselines(found, given.seed)
     sections = lines_of(found, given.signals, curations, first.curation, given.seed)
     more = details(found, given.signals, given.seed)
@@ -74,22 +76,36 @@ def _load(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
         raise BenchmarkError(str(error)) from error
 
 
-def _collect(
-    tracers: dict[str, Tracer], curations: dict[str, CurationConfig], given: argparse.Namespace
-) -> Collected:
-    from _reference_rows import Collected, answer, collect
+def _collect(tracers: dict[str, Tracer], given: argparse.Namespace) -> Collected:
+    from _reference_rows import Collected
     from _reference_samples import draw_samples
     from rich.progress import track
+
+    what = "answering and tracing"
+    samples = draw_samples(given.samples, given.long_samples, validation=given.validation)
+    found = Collected()
+    with workers_of(given.processes, _load, given.model, given.signals) as workers:
+        if workers is None:
+            each = (_one(tracers, drawn) for drawn in track(samples, description=what))
+        else:
+            each = iter(workers.map(_one, samples, what=what))
+        for one in each:
+            found.take(one)
+    return found
+
+
+def _one(tracers: dict[str, Tracer], drawn: Drawn) -> Collected:
+    """Answer one sample, and score what each signal says of it."""
+    from _reference_rows import Collected, answer, collect, switched
 
     from omnitrace.errors import OmnitraceError
 
     found = Collected()
-    samples = draw_samples(given.samples, given.long_samples, validation=given.validation)
-    for drawn in track(samples, description="answering and tracing"):
-        try:
-            collect(found, drawn, answer(tracers, drawn.sample), curations)
-        except OmnitraceError as error:  # such as a medium that is too long for other weights
-            raise BenchmarkError(f"{drawn.sample.id}: {error}") from error
+    first, *_ = tracers.values()
+    try:
+        collect(found, drawn, answer(tracers, drawn.sample), switched(first.curation))
+    except OmnitraceError as error:  # such as a medium that is too long for other weights
+        raise BenchmarkError(f"{drawn.sample.id}: {error}") from error
     return found
 
 
@@ -123,6 +139,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     made.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     made.add_argument("--threads", type=int, default=2)
+    add_processes(made, "the samples")
     given = read_arguments(made, arguments)
     return fill_in(
         given,

@@ -12,12 +12,13 @@ Traces are kept (``--cache``), so that a run that was stopped goes on where it w
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from _cache import CACHE, Kept, code_digest
+from _pool import add_processes, workers_of
 from common import (
     BenchmarkError,
     Result,
@@ -84,18 +85,32 @@ def collect(given: argparse.Namespace) -> Collected:
     from _trajectory_samples import draw_asked
     from rich.progress import track
 
-    from omnitrace import Tracer
-
     torch.set_num_threads(given.threads)
-    tracer = Tracer.from_pretrained(given.model, signal=given.signal)
     asked = draw_asked(
         given.samples, given.questions, validation=given.validation, thinking=given.thinking
     )
-    kept, about = Kept(given.cache), what_traces(tracer, given.signal)
+    with workers_of(given.processes, answering, given) as workers:
+        if workers is not None:
+            workers.map(keep, asked, what="answering and tracing")
+    answered = answering(given)
     found = Collected()
-    for each in track(asked, description="answering and tracing"):
-        add(found, each, answer(tracer, each, kept, about))
+    for each in track(asked, description="reading" if workers else "answering and tracing"):
+        add(found, each, answered(each))
     return found
+
+
+def answering(given: argparse.Namespace) -> Callable[[Asked], Trace]:
+    """Load the model, and return what answers and traces a request or finds its trace."""
+    from omnitrace import Tracer
+
+    tracer = Tracer.from_pretrained(given.model, signal=given.signal)
+    kept, about = Kept(given.cache), what_traces(tracer, given.signal)
+    return lambda asked: answer(tracer, asked, kept, about)
+
+
+def keep(answered: Callable[[Asked], Trace], asked: Asked) -> None:
+    """Answer and trace a request in a worker; the parent finds the trace."""
+    answered(asked)
 
 
 def what_traces(tracer: Tracer, signal: str) -> dict[str, Any]:
@@ -316,6 +331,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--draws", type=int, default=1000, help="of the bootstrap (%(default)s)")
     made.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     made.add_argument("--threads", type=int, default=2)
+    add_processes(made, "the requests")
     made.add_argument(
         "--cache",
         type=Path,

@@ -9,12 +9,22 @@ so each unitizer that follows features stands beside the blind one with as many 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from _pool import add_processes, workers_of
 from common import Result, Table, parser, run_benchmark
+
+if TYPE_CHECKING:
+    from omnitrace.models.base import ModelAdapter
+
+#: Units of a medium, their purity, and how well they agree with the labels.
+Row: TypeAlias = tuple[int, float, float]
+#: By modality and unitizer.
+Cuts: TypeAlias = list[tuple[tuple[str, str], Row]]
 
 SAMPLES: Final = 200
 QUICK: Final = 12
@@ -89,12 +99,17 @@ def purity(truth: list[int], units: Any) -> float:
     return float(sum(most) / len(own))
 
 
-def measure(given: argparse.Namespace) -> Result:
-    """Cut the media of every sample in every way."""
+def load() -> ModelAdapter:
+    """Load the reference model."""
+    from omnitrace import Tracer
+
+    return Tracer.from_pretrained("reference").adapter
+
+
+def cut(adapter: ModelAdapter, number: int) -> Cuts:
+    """Cut the media of a sample in every way."""
     from sklearn.metrics import adjusted_rand_score
 
-    from omnitrace import Tracer
-    from omnitrace.evaluation.statistics import bootstrap_mean
     from omnitrace.media import MediaLimits
     from omnitrace.reference.files import write_sample
     from omnitrace.reference.world import held_out_seed, make_sample
@@ -103,35 +118,52 @@ def measure(given: argparse.Namespace) -> Result:
     from omnitrace.sources.messages import read_messages
     from omnitrace.sources.options import SourceOptions
 
-    adapter, options = Tracer.from_pretrained("reference").adapter, SourceOptions()
-    found: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    options, found = SourceOptions(), []
+    sample = make_sample(held_out_seed(number), questions=2, order=_ORDER, long=False)
+    with tempfile.TemporaryDirectory(prefix="omnitrace-benchmark-") as folder:
+        request = read_requests(write_sample(sample, Path(folder)))[0]
+        conversation = read_messages(
+            request.messages, options=options, limits=MediaLimits(), media_root=request.media_root
+        )
+        encoded = adapter.encode(conversation, options)
+        for tokens in encoded.geometry:
+            if isinstance(tokens, TextTokens):
+                continue
+            # The sound of a film has no labels of its own here.
+            if tokens.part.modality == "video" and tokens.modality == "audio":
+                continue
+            features = adapter.features(encoded, tokens)
+            truth = labels_of(sample.scenes[tokens.part.part], tokens)
+            for name, units in candidates(tokens, lambda _, own=features: own):
+                rand = float(adjusted_rand_score(truth, units))
+                row = (len(set(units.tolist())), purity(truth, units), rand)
+                found.append(((tokens.part.modality, name), row))
+    return found
+
+
+def cut_all(given: argparse.Namespace, samples: int) -> dict[tuple[str, str], list[Row]]:
+    """Cut the media of all samples, in their order."""
+    from rich.progress import track
+
+    what, numbers = "cutting", range(samples)
+    with workers_of(given.processes, load) as workers:
+        if workers is None:
+            adapter = load()
+            each = (cut(adapter, number) for number in track(numbers, description=what))
+        else:
+            each = iter(workers.map(cut, numbers, what=what))
+        found: dict[tuple[str, str], list[Row]] = {}
+        for key, row in itertools.chain.from_iterable(each):
+            found.setdefault(key, []).append(row)
+    return found
+
+
+def measure(given: argparse.Namespace) -> Result:
+    """Cut, and average over media."""
+    from omnitrace.evaluation.statistics import bootstrap_mean
+
     samples = QUICK if given.quick else SAMPLES
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(samples):
-            sample = make_sample(held_out_seed(number), questions=2, order=_ORDER, long=False)
-            request = read_requests(write_sample(sample, Path(folder) / str(number)))[0]
-            conversation = read_messages(
-                request.messages,
-                options=options,
-                limits=MediaLimits(),
-                media_root=request.media_root,
-            )
-            encoded = adapter.encode(conversation, options)
-            for tokens in encoded.geometry:
-                if isinstance(tokens, TextTokens):
-                    continue
-                # The sound of a film has no labels of its own here.
-                if tokens.part.modality == "video" and tokens.modality == "audio":
-                    continue
-                features = adapter.features(encoded, tokens)
-                truth = labels_of(sample.scenes[tokens.part.part], tokens)
-                for name, units in candidates(tokens, lambda _, own=features: own):
-                    row = (
-                        len(set(units.tolist())),
-                        purity(truth, units),
-                        float(adjusted_rand_score(truth, units)),
-                    )
-                    found.setdefault((tokens.part.modality, name), []).append(row)
+    found = cut_all(given, samples)
     rows, values = [], {}
     for (modality, name), measured in found.items():
         pure = bootstrap_mean([[row[1]] for row in measured])
@@ -157,7 +189,16 @@ def measure(given: argparse.Namespace) -> Result:
     )
 
 
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments."""
+    made = parser("Whether units follow what is seen and heard.")
+    add_processes(made, "the samples")
+    return made.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_benchmark(measure, parse(arguments))
+
+
 if __name__ == "__main__":
-    raise SystemExit(
-        run_benchmark(measure, parser("Whether units follow what is seen and heard.").parse_args())
-    )
+    raise SystemExit(main())

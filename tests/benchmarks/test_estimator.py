@@ -11,8 +11,9 @@ import estimator as benchmark
 import numpy as np
 import pytest
 from _cache import Kept
+from _estimator_ahead import fill
 from _estimator_data import Data, spans_of
-from _estimator_fits import OURS, PAPER, choose, learn, mean_lds
+from _estimator_fits import OURS, PAPER, choose, lesson, mean_lds, one_by_one
 from _estimator_table import result_of
 from _estimator_worlds import (
     ESTIMATOR,
@@ -102,8 +103,9 @@ def test_some_sentences_only(subject: Subject, answers: dict[str, list[Example]]
     def first(example: Example) -> np.ndarray:
         return np.arange(len(example.spans)) == 0
 
-    everything = learn(data, OURS[0], answers["train"])
-    some = learn(data, OURS[0], answers["train"], first)
+    everything, some = one_by_one(
+        lesson(data, OURS[0], answers["train"], kept) for kept in (None, first)
+    )
     several = any(len(example.spans) > 1 for example in answers["train"])
     assert np.array_equal(everything.weights, some.weights) != several
     nothing = mean_lds(
@@ -204,9 +206,51 @@ def test_perfect_predictions_explain_all(
     assert found["truth"].value == pytest.approx(1)
 
 
-def test_halves() -> None:
-    assert benchmark._halves(30) == [7, 15, 30]
-    assert benchmark._halves(6) == [6]
+def test_sizes_of_the_data_curve() -> None:
+    assert benchmark._curve_sizes(30) == [7, 15, 30]
+    assert benchmark._curve_sizes(6) == [6]
+    assert benchmark._curve_sizes(150) == [37, 75, 150]
+    assert benchmark._curve_sizes(1000) == [37, 75, 150, 300, 600, 1000]
+
+
+@pytest.mark.slow
+def test_several_processes_find_what_one_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ["--learning", "2", "--requests", "1", "--masks", "4", "--new-tokens", "8"]
+
+    def figures(name: str, *more: str) -> Any:
+        cache = ["--cache", str(tmp_path / name)]
+        found = benchmark.measure(
+            benchmark.parse(["--quick", "--worlds", "reference", *few, *more, *cache])
+        )
+        return found.table, found.notes, found.values
+
+    alone = figures("one")
+    with monkeypatch.context() as patched:  # all that the parent needs was measured before it asks
+        for name in ("trace", "replay", "scorer"):
+            patched.delattr(Tracer, name)
+        assert figures("two", "--processes", "2") == alone
+
+
+def test_workers_go_on_until_enough_can_be_judged() -> None:
+    asked: list[list[int]] = []
+
+    class Inline:
+        processes = 3
+
+        def map(self, task: Any, items: list[int], *, what: str) -> list[bool]:
+            asked.append(items)
+            return [task(None, item) for item in items]
+
+    def third(world: None, number: int) -> bool:
+        return number % 3 == 0
+
+    fill(Inline(), third, iter(range(99)), 4, what="")  # type: ignore[arg-type]
+    assert asked == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    asked.clear()
+    fill(Inline(), lambda world, number: False, iter(range(99)), 2, what="")  # type: ignore[arg-type]
+    assert asked == [[0, 1, 2]]
 
 
 def test_the_papers_recipe_has_no_offsets() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,22 @@ def test_wrong_answers_are_counted_and_left_out(
     assert first.values["f1"] is None
     assert made.outcomes[sample.id, 0] == UNSAID
     assert all(row.said for row in others)
+
+
+def test_what_workers_collect_is_what_one_process_collects(
+    found: Collected, samples: list[Sample], traced: list[Any]
+) -> None:
+    together = Collected()
+    for sample, traces in zip(samples, traced, strict=True):
+        one = Collected()
+        collect(one, Drawn(sample, ordinary=True), traces, switched(USUAL))
+        together.take(pickle.loads(pickle.dumps(one)))
+    add_baselines(together, seed=0)
+    assert together.rows == found.rows
+    assert [each.units for each in together.items] == [each.units for each in found.items]
+    for name in ("groups", "outcomes", "samples", "answers"):
+        assert getattr(together, name) == getattr(found, name)
+        assert list(getattr(together, name)) == list(getattr(found, name))
 
 
 # --- switches

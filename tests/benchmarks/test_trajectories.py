@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from _cache import Kept
 from _trajectory_samples import CONDITIONS, Asked, draw_asked, is_right, weakened
 from common import BenchmarkError
 
+from omnitrace import Tracer
 from omnitrace.analysis import Steps, predict_failure
 from omnitrace.reference.render import render_film, render_image, render_recording
 from omnitrace.reference.scenes import Film, Image, Recording
@@ -184,3 +186,18 @@ def test_bad_arguments(args: list[str], capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         trajectories.parse(args)
     assert "error:" in capsys.readouterr().err
+
+
+def test_the_parent_finds_what_a_worker_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = trajectories.parse(["--samples", "2", "--validation", "--cache", str(tmp_path)])
+    given = pickle.loads(pickle.dumps(given))
+    asked = draw_asked(2, 1, validation=True, thinking=False)
+    answered = trajectories.answering(given)
+    for each in asked:
+        assert trajectories.keep(answered, pickle.loads(pickle.dumps(each))) is None
+    with monkeypatch.context() as patched:
+        patched.delattr(Tracer, "trace")  # whoever asks the model fails
+        again = [trajectories.answering(given)(each) for each in asked]
+    assert len(again) == 2

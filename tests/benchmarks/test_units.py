@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from units import candidates, labels_of, purity
+from units import candidates, cut, cut_all, labels_of, parse, purity
 
 from omnitrace.sources.geometry import GridTokens, TimeTokens
 from tests.sources.strategies import media_part
@@ -40,3 +42,16 @@ def test_what_is_compared_has_as_many_units() -> None:
     }
     assert found["changes, as many as bins"] == found["bins"] == 4
     assert found["bins, as many as changes"] == found["changes"]
+
+
+def test_samples_are_cut_in_every_way_and_stay_in_their_order(
+    reference: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("units.load", lambda: reference.adapter)
+    found = cut_all(parse([]), 2)
+    assert {medium for medium, _ in found} == {"image", "audio", "video"}
+    first, second = (pickle.loads(pickle.dumps(cut(reference.adapter, n))) for n in (0, 1))
+    assert list(found) == list(dict(first))
+    for key, rows in found.items():
+        assert rows == [row for name, row in (*first, *second) if name == key]
+        assert all(units >= 1 and 0 <= pure <= 1 for units, pure, _ in rows)
