@@ -41,6 +41,7 @@ def judge_all(
 def measure(given: argparse.Namespace) -> Result:
     """Run the whole comparison."""
     from _decoding import model_file
+    from _estimator_method import EstimatorMethod
     from _examples import load_subject
     from _faithfulness_table import result_of
     from _methods import own_methods
@@ -50,11 +51,9 @@ def measure(given: argparse.Namespace) -> Result:
     texts = {split: read_split(split) for split in ("train", "validation", "test")}
     peers, notes = choose(given.peers)  # say what is missing before anything is loaded
     subject = load_subject(str(model_file()), given)
-    methods = [*own_methods(), *peers]
-    learning = any(method.learns for method in methods)
-    train = texts["train"][: given.train_texts] if learning else []
+    methods = [*own_methods(), EstimatorMethod(), *peers]
     examples = {
-        "train": [subject.answer(text) for text in train],
+        "train": [subject.answer(text) for text in texts["train"][: given.train_texts]],
         "test": [subject.answer(text) for text in texts["test"][: given.texts]],
     }
     found = judge_all(subject, methods, examples["train"], examples["test"], given)
