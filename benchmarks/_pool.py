@@ -15,6 +15,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import tempfile
 import threading
 import traceback
@@ -169,6 +170,8 @@ class _Worker:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         tempfile.tempdir = folder
         cls.state = _tried(setup, *arguments)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)  # whatever the parent's are
 
     @classmethod
     def run(cls, task: Task, item: Any) -> Any:

@@ -26,6 +26,13 @@ def base(number: int) -> int:
     return number
 
 
+def base_of_many_threads(number: int) -> int:
+    import torch
+
+    torch.set_num_threads(2)
+    return number
+
+
 def added(state: int, item: int) -> int:
     time.sleep(0.02 * (item % 3))  # so that they do not end in the order in which they begin
     return state + item
@@ -56,8 +63,10 @@ def test_results_are_in_the_order_of_the_items(monkeypatch: pytest.MonkeyPatch) 
     with Workers(2, base, 100) as workers:
         assert workers.map(added, range(9), what="adding") == [100 + i for i in range(9)]
         (seen,) = workers.map(where_it_runs, [0], what="looking")
+    with Workers(2, base_of_many_threads, 100) as workers:
+        (other,) = workers.map(where_it_runs, [0], what="looking")
     assert seen["pid"] != os.getpid()
-    assert seen["threads"] == 1
+    assert seen["threads"] == other["threads"] == 1
     assert seen["offline"] == "1"
     assert Path(seen["files"]).is_relative_to(tempfile.gettempdir())
     assert not Path(seen["files"]).exists()
