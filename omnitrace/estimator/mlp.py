@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["climb_networks"]
 
-# What did best on validation requests of the reference world (docs/estimator.md).
+# What did best on validation requests of the reference world.
 _RATE: Final = 3e-3  # the highest of the cycle
 _DECAY: Final = 0.03
 _DROPOUT: Final = 0.2
