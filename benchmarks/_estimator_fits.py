@@ -74,7 +74,7 @@ PAPER: Final = _candidates(
         "shares of means": FeatureRecipe(reduction="mean"),
     },
 )
-#: Ours: sums as shares, closed forms whose penalty is chosen on left-out examples.
+#: Ours: sums as shares; closed forms whose penalty is chosen on left-out examples, and a network.
 OURS: Final = (
     *_candidates(
         "ridge",
@@ -86,6 +86,7 @@ OURS: Final = (
         },
     ),
     *_candidates("nnls", {"value shares": FeatureRecipe(values=True)}),
+    *_candidates("mlp", {"shares": FeatureRecipe(), "shares, relayed": FeatureRecipe(relay=True)}),
 )
 
 

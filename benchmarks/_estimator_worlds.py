@@ -216,11 +216,9 @@ def _r_squared(sums: np.ndarray) -> float | None:
 def _curve(found: Compared) -> dict[str, dict[str, float]]:
     """Return LDS on the judged examples by number of examples learnt from, then by way to fit."""
     world, ours = found.world, found.chosen[ESTIMATOR].candidate
-    ways = {
-        "ridge": Candidate("ridge", ours.recipe, OURS[0].options),
-        "nnls": Candidate("nnls", ours.recipe, OURS[-1].options),
-        PAPERS: found.chosen[PAPERS].candidate,
-    }
+    kinds = {each.options.kind: each.options for each in OURS}
+    ways = {kind: Candidate(kind, ours.recipe, options) for kind, options in kinds.items()}
+    ways[PAPERS] = found.chosen[PAPERS].candidate
     runs = list(itertools.product(world.sizes, ways))
     fitted = world.fitting(
         lesson(world.data, ways[name], world.learning[:size]) for size, name in runs

@@ -35,7 +35,7 @@ def train(
     ] = "reference",
     device: Device = None,
     fit: Annotated[
-        str, typer.Option(metavar="ridge|pearson|nnls", help="How weights are learnt.")
+        str, typer.Option(metavar="ridge|pearson|nnls|mlp", help="How weights are learnt.")
     ] = "ridge",
     masks: Annotated[
         int, typer.Option(min=2, help="Masks that each request is measured under, to learn from.")

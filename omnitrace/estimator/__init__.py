@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from omnitrace.estimator.signal import SHIPPED, Estimator
     from omnitrace.estimator.store import Card, Learned, load, save
     from omnitrace.estimator.train import TrainOptions, calibrated, quality, train_estimator
-    from omnitrace.estimator.weights import Fitted
+    from omnitrace.estimator.weights import Fitted, Network
 
 __all__ = [
     "SHIPPED",
@@ -34,6 +34,7 @@ __all__ = [
     "Fitted",
     "HeldOut",
     "Learned",
+    "Network",
     "RowReducer",
     "TrainOptions",
     "calibrate",
@@ -57,7 +58,7 @@ _PLACES = {
     "signal": ("SHIPPED", "Estimator"),
     "store": ("Card", "Learned", "load", "save"),
     "train": ("TrainOptions", "calibrated", "quality", "train_estimator"),
-    "weights": ("Fitted",),
+    "weights": ("Fitted", "Network"),
 }
 
 

@@ -1,13 +1,13 @@
-"""Three ways to learn one weight for each feature from measured log-probabilities.
+"""Four ways to learn what features are worth from measured log-probabilities.
 
 Of the spans of all examples together, a *group* is one span of one example. With ``φ_k ∈ R^F`` the
 features of unit k for the span, the score of a mask v is the sum over the kept units,
-``Σ_k v_k w·φ_k``; it is to predict the span's log-probability ``f(v)``. Masks and targets are
-centred in each group, and targets divided by their spread s there, so that no span outweighs
-another; but for those that masks hardly move, which tell more of noise than of sources: a group
-weighs ``s² / (s² + noise²)`` in ridge and nnls. With the centred masks ``V = Q R`` and the centred,
-scaled targets y, everything that is needed of a group is ``R Φ`` and ``Φ V'y``, however many masks
-there were.
+``Σ_k v_k w·φ_k``, or ``Σ_k v_k g(φ_k)`` with mlp; it is to predict the span's log-probability
+``f(v)``. Masks and targets are centred in each group, and targets divided by their spread s there,
+so that no span outweighs another; but for those that masks hardly move, which tell more of noise
+than of sources: a group weighs ``s² / (s² + noise²)``, except in pearson. With the centred masks
+``V = Q R`` and the centred, scaled targets y, everything that is needed of a group is ``R Φ`` and
+``Φ V'y``, however many masks there were.
 
 - ``ridge``: least squares with a penalty, in closed form, from one ``F x F`` system that every
   example is added to; with the posterior of a Gaussian prior (Hoerl & Kennard 1970; Bishop 2006,
@@ -15,6 +15,7 @@ there were.
 - ``nnls``: the same with weights that are not negative (Lawson & Hanson 1974).
 - ``pearson``: vSTREAM's recipe (arXiv 2604.16587): the mean Pearson correlation of score
   and target is climbed by Adam.
+- ``mlp``: the same climb by a small network for each unit (:mod:`omnitrace.estimator.mlp`).
 
 Penalty, or learning rate and number of steps, are those that predict left-out examples best.
 """
@@ -22,7 +23,7 @@ Penalty, or learning rate and number of steps, are those that predict left-out e
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, get_args
 
 import numpy as np
@@ -50,7 +51,7 @@ class FitOptions:
     Attributes
     ----------
     kind:
-        One of ``"ridge"``, ``"pearson"``, ``"nnls"``.
+        One of ``"ridge"``, ``"pearson"``, ``"nnls"``, ``"mlp"``.
     offsets:
         Whether a unit is worth something before its features are known, by its modality; None: yes,
         but for ``"pearson"``, whose recipe has features only.
@@ -59,12 +60,17 @@ class FitOptions:
         are divided by their spread.
     rates, steps:
         Of pearson: learning rates to choose from, and the most steps.
+    lengths:
+        Of mlp: numbers of steps to choose from.
+    hidden, networks:
+        Of mlp: hidden units of a network, and how many networks are averaged.
     noise:
-        Nats by which a span's log-probability moves for reasons that no sum over units can tell.
+        Nats by which a span's log-probability moves for reasons that no sum over units can tell;
+        pearson knows of none.
     folds:
         Parts that the examples are left out in; each part needs an example.
     seed:
-        Of the parts.
+        Of the parts, and of where networks start.
     """
 
     kind: FitKind = "ridge"
@@ -72,6 +78,9 @@ class FitOptions:
     penalties: tuple[float, ...] = tuple(float(f"{10 ** (i / 2):.3g}") for i in range(11))
     rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03)
     steps: int = 300
+    lengths: tuple[int, ...] = (100, 200, 400)
+    hidden: int = 32
+    networks: int = 3
     noise: float = 1.0
     folds: int = 5
     seed: int = 0
@@ -85,9 +94,14 @@ class FitOptions:
                 raise InputError(f"{name} is {values!r}", legal="numbers above 0, at least one")
         if not 0 <= self.noise < float("inf"):
             raise InputError(f"noise is {self.noise!r}", legal="a number of nats, 0 or more")
-        for name, least in (("steps", EVERY), ("folds", 2)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}", legal=f"at least {least}")
+        if not self.lengths or min(self.lengths) < EVERY:
+            raise InputError(
+                f"lengths is {self.lengths!r}", legal=f"numbers of at least {EVERY}, at least one"
+            )
+        least = {"steps": EVERY, "folds": 2, "hidden": 1, "networks": 1}
+        for name, fewest in least.items():
+            if getattr(self, name) < fewest:
+                raise InputError(f"{name} is {getattr(self, name)}", legal=f"at least {fewest}")
 
     @property
     def with_offsets(self) -> bool:
@@ -214,11 +228,9 @@ def fit_weights(examples: Sequence[Example], options: FitOptions | None = None) 
     # The spread of centred columns. Constant ones (a modality that never occurs) keep weight 0.
     spread = np.sqrt(np.diag(whole.matrix) / whole.rows)
     scale = np.where(spread > 1e-12, spread, 1.0)
-    if given.kind == "pearson":
-        from omnitrace.estimator.pearson import climb
-
+    if given.kind in ("pearson", "mlp"):
         grouped = [[g for each in fold for g in _groups(each, given)] for fold in folds]
-        found = climb(grouped, scale, given)
+        found = _climbed(grouped, scale, given)
     else:
         found = _closed(folds, [each.scaled(scale) for each in systems], scale, given)
     return _widened(found, width)
@@ -236,6 +248,17 @@ def _checked(examples: Sequence[Example]) -> int:
             legal="examples of one model and one recipe",
         )
     return int(widths[0])
+
+
+def _climbed(grouped: Sequence[Sequence[Group]], scale: np.ndarray, options: FitOptions) -> Fitted:
+    """Fit step by step; torch, which closed forms do without, is loaded for it."""
+    if options.kind == "mlp":
+        from omnitrace.estimator.mlp import climb_networks
+
+        return climb_networks(grouped, options)
+    from omnitrace.estimator.pearson import climb
+
+    return climb(grouped, scale, options)
 
 
 def _closed(
@@ -312,4 +335,7 @@ def _widened(found: Fitted, width: int) -> Fitted:
     covariance = found.covariance
     if covariance is not None:
         covariance = np.pad(covariance, (0, missing))
-    return Fitted(found.kind, weights, covariance, found.noise, found.chosen, found.tried)
+    network = found.network
+    if network is not None:
+        network = replace(network, inner=np.pad(network.inner, ((0, 0), (0, missing))))
+    return replace(found, weights=weights, covariance=covariance, network=network)

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_tensors
 from omnitrace.errors import InputError
 from omnitrace.estimator.calibration import Calibration
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe
-from omnitrace.estimator.weights import FitKind, Fitted
+from omnitrace.estimator.weights import FitKind, Fitted, Network
 from omnitrace.trace_io import write_atomically
 from omnitrace.types import Modality
 
@@ -29,6 +29,9 @@ __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", 
 
 FORMAT: Final = "omnitrace-estimator"
 VERSION: Final = 1
+
+#: Tensors of a network; their first axis is that of its hidden units.
+_NETWORK: Final = ("inner", "bias", "outer")
 
 _Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Count: TypeAlias = Annotated[int, Field(ge=0)]
@@ -163,6 +166,9 @@ def save(path: str | Path, learned: Learned) -> Path:
     if learned.fitted.covariance is not None:
         tensors["covariance"] = learned.fitted.covariance
         tensors["noise"] = np.array([learned.fitted.noise], dtype=np.float64)
+    network = learned.fitted.network
+    if network is not None:
+        tensors |= {name: np.ascontiguousarray(getattr(network, name)) for name in _NETWORK}
     content = save_tensors(tensors, {"omnitrace": learned.card.model_dump_json()})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,8 +244,12 @@ def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
         "covariance": (width, width),
         "noise": (1,),
     }
-    posterior = {"covariance", "noise"}
-    good = "weights" in read and set(read) <= set(shapes)
+    posterior, networks = {"covariance", "noise"}, card.fit.kind == "mlp"
+    if networks:
+        hidden = len(read["bias"]) if read.get("bias", np.zeros(())).ndim else 0
+        shapes = {"weights": (width,), "inner": (hidden, width)}
+        shapes |= {"bias": (hidden,), "outer": (hidden,)}
+    good = (set(shapes) - posterior) <= set(read) <= set(shapes)
     good &= len(posterior & set(read)) in (0, 2)
     good &= all(tuple(read[name].shape) == tuple(shapes[name]) for name in read if name in shapes)
     if not good or not all(np.isfinite(value).all() for value in read.values()):
@@ -248,7 +258,7 @@ def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
             f"the tensors of {str(path)!r} are {found}",
             legal=f"finite weights of {width} numbers: {len(card.model.layers)} layers of "
             f"{card.model.heads} heads, {card.recipe.per_head} features each, and {len(OFFSETS)} "
-            "offsets",
+            f"offsets{', and a network of as many' if networks else ''}",
             fix="train it again",
         )
     covariance = read.get("covariance")
@@ -259,4 +269,5 @@ def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
         float(read["noise"][0]) if covariance is not None else None,
         dict(card.fit.chosen),
         dict(card.fit.tried),
+        Network(*(read[name].astype(np.float64) for name in _NETWORK)) if networks else None,
     )

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from omnitrace.estimator import Calibration, Card, Example, FeatureRecipe, Fitted, Learned
+from omnitrace.estimator import (
+    Calibration,
+    Card,
+    Example,
+    FeatureRecipe,
+    Fitted,
+    Learned,
+    Network,
+)
 from omnitrace.estimator.store import (
     CalibrationFacts,
     FitFacts,
@@ -100,3 +109,23 @@ def made_learned(*, layers: tuple[int, ...] = (0, 1), heads: int = 5, **changed:
         }
     )
     return Learned(card, fitted, calibration)
+
+
+def with_network(learned: Learned, hidden: int = 6) -> Learned:
+    """Return an estimator of the same card, but that its fit is a network of made-up numbers."""
+    rng = np.random.default_rng(4)
+    width = learned.features + 5
+    network = Network(
+        rng.standard_normal((hidden, width)),
+        rng.standard_normal(hidden),
+        rng.standard_normal(hidden),
+    )
+    weights = np.zeros(width)
+    weights[-5] = 0.3
+    facts = learned.card.fit.model_copy(update={"kind": "mlp"})
+    chosen = {"steps": 100.0}
+    return dataclasses.replace(
+        learned,
+        card=learned.card.model_copy(update={"fit": facts.model_copy(update={"chosen": chosen})}),
+        fitted=Fitted("mlp", weights, chosen=chosen, network=network),
+    )

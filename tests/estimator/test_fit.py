@@ -200,7 +200,7 @@ def test_what_cannot_be_learnt_from(examples: list[Example]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "lasso"}, "'lasso'.*ridge, pearson, nnls"),
+        ({"kind": "lasso"}, "'lasso'.*ridge, pearson, nnls, mlp"),
         ({"penalties": (0.0,)}, "penalties"),
         ({"penalties": ()}, "penalties"),
         ({"rates": (float("inf"),)}, "rates"),

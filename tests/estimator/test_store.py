@@ -19,7 +19,7 @@ from omnitrace import InputError, SourceOptions
 from omnitrace.estimator import Learned, load, save
 from omnitrace.estimator.examples import load_example, save_example
 from omnitrace.estimator.store import sources_record
-from tests.estimator.made import UNITS, made_example, made_learned
+from tests.estimator.made import UNITS, made_example, made_learned, with_network
 
 
 def test_a_round_trip(tmp_path: Path) -> None:
@@ -32,6 +32,18 @@ def test_a_round_trip(tmp_path: Path) -> None:
     assert (found.fitted.scores(features, UNITS) == scores).all()
     spreads = learned.fitted.spreads(features, UNITS)
     assert (found.fitted.spreads(features, UNITS) == spreads).all()
+
+
+def test_a_network_comes_back(tmp_path: Path) -> None:
+    learned = with_network(made_learned())
+    path = save(tmp_path / "e", learned)
+    found = load(path)
+    assert found.card == learned.card
+    features = made_example(0).features
+    scores = learned.fitted.scores(features, UNITS)
+    assert (found.fitted.scores(features, UNITS) == scores).all()
+    assert (found.fitted.spreads(features, UNITS) == 1).all()
+    assert save(tmp_path / "again", found).read_bytes() == path.read_bytes()
 
 
 def test_without_a_posterior(tmp_path: Path) -> None:
@@ -58,9 +70,13 @@ def test_source_options_come_back(text: Any, grid: Any, audio_bin: float, histor
     assert record != sources_record(SourceOptions(audio_bin=audio_bin + 1, text=text))
 
 
-def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Path:
+def rewritten(
+    path: Path,
+    change: Callable[[dict[str, Any], dict[str, Any]], object],
+    learned: Learned | None = None,
+) -> Path:
     """Save an estimator whose card or tensors are changed."""
-    save(path, made_learned())
+    save(path, learned or made_learned())
     with safe_open(path, framework="numpy") as file:
         card = json.loads(file.metadata()["omnitrace"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -88,6 +104,25 @@ def test_files_that_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         load(rewritten(tmp_path / "e.safetensors", change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card, _: card["fit"].update(kind="ridge"),
+        lambda _, tensors: tensors.pop("outer"),
+        lambda _, tensors: tensors.update(outer=tensors["outer"][:3]),
+        lambda _, tensors: tensors.update(bias=np.array(1.0)),
+        lambda _, tensors: tensors.update(inner=tensors["inner"][:, 1:]),
+        lambda _, tensors: tensors["inner"].fill(np.inf),
+        lambda _, tensors: tensors.update(noise=np.ones(1)),
+    ],
+)
+def test_networks_that_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]
+) -> None:
+    with pytest.raises(InputError, match="finite weights of 15"):
+        load(rewritten(tmp_path / "e", change, with_network(made_learned())))
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:

@@ -14,21 +14,29 @@ from omnitrace.estimator import Collector, Estimator, Learned, load, save, train
 from omnitrace.plugins.testing import LiveSpanSignalConformance
 from omnitrace.plugins.testing.bench import SignalBench, reference
 from tests.cli.conftest import Run
-from tests.estimator.made import made_learned
+from tests.estimator.made import made_learned, with_network
 from tests.estimator.test_train import OPTIONS, SMALL, request_of
 from tests.plugins.adapters import text_adapter
 
 
+def for_reference() -> Learned:
+    model = reference().adapter.model
+    config = model.config.get_text_config(decoder=True)
+    return made_learned(
+        layers=tuple(range(config.num_hidden_layers)),
+        heads=config.num_attention_heads,
+        fingerprint=model_fingerprint(model),
+    )
+
+
 class TestEstimator(LiveSpanSignalConformance):
     def make_bench(self) -> SignalBench:
-        model = reference().adapter.model
-        config = model.config.get_text_config(decoder=True)
-        learned = made_learned(
-            layers=tuple(range(config.num_hidden_layers)),
-            heads=config.num_attention_heads,
-            fingerprint=model_fingerprint(model),
-        )
-        return SignalBench(Estimator(learned))
+        return SignalBench(Estimator(for_reference()))
+
+
+class TestEstimatorWithANetwork(LiveSpanSignalConformance):
+    def make_bench(self) -> SignalBench:
+        return SignalBench(Estimator(with_network(for_reference())))
 
 
 @pytest.fixture(scope="module")

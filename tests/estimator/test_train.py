@@ -24,6 +24,7 @@ from omnitrace.estimator import (
     save,
     train_estimator,
 )
+from omnitrace.estimator.weights import FitKind
 from omnitrace.evaluation.faithfulness import lds
 from omnitrace.evaluation.scores import span_scores
 from omnitrace.reference.files import write_sample
@@ -175,13 +176,20 @@ def test_a_stopped_run_goes_on(
     assert again.card.training.data == learned.card.training.data
 
 
+@pytest.mark.parametrize("kind", ["nnls", "mlp"])
 def test_another_fit_measures_nothing_anew(
-    tracer: Tracer, requests: list[Request], learned: Learned, cache: Path, scorers: list[int]
+    kind: FitKind,
+    tracer: Tracer,
+    requests: list[Request],
+    learned: Learned,
+    cache: Path,
+    scorers: list[int],
 ) -> None:
-    options = dataclasses.replace(OPTIONS, fit=FitOptions(kind="nnls"))
+    options = dataclasses.replace(OPTIONS, fit=FitOptions(kind=kind, lengths=(10,)))
     found = train_estimator(tracer, requests, options, cache=cache)
     assert scorers == []
-    assert found.card.fit.kind == "nnls"
+    assert found.card.fit.kind == kind
+    assert (found.fitted.network is not None) == (kind == "mlp")
     assert found.card.training.data == learned.card.training.data
 
 
