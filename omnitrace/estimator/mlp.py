@@ -119,7 +119,7 @@ def _trained(
 ) -> tuple[np.ndarray, Network]:
     """Train networks; return the linear part ``[F']``, and all of their hidden units."""
     seen = batch.columns.double()
-    centre, spread = seen.mean(dim=0), seen.std(dim=0)
+    centre, spread = seen.mean(dim=0), seen.std(dim=0, correction=0)
     still = spread <= 1e-9 * centre.abs()  # the same for all units: it can tell nothing
     scale = torch.where(still, torch.inf, spread)
     columns = ((seen - centre) / scale).float()

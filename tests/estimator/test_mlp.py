@@ -222,3 +222,9 @@ def test_spans_that_masks_hardly_move_weigh_little(examples: list[Example]) -> N
 def test_options_that_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         FitOptions(**options)  # type: ignore[arg-type]
+
+
+def test_examples_of_one_unit_give_finite_numbers() -> None:
+    alone = [made_example(i, spans=1, modalities=("text",)) for i in range(2)]
+    found = fit_weights(alone, SHORT)
+    assert np.isfinite(found.scores(alone[0].features, ("text",))).all()
