@@ -60,6 +60,17 @@ def test_train_and_show(run: Run, small: str, write_lines: Lines, tmp_path: Path
     assert document["training"]["data"] == card.training.data
 
 
+def test_a_network_is_trained(run: Run, small: str, write_lines: Lines, tmp_path: Path) -> None:
+    path = write_lines(*(entry(i) for i in range(3)))
+    out = tmp_path / "e"
+    command = ("estimator", "train", "--model", small, "--requests", path, "--out", out, *FEW)
+    result = run(*command, "--fit", "mlp")
+    assert result.exit_code == 0, result.stderr
+    learned = load(out)
+    assert learned.card.fit.kind == "mlp"
+    assert learned.fitted.network is not None
+
+
 def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_path: Path) -> None:
     path = write_lines(*(entry(i) for i in range(3)))
     out = tmp_path / "e"
