@@ -22,11 +22,13 @@ from omnitrace_captum.perturbation import (
 )
 
 from omnitrace import InputError, Span, Tracer
+from omnitrace.errors import PluginError
 from omnitrace.plugins import builtin
 from omnitrace.plugins.manager import build_registry
 from omnitrace.reading import read_answered
 from omnitrace.scoring import ResponseScorer
 from omnitrace.signals.base import Effect, SpanSignal, TokenSignal
+from tests.ablation import naive
 
 NOTE = "The lamp weighs seven grams. The cup weighs five grams. The stone weighs nine grams."
 ANSWER = "The stone weighs nine grams. The lamp weighs seven grams."
@@ -69,30 +71,49 @@ def values(
 
 
 def logprobs(
-    scorer: ResponseScorer, spans: Sequence[Span], kept: Sequence[Sequence[bool]]
+    scorer: ResponseScorer,
+    spans: Sequence[Span],
+    kept: Sequence[Sequence[bool]],
+    operator: str = "attention",
 ) -> torch.Tensor:
     """Run one row after the other, without Captum: ``[rows, spans]``."""
-    rows = [scorer.logprobs(scorer.masked(torch.tensor([row]))) for row in kept]
-    return torch.cat([scorer.summed(row, spans) for row in rows])
+    run = {"attention": naive.by_attention, "mean": naive.by_mean}[operator]
+    return scorer.summed(torch.as_tensor(run(scorer, np.array(kept))).float(), spans)
 
 
-def difference(scorer: ResponseScorer, spans: Sequence[Span]) -> list[float]:
+def difference(
+    scorer: ResponseScorer, spans: Sequence[Span], operator: str = "attention"
+) -> list[float]:
     """Return f(all units) - f(no unit) for each span."""
-    ends = logprobs(scorer, spans, [[True] * 3, [False] * 3])
+    ends = logprobs(scorer, spans, [[True] * 3, [False] * 3], operator)
     found: list[float] = (ends[0] - ends[1]).tolist()
     return found
 
 
+@pytest.mark.parametrize("operator", ["attention", "mean"])
 def test_feature_ablation_equals_a_loop_of_ablations(
+    scorer: ResponseScorer, spans: tuple[Span, ...], operator: str
+) -> None:
+    signal = CaptumFeatureAblation(operator=operator)
+    assert signal.parameters["operator"] == operator
+    found = values(signal, scorer, spans)
+    assert scorer.forwards == 4
+    everything = logprobs(scorer, spans, [[True] * 3], operator)[0]
+    for index, unit in enumerate(scorer.units):
+        without = logprobs(scorer, spans, [[i != index for i in range(3)]], operator)[0]
+        for span, drop in enumerate((everything - without).tolist()):
+            assert found[span][unit] == pytest.approx(drop, abs=1e-4, rel=2e-5)
+
+
+def test_units_are_hidden_unless_another_operator_is_named(
     scorer: ResponseScorer, spans: tuple[Span, ...]
 ) -> None:
-    found = values(CaptumFeatureAblation(), scorer, spans)
-    assert scorer.forwards == 4
-    everything = logprobs(scorer, spans, [[True] * 3])[0]
-    for index, unit in enumerate(scorer.units):
-        without = logprobs(scorer, spans, [[i != index for i in range(3)]])[0]
-        for span, drop in enumerate((everything - without).tolist()):
-            assert found[span][unit] == pytest.approx(drop, abs=1e-5, rel=5e-6)
+    """As omnitrace's own effects are measured; filled with a mean embedding, they differ."""
+    hidden = values(CaptumFeatureAblation(operator="attention"), scorer, spans)
+    assert values(CaptumFeatureAblation(), scorer, spans) == hidden
+    assert values(CaptumFeatureAblation(operator="mean"), scorer, spans) != hidden
+    with pytest.raises(PluginError, match="unknown operator 'nothing'"):
+        values(CaptumFeatureAblation(operator="nothing"), scorer, spans)
 
 
 def test_one_span_and_many_give_the_same(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
@@ -161,7 +182,7 @@ def test_forwards_run_in_batches(
 
     handle = reference.adapter.model.register_forward_pre_hook(count, with_kwargs=True)
     try:
-        CaptumFeatureAblation().effects(scorer, spans)
+        CaptumFeatureAblation(operator="mean").effects(scorer, spans)
         # The beginning that all share, all units, then without each of the three, at once.
         assert sizes == [1, 1, 3]
         sizes.clear()
@@ -189,7 +210,7 @@ def test_integrated_gradients_are_captums_at_the_embedding_layer(
 
 def test_integrated_gradients_are_complete(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
     found = values(CaptumIntegratedGradients(steps=100), scorer, spans)
-    for each, total in zip(found, difference(scorer, spans), strict=True):
+    for each, total in zip(found, difference(scorer, spans, "mean"), strict=True):
         assert sum(each.values()) == pytest.approx(total, abs=0.02 * abs(total))
 
 
@@ -329,7 +350,9 @@ def test_the_plugin_registers_all_six_through_the_hooks() -> None:
         assert not isinstance(signal, TokenSignal)
         assert entry.package == "omnitrace-captum"
         assert entry.summary
-        assert all(isinstance(value, int | float | None) for value in signal.parameters.values())
+        assert all(
+            isinstance(each, int | float | str | None) for each in signal.parameters.values()
+        )
 
 
 def test_effects_are_plain_numbers(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:

@@ -72,8 +72,8 @@ def test_the_true_evidence_has_the_largest_effect(
         hits += best.id in true_units(statement.sources, trace.units)
         loaded = Trace.load(trace.save(tmp_path / f"{sample.id}.omnitrace"))
         assert loaded.recurate(trace.config).spans == trace.spans
-    # A mean embedding can happen to say the same as the one it replaces.
-    assert hits >= 7
+    # What is hidden is not missed where neighbours have heard or seen it too.
+    assert hits >= 6
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.name)

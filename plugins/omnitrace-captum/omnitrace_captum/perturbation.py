@@ -1,14 +1,15 @@
 """Methods that take units away: ablation, Shapley values, Kernel SHAP, LIME.
 
-To Captum the input is one vector of ones, one entry a unit; an entry of zero takes the unit away.
-One forward pass gives the log-probabilities of all spans, and no set of units is run twice.
+To Captum the input is one vector of ones, one entry a unit; an entry of zero takes the unit away,
+by an operator of ``omnitrace.ablation``. One forward pass gives the log-probabilities of all spans,
+and no set of units is run twice.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from captum._utils.models.linear_model import SkLearnLasso
@@ -28,6 +29,9 @@ __all__ = [
     "SpanLogprobs",
 ]
 
+#: How units are taken away, as omnitrace's own effects do.
+OPERATOR: Final = "attention"
+
 _PERMUTATIONS = 25  # Captum's default
 _SAMPLES_PER_UNIT = 16
 
@@ -43,6 +47,8 @@ class SpanLogprobs:
         Spans of the response.
     advance:
         Told of every forward pass that is done.
+    operator:
+        How units are taken away.
     """
 
     def __init__(
@@ -50,10 +56,12 @@ class SpanLogprobs:
         scorer: ResponseScorer,
         spans: Sequence[Span],
         advance: Callable[[int], None] = lambda done: None,
+        operator: str = OPERATOR,
     ) -> None:
         self._scorer = scorer
         self._spans = spans
         self._advance = advance
+        self._operator = operator
         self._known: dict[bytes, torch.Tensor] = {}
 
     def __call__(self, keep: torch.Tensor) -> torch.Tensor:
@@ -62,27 +70,56 @@ class SpanLogprobs:
         keys = [row.tobytes() for row in wanted.numpy()]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
-            found = self._scorer.span_logprobs(wanted[list(new.values())], self._spans).cpu()
+            rows = wanted[list(new.values())]
+            found = self._scorer.span_logprobs(rows, self._spans, operator=self._operator).cpu()
             self._known.update(zip(new, found, strict=True))
             self._advance(len(new))
         return torch.stack([self._known[key] for key in keys])
 
 
-class CaptumFeatureAblation(CaptumSignal):
+class _TakingAway(CaptumSignal):
+    """A signal that takes units away.
+
+    Parameters
+    ----------
+    operator:
+        How: the name of an operator that acts on the decoder or on the input; see ``omnitrace list
+        operators``. Hidden from every later position (``"attention"``) a sentence is as good as
+        gone; its place filled with a mean embedding (``"mean"``) can be worse than both.
+    """
+
+    def __init__(
+        self, operator: str, max_forwards: int, progress: bool, parameters: Mapping[str, Any]
+    ) -> None:
+        super().__init__(max_forwards, progress, {"operator": operator, **parameters})
+        self.operator = operator
+
+    def forward(
+        self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
+    ) -> SpanLogprobs:
+        """Return Captum's forward function."""
+        return SpanLogprobs(scorer, spans, advance, self.operator)
+
+
+class CaptumFeatureAblation(_TakingAway):
     """The drop of a span's log-probability when one unit is taken away, all others kept.
 
     Zeiler and Fergus 2014 (arXiv 1311.2901), section 4.2. Costs a pass a unit, and one.
 
     Parameters
     ----------
+    operator:
+        How units are taken away; see ``omnitrace list operators``.
     max_forwards, progress:
         As for :class:`CaptumSignal`.
     """
 
     name = "captum-feature-ablation"
 
-    def __init__(self, *, max_forwards: int = 512, progress: bool = False) -> None:
-        super().__init__(max_forwards, progress)
+    def __init__(
+        self, *, operator: str = OPERATOR, max_forwards: int = 512, progress: bool = False
+    ) -> None:
+        super().__init__(operator, max_forwards, progress, {})
 
     def passes(self, units: int, spans: int) -> int:
         """One for every unit, and one with all."""
@@ -93,13 +130,13 @@ class CaptumFeatureAblation(CaptumSignal):
     ) -> torch.Tensor:
         """Run Captum's FeatureAblation."""
         units = len(scorer.units)
-        found: torch.Tensor = FeatureAblation(SpanLogprobs(scorer, spans, advance)).attribute(
+        found: torch.Tensor = FeatureAblation(self.forward(scorer, spans, advance)).attribute(
             torch.ones(1, units), baselines=0.0, perturbations_per_eval=scorer.rows()
         )
         return found.reshape(len(spans), units)
 
 
-class CaptumShapley(CaptumSignal):
+class CaptumShapley(_TakingAway):
     """Shapley values by sampled permutations: they sum to f(all units) - f(no unit).
 
     Castro et al. 2009 (doi 10.1016/j.cor.2008.04.004).
@@ -111,8 +148,8 @@ class CaptumShapley(CaptumSignal):
         less than there are units.
     seed:
         Of the permutations.
-    max_forwards, progress:
-        As for :class:`CaptumSignal`.
+    operator, max_forwards, progress:
+        As for :class:`CaptumFeatureAblation`.
     """
 
     name = "captum-shapley"
@@ -122,10 +159,12 @@ class CaptumShapley(CaptumSignal):
         *,
         permutations: int | None = None,
         seed: int = 0,
+        operator: str = OPERATOR,
         max_forwards: int = 512,
         progress: bool = False,
     ) -> None:
-        super().__init__(max_forwards, progress, {"permutations": permutations, "seed": seed})
+        given = {"permutations": permutations, "seed": seed}
+        super().__init__(operator, max_forwards, progress, given)
         self.permutations = None if permutations is None else whole("permutations", permutations)
         self.seed = whole("seed", seed, 0)
 
@@ -144,7 +183,7 @@ class CaptumShapley(CaptumSignal):
     ) -> torch.Tensor:
         """Run Captum's ShapleyValueSampling."""
         units = len(scorer.units)
-        method = ShapleyValueSampling(SpanLogprobs(scorer, spans, advance))
+        method = ShapleyValueSampling(self.forward(scorer, spans, advance))
         with seeded(self.seed):
             found: torch.Tensor = method.attribute(
                 torch.ones(1, units),
@@ -155,7 +194,7 @@ class CaptumShapley(CaptumSignal):
         return found.reshape(len(spans), units)
 
 
-class _Regression(CaptumSignal):
+class _Regression(_TakingAway):
     """A linear model of randomly drawn ablations, fitted for each span on the same draws.
 
     Parameters
@@ -167,9 +206,16 @@ class _Regression(CaptumSignal):
     """
 
     def __init__(
-        self, samples: int | None, seed: int, max_forwards: int, progress: bool, **more: float
+        self,
+        samples: int | None,
+        seed: int,
+        operator: str,
+        max_forwards: int,
+        progress: bool,
+        **more: float,
     ) -> None:
-        super().__init__(max_forwards, progress, {"samples": samples, "seed": seed, **more})
+        given = {"samples": samples, "seed": seed, **more}
+        super().__init__(operator, max_forwards, progress, given)
         self.samples = None if samples is None else whole("samples", samples)
         self.seed = whole("seed", seed, 0)
 
@@ -219,8 +265,8 @@ class CaptumKernelShap(_Regression):
         allows.
     seed:
         Of the draws.
-    max_forwards, progress:
-        As for :class:`CaptumSignal`.
+    operator, max_forwards, progress:
+        As for :class:`CaptumFeatureAblation`.
     """
 
     name = "captum-kernel-shap"
@@ -230,17 +276,18 @@ class CaptumKernelShap(_Regression):
         *,
         samples: int | None = None,
         seed: int = 0,
+        operator: str = OPERATOR,
         max_forwards: int = 512,
         progress: bool = False,
     ) -> None:
-        super().__init__(samples, seed, max_forwards, progress)
+        super().__init__(samples, seed, operator, max_forwards, progress)
 
     def attributions(
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's KernelShap."""
         units = len(scorer.units)
-        forward = SpanLogprobs(scorer, spans, advance)
+        forward = self.forward(scorer, spans, advance)
         if units == 1:  # Captum would draw from sets that are neither empty nor whole
             ends = forward(torch.tensor([[1.0], [0.0]]))
             return (ends[0] - ends[1])[:, None]
@@ -255,7 +302,7 @@ class CaptumLime(_Regression):
 
     Parameters
     ----------
-    samples, seed, max_forwards, progress:
+    samples, seed, operator, max_forwards, progress:
         As for :class:`CaptumKernelShap`.
     alpha:
         Strength of the lasso.
@@ -269,19 +316,20 @@ class CaptumLime(_Regression):
         samples: int | None = None,
         alpha: float = 0.01,
         seed: int = 0,
+        operator: str = OPERATOR,
         max_forwards: int = 512,
         progress: bool = False,
     ) -> None:
         is_number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
         if not is_number or not 0 < alpha < math.inf:
             raise InputError(f"alpha is {alpha!r}", legal="a number of more than 0")
-        super().__init__(samples, seed, max_forwards, progress, alpha=alpha)
+        super().__init__(samples, seed, operator, max_forwards, progress, alpha=alpha)
         self.alpha = alpha
 
     def attributions(
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's Lime."""
-        forward = SpanLogprobs(scorer, spans, advance)
+        forward = self.forward(scorer, spans, advance)
         method = Lime(forward, interpretable_model=SkLearnLasso(alpha=self.alpha))
         return self._fitted(method, len(scorer.units), scorer.rows(), len(spans))
