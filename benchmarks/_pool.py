@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Final
 from common import BenchmarkError
 from rich.progress import track
 
-__all__ = ["Workers", "add_processes", "workers_of"]
+__all__ = ["Workers", "add_processes", "each_of", "workers_of"]
 
 #: What a worker computes: from what its setup returned and an item to a result.
 Task = Callable[[Any, Any], Any]
@@ -60,6 +60,24 @@ def workers_of(
 ) -> contextlib.AbstractContextManager[Workers | None]:
     """Return workers, or nothing where one process is enough; see :class:`Workers`."""
     return Workers(processes, setup, *arguments) if processes > 1 else contextlib.nullcontext()
+
+
+def each_of(
+    workers: Workers | None,
+    task: Task,
+    items: Sequence[Any],
+    *,
+    state: Callable[[], Any],
+    what: str,
+) -> Iterable[Any]:
+    """Give what a task finds of each item, in their order: found by workers, or here without any.
+
+    ``state`` returns what the task needs here; the rest is as for :meth:`Workers.map`.
+    """
+    if workers is not None:
+        return workers.map(task, items, what=what)
+    own = state()
+    return (task(own, item) for item in track(items, description=what))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from _pool import add_processes, workers_of
+from _pool import add_processes, each_of, workers_of
 from common import (
     BenchmarkError,
     Result,
@@ -79,17 +79,12 @@ def _load(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
 def _collect(tracers: dict[str, Tracer], given: argparse.Namespace) -> Collected:
     from _reference_rows import Collected
     from _reference_samples import draw_samples
-    from rich.progress import track
 
-    what = "answering and tracing"
     samples = draw_samples(given.samples, given.long_samples, validation=given.validation)
     found = Collected()
     with workers_of(given.processes, _load, given.model, given.signals) as workers:
-        if workers is None:
-            each = (_one(tracers, drawn) for drawn in track(samples, description=what))
-        else:
-            each = iter(workers.map(_one, samples, what=what))
-        for one in each:
+        what = "answering and tracing"
+        for one in each_of(workers, _one, samples, state=lambda: tracers, what=what):
             found.take(one)
     return found
 

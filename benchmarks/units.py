@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from _pool import add_processes, workers_of
+from _pool import add_processes, each_of, workers_of
 from common import Result, Table, parser, run_benchmark
 
 if TYPE_CHECKING:
@@ -143,15 +143,8 @@ def cut(adapter: ModelAdapter, number: int) -> Cuts:
 
 def cut_all(given: argparse.Namespace, samples: int) -> dict[tuple[str, str], list[Row]]:
     """Cut the media of all samples, in their order."""
-    from rich.progress import track
-
-    what, numbers = "cutting", range(samples)
     with workers_of(given.processes, load) as workers:
-        if workers is None:
-            adapter = load()
-            each = (cut(adapter, number) for number in track(numbers, description=what))
-        else:
-            each = iter(workers.map(cut, numbers, what=what))
+        each = each_of(workers, cut, range(samples), state=load, what="cutting")
         found: dict[tuple[str, str], list[Row]] = {}
         for key, row in itertools.chain.from_iterable(each):
             found.setdefault(key, []).append(row)
