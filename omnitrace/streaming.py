@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
+from omnitrace.teams import release_team
 from omnitrace.types import Event
 from omnitrace.worker import Backlog, Stopped, carrying_thread
 
@@ -112,6 +113,7 @@ class Launched:
 
     def _launch(self) -> None:
         self._launched = True
+        release_team()
         self._thread.start()
 
     def _stop(self) -> None:

@@ -19,6 +19,8 @@ from typing import Generic, Self, TypeVar
 
 import torch
 
+from omnitrace.teams import compute_alone, numbers_kept
+
 __all__ = ["Backlog", "Stopped", "Worker", "carrying_thread"]
 
 Item = TypeVar("Item")
@@ -79,7 +81,7 @@ class Worker(Generic[Item]):
     """Runs ``work`` on everything that is put, in order, in a thread of its own.
 
     The thread lives as long as the ``with`` block. It has the context and the torch modes of the
-    thread that enters it, but no gradients.
+    thread that enters it, but no gradients, and on the CPU it computes alone (:mod:`.teams`).
 
     Parameters
     ----------
@@ -102,11 +104,18 @@ class Worker(Generic[Item]):
         self._error: BaseException | None = None
         self._busy = False
         self._over = False
+        self._alone = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self._thread = carrying_thread(self._run, "omnitrace-worker")
-        self._thread.start()
+        with numbers_kept():
+            self._thread.start()
+            try:
+                self._alone.wait()
+            except BaseException:  # Ctrl-C
+                self._end()
+                raise
         return self
 
     def __exit__(
@@ -119,14 +128,17 @@ class Worker(Generic[Item]):
             if not isinstance(error, Stopped):
                 self._wait_for_all()  # what was written before an error counts
         finally:
-            with self._changed:
-                self._over = True
-                self._items.clear()
-                self._changed.notify_all()
-            assert self._thread is not None
-            self._thread.join()
+            self._end()
         if error is None:
             self.check()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._over = True
+            self._items.clear()
+            self._changed.notify_all()
+        assert self._thread is not None
+        self._thread.join()
 
     def check(self) -> None:
         """Raise the thread's error, if there is one."""
@@ -157,6 +169,10 @@ class Worker(Generic[Item]):
             )
 
     def _run(self) -> None:
+        try:
+            compute_alone()
+        finally:
+            self._alone.set()
         try:
             with torch.no_grad():
                 while (item := self._next()) is not None:

@@ -116,10 +116,10 @@ class RowReducer:
         self._recipe = recipe
         self._at = torch.tensor([at for unit in units for at in unit], dtype=torch.long)
         self._sizes = torch.tensor([len(unit) for unit in units], dtype=torch.long)
-        which = torch.repeat_interleave(torch.arange(len(units)), self._sizes)
-        self._member = torch.zeros(len(self._at), len(units))
-        self._member[torch.arange(len(self._at)), which] = 1.0
-        self._placed: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._filled = np.flatnonzero(self._sizes.numpy())
+        self._starts = (torch.cumsum(self._sizes, 0) - self._sizes).numpy()[self._filled]
+        self._placed: dict[torch.device, torch.Tensor] = {}
+        self._members: dict[torch.device, torch.Tensor] = {}
         # Units stand where a relay of token scores has the prompt.
         self._relay = Relay(len(units))
 
@@ -143,17 +143,17 @@ class RowReducer:
         direct, among, plain = [], [], []
         for layer in rows:
             weights = layer.weights
-            at, member = self._on(weights.device)
+            at = self._on(weights.device)
             seen = weights.index_select(2, at)
             if relay:
-                plain.append(seen.mean(dim=0) @ member)
+                plain.append(self._by_unit(seen.mean(dim=0)))
                 written = weights.shape[2] - len(self._relay.evidence) - weights.shape[1] + 1
                 later = weights[:, :, written:].transpose(0, 1)
                 among.append(later.contiguous())  # no view: it would keep the whole layer
             if self._recipe.values:
                 norms = layer.value_norms.to(weights.device)
                 seen = seen * norms.index_select(1, at)[:, None]
-            direct.append((seen @ member).transpose(0, 1))
+            direct.append(self._by_unit(seen).transpose(0, 1))
         found = torch.cat(_together(direct), dim=1).cpu()
         if relay:
             mean = torch.stack(_together(plain)).mean(dim=0)
@@ -163,11 +163,34 @@ class RowReducer:
             found = found / self._sizes.clamp(min=1)
         return found
 
-    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the units' positions and their membership where a layer is."""
+    def _on(self, device: torch.device) -> torch.Tensor:
+        """Return the units' positions where a layer is."""
         if device not in self._placed:
-            self._placed[device] = self._at.to(device), self._member.to(device)
+            self._placed[device] = self._at.to(device)
         return self._placed[device]
+
+    def _by_unit(self, seen: torch.Tensor) -> torch.Tensor:
+        """Sum ``[..., positions of all units]`` over each unit: ``[..., units]``."""
+        import torch
+
+        if seen.device.type != "cpu":
+            return seen @ self._membership(seen.device)
+        # Not a product here: BLAS may share a long sum among threads, and as a stream's worker
+        # computes alone, the last bits would tell a stream from a trace.
+        found = np.zeros((*seen.shape[:-1], len(self._sizes)), dtype=np.float32)
+        if len(self._filled):
+            found[..., self._filled] = np.add.reduceat(seen.numpy(), self._starts, axis=-1)
+        return torch.from_numpy(found)
+
+    def _membership(self, device: torch.device) -> torch.Tensor:
+        """Return ``[positions, units]``: 1 where a position is of a unit, else 0."""
+        import torch
+
+        if device not in self._members:
+            which = torch.repeat_interleave(torch.arange(len(self._sizes)), self._sizes)
+            member = torch.nn.functional.one_hot(which, len(self._sizes))
+            self._members[device] = member.to(device, torch.float32)
+        return self._members[device]
 
     def _relayed(self, plain: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
         """Carry attention to earlier tokens on to the units, and note the evidence of these rows.
@@ -182,8 +205,8 @@ class RowReducer:
         import torch
 
         self._relay.push(torch.cat([plain, among.mean(dim=1)], dim=1).numpy())
-        evidence = torch.from_numpy(self._relay.evidence[: among.shape[2]]).to(among.dtype)
-        return among @ evidence
+        evidence = self._relay.evidence[: among.shape[2]].astype(np.float32)
+        return torch.from_numpy(among.numpy() @ evidence)  # numpy's threads are the same for all
 
 
 def _together(layers: Sequence[torch.Tensor]) -> list[torch.Tensor]:

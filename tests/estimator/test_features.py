@@ -166,3 +166,32 @@ def test_offsets_name_every_modality() -> None:
     assert (found[:, 3] == 1).all()
     for row, kind in zip(found[0, 4:], MODALITIES, strict=True):
         assert row.tolist() == [kind == each for each in ("text", "video", "text", "audio")]
+
+
+@pytest.mark.parametrize("relay", [False, True])
+def test_bits_do_not_depend_on_the_number_of_threads(relay: bool) -> None:
+    # A single row of many positions is what BLAS shares among threads.
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.softmax(torch.randn(9, 1, 3000, generator=generator), dim=-1)
+    units = [range(first, first + 170) for first in range(0, 2890, 170)]
+    recipe = FeatureRecipe(relay=relay)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            reduce = RowReducer(units, recipe)
+            found.append(reduce([LayerRows(0, lambda reuse: rows)]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_a_unit_without_positions_gets_nothing() -> None:
+    rows = torch.softmax(torch.randn(2, 3, 20, generator=torch.Generator().manual_seed(1)), dim=-1)
+    units = [[], [0, 1], [], [4, 5, 6], []]
+    found = RowReducer(units, FeatureRecipe())([LayerRows(0, lambda reuse: rows)])
+    assert found.shape == (3, 2, 5)
+    assert found[:, :, [0, 2, 4]].eq(0).all()
+    expected = rows[:, :, [4, 5, 6]].sum(dim=-1).transpose(0, 1)
+    torch.testing.assert_close(found[:, :, 3], expected)
