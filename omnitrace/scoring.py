@@ -264,7 +264,7 @@ class ResponseScorer:
         keep: torch.Tensor,
         spans: Sequence[Span],
         *,
-        operator: str = "mean",
+        operator: str = "attention",
         max_forwards: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> torch.Tensor:
@@ -280,7 +280,7 @@ class ResponseScorer:
         spans:
             Spans of the response.
         operator:
-            Name of the operator that takes the units away.
+            Name of the operator that takes the units away; by default as effects are measured.
         max_forwards:
             Refuse more rows than this; None for no limit.
         progress:

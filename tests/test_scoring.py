@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import transformers as tf
 
 from omnitrace import InputError, ModelError, Span, Tracer
+from omnitrace.ablation import ablated_logprobs
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.reading import read_request
 from omnitrace.reference.files import write_sample
@@ -87,16 +89,21 @@ def test_rows_run_alone_or_together_give_the_same() -> None:
     keep = torch.rand((7, 3), generator=torch.Generator().manual_seed(0)) > 0.5
     spans = [span(0, 2), span(1, 5), span(3, 3)]
     seen: list[tuple[int, int]] = []
-    found = alone.span_logprobs(keep, spans, progress=lambda *done: seen.append(done))
+    found = alone.span_logprobs(
+        keep, spans, operator="mean", progress=lambda *done: seen.append(done)
+    )
     different = len(torch.unique(keep, dim=0))
     assert different == 5
     assert seen == [(i, different) for i in range(1, 6)]
     assert alone.forwards == different
-    torch.testing.assert_close(found, together.span_logprobs(keep, spans), atol=1e-5, rtol=0)
+    assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
+    assert_close(found, together.span_logprobs(keep, spans, operator="mean"))
     values = together.logprobs(together.masked(keep))
-    torch.testing.assert_close(found[:, 0], values[:, :2].sum(dim=1), atol=1e-5, rtol=0)
-    torch.testing.assert_close(found[:, 1], values[:, 1:].sum(dim=1), atol=1e-5, rtol=0)
+    assert_close(found[:, 0], values[:, :2].sum(dim=1))
+    assert_close(found[:, 1], values[:, 1:].sum(dim=1))
     assert not found[:, 2].any()
+    usual = ablated_logprobs(together, keep, operator="attention").float()
+    assert_close(together.span_logprobs(keep, spans), together.summed(usual, spans))
     assert together.logprobs(together.embeddings[:0]).shape == (0, 5)
 
 
