@@ -232,7 +232,7 @@ def replay_run(
             logits_processor=LogitsProcessorList([_Forced(response, request.prompt_length)]),
         )
 
-    stepwise = gradient_target(tracer.signal.needs) is not None
+    stepwise = gradient_target(tracer.needs) is not None
     return _run(
         tracer,
         request,
@@ -272,13 +272,12 @@ def _run(
     every = sorted(by_index)
     signal, live = tracer.signal, tracer.live_signal
     layers = chosen_layers(signal, every, subject=subject_of(signal, tracer.signal_package))
-    needs, read = set(signal.needs), list[int]()
+    read = list[int]()
     if live is not None:
         read = chosen_layers(live, every, subject=subject_of(live, tracer.span_package))
         layers = sorted({*layers, *read})
-        needs |= live.needs
-    values = "values" in needs
-    target = gradient_target(signal.needs)
+    values = "values" in tracer.needs
+    target = gradient_target(tracer.needs)
     if target is None:
         capture = rows(layers, values)
         heard = layers

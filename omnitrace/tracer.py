@@ -20,7 +20,7 @@ from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.reading import read_answered, scorer_of
 from omnitrace.run import replay_run
 from omnitrace.scoring import ResponseScorer
-from omnitrace.signals.base import LiveSpanSignal, ModelBound, Signal, gradient_target
+from omnitrace.signals.base import LiveSpanSignal, ModelBound, Need, Signal, gradient_target
 from omnitrace.signals.resolve import resolve
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
@@ -155,6 +155,12 @@ class Tracer:
     def live_signal(self) -> LiveSpanSignal | None:
         """The span signal, if it gives its effects while the model writes."""
         return self.span_signal if isinstance(self.span_signal, LiveSpanSignal) else None
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the token signal and a live span signal read while the model writes."""
+        live = self.live_signal
+        return self.signal.needs | (frozenset() if live is None else live.needs)
 
     @property
     def streams(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from rich.text import Text
 
@@ -11,6 +11,7 @@ from omnitrace.cli.guard import MISTAKE, say, say_mistake
 from omnitrace.cli.printing import make_console, plain, print_table
 from omnitrace.cli.running import Progress, load_tracer, print_json
 from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.estimator.features import Gradients
 from omnitrace.estimator.store import Card, Figures, load, save
 from omnitrace.estimator.train import TrainOptions, train_estimator
 from omnitrace.files import make_folder
@@ -19,6 +20,12 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.unitizers import spelled
 
 __all__ = ["layers_of", "rates_of", "show_file", "train_file"]
+
+_GRADIENTS: Final[dict[Gradients, str]] = {
+    "none": "",
+    "total": ", and first-order effects",
+    "heads": ", and first-order effects of each head",
+}
 
 
 def rates_of(text: str) -> tuple[float, ...]:
@@ -127,6 +134,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     layers = f"{len(model.layers)} layers ({_ranges(model.layers)}) of {model.heads} heads"
     features = f"{recipe.reduction} of attention{' times values' if recipe.values else ''}"
     features += f", {recipe.pooling} over a span{', direct and relayed' if recipe.relay else ''}"
+    features += _GRADIENTS[recipe.gradients]
     chosen = ", ".join(f"{name} {value:g}" for name, value in fit.chosen.items())
     sources = ", ".join(f"{name} {spelled(value)}" for name, value in card.sources.items())
     rates = ", ".join(f"{rate:g}" for rate in training.keep_rates)

@@ -270,7 +270,7 @@ class FeatureReader(AttentionMean):
     name = "estimator-features"
 
     def __init__(self, recipe: FeatureRecipe, layers: Sequence[int]) -> None:
-        self.needs = frozenset({"rows", "values"} if recipe.values else {"rows"})
+        self.needs = recipe.needs
         self._recipe = recipe
         self._wanted = frozenset(layers)
         self._blocks: list[torch.Tensor] = []

@@ -12,12 +12,21 @@ what those rested on,
 
 where ``r_s``, the evidence of token s, is what the mean head paid to each unit, direct and relayed,
 scaled to sum to 1 over the units (as :mod:`omnitrace.relay` does for tokens).
+
+Attention does not know which word it led to. With *gradients* there are features that do: how the
+log-probability of the token that was written changes as a unit is hidden from one head. To hide a
+unit is to lower its logits in the softmax; the derivative by a number ``b_k`` added to them is
+
+    d log p / d b_k = sum over i in k of A_h(t -> i) * (G_h(t -> i) - g),
+    g = sum over all j of A_h(t -> j) * G_h(t -> j)
+
+with ``G = d log p / d A``. It is summed over a span's tokens, each head by itself or all together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,13 +38,24 @@ from omnitrace.types import Modality
 if TYPE_CHECKING:
     import torch
 
-    from omnitrace.signals.base import LayerRows
+    from omnitrace.signals.base import LayerRows, Need
 
-__all__ = ["MODALITIES", "OFFSETS", "FeatureRecipe", "RowReducer", "pooled", "with_offsets"]
+__all__ = [
+    "MODALITIES",
+    "OFFSETS",
+    "FeatureRecipe",
+    "Gradients",
+    "RowReducer",
+    "pooled",
+    "with_offsets",
+]
 
 MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
 #: Names of the columns that :func:`with_offsets` adds, in their order.
 OFFSETS: Final[tuple[str, ...]] = ("unit", *MODALITIES)
+
+#: Which features tell what hiding a unit does to the written tokens.
+Gradients: TypeAlias = Literal["none", "total", "heads"]
 
 _TINY: Final = 1e-20
 
@@ -61,6 +81,11 @@ class FeatureRecipe(BaseModel):
         the mean drowns it in what the other words look at.
     relay:
         Whether relayed attention is a feature of its own, beside the direct one.
+    gradients:
+        Whether what hiding a unit does to the written tokens, to first order, is a feature:
+        ``"heads"`` has one a head, ``"total"`` their sum. Such a signal needs gradients while the
+        model writes. With ``normalise="shares"`` a span's are scaled alike: the heads' to the
+        length 1 of all numbers, the sum's to magnitudes that sum to 1.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -71,11 +96,27 @@ class FeatureRecipe(BaseModel):
     layers: Literal["all"] | Annotated[tuple[int, ...], Field(min_length=1)] = "all"
     pooling: Literal["mean", "max"] = "mean"
     relay: bool = False
+    gradients: Gradients = "none"
 
     @property
     def per_head(self) -> int:
         """Features of a head."""
-        return 2 if self.relay else 1
+        return 1 + self.relay + (self.gradients == "heads")
+
+    @property
+    def beside(self) -> int:
+        """Features that are of no head."""
+        return int(self.gradients == "total")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What a signal with these features reads."""
+        found: set[Need] = {"rows"}
+        if self.values:
+            found.add("values")
+        if self.gradients != "none":
+            found.add("logprob-gradients")
+        return frozenset(found)
 
     def chosen(self, available: Sequence[int]) -> list[int]:
         """Return the layers that are used, out of the ``available`` indices.
@@ -107,7 +148,7 @@ class RowReducer:
     units:
         Prompt positions of each unit, in the layout's order.
     recipe:
-        Its ``reduction``, ``values`` and ``relay`` apply.
+        Its ``reduction``, ``values``, ``relay`` and ``gradients`` apply.
     """
 
     def __init__(self, units: Sequence[Sequence[int]], recipe: FeatureRecipe) -> None:
@@ -135,12 +176,12 @@ class RowReducer:
         -------
         torch.Tensor
             float32 ``[rows, features, units]`` on the CPU: layer by layer, in each head by head;
-            then, with relay, the same once more for what is relayed.
+            then, with relay, the same once more for what is relayed, and last what gradients tell.
         """
         import torch
 
-        relay = self._recipe.relay
-        direct, among, plain = [], [], []
+        relay, gradients = self._recipe.relay, self._recipe.gradients
+        direct, among, plain, hidden = [], [], [], []
         for layer in rows:
             weights = layer.weights
             at = self._on(weights.device)
@@ -150,6 +191,8 @@ class RowReducer:
                 written = weights.shape[2] - len(self._relay.evidence) - weights.shape[1] + 1
                 later = weights[:, :, written:].transpose(0, 1)
                 among.append(later.contiguous())  # no view: it would keep the whole layer
+            if gradients != "none":
+                hidden.append(self._hiding(weights, layer.gradients))
             if self._recipe.values:
                 norms = layer.value_norms.to(weights.device)
                 seen = seen * norms.index_select(1, at)[:, None]
@@ -161,7 +204,18 @@ class RowReducer:
             found = torch.cat([found, relayed], dim=1)
         if self._recipe.reduction == "mean":
             found = found / self._sizes.clamp(min=1)
+        if hidden:
+            told = torch.cat(_together(hidden), dim=1).cpu()
+            found = torch.cat([found, told if gradients == "heads" else told.sum(1, True)], dim=1)
         return found
+
+    def _hiding(self, weights: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+        """Return ``d log p / d b`` of each head and unit: ``[rows, heads, units]``."""
+        carried = weights * gradients
+        at = self._on(weights.device)
+        level = carried.sum(dim=2, keepdim=True)
+        of_units = self._by_unit((carried - weights * level).index_select(2, at))
+        return of_units.transpose(0, 1)
 
     def _on(self, device: torch.device) -> torch.Tensor:
         """Return the units' positions where a layer is."""
@@ -230,11 +284,18 @@ def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
     """
     if len(reduced) == 0:
         raise InputError("the span has no token", legal="at least one")
+    told = recipe.beside
+    if recipe.gradients == "heads":
+        told = reduced.shape[1] // recipe.per_head
     values = reduced.double()
-    found = (values.amax(dim=0) if recipe.pooling == "max" else values.mean(dim=0)).numpy()
+    seen, hidden = values[:, : values.shape[1] - told], values[:, values.shape[1] - told :]
+    found = (seen.amax(dim=0) if recipe.pooling == "max" else seen.mean(dim=0)).numpy()
+    signed = hidden.sum(dim=0).numpy()
     if recipe.normalise == "shares":
         found = found / np.maximum(found.sum(axis=1, keepdims=True), _TINY)
-    return np.asarray(found, dtype=np.float32)
+        size = np.abs(signed).sum() if recipe.gradients == "total" else np.linalg.norm(signed)
+        signed = signed / max(float(size), _TINY)
+    return np.concatenate([found, signed]).astype(np.float32)
 
 
 def with_offsets(features: np.ndarray, modalities: Sequence[Modality]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.estimator.features import RowReducer, pooled
+from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
 from omnitrace.estimator.store import Learned, ModelFacts, load, sources_record
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, Need
 from omnitrace.sources.unitizers import spelled
@@ -58,8 +58,8 @@ class Estimator(LiveSpanSignal):
             parameters["path"] = "" if path is None else str(path)
             parameters["sha256"] = self._learned.sha256
         self.parameters: Mapping[str, Any] = parameters
-        values = self._learned is not None and self._learned.card.recipe.values
-        self.needs: frozenset[Need] = frozenset({"rows", "values"} if values else {"rows"})
+        recipe = FeatureRecipe() if self._learned is None else self._learned.card.recipe
+        self.needs: frozenset[Need] = recipe.needs
 
     @property
     def learned(self) -> Learned:
@@ -145,7 +145,8 @@ class Estimator(LiveSpanSignal):
                 raise InputError(
                     f"the model shows {reduced.shape[1]} features",
                     legal=f"{learned.features}: {len(model.layers)} layers of {model.heads} heads, "
-                    f"{learned.card.recipe.per_head} features each",
+                    f"{learned.card.recipe.per_head} features each"
+                    f"{', and one more' if learned.card.recipe.beside else ''}",
                     fix="use an estimator that was trained for this model",
                 )
             return reduced

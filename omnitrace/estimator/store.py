@@ -138,12 +138,13 @@ class Learned:
 
     @property
     def features(self) -> int:
-        """Features of a unit: layers times heads, twice with relay."""
+        """Features of a unit: those of each head, and those beside (:class:`FeatureRecipe`)."""
         return _features(self.card)
 
 
 def _features(card: Card) -> int:
-    return len(card.model.layers) * card.model.heads * card.recipe.per_head
+    heads = len(card.model.layers) * card.model.heads
+    return heads * card.recipe.per_head + card.recipe.beside
 
 
 def sources_record(options: SourceOptions) -> dict[str, Any]:
@@ -257,7 +258,8 @@ def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:
         raise InputError(
             f"the tensors of {str(path)!r} are {found}",
             legal=f"finite weights of {width} numbers: {len(card.model.layers)} layers of "
-            f"{card.model.heads} heads, {card.recipe.per_head} features each, and {len(OFFSETS)} "
+            f"{card.model.heads} heads, {card.recipe.per_head} features each, "
+            f"{card.recipe.beside} beside, and {len(OFFSETS)} "
             f"offsets{', and a network of as many' if networks else ''}",
             fix="train it again",
         )

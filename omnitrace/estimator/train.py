@@ -221,7 +221,8 @@ def _card(
     calibration: Calibration,
 ) -> Card:
     tracer, collect = collector.tracer, options.collect
-    features = examples[0].features.shape[1]
+    recipe = collect.recipe
+    features = examples[0].features.shape[1] - recipe.beside
     everything = [*examples, *(each.example for each in held)]
     return Card(
         model=ModelFacts(
@@ -229,10 +230,10 @@ def _card(
             adapter=tracer.adapter.name,
             fingerprint=collector.fingerprint,
             layers=collector.layers,
-            heads=features // (len(collector.layers) * collect.recipe.per_head),
+            heads=features // (len(collector.layers) * recipe.per_head),
         ),
         sources=sources_record(tracer.sources),
-        recipe=collect.recipe,
+        recipe=recipe,
         fit=FitFacts(
             kind=fitted.kind,
             offsets=options.fit.with_offsets,

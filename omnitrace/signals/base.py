@@ -217,7 +217,7 @@ class LiveSpanSignal(Protocol):
     name, parameters:
         As for a token signal.
     needs:
-        ``"rows"``, and ``"values"`` if it reads the norms of the value vectors.
+        As for a token signal.
     """
 
     name: str

@@ -28,7 +28,9 @@ KNOWN_NEEDS: Final[tuple[str, ...]] = get_args(Need)
 _PLAIN: Final = "1× decoding"  # noqa: RUF001
 _BACKWARD: Final = "≈2.5× decoding"  # noqa: RUF001
 
-_LIVE_NEEDS: Final[frozenset[Need]] = frozenset({"rows", "values"})
+_LIVE_NEEDS: Final[frozenset[Need]] = frozenset(
+    {"rows", "values", "logit-gradients", "logprob-gradients"}
+)
 
 # The dearest thing that a signal needs says what an answer costs with it.
 COSTS: Final[dict[str, str]] = {
@@ -72,7 +74,7 @@ def breach_of_description(signal: Signal) -> str | None:
         return f"needs {unknown[0]!r}, which is none of {', '.join(KNOWN_NEEDS)}"
     more = sorted(signal.needs - _LIVE_NEEDS)
     if more and isinstance(signal, LiveSpanSignal):
-        return f"needs {more[0]!r}; a live span signal can have 'rows' and 'values'"
+        return f"needs {more[0]!r}; a live span signal sees what the model shows while it writes"
     return None
 
 

@@ -26,7 +26,9 @@ class _Held(LayerRows):
     __slots__ = ("_found", "_layer")
 
     def __init__(self, layer: LayerRows) -> None:
-        super().__init__(layer.layer, self._read, value_norms=layer._value_norms)
+        super().__init__(
+            layer.layer, self._read, gradients=layer._gradients, value_norms=layer._value_norms
+        )
         self._layer = layer
         self._found: torch.Tensor | None = layer._weights(True)
 

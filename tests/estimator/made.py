@@ -60,9 +60,16 @@ def default_truth(features: int = 10) -> np.ndarray:
     return weights
 
 
-def made_learned(*, layers: tuple[int, ...] = (0, 1), heads: int = 5, **changed: Any) -> Learned:
+def made_learned(
+    *,
+    layers: tuple[int, ...] = (0, 1),
+    heads: int = 5,
+    recipe: FeatureRecipe | None = None,
+    **changed: Any,
+) -> Learned:
     """Return an estimator of made-up weights; ``changed`` are fields of its card's model."""
-    features = len(layers) * heads
+    recipe = recipe or FeatureRecipe()
+    features = len(layers) * heads * recipe.per_head + recipe.beside
     model = {
         "name": "some-model",
         "adapter": "causal_lm",
@@ -86,7 +93,7 @@ def made_learned(*, layers: tuple[int, ...] = (0, 1), heads: int = 5, **changed:
         {
             "model": ModelFacts.model_validate(model | changed),
             "sources": sources_record(SourceOptions()),
-            "recipe": FeatureRecipe(),
+            "recipe": recipe,
             "fit": FitFacts(kind="ridge", offsets=True, chosen={"penalty": 10.0}, tried={}),
             "calibration": CalibrationFacts(
                 factor=0.5, power=0.5, quantile=2.0, level=0.9, examples=12

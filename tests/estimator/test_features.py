@@ -10,9 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnitrace import InputError
-from omnitrace.capture.interface import attention_modules, tapped
+from omnitrace import InputError, Trace, Tracer
+from omnitrace.capture.interface import AttentionCall, attention_modules, tapped
 from omnitrace.capture.replay import ReplayCapture
+from omnitrace.estimator.collect import FeatureReader
 from omnitrace.estimator.features import (
     MODALITIES,
     OFFSETS,
@@ -24,6 +25,8 @@ from omnitrace.estimator.features import (
 from omnitrace.signals.base import LayerRows
 from tests.ablation.naive import PROMPT, RESPONSE, UNITS
 from tests.capture.tiny import tiny
+from tests.estimator.test_train import request_of
+from tests.plugins.adapters import text_adapter
 
 LAYERS = (0, 1, 2)
 
@@ -166,6 +169,83 @@ def test_offsets_name_every_modality() -> None:
     assert (found[:, 3] == 1).all()
     for row, kind in zip(found[0, 4:], MODALITIES, strict=True):
         assert row.tolist() == [kind == each for each in ("text", "video", "text", "audio")]
+
+
+class _Biased:
+    """Attention by hand, with a bias on the logits that log-probabilities are differentiated by."""
+
+    def __init__(self, length: int) -> None:
+        self.bias = torch.zeros(4, length, length, requires_grad=True)
+
+    def __call__(self, call: AttentionCall) -> torch.Tensor:
+        shared = call.query.shape[1] // call.key.shape[1]
+        key, value = (each.repeat_interleave(shared, dim=1) for each in (call.key, call.value))
+        logits = call.query @ key.transpose(2, 3) * call.scale + self.bias
+        later = torch.ones(logits.shape[-2:], dtype=torch.bool).triu(1)
+        rows = torch.softmax(logits.masked_fill(later, -torch.inf), dim=-1)
+        return (rows @ value).transpose(1, 2).contiguous()
+
+
+def hiding_by_hand(tracer: Tracer, trace: Trace) -> np.ndarray:
+    """Differentiate each token's log-probability by biases in the row that predicts it."""
+    model, prompt = tracer.adapter.model, len(trace.prompt_ids)
+    ids = torch.tensor([[*trace.prompt_ids, *trace.token_ids[:-1]]])
+    modules = attention_modules(tracer.adapter.decoder)
+    biased = [_Biased(ids.shape[1]) for _ in modules]
+    with torch.enable_grad(), tapped(model, modules, biased):
+        logprobs = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0], dim=-1)
+    found = []
+    for t, token in enumerate(trace.token_ids):
+        row = prompt - 1 + t
+        by = torch.autograd.grad(logprobs[row, token], [b.bias for b in biased], retain_graph=True)
+        heads = torch.cat([each[:, row] for each in by])
+        units = [heads[:, list(unit.positions)].sum(dim=1) for unit in trace.units]
+        found.append(torch.stack(units, dim=1).numpy())
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_gradients_are_those_by_a_bias_on_a_units_logits(values: bool) -> None:
+    tracer = Tracer(adapter=text_adapter())
+    request = request_of(1)
+    trace = tracer.replay(request.messages, request.raw["response"])
+    units = [unit.positions for unit in trace.units]
+    expected = hiding_by_hand(tracer, trace)
+    heads = expected.shape[1]
+
+    def read(recipe: FeatureRecipe) -> np.ndarray:
+        reader = FeatureReader(recipe, sorted(dict(tracer._layers)))
+        reader.start(units)
+        Tracer(adapter=tracer.adapter, signal=reader).replay(request.messages, trace.token_ids)
+        return reader.finish().numpy()
+
+    plain = read(FeatureRecipe(values=values))
+    told = read(FeatureRecipe(values=values, gradients="heads"))
+    assert np.abs(expected).max() > 1e-4
+    np.testing.assert_allclose(told[:, heads:], expected, atol=1e-6, rtol=1e-3)
+    np.testing.assert_allclose(told[:, :heads], plain, atol=1e-6, rtol=1e-4)
+    total = read(FeatureRecipe(values=values, gradients="total"))
+    np.testing.assert_allclose(total[:, heads:], expected.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_what_gradients_tell_is_scaled_and_added_up() -> None:
+    # Two tokens, a head and its gradients, two units.
+    reduced = torch.tensor([[[1.0, 3.0], [3.0, -1.0]], [[3.0, 1.0], [0.0, -3.0]]])
+    heads = pooled(reduced, FeatureRecipe(gradients="heads", pooling="max"))
+    np.testing.assert_allclose(heads, [[0.5, 0.5], [0.6, -0.8]])
+    total = pooled(reduced, FeatureRecipe(gradients="total"))
+    np.testing.assert_allclose(total, [[0.5, 0.5], [3 / 7, -4 / 7]])
+    raw = pooled(reduced, FeatureRecipe(gradients="total", normalise="raw"))
+    np.testing.assert_allclose(raw, [[2.0, 2.0], [3.0, -4.0]])
+
+
+def test_recipes_say_what_they_need() -> None:
+    assert FeatureRecipe().needs == {"rows"}
+    assert FeatureRecipe(values=True, gradients="total").needs == {
+        "rows",
+        "values",
+        "logprob-gradients",
+    }
 
 
 @pytest.mark.parametrize("relay", [False, True])

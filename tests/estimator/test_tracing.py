@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from omnitrace import InputError, SourceOptions, Trace, Tracer
 from omnitrace.ablation.store import model_fingerprint
-from omnitrace.estimator import Collector, Estimator, Learned, load, save, train_estimator
+from omnitrace.estimator import (
+    Collector,
+    Estimator,
+    FeatureRecipe,
+    Learned,
+    load,
+    save,
+    train_estimator,
+)
+from omnitrace.estimator.features import Gradients
 from omnitrace.plugins.testing import LiveSpanSignalConformance
 from omnitrace.plugins.testing.bench import SignalBench, reference
 from tests.cli.conftest import Run
@@ -19,12 +29,13 @@ from tests.estimator.test_train import OPTIONS, SMALL, request_of
 from tests.plugins.adapters import text_adapter
 
 
-def for_reference() -> Learned:
+def for_reference(recipe: FeatureRecipe | None = None) -> Learned:
     model = reference().adapter.model
     config = model.config.get_text_config(decoder=True)
     return made_learned(
         layers=tuple(range(config.num_hidden_layers)),
         heads=config.num_attention_heads,
+        recipe=recipe,
         fingerprint=model_fingerprint(model),
     )
 
@@ -39,15 +50,27 @@ class TestEstimatorWithANetwork(LiveSpanSignalConformance):
         return SignalBench(Estimator(with_network(for_reference())))
 
 
+class TestEstimatorWithGradients(LiveSpanSignalConformance):
+    def make_bench(self) -> SignalBench:
+        return SignalBench(Estimator(for_reference(FeatureRecipe(gradients="heads"))))
+
+
 @pytest.fixture(scope="module")
 def plain() -> Tracer:
     return Tracer(adapter=text_adapter())
 
 
+@pytest.fixture(scope="module", params=get_args(Gradients))
+def recipe(request: pytest.FixtureRequest) -> FeatureRecipe:
+    return FeatureRecipe(gradients=request.param)
+
+
 @pytest.fixture(scope="module")
-def path(plain: Tracer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(plain: Tracer, recipe: FeatureRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file that was trained for the tiny model."""
-    learned = train_estimator(plain, [request_of(i) for i in range(3)], OPTIONS)
+    collect = dataclasses.replace(OPTIONS.collect, recipe=recipe)
+    options = dataclasses.replace(OPTIONS, collect=collect)
+    learned = train_estimator(plain, [request_of(i) for i in range(3)], options)
     return save(tmp_path_factory.mktemp("trained") / "e.safetensors", learned)
 
 
@@ -57,7 +80,8 @@ def tracer(plain: Tracer, path: Path) -> Tracer:
 
 
 def predicted(learned: Learned, plain: Tracer, number: int) -> list[np.ndarray]:
-    example = Collector(plain, SMALL).example(request_of(number))
+    options = dataclasses.replace(SMALL, recipe=learned.card.recipe)
+    example = Collector(plain, options).example(request_of(number))
     return [
         learned.calibration.effects(
             learned.fitted.scores(features, example.modalities), float(tokens)
