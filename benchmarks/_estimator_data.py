@@ -33,11 +33,15 @@ def spans_of(example: Example, *, whole: bool = False) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Reductions of an example's tokens, float32 ``[tokens, heads, units]``, summed over units."""
+    """Reductions of an example's tokens, float32 ``[tokens, heads, units]``, summed over units.
+
+    ``told`` are what gradients tell of hiding a unit.
+    """
 
     direct: torch.Tensor
     weighted: torch.Tensor
     relayed: torch.Tensor
+    told: torch.Tensor
 
 
 class Data:
@@ -67,6 +71,9 @@ class Data:
         reduced = torch.cat(parts, dim=1)
         if recipe.reduction == "mean":
             reduced = reduced / torch.from_numpy(example.sizes).clamp(min=1)
+        if recipe.gradients != "none":
+            told = seen.told if recipe.gradients == "heads" else seen.told.sum(1, keepdim=True)
+            reduced = torch.cat([reduced, told], dim=1)
         return np.stack([pooled(reduced[start:end], recipe) for start, end in spans])
 
     def learnt(self, example: Example, recipe: FeatureRecipe) -> Learnt:
@@ -119,7 +126,7 @@ class Data:
         return MaskDealer(example.sizes, seed=_SEED, example=example.name)
 
     def _look(self, example: Example) -> _Seen:
-        """Replay the answer twice, with values and without, or find what that showed."""
+        """Replay the answer, with values, gradients and neither, or find what that showed."""
         if example.name in self._seen:
             return self._seen[example.name]
         subject = self.subject
@@ -129,7 +136,8 @@ class Data:
             plain = self._reduced(example, FeatureRecipe(relay=True))
             direct, relayed = plain.chunk(2, dim=1)
             weighted = self._reduced(example, FeatureRecipe(values=True))
-            found = {"direct": direct, "weighted": weighted, "relayed": relayed}
+            told = self._reduced(example, FeatureRecipe(gradients="heads")).chunk(2, dim=1)[1]
+            found = {"direct": direct, "weighted": weighted, "relayed": relayed, "told": told}
             with write_atomically(path) as file:
                 file.write(save_tensors({name: each.contiguous() for name, each in found.items()}))
         self._seen[example.name] = _Seen(**load_file(path))

@@ -17,6 +17,7 @@ from omnitrace.evaluation.faithfulness import lds
 __all__ = [
     "OURS",
     "PAPER",
+    "TOLD",
     "Candidate",
     "Chosen",
     "Fitting",
@@ -87,6 +88,28 @@ OURS: Final = (
     ),
     *_candidates("nnls", {"value shares": FeatureRecipe(values=True)}),
     *_candidates("mlp", {"shares": FeatureRecipe(), "shares, relayed": FeatureRecipe(relay=True)}),
+)
+#: Ours with gradients: what hiding a unit does to the written words, to first order.
+TOLD: Final = (
+    *_candidates(
+        "ridge",
+        {
+            "value shares, first-order effects": FeatureRecipe(values=True, gradients="total"),
+            "value shares, relayed, first-order effects": FeatureRecipe(
+                values=True, relay=True, gradients="total"
+            ),
+            "value shares, first-order effects of heads": FeatureRecipe(
+                values=True, gradients="heads"
+            ),
+        },
+    ),
+    *_candidates(
+        "mlp",
+        {
+            "shares, first-order effects": FeatureRecipe(gradients="total"),
+            "shares, first-order effects of heads": FeatureRecipe(gradients="heads"),
+        },
+    ),
 )
 
 

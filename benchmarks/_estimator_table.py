@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from _estimator_worlds import ESTIMATOR, PAPERS, Compared, values_of
+from _estimator_worlds import ESTIMATOR, GRADIENTS, PAPERS, Compared, values_of
 from _scoring import Judged, difference, mean, oracle_mean, share
 from common import Result, Table
 
@@ -64,7 +65,13 @@ def _parts(found: Compared) -> list[tuple[str, list[Judged]]]:
 
 
 def _order(found: Compared) -> list[str]:
-    return [ESTIMATOR, PAPERS, *(method.name for method in found.world.rivals), *CONTROLS]
+    return [
+        ESTIMATOR,
+        GRADIENTS,
+        PAPERS,
+        *(method.name for method in found.world.rivals),
+        *CONTROLS,
+    ]
 
 
 def _rows(found: Compared, judged: Sequence[Judged], *, sentences: bool) -> list[list[str]]:
@@ -80,9 +87,10 @@ def _rows(found: Compared, judged: Sequence[Judged], *, sentences: bool) -> list
         cells.append(f"{drop.value:.2f}" if drop.count else drop.text())
         explained = found.r_squared.get(name) if sentences else None
         cells.append(explained.text() if explained else "")
-        cost = found.forwards.get(name)
-        learned = name in found.chosen
-        cells.append("1.0" if learned else f"{statistics.fmean(cost):.1f}" if cost else "")
+        cost = [1.0] if name in found.chosen else found.forwards.get(name)
+        if name == GRADIENTS:  # read as grad-sam's are
+            cost = found.forwards.get("grad-sam")
+        cells.append(f"{statistics.fmean(cost):.1f}" if cost else "")
         rows.append(cells)
     if any(each.oracle for each in judged):
         best = [oracle_mean(judged, metric).text() for metric in (LDS, SIZED)]
@@ -112,20 +120,20 @@ def _notes(found: Compared) -> list[str]:
 
 
 def _verdict(found: Compared, judged: Sequence[Judged]) -> str:
-    gaps = {metric: difference(judged, ESTIMATOR, PAPERS, metric) for metric in (LDS, SIZED)}
     said = []
-    for metric, gap in gaps.items():
+    for name, metric in itertools.product((ESTIMATOR, GRADIENTS), (LDS, SIZED)):
+        gap = difference(judged, name, PAPERS, metric)
         form = "LDS" if metric == LDS else "LDS at one size"
         won = "better" if gap.low > 0 else "worse" if gap.high < 0 else "neither better nor worse"
-        said.append(f"the estimator is {won} than {PAPERS} in {form} ({gap.text()})")
-    value = mean(judged, ESTIMATOR, LDS).value
+        said.append(f"{name}: {won} than {PAPERS} in {form} ({gap.text()})")
     aim = _AIMS.get(found.world.name)
-    if aim is not None:
-        said.append(f"LDS of {aim} or more: {'met' if value >= aim else 'MISSED'}")
-    part = share(judged, ESTIMATOR, LDS)
-    if part.count:
-        met = "met" if part.value >= _SHARE else "MISSED"
-        said.append(f"{_SHARE} of the oracle's or more: {met}")
+    for name in (ESTIMATOR, GRADIENTS):
+        value, part = mean(judged, name, LDS).value, share(judged, name, LDS)
+        if aim is not None:
+            said.append(f"{name}: LDS of {aim} or more: {'met' if value >= aim else 'MISSED'}")
+        if part.count:
+            met = "met" if part.value >= _SHARE else "MISSED"
+            said.append(f"{name}: {_SHARE} of the oracle's or more: {met}")
     return "; ".join(said)
 
 
@@ -161,7 +169,7 @@ def _method(given: argparse.Namespace) -> list[str]:
         f"LDS: Spearman of measured and predicted f over {given.masks} masks that keep each unit "
         f"at even odds, one size: {given.masks} that keep the same number of tokens; mean over "
         "sentences, then examples; intervals: 95 %, bootstrap over examples; differences: paired",
-        f"both estimators learnt from the same {given.masks} masks an example, in pairs of a mask "
+        f"all estimators learnt from the same {given.masks} masks an example, in pairs of a mask "
         "and its complement; what judges was seen by no fit and no choice",
         f"{PAPERS}: attention averaged over the tokens of unit and span, a weight a head, negative "
         "Pearson correlation, Adam; rate and steps, of which arXiv 2604.16587 says nothing, by "
@@ -169,5 +177,5 @@ def _method(given: argparse.Namespace) -> list[str]:
         "R²: 1 - SSE / SST of single-unit effects of all judged examples, scores turned to nats on "
         "the examples for choices (one factor; captum's are nats)",
         "forwards: passes over the whole sequence to score an answer that exists; while the model "
-        "writes, attention and estimators cost none",
+        "writes, attention and estimators cost none, gradients a pass back a token",
     ]

@@ -12,6 +12,7 @@ from _estimator_data import Data
 from _estimator_fits import (
     OURS,
     PAPER,
+    TOLD,
     Candidate,
     Chosen,
     Fitting,
@@ -31,9 +32,19 @@ from omnitrace.estimator.calibration import Judged as Measured
 from omnitrace.estimator.calibration import calibrate
 from omnitrace.evaluation.statistics import Estimate, bootstrap
 
-__all__ = ["ESTIMATOR", "PAPERS", "Compared", "World", "compare", "judge_example", "values_of"]
+__all__ = [
+    "ESTIMATOR",
+    "GRADIENTS",
+    "PAPERS",
+    "Compared",
+    "World",
+    "compare",
+    "judge_example",
+    "values_of",
+]
 
 ESTIMATOR: Final = "estimator"
+GRADIENTS: Final = "estimator, gradients"
 PAPERS: Final = "vSTREAM's recipe"
 _FEWEST: Final = 2  # examples that an estimator can be fitted on
 
@@ -89,7 +100,7 @@ def compare(world: World, plan: Callable[[int], Plan]) -> Compared:
     data = world.data
     chosen = {
         name: choose(data, candidates, world.learning, world.choosing, world.fitting)
-        for name, candidates in ((ESTIMATOR, OURS), (PAPERS, PAPER))
+        for name, candidates in ((ESTIMATOR, OURS), (GRADIENTS, TOLD), (PAPERS, PAPER))
     }
     found = Compared(world, chosen)
     if world.ahead is not None:
@@ -218,7 +229,7 @@ def _curve(found: Compared) -> dict[str, dict[str, float]]:
     world, ours = found.world, found.chosen[ESTIMATOR].candidate
     kinds = {each.options.kind: each.options for each in OURS}
     ways = {kind: Candidate(kind, ours.recipe, options) for kind, options in kinds.items()}
-    ways[PAPERS] = found.chosen[PAPERS].candidate
+    ways |= {name: found.chosen[name].candidate for name in (GRADIENTS, PAPERS)}
     runs = list(itertools.product(world.sizes, ways))
     fitted = world.fitting(
         lesson(world.data, ways[name], world.learning[:size]) for size, name in runs

@@ -13,10 +13,11 @@ import pytest
 from _cache import Kept
 from _estimator_ahead import fill
 from _estimator_data import Data, spans_of
-from _estimator_fits import OURS, PAPER, choose, lesson, mean_lds, one_by_one
+from _estimator_fits import OURS, PAPER, TOLD, choose, lesson, mean_lds, one_by_one
 from _estimator_table import result_of
 from _estimator_worlds import (
     ESTIMATOR,
+    GRADIENTS,
     PAPERS,
     Compared,
     World,
@@ -40,6 +41,8 @@ RECIPES = [
     FeatureRecipe(),
     FeatureRecipe(reduction="mean", normalise="raw"),
     FeatureRecipe(values=True, relay=True, pooling="max"),
+    FeatureRecipe(reduction="mean", gradients="total"),
+    FeatureRecipe(values=True, gradients="heads"),
 ]
 
 
@@ -144,27 +147,29 @@ def compared(subject: Subject, answers: dict[str, list[Example]]) -> Compared:
 
     plan = Plan(MASKS, MASKS, 24, (5,), dropped=False)
     quick = {"lengths": (10,), "networks": 1}  # of the network; it is not to be good
-    ours = [
-        dataclasses.replace(each, options=dataclasses.replace(each.options, **quick))
-        for each in OURS
-    ]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(worlds, "OURS", ours)
+        for name, candidates in (("OURS", OURS), ("TOLD", TOLD)):
+            quickly = [
+                dataclasses.replace(each, options=dataclasses.replace(each.options, **quick))
+                for each in candidates
+            ]
+            patched.setattr(worlds, name, quickly)
         return compare(small_world(subject, answers), lambda number: plan)
 
 
 def test_everybody_is_judged(compared: Compared) -> None:
     assert len(compared.judged) == len(compared.whole) == 2
     for judged in (*compared.judged, *compared.whole):
-        assert {ESTIMATOR, PAPERS, "attention-mean", "random"} <= set(judged.values)
+        assert {ESTIMATOR, GRADIENTS, PAPERS, "attention-mean", "random"} <= set(judged.values)
         assert -1 <= judged.oracle["lds"] <= 1
-    assert set(compared.r_squared) == {ESTIMATOR, PAPERS, "attention-mean"}
+    assert set(compared.r_squared) == {ESTIMATOR, GRADIENTS, PAPERS, "attention-mean"}
     assert compared.chosen[PAPERS].candidate in PAPER
     assert compared.chosen[ESTIMATOR].candidate.name in {each.name for each in OURS}
+    assert compared.chosen[GRADIENTS].candidate.recipe.gradients != "none"
     tasks = {each.text.task for each in compared.world.judging}
     assert set(compared.transfer) == {*tasks, "all"}
     assert list(compared.curve) == ["6"]
-    assert set(compared.curve["6"]) == {"ridge", "nnls", "mlp", PAPERS}
+    assert set(compared.curve["6"]) == {"ridge", "nnls", "mlp", GRADIENTS, PAPERS}
 
 
 def test_nobody_learns_from_a_group_that_only_the_judged_have(compared: Compared) -> None:
@@ -194,8 +199,9 @@ def test_the_table_and_its_words(compared: Compared) -> None:
     width = len(result.table.columns)
     assert all(len(row) == width for row in result.table.rows)
     names = [row[0] for row in result.table.rows]
-    assert names.count(ESTIMATOR) == names.count(PAPERS) == names.count("oracle") == 2
-    assert any("LDS of 0.85 or more" in note for note in result.notes)
+    assert names.count(ESTIMATOR) == names.count(GRADIENTS) == 2
+    assert names.count(PAPERS) == names.count("oracle") == 2
+    assert any(f"{GRADIENTS}: LDS of 0.85 or more" in note for note in result.notes)
     assert any(note.startswith("SmolLM2, LDS of who learnt from all") for note in result.notes)
     figures = result.values["SmolLM2"]["sentences"][PAPERS]["lds"]["less"]
     assert figures["value"] is not None
