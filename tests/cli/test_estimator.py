@@ -78,6 +78,7 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
         *("estimator", "train", "--model", small, "--requests", path, "--out", out, *FEW),
         *("--fit", "nnls", "--reduction", "mean", "--raw", "--values", "--layers", "1,2"),
         *("--operator", "mean", "--cache", tmp_path / "kept", "--pooling", "max", "--relay"),
+        *("--gradients", "total"),
         *("--image-units", "ward:regions=20", "--audio-units", "changes"),
     )
     assert result.exit_code == 0, result.stderr
@@ -85,6 +86,7 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
     assert (card.recipe.reduction, card.recipe.normalise) == ("mean", "raw")
     assert card.recipe.values
     assert (card.recipe.pooling, card.recipe.relay) == ("max", True)
+    assert card.recipe.gradients == "total"
     assert card.model.layers == (1, 2)
     assert (card.fit.kind, card.training.operator) == ("nnls", "mean")
     assert (tmp_path / "kept" / "effects").is_dir()
@@ -115,6 +117,7 @@ def test_bad_requests_are_told(run: Run, small: str, write_lines: Lines, tmp_pat
         (("--fit", "lasso"), "the fit is 'lasso'"),
         (("--reduction", "max"), "--reduction is 'max'"),
         (("--pooling", "sum"), "--pooling is 'sum'"),
+        (("--gradients", "all"), "--gradients is 'all'"),
         (("--keep-rates", "half"), "--keep-rates is 'half'"),
         (("--keep-rates", "0"), "the keep rates are [0.0]"),
         (("--layers", "a"), "--layers is 'a'"),
