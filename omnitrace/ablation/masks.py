@@ -24,12 +24,22 @@ from omnitrace.ablation.draws import (
 from omnitrace.ablation.effects import checked_masks
 from omnitrace.errors import InputError
 
-__all__ = ["MaskDealer", "as_many", "generator", "leave_one_out", "random_masks", "sized_masks"]
+__all__ = [
+    "FEWEST",
+    "MaskDealer",
+    "as_many",
+    "generator",
+    "leave_one_out",
+    "random_masks",
+    "sized_masks",
+]
+
+#: With fewer masks a correlation of what is measured under them is undefined.
+FEWEST: Final = 4
 
 # Up to so many units all masks are listed; beyond, masks are drawn until enough differ.
 _LISTED: Final = 12
 _PATIENCE: Final = 16  # draws for each mask that is wanted
-_FEWEST: Final = 4  # masks that say anything of an example
 
 
 def leave_one_out(units: int) -> np.ndarray:
@@ -313,7 +323,7 @@ class MaskDealer:
 
 
 def as_many(
-    deal: Callable[[int], np.ndarray], count: int, units: int, *, fewest: int = _FEWEST
+    deal: Callable[[int], np.ndarray], count: int, units: int, *, fewest: int = FEWEST
 ) -> np.ndarray:
     """Deal ``count`` masks, or as large a half, quarter, … of them as there are.
 

@@ -15,6 +15,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from omnitrace.ablation.masks import FEWEST
 from omnitrace.evaluation.faithfulness import (
     Array,
     area,
@@ -28,10 +29,7 @@ from omnitrace.evaluation.faithfulness import (
     without_top_masks,
 )
 
-__all__ = ["FEWEST", "Claim", "Dealt", "EffectMetric", "effect_metrics"]
-
-#: With fewer masks than this LDS is undefined.
-FEWEST: Final = 4
+__all__ = ["Claim", "Dealt", "EffectMetric", "effect_metrics"]
 
 # Standard deviation of single-unit effects, in nats, below which there is nothing to explain: R²
 # would divide by rounding errors, and one such span outweigh all others.

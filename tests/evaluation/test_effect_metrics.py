@@ -14,8 +14,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import r2_score
 
 from omnitrace.ablation import MaskDealer, random_masks
-from omnitrace.ablation.masks import as_many
-from omnitrace.evaluation.effect_metrics import FEWEST, Claim, effect_metrics
+from omnitrace.ablation.masks import FEWEST, as_many
+from omnitrace.evaluation.effect_metrics import Claim, effect_metrics
 
 METRICS = effect_metrics((1, 2))
 

@@ -7,7 +7,7 @@ import pytest
 
 from omnitrace import InputError
 from omnitrace.ablation import MaskDealer, leave_one_out, measure
-from omnitrace.evaluation.effect_metrics import FEWEST
+from omnitrace.ablation.masks import FEWEST
 from omnitrace.evaluation.measured import faithfulness
 from tests.ablation import naive
 
