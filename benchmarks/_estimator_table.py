@@ -175,7 +175,7 @@ def _method(given: argparse.Namespace) -> list[str]:
         "Pearson correlation, Adam; rate and steps, of which arXiv 2604.16587 says nothing, by "
         "left-out examples",
         "R²: 1 - SSE / SST of single-unit effects of all judged examples, scores turned to nats on "
-        "the examples for choices (one factor; captum's are nats)",
+        "the examples for choices (one factor; captum's and mask-gradient's are nats)",
         "forwards: passes over the whole sequence to score an answer that exists; while the model "
         "writes, attention and estimators cost none, gradients a pass back a token",
     ]

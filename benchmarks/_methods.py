@@ -22,7 +22,7 @@ from _examples import Example, Subject, package_code
 
 from omnitrace import InputError, Tracer
 from omnitrace.plugins.manager import registry
-from omnitrace.signals.base import TokenSignal
+from omnitrace.signals.base import SpanSignal, TokenSignal
 from omnitrace.spans.effects import measured_effects
 
 if TYPE_CHECKING:
@@ -132,16 +132,16 @@ class TokenSignalMethod(Method):
 
 
 class SpanSignalMethod(Method):
-    """A span signal of the captum plugin, with the masks that it measures.
+    """A span signal, with the masks that it measures.
 
     Parameters
     ----------
     name, group:
         As for :class:`Method`.
     signal:
-        The signal, a ``CaptumSignal``.
+        The signal; a ``CaptumSignal`` says how many passes it needs.
     sources:
-        Its code.
+        Its code, where that is not the library's.
     """
 
     def __init__(
@@ -160,6 +160,8 @@ class SpanSignalMethod(Method):
 
     def refusal(self, example: Example) -> str | None:
         """Say so where the signal has too few passes for this many units or spans."""
+        if not hasattr(self._signal, "passes"):
+            return None
         try:
             self._signal.passes(len(example.trace.units), len(example.spans))
         except InputError as error:
@@ -195,16 +197,23 @@ def _measured_masks(scorer: ResponseScorer) -> Iterator[list[np.ndarray]]:
 
 
 def signal_methods() -> list[Method]:
-    """Every token signal that the package registers."""
-    return [
-        TokenSignalMethod(entry.name)
+    """Every signal that the package registers and that needs no training."""
+    made = {
+        entry.name: entry.make()
         for entry in registry().signals.values()
-        if entry.package == "omnitrace" and isinstance(entry.make(), TokenSignal)
-    ]
+        if entry.package == "omnitrace"
+    }
+    found: list[Method] = []
+    for name, signal in made.items():
+        if isinstance(signal, TokenSignal):
+            found.append(TokenSignalMethod(name))
+        elif isinstance(signal, SpanSignal):
+            found.append(SpanSignalMethod(name, signal))
+    return found
 
 
 def own_methods() -> list[Method]:
-    """Every token signal that the package registers, and feature ablation of the captum plugin."""
+    """Every signal of the package without training, and feature ablation of the captum plugin."""
     ablation = _captum("perturbation").CaptumFeatureAblation()
     return [
         *signal_methods(),

@@ -29,14 +29,16 @@ WORLDS: Final = ("text", "reference")
 #: Number of the first validation sample to learn from; those before it choose.
 FIRST: Final = 5000
 _USUAL: Final = 150  # requests to learn from
+_SIGNALS: Final = ("attention-mean", "grad-sam", "mask-gradient")
 _CAPTUM: Final = ("captum-kernel-shap (32)", "captum-kernel-shap (64)")
+_IN_NATS: Final = frozenset({"mask-gradient", *_CAPTUM})
 
 
 def rivals() -> list[Method]:
     """Return who is compared with: attention, gradients, ablation with 32 and 64 passes."""
     from _methods import captum_methods, signal_methods
 
-    signals = [each for each in signal_methods() if each.name in ("attention-mean", "grad-sam")]
+    signals = [each for each in signal_methods() if each.name in _SIGNALS]
     return [*signals, *(each for each in captum_methods() if each.name in _CAPTUM)]
 
 
@@ -65,7 +67,7 @@ def text_world(given: argparse.Namespace) -> World:
         choosing=splits["validation"],
         judging=splits["test"],
         rivals=rivals(),
-        in_nats=frozenset(_CAPTUM),
+        in_nats=_IN_NATS,
         grouping=tasks,
         sizes=_curve_sizes(len(splits["train"])),
         whole=True,
@@ -87,7 +89,7 @@ def empty_reference_world(given: argparse.Namespace) -> World:
         choosing=(),
         judging=(),
         rivals=rivals(),
-        in_nats=frozenset(_CAPTUM),
+        in_nats=_IN_NATS,
         grouping=evidence_groups,
         sizes=(),
     )

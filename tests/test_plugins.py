@@ -35,15 +35,18 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         "grad-sam",
         "grad-sam-last",
         "estimator",
+        "mask-gradient",
     }
     assert set(found.models) == {"causal_lm", "qwen2_5_omni"}
     for entry in found.signals.values():
         assert entry.package == "omnitrace"
         assert entry.summary
         signal = entry.factory()
-        kind = LiveSpanSignal if entry.name == "estimator" else TokenSignal
+        kinds = {"estimator": LiveSpanSignal, "mask-gradient": SpanSignal}
+        kind = kinds.get(entry.name, TokenSignal)
+        others = {LiveSpanSignal, SpanSignal, TokenSignal} - {kind}
         assert isinstance(signal, kind)
-        assert not isinstance(signal, SpanSignal)
+        assert not any(isinstance(signal, other) for other in others)
         assert signal.name == entry.name
 
 

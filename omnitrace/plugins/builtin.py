@@ -60,6 +60,12 @@ def _estimator(path: str | Path | None = None) -> Signal:
     return Estimator(path)
 
 
+def _mask_gradient(at: float = 0.5) -> Signal:
+    from omnitrace.signals.mask_gradient import MaskGradient
+
+    return MaskGradient(at)
+
+
 def _qwen2_5_omni() -> type[ModelAdapter]:
     from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
 
@@ -241,6 +247,11 @@ def register_signals(register: RegisterSignal) -> None:
         "estimator",
         _estimator,
         summary="effects in nats, from all heads with weights learned for the model (vSTREAM)",
+    )
+    register(
+        "mask-gradient",
+        _mask_gradient,
+        summary="gradient by how much of a unit is seen, half of all hidden, in nats",
     )
 
 

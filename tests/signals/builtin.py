@@ -1,4 +1,4 @@
-"""The built-in signals that fit any model: all but the estimator, which is trained for one."""
+"""The built-in token signals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Final
 
 from omnitrace.plugins import builtin
 from omnitrace.plugins.manager import build_registry
+from omnitrace.signals.base import TokenSignal
 
 _ENTRIES: Final = build_registry({"omnitrace": builtin}).signals
 
-BUILTIN_TOKEN_SIGNALS: Final = [name for name in _ENTRIES if name != "estimator"]
+BUILTIN_TOKEN_SIGNALS: Final = [
+    name for name, entry in _ENTRIES.items() if isinstance(entry.make(), TokenSignal)
+]
