@@ -31,6 +31,16 @@ _COLUMNS: Final = (
 )
 _AIMS: Final = {"SmolLM2": 0.85}
 _SHARE: Final = 0.9
+_SETTINGS: Final = (
+    "worlds",
+    "texts",
+    "requests",
+    "learning",
+    "masks",
+    "oracle",
+    "captum",
+    "threads",
+)
 
 
 def result_of(found: Sequence[Compared], given: argparse.Namespace) -> Result:
@@ -48,10 +58,7 @@ def result_of(found: Sequence[Compared], given: argparse.Namespace) -> Result:
         quick=given.quick,
         table=Table(_COLUMNS, rows, sections[:-1]),
         notes=[*(note for each in found for note in _notes(each)), *_method(given)],
-        settings={
-            name: getattr(given, name)
-            for name in ("worlds", "texts", "requests", "learning", "masks", "oracle", "threads")
-        },
+        settings={name: getattr(given, name) for name in _SETTINGS},
         values={each.world.name: values_of(each) | _figures(each) for each in found},
     )
 
@@ -178,4 +185,5 @@ def _method(given: argparse.Namespace) -> list[str]:
         "the examples for choices (one factor; captum's and mask-gradient's are nats)",
         "forwards: passes over the whole sequence to score an answer that exists; while the model "
         "writes, attention and estimators cost none, gradients a pass back a token",
+        *([] if given.captum else ["captum's Kernel SHAP was left out (--no-captum)"]),
     ]

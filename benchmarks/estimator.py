@@ -34,11 +34,13 @@ _CAPTUM: Final = ("captum-kernel-shap (32)", "captum-kernel-shap (64)")
 _IN_NATS: Final = frozenset({"mask-gradient", *_CAPTUM})
 
 
-def rivals() -> list[Method]:
+def rivals(given: argparse.Namespace) -> list[Method]:
     """Return who is compared with: attention, gradients, ablation with 32 and 64 passes."""
     from _methods import captum_methods, signal_methods
 
     signals = [each for each in signal_methods() if each.name in _SIGNALS]
+    if not given.captum:
+        return signals
     return [*signals, *(each for each in captum_methods() if each.name in _CAPTUM)]
 
 
@@ -66,7 +68,7 @@ def text_world(given: argparse.Namespace) -> World:
         learning=splits["train"],
         choosing=splits["validation"],
         judging=splits["test"],
-        rivals=rivals(),
+        rivals=rivals(given),
         in_nats=_IN_NATS,
         grouping=tasks,
         sizes=_curve_sizes(len(splits["train"])),
@@ -88,7 +90,7 @@ def empty_reference_world(given: argparse.Namespace) -> World:
         learning=(),
         choosing=(),
         judging=(),
-        rivals=rivals(),
+        rivals=rivals(given),
         in_nats=_IN_NATS,
         grouping=evidence_groups,
         sizes=(),
@@ -185,6 +187,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--masks", type=int, help="to learn from, and for LDS; 32, quick 8")
     made.add_argument("--oracle", type=int, help="judged examples with an oracle; 12, quick 0")
     made.add_argument("--oracle-masks", type=int, default=128, help="masks that fit the oracle")
+    made.add_argument(
+        "--no-captum", dest="captum", action="store_false", help="without Kernel SHAP, the dearest"
+    )
     made.add_argument("--new-tokens", type=int, default=64, help="longest answer (%(default)s)")
     made.add_argument("--cache", type=Path, default=CACHE, metavar="FOLDER")
     made.add_argument("--threads", type=int, default=1)
