@@ -302,11 +302,11 @@ def test_a_signal_for_another_model_says_so_before_anything_runs(reference: Trac
 
 
 class Greedy(DepthWeighted):
-    needs: frozenset[Need] = frozenset({"rows", "logit-gradients"})
+    needs: frozenset[Need] = frozenset({"rows", "forwards"})
 
 
 def test_what_a_live_span_signal_cannot_have_is_refused(reference: Tracer) -> None:
-    with pytest.raises(ConformanceError, match="needs 'logit-gradients'; a live span signal"):
+    with pytest.raises(ConformanceError, match="needs 'forwards'; a live span signal"):
         Tracer(adapter=reference.adapter, signal=Greedy())
     with pytest.raises(NotSupportedError, match="'depth-weighted' cannot contrast"):
         with_signal(reference, DepthWeighted()).replay(MESSAGES, ANSWER, against="The moon.")
