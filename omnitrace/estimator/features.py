@@ -242,8 +242,9 @@ class RowReducer:
 
         if device not in self._members:
             which = torch.repeat_interleave(torch.arange(len(self._sizes)), self._sizes)
-            member = torch.nn.functional.one_hot(which, len(self._sizes))
-            self._members[device] = member.to(device, torch.float32)
+            member = torch.zeros(len(which), len(self._sizes))
+            member[torch.arange(len(which)), which] = 1.0
+            self._members[device] = member.to(device)
         return self._members[device]
 
     def _relayed(self, plain: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
