@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from omnitrace.capture.interface import AttentionCall
-from omnitrace.capture.rows import attention_rows, last_mask
+from omnitrace.capture.masks import last_mask
+from omnitrace.capture.rows import attention_rows
 
 if TYPE_CHECKING:
     from omnitrace.capture.gradients import GradientTap

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from omnitrace.capture.interface import AttentionCall
+from omnitrace.capture.masks import pass_mask
 from omnitrace.capture.rows import Scratch, attention_rows
 from omnitrace.capture.values import ValueNorms
 from omnitrace.signals.base import LayerRows
@@ -34,7 +35,8 @@ class _PassTap:
             self.norms.add(call, length)
         self._query = call.query[:, :, self._first :].detach().clone()
         self._key = call.key.detach()
-        self._mask = self._rows_of_mask(call, length)
+        mask = pass_mask(call, self._first)
+        self._mask = None if mask is None else mask.detach().clone()
         if call.weights is not None:
             self._weights = call.weights[:, :, self._first :].detach().float().clone()
         self._settings = {
@@ -42,20 +44,6 @@ class _PassTap:
             "softcap": call.softcap,
             "sinks": call.sinks,
         }
-
-    def _rows_of_mask(self, call: AttentionCall, length: int) -> torch.Tensor | None:
-        """Return the mask of the response's rows, ``[batch, 1 or heads, rows, keys]``."""
-        mask = call.mask
-        if mask is not None and mask.dim() == 4:
-            chosen: torch.Tensor = mask[:, :, self._first :, :length].detach().clone()
-            return chosen
-        rows = None if mask is None else mask[:, None, None, :length].bool()  # FlashAttention
-        window = call.told_window
-        if window is None or window >= length:
-            return rows
-        query = torch.arange(self._first, length, device=call.key.device)[:, None]
-        recent: torch.Tensor = torch.arange(length, device=call.key.device) > query - window
-        return recent[None, None] if rows is None else rows & recent
 
     def read(self, first: int, steps: int, scratch: Scratch | None) -> torch.Tensor:
         """Return float32 ``[batch, heads, steps, context of the last]``."""

@@ -19,24 +19,12 @@ import torch
 from torch import nn
 
 from omnitrace.capture.interface import AttentionCall
+from omnitrace.capture.masks import last_mask
 from omnitrace.capture.values import ValueNorms
 from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LayerRows
 
-__all__ = ["RowCapture", "attention_rows", "last_mask"]
-
-
-def last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
-    """Return the last query's mask over the keys, bool or additive: ``[batch, 1 or heads, k]``."""
-    mask = call.mask
-    if mask is not None and mask.dim() == 4:
-        return mask[:, :, -1, :keys]
-    padding = None if mask is None else mask[:, None, -keys:].bool()
-    window = call.told_window
-    if window is None or keys <= window:
-        return padding
-    recent = (torch.arange(keys, device=call.key.device) >= keys - window)[None, None]
-    return recent if padding is None else padding & recent
+__all__ = ["RowCapture", "attention_rows"]
 
 
 class Scratch:

@@ -192,7 +192,7 @@ class RowReducer:
                 later = weights[:, :, written:].transpose(0, 1)
                 among.append(later.contiguous())  # no view: it would keep the whole layer
             if gradients != "none":
-                hidden.append(self._hiding(weights, layer.gradients))
+                hidden.append(self._hiding(weights * layer.gradients, seen))
             if self._recipe.values:
                 norms = layer.value_norms.to(weights.device)
                 seen = seen * norms.index_select(1, at)[:, None]
@@ -209,13 +209,15 @@ class RowReducer:
             found = torch.cat([found, told if gradients == "heads" else told.sum(1, True)], dim=1)
         return found
 
-    def _hiding(self, weights: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-        """Return ``d log p / d b`` of each head and unit: ``[rows, heads, units]``."""
-        carried = weights * gradients
-        at = self._on(weights.device)
+    def _hiding(self, carried: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """Return ``d log p / d b`` of each head and unit: ``[rows, heads, units]``.
+
+        ``carried`` is attention times its gradient over the whole context, ``seen`` the attention
+        to the units' positions.
+        """
         level = carried.sum(dim=2, keepdim=True)
-        of_units = self._by_unit((carried - weights * level).index_select(2, at))
-        return of_units.transpose(0, 1)
+        here = carried.index_select(2, self._on(carried.device))
+        return self._by_unit(here - seen * level).transpose(0, 1)
 
     def _on(self, device: torch.device) -> torch.Tensor:
         """Return the units' positions where a layer is."""

@@ -28,9 +28,7 @@ KNOWN_NEEDS: Final[tuple[str, ...]] = get_args(Need)
 _PLAIN: Final = "1× decoding"  # noqa: RUF001
 _BACKWARD: Final = "≈2.5× decoding"  # noqa: RUF001
 
-_LIVE_NEEDS: Final[frozenset[Need]] = frozenset(
-    {"rows", "values", "logit-gradients", "logprob-gradients"}
-)
+_LIVE_NEEDS: Final = frozenset(KNOWN_NEEDS) - {"forwards"}
 
 # The dearest thing that a signal needs says what an answer costs with it.
 COSTS: Final[dict[str, str]] = {

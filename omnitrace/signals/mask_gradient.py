@@ -151,14 +151,10 @@ def _base(call: AttentionCall) -> torch.Tensor:
     """Return what the model itself adds to the logits, beside being causal."""
     import torch
 
-    length, device = call.query.shape[2], call.query.device
-    nothing = torch.zeros((), device=device)
-    mask = call.mask
-    if mask is not None and mask.dim() == 4:
-        mask = mask[:, :, :, :length]
-        return torch.where(mask, nothing, -torch.inf) if mask.dtype == torch.bool else mask.float()
-    window = call.told_window
-    if window is None or window >= length:
+    from omnitrace.capture.masks import pass_mask
+
+    nothing = torch.zeros((), device=call.query.device)
+    mask = pass_mask(call)
+    if mask is None:
         return nothing
-    order = torch.arange(length, device=device)
-    return torch.where(order[:, None] - order[None, :] < window, nothing, -torch.inf)
+    return torch.where(mask, nothing, -torch.inf) if mask.dtype == torch.bool else mask.float()
