@@ -29,7 +29,7 @@ TOLERANCE: Final = 1e-4
 #: Operators, and by what the masks are divided: the time of the first one alone has a bar.
 _OPERATORS: Final = {"attention": 1, "mean": 4}
 _QUESTION: Final = "Describe in detail what is in the houses, and what it cost."
-_ANSWER_SENTENCES: Final = 2
+_ANSWER_SENTENCES: Final = 4
 _COLUMNS: Final = (
     "operator",
     "path",

@@ -190,9 +190,9 @@ def trace(
     if estimator_file is None:
         registry().signal(signal)
     elif signal in ("attention-mean", "estimator"):
-        from omnitrace.estimator.signal import Estimator
+        from omnitrace.estimator.finished import load_signal
 
-        chosen = Estimator(estimator_file)
+        chosen = load_signal(estimator_file)
     else:
         raise InputError(f"both --signal {signal} and --estimator are given", legal="one of them")
     runner = Runner(

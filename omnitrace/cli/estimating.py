@@ -135,6 +135,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     features = f"{recipe.reduction} of attention{' times values' if recipe.values else ''}"
     features += f", {recipe.pooling} over a span{', direct and relayed' if recipe.relay else ''}"
     features += _GRADIENTS[recipe.gradients]
+    features += ", and the gradient of a mask" if recipe.mask_gradient else ""
     chosen = ", ".join(f"{name} {value:g}" for name, value in fit.chosen.items())
     sources = ", ".join(f"{name} {spelled(value)}" for name, value in card.sources.items())
     rates = ", ".join(f"{rate:g}" for rate in training.keep_rates)

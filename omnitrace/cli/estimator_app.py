@@ -76,6 +76,15 @@ def train(
             "all heads together, or in each. Decoding takes about twice as long with it.",
         ),
     ] = "none",
+    mask_gradient: Annotated[
+        bool,
+        typer.Option(
+            "--mask-gradient",
+            help="Also look at the gradient by how much of each unit is seen, half of everything "
+            "hidden: closer to measured effects, but of finished answers only, at a pass an answer "
+            "and a backward pass a span.",
+        ),
+    ] = False,
     layers: Annotated[
         str | None,
         typer.Option(help="Only these decoder layers, separated by commas; by default all."),
@@ -127,6 +136,11 @@ def train(
         raise InputError(f"--pooling is {pooling!r}", legal="mean or max")
     if gradients not in get_args(Gradients):
         raise InputError(f"--gradients is {gradients!r}", legal=", ".join(get_args(Gradients)))
+    if mask_gradient and gradients != "none":
+        raise InputError(
+            f"both --gradients {gradients} and --mask-gradient are given",
+            legal="one of them: the first while the model writes, the second when it has written",
+        )
     recipe = FeatureRecipe(
         reduction=reduction,  # type: ignore[arg-type]  # checked above
         normalise="raw" if raw else "shares",
@@ -135,6 +149,7 @@ def train(
         pooling=pooling,  # type: ignore[arg-type]  # checked above
         relay=relay,
         gradients=gradients,  # type: ignore[arg-type]  # checked above
+        mask_gradient=mask_gradient,
     )
     options = TrainOptions(
         collect=CollectOptions(

@@ -1,8 +1,8 @@
 """The learned estimator: effects in nats at the price of attention, for every modality (vSTREAM).
 
->>> from omnitrace.estimator import Estimator, train_estimator
+>>> from omnitrace.estimator import load_signal, train_estimator
 >>> learned = train_estimator(tracer, requests)  # doctest: +SKIP
->>> tracer = Tracer.from_pretrained(model, signal=Estimator(learned))  # doctest: +SKIP
+>>> tracer = Tracer.from_pretrained(model, signal=load_signal(learned))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnitrace.estimator.collect import CollectOptions, Collector
     from omnitrace.estimator.examples import Example, HeldOut
     from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
+    from omnitrace.estimator.finished import FinishedEstimator, load_signal
     from omnitrace.estimator.fit import FitOptions, fit_weights
     from omnitrace.estimator.signal import SHIPPED, Estimator
     from omnitrace.estimator.store import Card, Learned, load, save
@@ -30,6 +31,7 @@ __all__ = [
     "Estimator",
     "Example",
     "FeatureRecipe",
+    "FinishedEstimator",
     "FitOptions",
     "Fitted",
     "HeldOut",
@@ -42,6 +44,7 @@ __all__ = [
     "conformal_quantile",
     "fit_weights",
     "load",
+    "load_signal",
     "pooled",
     "quality",
     "save",
@@ -54,6 +57,7 @@ _PLACES = {
     "collect": ("CollectOptions", "Collector"),
     "examples": ("Example", "HeldOut"),
     "features": ("FeatureRecipe", "RowReducer", "pooled"),
+    "finished": ("FinishedEstimator", "load_signal"),
     "fit": ("FitOptions", "fit_weights"),
     "signal": ("SHIPPED", "Estimator"),
     "store": ("Card", "Learned", "load", "save"),

@@ -19,6 +19,7 @@ from omnitrace.ablation.store import model_fingerprint
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
 from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
+from omnitrace.estimator.finished import with_mask_gradients
 from omnitrace.estimator.store import sources_record
 from omnitrace.evaluation.faithfulness import is_size_controlled
 from omnitrace.evaluation.sanity.cases import tracers_of
@@ -197,9 +198,10 @@ class Collector:
         if not spoken:
             raise InputError("the answer has no word", legal="an answer of at least a sentence")
         spans = [trace.spans[i] for i in spoken]
-        features = np.stack(
-            [pooled(reduced[s.token_start : s.token_end], self.options.recipe) for s in spans]
-        )
+        recipe = self.options.recipe
+        features = np.stack([pooled(reduced[s.token_start : s.token_end], recipe) for s in spans])
+        if recipe.mask_gradient:
+            features = with_mask_gradients(features, scorer, spans, recipe)
         sizes = [len(unit.positions) for unit in scorer.source_units]
         dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
         return _Seen(request.id, scorer, trace, spoken, features, dealer)

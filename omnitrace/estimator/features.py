@@ -21,6 +21,11 @@ unit is to lower its logits in the softmax; the derivative by a number ``b_k`` a
     g = sum over all j of A_h(t -> j) * G_h(t -> j)
 
 with ``G = d log p / d A``. It is summed over a span's tokens, each head by itself or all together.
+
+Nor do the derivatives there know what one unit is worth without the others. With *mask_gradient*
+there is a feature that does, :mod:`omnitrace.signals.mask_gradient`: the derivative of a span's
+log-probability by how much of a unit is seen, where one half of everything is hidden. It takes a
+pass of its own, over a finished answer.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from omnitrace.errors import InputError
 from omnitrace.relay import Relay
@@ -47,6 +52,7 @@ __all__ = [
     "Gradients",
     "RowReducer",
     "pooled",
+    "with_mask_gradient",
     "with_offsets",
 ]
 
@@ -86,6 +92,10 @@ class FeatureRecipe(BaseModel):
         ``"heads"`` has one a head, ``"total"`` their sum. Such a signal needs gradients while the
         model writes. With ``normalise="shares"`` a span's are scaled alike: the heads' to the
         length 1 of all numbers, the sum's to magnitudes that sum to 1.
+    mask_gradient:
+        Whether the derivative by how much of a unit is seen is a feature, with ``"shares"`` scaled
+        to magnitudes that sum to 1. Such an estimator speaks when the answer is finished, and so
+        has no use for ``gradients``.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -97,6 +107,16 @@ class FeatureRecipe(BaseModel):
     pooling: Literal["mean", "max"] = "mean"
     relay: bool = False
     gradients: Gradients = "none"
+    mask_gradient: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind_of_gradient(self) -> FeatureRecipe:
+        if self.mask_gradient and self.gradients != "none":
+            raise ValueError(
+                f"gradients are {self.gradients!r} beside mask_gradient; expected 'none': those "
+                "come while the model writes, and this when it has written"
+            )
+        return self
 
     @property
     def per_head(self) -> int:
@@ -106,7 +126,7 @@ class FeatureRecipe(BaseModel):
     @property
     def beside(self) -> int:
         """Features that are of no head."""
-        return int(self.gradients == "total")
+        return int(self.gradients == "total") + self.mask_gradient
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -277,17 +297,17 @@ def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
     Parameters
     ----------
     reduced:
-        float32 ``[tokens, features, units]``, at least one token.
+        float32 ``[tokens, features, units]`` of a :class:`RowReducer`, at least one token.
 
     Returns
     -------
     np.ndarray
-        float32 ``[features, units]``. Shares sum to 1 over the units, or to 0 where a head paid no
-        attention to any.
+        float32 ``[features, units]``, to which :func:`with_mask_gradient` adds. Shares sum to 1
+        over the units, or to 0 where a head paid no attention to any.
     """
     if len(reduced) == 0:
         raise InputError("the span has no token", legal="at least one")
-    told = recipe.beside
+    told = int(recipe.gradients == "total")
     if recipe.gradients == "heads":
         told = reduced.shape[1] // recipe.per_head
     values = reduced.double()
@@ -296,9 +316,37 @@ def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
     signed = hidden.sum(dim=0).numpy()
     if recipe.normalise == "shares":
         found = found / np.maximum(found.sum(axis=1, keepdims=True), _TINY)
-        size = np.abs(signed).sum() if recipe.gradients == "total" else np.linalg.norm(signed)
-        signed = signed / max(float(size), _TINY)
+        heads = recipe.gradients == "heads"
+        signed = signed / max(float(np.linalg.norm(signed)), _TINY) if heads else _shares(signed)
     return np.concatenate([found, signed]).astype(np.float32)
+
+
+def with_mask_gradient(
+    features: np.ndarray, derivatives: np.ndarray, recipe: FeatureRecipe
+) -> np.ndarray:
+    """Add to the features of a span, as the recipe says, what a soft mask tells of each unit.
+
+    Parameters
+    ----------
+    features:
+        float32 ``[features, units]`` of :func:`pooled`.
+    derivatives:
+        ``[units]``, of the span's log-probability by how much of each unit is seen, in nats.
+
+    Returns
+    -------
+    np.ndarray
+        float32 ``[features + 1, units]``.
+    """
+    told = derivatives.astype(np.float64)[None]
+    if recipe.normalise == "shares":
+        told = _shares(told)
+    return np.concatenate([features, told.astype(np.float32)])
+
+
+def _shares(signed: np.ndarray) -> np.ndarray:
+    """Scale to magnitudes that sum to 1, or to 0 where all are 0."""
+    return np.asarray(signed / max(float(np.abs(signed).sum()), _TINY))
 
 
 def with_offsets(features: np.ndarray, modalities: Sequence[Modality]) -> np.ndarray:

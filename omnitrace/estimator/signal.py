@@ -1,4 +1,8 @@
-"""The signal ``estimator``: effects in nats, predicted from attention while the model writes."""
+"""The signal ``estimator``: effects in nats, predicted from attention while the model writes.
+
+What it shares with an estimator that waits for the end of the answer (:mod:`.finished`) is
+:class:`Trained`: the file, what it was trained for, and the way from features to nats.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +25,25 @@ if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
     from omnitrace.sources.options import SourceOptions
 
-__all__ = ["SHIPPED", "Estimator"]
+__all__ = ["SHIPPED", "Estimator", "Trained"]
 
 #: The estimator of the reference model, where the package has one.
 SHIPPED: Final = Path(__file__).parents[1] / "reference" / "assets" / "estimator.safetensors"
 
 
-class Estimator(LiveSpanSignal):
-    """The effect of each unit on a span, by an estimator that was trained for the model (vSTREAM).
-
-    A weighted sum of the attention of each layer's heads, calibrated to nats on held-out examples,
-    with an interval where these were enough for one (Kang et al. 2026, arXiv 2604.16587;
-    :mod:`omnitrace.estimator.fit`).
+class Trained:
+    """An estimator for one model and one way to cut sources, read from a file or as it is.
 
     Parameters
     ----------
     path:
         A file of ``omnitrace estimator train``, or an estimator that is loaded; None for that of
         the reference model in the package.
+
+    Attributes
+    ----------
+    parameters:
+        What a trace tells of it.
 
     Raises
     ------
@@ -56,10 +61,14 @@ class Estimator(LiveSpanSignal):
         elif path is not None or SHIPPED.is_file():
             self._learned = load(SHIPPED if path is None else path)
             parameters["path"] = "" if path is None else str(path)
+        if self._learned is not None and self._learned.sha256 is not None:
             parameters["sha256"] = self._learned.sha256
         self.parameters: Mapping[str, Any] = parameters
-        recipe = FeatureRecipe() if self._learned is None else self._learned.card.recipe
-        self.needs: frozenset[Need] = recipe.needs
+
+    @property
+    def recipe(self) -> FeatureRecipe:
+        """How its features are made; the default one's where there is no estimator."""
+        return FeatureRecipe() if self._learned is None else self._learned.card.recipe
 
     @property
     def learned(self) -> Learned:
@@ -108,6 +117,65 @@ class Estimator(LiveSpanSignal):
                     legal=f"SourceOptions({name}={wanted!r})",
                     fix="cut alike, or train another estimator",
                 )
+
+    def in_nats(
+        self, features: np.ndarray, tokens: int, units: Sequence[SourceUnit]
+    ) -> dict[str, Effect]:
+        """Return each unit's effect on a span in nats, with its interval where there is one.
+
+        Parameters
+        ----------
+        features:
+            float32 ``[features, units]`` of the span.
+        tokens:
+            Its number of tokens.
+        units:
+            All units of the request, in the layout's order.
+        """
+        learned, count = self.learned, float(tokens)
+        modalities = [unit.modality for unit in units]
+        scores = learned.fitted.scores(features, modalities)
+        effects = learned.calibration.effects(scores, count)
+        if learned.calibration.quantile is None:
+            return {u.id: Effect(float(e)) for u, e in zip(units, effects, strict=True)}
+        spreads = learned.fitted.spreads(features, modalities)
+        margins = learned.calibration.margins(spreads, count)
+        assert margins is not None, "there is a quantile"
+        return {
+            unit.id: Effect(float(effect), float(effect - margin), float(effect + margin))
+            for unit, effect, margin in zip(units, effects, margins, strict=True)
+        }
+
+
+class Estimator(Trained, LiveSpanSignal):
+    """The effect of each unit on a span, by an estimator that was trained for the model (vSTREAM).
+
+    A weighted sum of the attention of each layer's heads, calibrated to nats on held-out examples,
+    with an interval where these were enough for one (Kang et al. 2026, arXiv 2604.16587;
+    :mod:`omnitrace.estimator.fit`).
+
+    Parameters
+    ----------
+    path:
+        A file of ``omnitrace estimator train``, or an estimator that is loaded; None for that of
+        the reference model in the package.
+
+    Raises
+    ------
+    InputError
+        If the file is no estimator, or one that speaks when the answer is finished.
+    """
+
+    def __init__(self, path: str | Path | Learned | None = None) -> None:
+        super().__init__(path)
+        if self.recipe.mask_gradient:
+            raise InputError(
+                "the estimator rests on the gradient of a mask, which takes a finished answer, and "
+                "Estimator speaks while the model writes",
+                legal="an estimator that was trained without mask_gradient",
+                fix="use FinishedEstimator, or load_signal(path), which takes either",
+            )
+        self.needs: frozenset[Need] = self.recipe.needs
 
     def layers(self, available: Sequence[int]) -> Sequence[int]:
         """Return the layers it was trained on.
@@ -161,22 +229,7 @@ class Estimator(LiveSpanSignal):
         """Return each unit's effect on the span in nats, with its interval where there is one."""
         if not units:
             return {}
-        learned = self.learned
-        tokens = float(len(reduced))
-        features = pooled(reduced, learned.card.recipe)
-        modalities = [unit.modality for unit in units]
-        scores = learned.fitted.scores(features, modalities)
-        effects = learned.calibration.effects(scores, tokens)
-        margins: np.ndarray | None = None
-        if learned.calibration.quantile is not None:
-            spreads = learned.fitted.spreads(features, modalities)
-            margins = learned.calibration.margins(spreads, tokens)
-        if margins is None:
-            return {u.id: Effect(float(e)) for u, e in zip(units, effects, strict=True)}
-        return {
-            unit.id: Effect(float(effect), float(effect - margin), float(effect + margin))
-            for unit, effect, margin in zip(units, effects, margins, strict=True)
-        }
+        return self.in_nats(pooled(reduced, self.recipe), len(reduced), units)
 
 
 def _check_shapes(adapter: ModelAdapter, model: ModelFacts) -> None:

@@ -55,9 +55,9 @@ def _grad_sam_last(target: str = "logit") -> Signal:
 
 
 def _estimator(path: str | Path | None = None) -> Signal:
-    from omnitrace.estimator.signal import Estimator
+    from omnitrace.estimator.finished import load_signal
 
-    return Estimator(path)
+    return load_signal(path)
 
 
 def _mask_gradient(at: float = 0.5) -> Signal:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.signals.base import Effect, SpanSignal
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer
     from omnitrace.types import Span
 
-__all__ = ["MaskGradient", "softly_hidden"]
+__all__ = ["AT", "MaskGradient", "mask_gradients", "softly_hidden"]
+
+#: How much of every unit is seen where derivatives are taken, unless another place is asked for.
+AT: Final = 0.5
 
 
 class MaskGradient(SpanSignal):
@@ -44,7 +47,7 @@ class MaskGradient(SpanSignal):
 
     name = "mask-gradient"
 
-    def __init__(self, at: float = 0.5) -> None:
+    def __init__(self, at: float = AT) -> None:
         if not 0 < at <= 1:
             raise InputError(f"at is {at!r}", legal="a number above 0 and up to 1")
         self.at = float(at)
@@ -58,20 +61,44 @@ class MaskGradient(SpanSignal):
         NotSupportedError
             If the model's decoder looks ahead.
         """
-        import torch  # not above: listing the signals must not wait for it
+        return [
+            dict(zip(scorer.units, map(Effect, by_unit), strict=True))
+            for by_unit in mask_gradients(scorer, spans, at=self.at).tolist()
+        ]
 
-        from omnitrace.models.forward import undisturbed
 
-        with undisturbed(scorer.model), torch.enable_grad():
-            device = scorer.embeddings.device
-            seen = torch.full((len(scorer.units),), self.at, device=device, requires_grad=True)
-            sums = scorer.summed(softly_hidden(scorer, seen)[None], spans)[0]
-            found = []
-            for total in sums:
-                (by,) = torch.autograd.grad(total, seen, retain_graph=True)
-                effects = (Effect(value) for value in by.tolist())
-                found.append(dict(zip(scorer.units, effects, strict=True)))
-        return found
+def mask_gradients(
+    scorer: ResponseScorer, spans: Sequence[Span], *, at: float = AT
+) -> torch.Tensor:
+    """Return the derivative of each span's log-probability by how much of each unit is seen.
+
+    Parameters
+    ----------
+    scorer, spans:
+        The answer, and spans of it.
+    at:
+        How much of every unit is seen where the derivative is taken, above 0 and up to 1.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``[spans, units]`` on the CPU, in nats.
+
+    Raises
+    ------
+    NotSupportedError
+        If the model's decoder looks ahead.
+    """
+    import torch  # not above: listing the signals must not wait for it
+
+    from omnitrace.models.forward import undisturbed
+
+    with undisturbed(scorer.model), torch.inference_mode(False), torch.enable_grad():
+        device = scorer.embeddings.device
+        seen = torch.full((len(scorer.units),), at, device=device, requires_grad=True)
+        sums = scorer.summed(softly_hidden(scorer, seen)[None], spans)[0]
+        found = [torch.autograd.grad(each, seen, retain_graph=True)[0].cpu() for each in sums]
+    return torch.stack(found) if found else torch.zeros((0, len(scorer.units)))
 
 
 def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:

@@ -101,6 +101,22 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
     )
 
 
+def test_an_estimator_of_finished_answers(
+    run: Run, small: str, write_lines: Lines, tmp_path: Path
+) -> None:
+    path = write_lines(*(entry(i) for i in range(3)))
+    out = tmp_path / "e"
+    command = ("estimator", "train", "--model", small, "--requests", path, "--out", out, *FEW)
+    result = run(*command, "--mask-gradient")
+    assert result.exit_code == 0, result.stderr
+    assert load(out).card.recipe.mask_gradient
+    assert "and the gradient of a mask" in " ".join(result.stdout.split())
+    traced = ("trace", path, "--model", small, "--estimator", out, "--max-new-tokens", "2")
+    result = run(*traced, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert '"effects"' in result.stdout
+
+
 def test_bad_requests_are_told(run: Run, small: str, write_lines: Lines, tmp_path: Path) -> None:
     path = write_lines("{no json", entry(9, "Only one."), *(entry(i) for i in range(4)))
     out = tmp_path / "e"
@@ -118,6 +134,7 @@ def test_bad_requests_are_told(run: Run, small: str, write_lines: Lines, tmp_pat
         (("--reduction", "max"), "--reduction is 'max'"),
         (("--pooling", "sum"), "--pooling is 'sum'"),
         (("--gradients", "all"), "--gradients is 'all'"),
+        (("--gradients", "heads", "--mask-gradient"), "both --gradients heads and --mask-gradient"),
         (("--keep-rates", "half"), "--keep-rates is 'half'"),
         (("--keep-rates", "0"), "the keep rates are [0.0]"),
         (("--layers", "a"), "--layers is 'a'"),

@@ -20,6 +20,7 @@ from omnitrace.estimator.features import (
     FeatureRecipe,
     RowReducer,
     pooled,
+    with_mask_gradient,
     with_offsets,
 )
 from omnitrace.signals.base import LayerRows
@@ -239,8 +240,20 @@ def test_what_gradients_tell_is_scaled_and_added_up() -> None:
     np.testing.assert_allclose(raw, [[2.0, 2.0], [3.0, -4.0]])
 
 
+def test_what_a_mask_tells_is_scaled_and_comes_last() -> None:
+    features = np.array([[0.25, 0.75]], dtype=np.float32)
+    told = np.array([3.0, -1.0])
+    shares = with_mask_gradient(features, told, FeatureRecipe(mask_gradient=True))
+    np.testing.assert_allclose(shares, [[0.25, 0.75], [0.75, -0.25]])
+    raw = with_mask_gradient(features, told, FeatureRecipe(mask_gradient=True, normalise="raw"))
+    np.testing.assert_allclose(raw, [[0.25, 0.75], [3.0, -1.0]])
+    nothing = with_mask_gradient(features, np.zeros(2), FeatureRecipe(mask_gradient=True))
+    np.testing.assert_allclose(nothing, [[0.25, 0.75], [0.0, 0.0]])
+
+
 def test_recipes_say_what_they_need() -> None:
     assert FeatureRecipe().needs == {"rows"}
+    assert FeatureRecipe(mask_gradient=True).needs == {"rows"}
     assert FeatureRecipe(values=True, gradients="total").needs == {
         "rows",
         "values",

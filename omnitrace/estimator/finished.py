@@ -1,0 +1,160 @@
+"""The signal ``estimator`` for a finished answer: attention, and the gradient of a soft mask.
+
+An estimator whose features have ``mask_gradient`` needs the answer to its end: one pass that shows
+the attention, and one with a half of everything hidden and a way back from each span
+(:mod:`omnitrace.signals.mask_gradient`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled, with_mask_gradient
+from omnitrace.estimator.signal import Estimator, Trained
+from omnitrace.estimator.store import Learned
+from omnitrace.signals.base import SpanSignal
+from omnitrace.signals.mask_gradient import mask_gradients
+from omnitrace.types import Effect
+
+if TYPE_CHECKING:
+    import torch
+
+    from omnitrace.scoring import ResponseScorer
+    from omnitrace.types import Span
+
+__all__ = ["FinishedEstimator", "finished_features", "load_signal", "with_mask_gradients"]
+
+_BLOCK: Final = 16  # tokens whose rows are there at once
+
+
+class FinishedEstimator(Trained, SpanSignal):
+    """The effect of each unit on a span of a finished answer, by a trained estimator.
+
+    As :class:`~omnitrace.estimator.Estimator`, but that its features have ``mask_gradient``: closer
+    to measured effects, and no signal to stream with.
+
+    Parameters
+    ----------
+    path:
+        A file of ``omnitrace estimator train --mask-gradient``, or an estimator that is loaded.
+
+    Raises
+    ------
+    InputError
+        If the file is no estimator, or one that speaks while the model writes.
+    """
+
+    def __init__(self, path: str | Path | Learned) -> None:
+        super().__init__(path)
+        if not self.recipe.mask_gradient:
+            raise InputError(
+                "the estimator was trained without mask_gradient, and needs no finished answer",
+                legal="an estimator that was trained with it",
+                fix="use Estimator, or load_signal(path), which takes either",
+            )
+
+    def effects(self, scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[str, Effect]]:
+        """Read the answer again, and go back from each span.
+
+        A span without a token gets no effects.
+
+        Raises
+        ------
+        NotSupportedError
+            If the answer is told from another one, or the model's decoder looks ahead.
+        """
+        if scorer.foils is not None:
+            raise NotSupportedError(
+                "the signal 'estimator' cannot contrast two answers: its attention does not depend "
+                "on what else might have been written",
+                legal="a signal with gradients, such as 'grad-sam', or one that measures, such as "
+                "'mask-gradient'",
+            )
+        card = self.learned.card
+        spoken = [i for i, span in enumerate(spans) if span.token_end > span.token_start]
+        some = [spans[i] for i in spoken]
+        found: list[dict[str, Effect]] = [{} for _ in spans]
+        if scorer.units and some:
+            features = finished_features(scorer, some, card.recipe, card.model.layers)
+            for i, span, each in zip(spoken, some, features, strict=True):
+                tokens = span.token_end - span.token_start
+                found[i] = self.in_nats(each, tokens, scorer.source_units)
+        return found
+
+
+def finished_features(
+    scorer: ResponseScorer, spans: Sequence[Span], recipe: FeatureRecipe, layers: Sequence[int]
+) -> np.ndarray:
+    """Return the features of spans of a finished answer.
+
+    Parameters
+    ----------
+    scorer:
+        The answer.
+    spans:
+        Each of at least one token.
+    recipe:
+        One with ``mask_gradient``.
+    layers:
+        Indices of the decoder layers whose attention is read, ascending.
+
+    Returns
+    -------
+    np.ndarray
+        float32 ``[spans, features, units]``.
+    """
+    reduced = _reduced(scorer, recipe, layers)
+    found = np.stack([pooled(reduced[span.token_start : span.token_end], recipe) for span in spans])
+    return with_mask_gradients(found, scorer, spans, recipe)
+
+
+def with_mask_gradients(
+    features: np.ndarray, scorer: ResponseScorer, spans: Sequence[Span], recipe: FeatureRecipe
+) -> np.ndarray:
+    """Add the gradient of a mask to the features of spans, ``[spans, features, units]``."""
+    derivatives = mask_gradients(scorer, spans).numpy()
+    each = zip(features, derivatives, strict=True)
+    return np.stack([with_mask_gradient(told, by_unit, recipe) for told, by_unit in each])
+
+
+def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int]) -> torch.Tensor:
+    """Return float32 ``[tokens, features, units]`` from one pass over prompt and answer."""
+    import torch  # not above: listing the signals must not wait for it
+
+    from omnitrace.capture.interface import attention_modules, tapped
+    from omnitrace.capture.replay import ReplayCapture
+
+    prompt_length = scorer.embeddings.shape[1] - scorer.tokens + 1
+    capture = ReplayCapture(layers, prompt_length, values=recipe.values)
+    by_index = {
+        int(module.layer_idx): module  # type: ignore[arg-type]
+        for module in attention_modules(scorer.adapter.decoder)
+    }
+    with torch.no_grad(), tapped(scorer.model, [by_index[i] for i in layers], capture.taps):
+        scorer.logprobs(scorer.embeddings)
+    reduce = RowReducer([unit.positions for unit in scorer.source_units], recipe)
+    sizes = [min(_BLOCK, scorer.tokens - first) for first in range(0, scorer.tokens, _BLOCK)]
+    return torch.cat([reduce(capture.take(size)) for size in sizes])
+
+
+def load_signal(path: str | Path | Learned | None = None) -> Estimator | FinishedEstimator:
+    """Return the signal ``estimator``, live if its features allow of that.
+
+    Parameters
+    ----------
+    path:
+        A file of ``omnitrace estimator train``, or an estimator that is loaded; None for that of
+        the reference model in the package.
+
+    Raises
+    ------
+    InputError
+        If the file is no estimator.
+    """
+    made = FinishedEstimator if Trained(path).recipe.mask_gradient else Estimator
+    return made(path)  # type: ignore[arg-type]  # None is for the one in the package, which is live
