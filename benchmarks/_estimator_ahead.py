@@ -22,7 +22,8 @@ from omnitrace.estimator import FeatureRecipe, Fitted, fit_weights
 
 __all__ = ["answer", "choose_on", "fill", "fit_side_by_side", "judge_ahead", "learn_from"]
 
-_ANY: FeatureRecipe = FeatureRecipe()  # what is measured is the same for all of them
+# What is measured is the same for all recipes, and this one's features are read from all there is.
+_ANY: FeatureRecipe = FeatureRecipe(mask_gradient=True)
 
 
 def fill(

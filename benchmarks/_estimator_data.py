@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,17 @@ from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.estimator import Example as Learnt
 from omnitrace.estimator import FeatureRecipe, pooled
 from omnitrace.estimator.collect import FeatureReader
+from omnitrace.estimator.features import with_mask_gradient
 from omnitrace.evaluation.sanity.cases import tracers_of
+from omnitrace.signals.mask_gradient import mask_gradients
 from omnitrace.trace_io import write_atomically
+from omnitrace.types import Span
 
 __all__ = ["KEEP_RATES", "Data", "spans_of"]
 
 KEEP_RATES = (0.5, 0.7)
 _SEED = 0
+_SPAN = Span(0, "", 0, 0, 0, 0, 0.0, (), True)
 
 
 def spans_of(example: Example, *, whole: bool = False) -> list[tuple[int, int]]:
@@ -59,6 +64,7 @@ class Data:
         self.subject = subject
         self.masks = masks
         self._seen: dict[str, _Seen] = {}
+        self._derived: dict[str, np.ndarray] = {}
         self._measured: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
 
     def features(
@@ -74,7 +80,21 @@ class Data:
         if recipe.gradients != "none":
             told = seen.told if recipe.gradients == "heads" else seen.told.sum(1, keepdim=True)
             reduced = torch.cat([reduced, told], dim=1)
-        return np.stack([pooled(reduced[start:end], recipe) for start, end in spans])
+        found = [pooled(reduced[start:end], recipe) for start, end in spans]
+        if recipe.mask_gradient:
+            derived = self.derivatives(example, spans)
+            found = [with_mask_gradient(*each, recipe) for each in zip(found, derived, strict=True)]
+        return np.stack(found)
+
+    def derivatives(self, example: Example, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Return float32 ``[spans, units]``: what the signal mask-gradient says.
+
+        The spans are sentences, or the answer as one.
+        """
+        told = [*spans_of(example), *spans_of(example, whole=True)]
+        if example.name not in self._derived:
+            self._derived[example.name] = self._derive(example, told)
+        return self._derived[example.name][[told.index(span) for span in spans]]
 
     def learnt(self, example: Example, recipe: FeatureRecipe) -> Learnt:
         """Return what an estimator learns from: the sentences under masks for fitting."""
@@ -142,6 +162,17 @@ class Data:
                 file.write(save_tensors({name: each.contiguous() for name, each in found.items()}))
         self._seen[example.name] = _Seen(**load_file(path))
         return self._seen[example.name]
+
+    def _derive(self, example: Example, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+        subject = self.subject
+        key = {"model": subject.digest, "example": example.fed, "code": package_code()}
+        path = subject.kept.path("derivatives", key | {"spans": spans}, ".safetensors")
+        if not path.is_file():
+            of = [dataclasses.replace(_SPAN, token_start=a, token_end=b) for a, b in spans]
+            found = mask_gradients(subject.scorer(example), of)
+            with write_atomically(path) as file:
+                file.write(save_tensors({"derivatives": found.contiguous()}))
+        return load_file(path)["derivatives"].numpy()
 
     def _reduced(self, example: Example, recipe: FeatureRecipe) -> torch.Tensor:
         tracer = self.subject.tracer

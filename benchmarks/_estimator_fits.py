@@ -15,6 +15,7 @@ from omnitrace.estimator import FeatureRecipe, FitOptions, Fitted, fit_weights
 from omnitrace.evaluation.faithfulness import lds
 
 __all__ = [
+    "AFTER",
     "OURS",
     "PAPER",
     "TOLD",
@@ -110,6 +111,20 @@ TOLD: Final = (
             "shares, first-order effects of heads": FeatureRecipe(gradients="heads"),
         },
     ),
+)
+#: Ours of a finished answer: attention, and the gradient by how much of a unit is seen.
+AFTER: Final = (
+    *_candidates(
+        "ridge",
+        {
+            "shares, mask gradient": FeatureRecipe(mask_gradient=True),
+            "value shares, mask gradient": FeatureRecipe(values=True, mask_gradient=True),
+            "value shares, relayed, mask gradient": FeatureRecipe(
+                values=True, relay=True, mask_gradient=True
+            ),
+        },
+    ),
+    *_candidates("mlp", {"shares, mask gradient": FeatureRecipe(mask_gradient=True)}),
 )
 
 

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from _estimator_worlds import ESTIMATOR, GRADIENTS, PAPERS, Compared, values_of
+from _estimator_worlds import ESTIMATOR, FINISHED, GRADIENTS, PAPERS, Compared, values_of
 from _scoring import Judged, difference, mean, oracle_mean, share
 from common import Result, Table
 
@@ -30,6 +30,9 @@ _COLUMNS: Final = (
     "forwards",
 )
 _AIMS: Final = {"SmolLM2": 0.85}
+_OURS: Final = (ESTIMATOR, GRADIENTS, FINISHED)
+#: Whose features are read as a signal's are, and the passes beside that.
+_READ_AS: Final = {GRADIENTS: (0.0, "grad-sam"), FINISHED: (1.0, "mask-gradient")}
 _SHARE: Final = 0.9
 _SETTINGS: Final = (
     "worlds",
@@ -75,6 +78,7 @@ def _order(found: Compared) -> list[str]:
     return [
         ESTIMATOR,
         GRADIENTS,
+        FINISHED,
         PAPERS,
         *(method.name for method in found.world.rivals),
         *CONTROLS,
@@ -95,8 +99,9 @@ def _rows(found: Compared, judged: Sequence[Judged], *, sentences: bool) -> list
         explained = found.r_squared.get(name) if sentences else None
         cells.append(explained.text() if explained else "")
         cost = [1.0] if name in found.chosen else found.forwards.get(name)
-        if name == GRADIENTS:  # read as grad-sam's are
-            cost = found.forwards.get("grad-sam")
+        if name in _READ_AS:
+            passes, signal = _READ_AS[name]
+            cost = [passes + each for each in found.forwards.get(signal, [])]
         cells.append(f"{statistics.fmean(cost):.1f}" if cost else "")
         rows.append(cells)
     if any(each.oracle for each in judged):
@@ -128,13 +133,13 @@ def _notes(found: Compared) -> list[str]:
 
 def _verdict(found: Compared, judged: Sequence[Judged]) -> str:
     said = []
-    for name, metric in itertools.product((ESTIMATOR, GRADIENTS), (LDS, SIZED)):
+    for name, metric in itertools.product(_OURS, (LDS, SIZED)):
         gap = difference(judged, name, PAPERS, metric)
         form = "LDS" if metric == LDS else "LDS at one size"
         won = "better" if gap.low > 0 else "worse" if gap.high < 0 else "neither better nor worse"
         said.append(f"{name}: {won} than {PAPERS} in {form} ({gap.text()})")
     aim = _AIMS.get(found.world.name)
-    for name in (ESTIMATOR, GRADIENTS):
+    for name in _OURS:
         value, part = mean(judged, name, LDS).value, share(judged, name, LDS)
         if aim is not None:
             said.append(f"{name}: LDS of {aim} or more: {'met' if value >= aim else 'MISSED'}")
@@ -184,6 +189,7 @@ def _method(given: argparse.Namespace) -> list[str]:
         "R²: 1 - SSE / SST of single-unit effects of all judged examples, scores turned to nats on "
         "the examples for choices (one factor; captum's and mask-gradient's are nats)",
         "forwards: passes over the whole sequence to score an answer that exists; while the model "
-        "writes, attention and estimators cost none, gradients a pass back a token",
+        "writes, attention and estimators cost none, gradients a pass back a token; "
+        f"{FINISHED} has no other than those of the finished answer",
         *([] if given.captum else ["captum's Kernel SHAP was left out (--no-captum)"]),
     ]

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from _estimator_data import Data
 from _estimator_fits import (
+    AFTER,
     OURS,
     PAPER,
     TOLD,
@@ -34,6 +35,7 @@ from omnitrace.evaluation.statistics import Estimate, bootstrap
 
 __all__ = [
     "ESTIMATOR",
+    "FINISHED",
     "GRADIENTS",
     "PAPERS",
     "Compared",
@@ -45,7 +47,9 @@ __all__ = [
 
 ESTIMATOR: Final = "estimator"
 GRADIENTS: Final = "estimator, gradients"
+FINISHED: Final = "estimator, mask-gradient"
 PAPERS: Final = "vSTREAM's recipe"
+_CANDIDATES: Final = {ESTIMATOR: OURS, GRADIENTS: TOLD, FINISHED: AFTER, PAPERS: PAPER}
 _FEWEST: Final = 2  # examples that an estimator can be fitted on
 
 
@@ -100,7 +104,7 @@ def compare(world: World, plan: Callable[[int], Plan]) -> Compared:
     data = world.data
     chosen = {
         name: choose(data, candidates, world.learning, world.choosing, world.fitting)
-        for name, candidates in ((ESTIMATOR, OURS), (GRADIENTS, TOLD), (PAPERS, PAPER))
+        for name, candidates in _CANDIDATES.items()
     }
     found = Compared(world, chosen)
     if world.ahead is not None:
@@ -229,7 +233,7 @@ def _curve(found: Compared) -> dict[str, dict[str, float]]:
     world, ours = found.world, found.chosen[ESTIMATOR].candidate
     kinds = {each.options.kind: each.options for each in OURS}
     ways = {kind: Candidate(kind, ours.recipe, options) for kind, options in kinds.items()}
-    ways |= {name: found.chosen[name].candidate for name in (GRADIENTS, PAPERS)}
+    ways |= {name: found.chosen[name].candidate for name in (GRADIENTS, FINISHED, PAPERS)}
     runs = list(itertools.product(world.sizes, ways))
     fitted = world.fitting(
         lesson(world.data, ways[name], world.learning[:size]) for size, name in runs

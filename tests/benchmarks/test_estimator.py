@@ -13,10 +13,11 @@ import pytest
 from _cache import Kept
 from _estimator_ahead import fill
 from _estimator_data import Data, spans_of
-from _estimator_fits import OURS, PAPER, TOLD, choose, lesson, mean_lds, one_by_one
+from _estimator_fits import OURS, PAPER, choose, lesson, mean_lds, one_by_one
 from _estimator_table import result_of
 from _estimator_worlds import (
     ESTIMATOR,
+    FINISHED,
     GRADIENTS,
     PAPERS,
     Compared,
@@ -35,6 +36,7 @@ from omnitrace import Tracer
 from omnitrace.estimator import CollectOptions, Collector, FeatureRecipe, FitOptions
 from omnitrace.evaluation.faithfulness import r_squared
 from omnitrace.requests import Request
+from omnitrace.signals.mask_gradient import MaskGradient
 
 MASKS = 8
 RECIPES = [
@@ -43,6 +45,7 @@ RECIPES = [
     FeatureRecipe(values=True, relay=True, pooling="max"),
     FeatureRecipe(reduction="mean", gradients="total"),
     FeatureRecipe(values=True, gradients="heads"),
+    FeatureRecipe(relay=True, mask_gradient=True),
 ]
 
 
@@ -79,6 +82,22 @@ def test_a_whole_answer_is_one_span(subject: Subject, answers: dict[str, list[Ex
     assert spans_of(example, whole=True) == [(0, len(example.trace.token_ids))]
     found = Data(subject, MASKS).features(example, FeatureRecipe(), spans_of(example, whole=True))
     assert found.shape == (1, 8, len(example.sizes))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_derivatives_are_those_of_the_signal(
+    subject: Subject, answers: dict[str, list[Example]], whole: bool
+) -> None:
+    example = answers["train"][1]
+    found = Data(subject, MASKS).derivatives(example, spans_of(example, whole=whole))
+    spans = [
+        dataclasses.replace(example.spans[0], token_start=start, token_end=end)
+        for start, end in spans_of(example, whole=whole)
+    ]
+    scorer = subject.scorer(example)
+    effects = MaskGradient().effects(scorer, spans)
+    expected = [[each[unit].value for unit in scorer.units] for each in effects]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_what_is_learnt_never_judges(subject: Subject, answers: dict[str, list[Example]]) -> None:
@@ -147,29 +166,35 @@ def compared(subject: Subject, answers: dict[str, list[Example]]) -> Compared:
 
     plan = Plan(MASKS, MASKS, 24, (5,), dropped=False)
     quick = {"lengths": (10,), "networks": 1}  # of the network; it is not to be good
+    quickly = {
+        name: [
+            dataclasses.replace(each, options=dataclasses.replace(each.options, **quick))
+            for each in candidates
+        ]
+        for name, candidates in worlds._CANDIDATES.items()
+    }
+    quickly[PAPERS] = list(PAPER)
     with pytest.MonkeyPatch.context() as patched:
-        for name, candidates in (("OURS", OURS), ("TOLD", TOLD)):
-            quickly = [
-                dataclasses.replace(each, options=dataclasses.replace(each.options, **quick))
-                for each in candidates
-            ]
-            patched.setattr(worlds, name, quickly)
+        patched.setattr(worlds, "_CANDIDATES", quickly)
+        patched.setattr(worlds, "OURS", quickly[ESTIMATOR])
         return compare(small_world(subject, answers), lambda number: plan)
 
 
 def test_everybody_is_judged(compared: Compared) -> None:
     assert len(compared.judged) == len(compared.whole) == 2
     for judged in (*compared.judged, *compared.whole):
-        assert {ESTIMATOR, GRADIENTS, PAPERS, "attention-mean", "random"} <= set(judged.values)
+        ours = {ESTIMATOR, GRADIENTS, FINISHED}
+        assert {*ours, PAPERS, "attention-mean", "random"} <= set(judged.values)
         assert -1 <= judged.oracle["lds"] <= 1
-    assert set(compared.r_squared) == {ESTIMATOR, GRADIENTS, PAPERS, "attention-mean"}
+    assert set(compared.r_squared) == {*ours, PAPERS, "attention-mean"}
     assert compared.chosen[PAPERS].candidate in PAPER
     assert compared.chosen[ESTIMATOR].candidate.name in {each.name for each in OURS}
     assert compared.chosen[GRADIENTS].candidate.recipe.gradients != "none"
+    assert compared.chosen[FINISHED].candidate.recipe.mask_gradient
     tasks = {each.text.task for each in compared.world.judging}
     assert set(compared.transfer) == {*tasks, "all"}
     assert list(compared.curve) == ["6"]
-    assert set(compared.curve["6"]) == {"ridge", "nnls", "mlp", GRADIENTS, PAPERS}
+    assert set(compared.curve["6"]) == {"ridge", "nnls", "mlp", GRADIENTS, FINISHED, PAPERS}
 
 
 def test_nobody_learns_from_a_group_that_only_the_judged_have(compared: Compared) -> None:
@@ -199,7 +224,7 @@ def test_the_table_and_its_words(compared: Compared) -> None:
     width = len(result.table.columns)
     assert all(len(row) == width for row in result.table.rows)
     names = [row[0] for row in result.table.rows]
-    assert names.count(ESTIMATOR) == names.count(GRADIENTS) == 2
+    assert names.count(ESTIMATOR) == names.count(GRADIENTS) == names.count(FINISHED) == 2
     assert names.count(PAPERS) == names.count("oracle") == 2
     assert any(f"{GRADIENTS}: LDS of 0.85 or more" in note for note in result.notes)
     assert any(note.startswith("SmolLM2, LDS of who learnt from all") for note in result.notes)
