@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from omnitrace import Tracer
 
-#: Every built-in signal that runs while the model writes; the default comes first.
+#: Every built-in signal; the default comes first.
 SIGNALS: Final = (
     "attention-mean",
     "attention-last",
@@ -38,6 +38,7 @@ SIGNALS: Final = (
     "grad-sam",
     "grad-sam-last",
     "estimator",
+    "mask-gradient",
 )
 
 
