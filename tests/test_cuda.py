@@ -16,7 +16,15 @@ import torch
 from omnitrace import Span, Trace, Tracer
 from omnitrace.ablation import effects, random_masks
 from omnitrace.capture.interface import attention_modules
-from omnitrace.estimator import CollectOptions, FitOptions, TrainOptions, train_estimator
+from omnitrace.estimator import (
+    CollectOptions,
+    Collector,
+    FeatureRecipe,
+    FitOptions,
+    TrainOptions,
+    load_signal,
+    train_estimator,
+)
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
 from omnitrace.requests import Request
@@ -29,6 +37,12 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 ORDER = ("video", "text", "audio", "image")
 INPUT = {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
+RECIPES = [
+    FeatureRecipe(values=True, relay=True),
+    FeatureRecipe(gradients="heads"),
+    FeatureRecipe(gradients="total", normalise="raw"),
+    FeatureRecipe(relay=True, mask_gradient=True),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,6 +114,46 @@ def test_the_estimator_streams(
     *_, end = gpu.stream(sample.messages, media_root=folder)
     assert end.type == "end"
     assert end.trace.spans == found.spans
+
+
+def test_the_gradient_of_a_mask(
+    reference: Tracer, there: Tracer, asked: tuple[Sample, Path]
+) -> None:
+    sample, folder = asked
+    expected, found = (
+        tracer.replay(sample.messages, sample.answer, media_root=folder)
+        for tracer in both(reference, there, "mask-gradient")
+    )
+    np.testing.assert_allclose(values(found), values(expected), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_features_of_estimators(
+    reference: Tracer, there: Tracer, asked: tuple[Sample, Path], recipe: FeatureRecipe
+) -> None:
+    sample, folder = asked
+    options = CollectOptions(masks=4, recipe=recipe)
+    request = Request("r", sample.messages, folder, {"response": sample.answer})
+    expected, found = (Collector(tracer, options).example(request) for tracer in (reference, there))
+    limit = 1e-4 * float(np.abs(expected.features).max())
+    np.testing.assert_allclose(found.features, expected.features, rtol=1e-3, atol=limit)
+    np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-2)
+
+
+def test_an_estimator_of_finished_answers(there: Tracer, asked: tuple[Sample, Path]) -> None:
+    sample, folder = asked
+    request = Request("r", sample.messages, folder, {"response": sample.answer})
+    recipe = FeatureRecipe(values=True, mask_gradient=True)
+    options = CollectOptions(masks=8, evaluation_masks=8, recipe=recipe)
+    learned = train_estimator(there, [request] * 3, TrainOptions(collect=options))
+    tracer = Tracer(adapter=there.adapter, signal=load_signal(learned))
+    found = values(tracer.replay(sample.messages, sample.answer, media_root=folder))
+    example = Collector(there, options).example(request)
+    expected = [
+        learned.calibration.effects(learned.fitted.scores(each, example.modalities), float(tokens))
+        for each, tokens in zip(example.features, example.tokens, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("operator", ["attention", "mean", INPUT])
