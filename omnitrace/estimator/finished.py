@@ -128,6 +128,7 @@ def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int
 
     from omnitrace.capture.interface import attention_modules, tapped
     from omnitrace.capture.replay import ReplayCapture
+    from omnitrace.models.forward import undisturbed
 
     prompt_length = scorer.embeddings.shape[1] - scorer.tokens + 1
     capture = ReplayCapture(layers, prompt_length, values=recipe.values)
@@ -135,7 +136,8 @@ def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int
         int(module.layer_idx): module  # type: ignore[arg-type]
         for module in attention_modules(scorer.adapter.decoder)
     }
-    with torch.no_grad(), tapped(scorer.model, [by_index[i] for i in layers], capture.taps):
+    heard = [by_index[layer] for layer in layers]
+    with undisturbed(scorer.model), torch.no_grad(), tapped(scorer.model, heard, capture.taps):
         scorer.logprobs(scorer.embeddings)
     reduce = RowReducer([unit.positions for unit in scorer.source_units], recipe)
     sizes = [min(_BLOCK, scorer.tokens - first) for first in range(0, scorer.tokens, _BLOCK)]
