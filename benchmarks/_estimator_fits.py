@@ -62,9 +62,13 @@ class Chosen:
         return self.fitted.scores(features, modalities)
 
 
-def _candidates(kind: str, named: Mapping[str, FeatureRecipe]) -> tuple[Candidate, ...]:
-    options = FitOptions(kind=kind)  # type: ignore[arg-type]
-    return tuple(Candidate(f"{kind}, {name}", recipe, options) for name, recipe in named.items())
+def _candidates(
+    kind: str, named: Mapping[str, FeatureRecipe], *, alike: bool = False
+) -> tuple[Candidate, ...]:
+    """Return a candidate a recipe; with ``alike`` all spans weigh the same in its fit."""
+    options = FitOptions(kind=kind, noise=0.0) if alike else FitOptions(kind=kind)  # type: ignore[arg-type]
+    way = f"{kind}, spans alike" if alike else kind
+    return tuple(Candidate(f"{way}, {name}", recipe, options) for name, recipe in named.items())
 
 
 #: vSTREAM's: attention averaged over a unit's and a span's tokens, Pearson's correlation, Adam.
@@ -90,15 +94,14 @@ OURS: Final = (
     *_candidates("nnls", {"value shares": FeatureRecipe(values=True)}),
     *_candidates("mlp", {"shares": FeatureRecipe(), "shares, relayed": FeatureRecipe(relay=True)}),
 )
+_TOLD: Final = FeatureRecipe(values=True, relay=True, gradients="total")
 #: Ours with gradients: what hiding a unit does to the written words, to first order.
 TOLD: Final = (
     *_candidates(
         "ridge",
         {
             "value shares, first-order effects": FeatureRecipe(values=True, gradients="total"),
-            "value shares, relayed, first-order effects": FeatureRecipe(
-                values=True, relay=True, gradients="total"
-            ),
+            "value shares, relayed, first-order effects": _TOLD,
             "value shares, first-order effects of heads": FeatureRecipe(
                 values=True, gradients="heads"
             ),
@@ -111,20 +114,23 @@ TOLD: Final = (
             "shares, first-order effects of heads": FeatureRecipe(gradients="heads"),
         },
     ),
-)
-#: Ours of a finished answer: attention, and the gradient by how much of a unit is seen.
-AFTER: Final = (
+    *_candidates("ridge", {"value shares, relayed, first-order effects": _TOLD}, alike=True),
     *_candidates(
-        "ridge",
-        {
-            "shares, mask gradient": FeatureRecipe(mask_gradient=True),
-            "value shares, mask gradient": FeatureRecipe(values=True, mask_gradient=True),
-            "value shares, relayed, mask gradient": FeatureRecipe(
-                values=True, relay=True, mask_gradient=True
-            ),
-        },
+        "mlp", {"shares, first-order effects": FeatureRecipe(gradients="total")}, alike=True
     ),
-    *_candidates("mlp", {"shares, mask gradient": FeatureRecipe(mask_gradient=True)}),
+)
+_AFTER: Final = {
+    "shares, mask gradient": FeatureRecipe(mask_gradient=True),
+    "value shares, relayed, mask gradient": FeatureRecipe(
+        values=True, relay=True, mask_gradient=True
+    ),
+}
+#: Ours of a finished answer: attention, and the gradient by how much of a unit is seen.
+AFTER: Final = tuple(
+    candidate
+    for kind in ("ridge", "mlp")
+    for alike in (False, True)
+    for candidate in _candidates(kind, _AFTER, alike=alike)
 )
 
 

@@ -137,6 +137,8 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     features += _GRADIENTS[recipe.gradients]
     features += ", and the gradient of a mask" if recipe.mask_gradient else ""
     chosen = ", ".join(f"{name} {value:g}" for name, value in fit.chosen.items())
+    if fit.kind != "pearson":
+        chosen += f", noise {fit.noise:g} nats"
     sources = ", ".join(f"{name} {spelled(value)}" for name, value in card.sources.items())
     rates = ", ".join(f"{rate:g}" for rate in training.keep_rates)
     interval = (

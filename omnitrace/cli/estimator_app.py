@@ -85,6 +85,15 @@ def train(
             "and a backward pass a span.",
         ),
     ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="NATS",
+            help="Spans that masks move by fewer nats teach less. By default 1, and 0 with "
+            "--gradients or --mask-gradient.",
+        ),
+    ] = None,
     layers: Annotated[
         str | None,
         typer.Option(help="Only these decoder layers, separated by commas; by default all."),
@@ -126,7 +135,7 @@ def train(
     from omnitrace.cli.estimating import layers_of, rates_of, train_file
     from omnitrace.estimator.collect import CollectOptions
     from omnitrace.estimator.features import FeatureRecipe, Gradients
-    from omnitrace.estimator.fit import FitOptions
+    from omnitrace.estimator.fit import FitOptions, usual_noise
     from omnitrace.estimator.train import TrainOptions
     from omnitrace.sources.options import SourceOptions
 
@@ -161,7 +170,11 @@ def train(
             max_new_tokens=max_new_tokens,
             seed=seed,
         ),
-        fit=FitOptions(kind=fit, seed=seed),  # type: ignore[arg-type]  # checked there
+        fit=FitOptions(
+            kind=fit,  # type: ignore[arg-type]  # checked there
+            noise=usual_noise(recipe) if noise is None else noise,
+            seed=seed,
+        ),
         held_out=held_out,
         level=level,
     )

@@ -129,6 +129,11 @@ class FeatureRecipe(BaseModel):
         return int(self.gradients == "total") + self.mask_gradient
 
     @property
+    def knows_words(self) -> bool:
+        """Whether a feature tells of the words that were written, as attention does not."""
+        return self.gradients != "none" or self.mask_gradient
+
+    @property
     def needs(self) -> frozenset[Need]:
         """What a signal with these features reads."""
         found: set[Need] = {"rows"}

@@ -33,7 +33,7 @@ import scipy.optimize
 from omnitrace.ablation.masks import generator
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example
-from omnitrace.estimator.features import OFFSETS, with_offsets
+from omnitrace.estimator.features import OFFSETS, FeatureRecipe, with_offsets
 from omnitrace.estimator.weights import FitKind, Fitted
 
 __all__ = ["EVERY", "FitOptions", "Group", "fit_weights"]
@@ -66,7 +66,7 @@ class FitOptions:
         Of mlp: hidden units of a network, and how many networks are averaged.
     noise:
         Nats by which a span's log-probability moves for reasons that no sum over units can tell;
-        pearson knows of none.
+        pearson knows of none. See :func:`usual_noise`.
     folds:
         Parts that the examples are left out in; each part needs an example.
     seed:
@@ -107,6 +107,15 @@ class FitOptions:
     def with_offsets(self) -> bool:
         """Whether units have offsets."""
         return self.kind != "pearson" if self.offsets is None else self.offsets
+
+
+def usual_noise(recipe: FeatureRecipe) -> float:
+    """Return the noise of a fit for these features: 1 nat, or 0 where they know the words.
+
+    What masks do to a span that they hardly move is noise to who sees attention alone. Features of
+    gradients foretell it, and then all spans teach alike (docs/estimator.md, "How it learns").
+    """
+    return 0.0 if recipe.knows_words else 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

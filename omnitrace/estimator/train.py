@@ -14,7 +14,7 @@ from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.calibration import Calibration, Judged, calibrate
 from omnitrace.estimator.collect import CollectOptions, Collector
 from omnitrace.estimator.examples import Example, HeldOut, digest_of_examples
-from omnitrace.estimator.fit import FitOptions, fit_weights
+from omnitrace.estimator.fit import FitOptions, fit_weights, usual_noise
 from omnitrace.estimator.store import (
     CalibrationFacts,
     Card,
@@ -48,7 +48,7 @@ class TrainOptions:
     collect:
         What is measured of each request.
     fit:
-        How weights are learnt.
+        How weights are learnt; None: by ridge, with the usual noise for the features.
     held_out:
         Share of the requests that nothing is fitted on: they judge and calibrate. At least one.
     level:
@@ -56,7 +56,7 @@ class TrainOptions:
     """
 
     collect: CollectOptions = field(default_factory=CollectOptions)
-    fit: FitOptions = field(default_factory=FitOptions)
+    fit: FitOptions | None = None
     held_out: float = 0.2
     level: float = 0.9
 
@@ -107,9 +107,10 @@ def train_estimator(
     if not held:
         raise InputError("none of the requests can be used", legal="at least 3 that can")
     tell("fitting")
-    fitted = fit_weights(examples, given.fit)
+    fit = given.fit or FitOptions(noise=usual_noise(given.collect.recipe))
+    fitted = fit_weights(examples, fit)
     calibration = calibrated(fitted, held, level=given.level)
-    card = _card(collector, given, examples, held, fitted, calibration)
+    card = _card(collector, given.collect, fit, examples, held, fitted, calibration)
     return Learned(card, fitted, calibration)
 
 
@@ -214,14 +215,14 @@ class _Run:
 
 def _card(
     collector: Collector,
-    options: TrainOptions,
+    collect: CollectOptions,
+    fit: FitOptions,
     examples: Sequence[Example],
     held: Sequence[HeldOut],
     fitted: Fitted,
     calibration: Calibration,
 ) -> Card:
-    tracer, collect = collector.tracer, options.collect
-    recipe = collect.recipe
+    tracer, recipe = collector.tracer, collect.recipe
     features = examples[0].features.shape[1] - recipe.beside
     everything = [*examples, *(each.example for each in held)]
     return Card(
@@ -236,8 +237,8 @@ def _card(
         recipe=recipe,
         fit=FitFacts(
             kind=fitted.kind,
-            offsets=options.fit.with_offsets,
-            noise=options.fit.noise,
+            offsets=fit.with_offsets,
+            noise=fit.noise,
             chosen=dict(fitted.chosen),
             tried=dict(fitted.tried),
         ),

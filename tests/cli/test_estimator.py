@@ -78,7 +78,7 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
         *("estimator", "train", "--model", small, "--requests", path, "--out", out, *FEW),
         *("--fit", "nnls", "--reduction", "mean", "--raw", "--values", "--layers", "1,2"),
         *("--operator", "mean", "--cache", tmp_path / "kept", "--pooling", "max", "--relay"),
-        *("--gradients", "total"),
+        *("--gradients", "total", "--noise", "0.5"),
         *("--image-units", "ward:regions=20", "--audio-units", "changes"),
     )
     assert result.exit_code == 0, result.stderr
@@ -86,7 +86,7 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
     assert (card.recipe.reduction, card.recipe.normalise) == ("mean", "raw")
     assert card.recipe.values
     assert (card.recipe.pooling, card.recipe.relay) == ("max", True)
-    assert card.recipe.gradients == "total"
+    assert (card.recipe.gradients, card.fit.noise) == ("total", 0.5)
     assert card.model.layers == (1, 2)
     assert (card.fit.kind, card.training.operator) == ("nnls", "mean")
     assert (tmp_path / "kept" / "effects").is_dir()
@@ -109,7 +109,9 @@ def test_an_estimator_of_finished_answers(
     command = ("estimator", "train", "--model", small, "--requests", path, "--out", out, *FEW)
     result = run(*command, "--mask-gradient")
     assert result.exit_code == 0, result.stderr
-    assert load(out).card.recipe.mask_gradient
+    card = load(out).card
+    assert card.recipe.mask_gradient
+    assert card.fit.noise == 0
     assert "and the gradient of a mask" in " ".join(result.stdout.split())
     traced = ("trace", path, "--model", small, "--estimator", out, "--max-new-tokens", "2")
     result = run(*traced, "--json")

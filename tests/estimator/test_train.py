@@ -244,6 +244,15 @@ def test_relayed_features_while_the_model_writes(tracer: Tracer) -> None:
     assert last.trace.spans == written.spans
 
 
+def test_spans_teach_alike_where_features_know_the_words(tracer: Tracer) -> None:
+    requests = [request_of(i) for i in range(3)]
+    noise = {}
+    for recipe in (FeatureRecipe(), FeatureRecipe(gradients="total")):
+        options = TrainOptions(collect=dataclasses.replace(SMALL, recipe=recipe))
+        noise[recipe.gradients] = train_estimator(tracer, requests, options).card.fit.noise
+    assert noise == {"none": 1.0, "total": 0.0}
+
+
 def test_what_cannot_be_used_is_told_and_left_out(tracer: Tracer, cache: Path) -> None:
     bad = RequestProblem("bad", InputError("no request"))
     single = request_of(9, sentences=1)
