@@ -80,11 +80,10 @@ class Data:
         if recipe.gradients != "none":
             told = seen.told if recipe.gradients == "heads" else seen.told.sum(1, keepdim=True)
             reduced = torch.cat([reduced, told], dim=1)
-        found = [pooled(reduced[start:end], recipe) for start, end in spans]
+        found = np.stack([pooled(reduced[start:end], recipe) for start, end in spans])
         if recipe.mask_gradient:
-            derived = self.derivatives(example, spans)
-            found = [with_mask_gradient(*each, recipe) for each in zip(found, derived, strict=True)]
-        return np.stack(found)
+            found = with_mask_gradient(found, self.derivatives(example, spans), recipe)
+        return found
 
     def derivatives(self, example: Example, spans: Sequence[tuple[int, int]]) -> np.ndarray:
         """Return float32 ``[spans, units]``: what the signal mask-gradient says.

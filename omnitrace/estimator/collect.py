@@ -18,8 +18,7 @@ from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.ablation.store import model_fingerprint
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
-from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
-from omnitrace.estimator.finished import with_mask_gradients
+from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled, with_mask_gradient
 from omnitrace.estimator.store import sources_record
 from omnitrace.evaluation.faithfulness import is_size_controlled
 from omnitrace.evaluation.sanity.cases import tracers_of
@@ -30,6 +29,7 @@ from omnitrace.requests import Request
 from omnitrace.scoring import ResponseScorer
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.base import LayerRows
+from omnitrace.signals.mask_gradient import mask_gradients
 from omnitrace.signals.together import averaged_and_read
 from omnitrace.sources.messages import Conversation, TextPart
 from omnitrace.trace import Trace
@@ -201,7 +201,8 @@ class Collector:
         recipe = self.options.recipe
         features = np.stack([pooled(reduced[s.token_start : s.token_end], recipe) for s in spans])
         if recipe.mask_gradient:
-            features = with_mask_gradients(features, scorer, spans, recipe)
+            derivatives = mask_gradients(scorer, spans).numpy()
+            features = with_mask_gradient(features, derivatives, recipe)
         sizes = [len(unit.positions) for unit in scorer.source_units]
         dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
         return _Seen(request.id, scorer, trace, spoken, features, dealer)

@@ -329,29 +329,29 @@ def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
 def with_mask_gradient(
     features: np.ndarray, derivatives: np.ndarray, recipe: FeatureRecipe
 ) -> np.ndarray:
-    """Add to the features of a span, as the recipe says, what a soft mask tells of each unit.
+    """Add to the features of spans, as the recipe says, what a soft mask tells of each unit.
 
     Parameters
     ----------
     features:
-        float32 ``[features, units]`` of :func:`pooled`.
+        float32 ``[..., features, units]`` of :func:`pooled`.
     derivatives:
-        ``[units]``, of the span's log-probability by how much of each unit is seen, in nats.
+        ``[..., units]``, of a span's log-probability by how much of each unit is seen, in nats.
 
     Returns
     -------
     np.ndarray
-        float32 ``[features + 1, units]``.
+        float32 ``[..., features + 1, units]``.
     """
-    told = derivatives.astype(np.float64)[None]
+    told = derivatives.astype(np.float64)[..., None, :]
     if recipe.normalise == "shares":
         told = _shares(told)
-    return np.concatenate([features, told.astype(np.float32)])
+    return np.concatenate([features, told.astype(np.float32)], axis=-2)
 
 
 def _shares(signed: np.ndarray) -> np.ndarray:
-    """Scale to magnitudes that sum to 1, or to 0 where all are 0."""
-    return np.asarray(signed / max(float(np.abs(signed).sum()), _TINY))
+    """Scale each row, ``[..., units]``, to magnitudes that sum to 1, or to 0 where all are 0."""
+    return np.asarray(signed / np.maximum(np.abs(signed).sum(axis=-1, keepdims=True), _TINY))
 
 
 def with_offsets(features: np.ndarray, modalities: Sequence[Modality]) -> np.ndarray:

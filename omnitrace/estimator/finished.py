@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from omnitrace.scoring import ResponseScorer
     from omnitrace.types import Span
 
-__all__ = ["FinishedEstimator", "finished_features", "load_signal", "with_mask_gradients"]
+__all__ = ["FinishedEstimator", "finished_features", "load_signal"]
 
 _BLOCK: Final = 16  # tokens whose rows are there at once
 
@@ -41,7 +41,7 @@ class FinishedEstimator(Trained, SpanSignal):
     Parameters
     ----------
     path:
-        A file of ``omnitrace estimator train --mask-gradient``, or an estimator that is loaded.
+        A file of ``omnitrace estimator train --mask-gradient``; else as for :class:`Trained`.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class FinishedEstimator(Trained, SpanSignal):
         If the file is no estimator, or one that speaks while the model writes.
     """
 
-    def __init__(self, path: str | Path | Learned) -> None:
+    def __init__(self, path: str | Path | Learned | Trained) -> None:
         super().__init__(path)
         if not self.recipe.mask_gradient:
             raise InputError(
@@ -75,12 +75,12 @@ class FinishedEstimator(Trained, SpanSignal):
                 legal="a signal with gradients, such as 'grad-sam', or one that measures, such as "
                 "'mask-gradient'",
             )
-        card = self.learned.card
+        layers = self.learned.card.model.layers
         spoken = [i for i, span in enumerate(spans) if span.token_end > span.token_start]
         some = [spans[i] for i in spoken]
         found: list[dict[str, Effect]] = [{} for _ in spans]
         if scorer.units and some:
-            features = finished_features(scorer, some, card.recipe, card.model.layers)
+            features = finished_features(scorer, some, self.recipe, layers)
             for i, span, each in zip(spoken, some, features, strict=True):
                 tokens = span.token_end - span.token_start
                 found[i] = self.in_nats(each, tokens, scorer.source_units)
@@ -110,16 +110,7 @@ def finished_features(
     """
     reduced = _reduced(scorer, recipe, layers)
     found = np.stack([pooled(reduced[span.token_start : span.token_end], recipe) for span in spans])
-    return with_mask_gradients(found, scorer, spans, recipe)
-
-
-def with_mask_gradients(
-    features: np.ndarray, scorer: ResponseScorer, spans: Sequence[Span], recipe: FeatureRecipe
-) -> np.ndarray:
-    """Add the gradient of a mask to the features of spans, ``[spans, features, units]``."""
-    derivatives = mask_gradients(scorer, spans).numpy()
-    each = zip(features, derivatives, strict=True)
-    return np.stack([with_mask_gradient(told, by_unit, recipe) for told, by_unit in each])
+    return with_mask_gradient(found, mask_gradients(scorer, spans).numpy(), recipe)
 
 
 def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int]) -> torch.Tensor:
@@ -150,13 +141,12 @@ def load_signal(path: str | Path | Learned | None = None) -> Estimator | Finishe
     Parameters
     ----------
     path:
-        A file of ``omnitrace estimator train``, or an estimator that is loaded; None for that of
-        the reference model in the package.
+        As for :class:`Trained`.
 
     Raises
     ------
     InputError
         If the file is no estimator.
     """
-    made = FinishedEstimator if Trained(path).recipe.mask_gradient else Estimator
-    return made(path)  # type: ignore[arg-type]  # None is for the one in the package, which is live
+    trained = Trained(path)  # the file is read once
+    return FinishedEstimator(trained) if trained.recipe.mask_gradient else Estimator(trained)

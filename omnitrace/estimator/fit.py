@@ -36,7 +36,7 @@ from omnitrace.estimator.examples import Example
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe, with_offsets
 from omnitrace.estimator.weights import FitKind, Fitted
 
-__all__ = ["EVERY", "FitOptions", "Group", "fit_weights"]
+__all__ = ["EVERY", "FitOptions", "Group", "fit_weights", "usual_noise"]
 
 #: Steps of Adam between two looks at the left-out examples.
 EVERY: Final = 10

@@ -37,8 +37,8 @@ class Trained:
     Parameters
     ----------
     path:
-        A file of ``omnitrace estimator train``, or an estimator that is loaded; None for that of
-        the reference model in the package.
+        A file of ``omnitrace estimator train``, or an estimator that is loaded, in a signal or by
+        itself; None for that of the reference model in the package.
 
     Attributes
     ----------
@@ -53,10 +53,13 @@ class Trained:
 
     name = "estimator"
 
-    def __init__(self, path: str | Path | Learned | None = None) -> None:
+    def __init__(self, path: str | Path | Learned | Trained | None = None) -> None:
         self._learned: Learned | None = None
         parameters: dict[str, Any] = {}
-        if isinstance(path, Learned):
+        if isinstance(path, Trained):
+            self._learned = path._learned
+            parameters |= path.parameters
+        elif isinstance(path, Learned):
             self._learned = path
         elif path is not None or SHIPPED.is_file():
             self._learned = load(SHIPPED if path is None else path)
@@ -157,8 +160,7 @@ class Estimator(Trained, LiveSpanSignal):
     Parameters
     ----------
     path:
-        A file of ``omnitrace estimator train``, or an estimator that is loaded; None for that of
-        the reference model in the package.
+        As for :class:`Trained`.
 
     Raises
     ------
@@ -166,7 +168,7 @@ class Estimator(Trained, LiveSpanSignal):
         If the file is no estimator, or one that speaks when the answer is finished.
     """
 
-    def __init__(self, path: str | Path | Learned | None = None) -> None:
+    def __init__(self, path: str | Path | Learned | Trained | None = None) -> None:
         super().__init__(path)
         if self.recipe.mask_gradient:
             raise InputError(
