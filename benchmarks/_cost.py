@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from omnitrace.capture.interface import attention_modules
+from omnitrace.capture.attention_hooks import attention_modules
 
 __all__ = ["Meter"]
 

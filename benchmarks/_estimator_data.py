@@ -19,7 +19,7 @@ from omnitrace.estimator.collect import FeatureReader
 from omnitrace.estimator.features import with_mask_gradient
 from omnitrace.evaluation.sanity.cases import tracers_of
 from omnitrace.signals.mask_gradient import mask_gradients
-from omnitrace.trace_io import write_atomically
+from omnitrace.trace.io import write_atomically
 from omnitrace.types import Span
 
 __all__ = ["KEEP_RATES", "Data", "spans_of"]

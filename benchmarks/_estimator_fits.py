@@ -12,7 +12,7 @@ from _examples import Example
 
 from omnitrace.estimator import Example as Learnt
 from omnitrace.estimator import FeatureRecipe, FitOptions, Fitted, fit_weights
-from omnitrace.evaluation.faithfulness import lds
+from omnitrace.evaluation.metrics.faithfulness import lds
 
 __all__ = [
     "AFTER",

@@ -31,7 +31,7 @@ from rich.progress import track
 
 from omnitrace.estimator.calibration import Judged as Measured
 from omnitrace.estimator.calibration import calibrate
-from omnitrace.evaluation.statistics import Estimate, bootstrap
+from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap
 
 __all__ = [
     "ESTIMATOR",

@@ -18,9 +18,9 @@ from common import BenchmarkError
 import omnitrace
 from omnitrace import Span, Trace, Tracer
 from omnitrace.ablation import LazyScorer, Operators, measure
-from omnitrace.ablation.inputs import AT_THE_INPUT
-from omnitrace.ablation.store import model_digest
-from omnitrace.scoring import ResponseScorer
+from omnitrace.ablation.cache import model_digest
+from omnitrace.ablation.input_operators import AT_THE_INPUT
+from omnitrace.ablation.scorer import ResponseScorer
 
 if TYPE_CHECKING:
     from _faithfulness_world import WorldRequest

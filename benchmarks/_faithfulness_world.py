@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from _reference_samples import TWO, Drawn, groups_of
 
-from omnitrace.evaluation.matching import match_spans
+from omnitrace.evaluation.labels.matching import match_spans
 from omnitrace.reference.assets import GLYPHS_FILE, SPEECH_FILE
 from omnitrace.reference.files import labels, write_sample
 from omnitrace.reference.world import (

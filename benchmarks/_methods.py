@@ -21,14 +21,14 @@ from _cost import Meter
 from _examples import Example, Subject, package_code
 
 from omnitrace import InputError, Tracer
-from omnitrace.plugins.manager import registry
+from omnitrace.attribution.effects import measured_effects
+from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import SpanSignal, TokenSignal
-from omnitrace.spans.effects import measured_effects
 
 if TYPE_CHECKING:
     import torch
 
-    from omnitrace.scoring import ResponseScorer
+    from omnitrace.ablation.scorer import ResponseScorer
 
 __all__ = [
     "Attribution",

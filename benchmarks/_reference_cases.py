@@ -11,7 +11,7 @@ from _reference_where import OUTCOMES, RIGHT, where_table
 from write_docs import markdown_table
 
 from omnitrace import Tracer
-from omnitrace.evaluation.matching import match_spans
+from omnitrace.evaluation.labels.matching import match_spans
 from omnitrace.reference.files import labels
 
 __all__ = ["chosen_cases", "draw_cases", "where_markdown"]

@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from omnitrace import Span
-from omnitrace.evaluation.labels import ImageSource, Source, TextSource, TimeSource
+from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
 from omnitrace.reference.render import film_frames, render_image, render_recording
 from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.world import Sample, Scene, Statement, modality_of

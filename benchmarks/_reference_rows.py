@@ -13,19 +13,19 @@ from _reference_samples import Drawn, groups_of
 from _reference_where import outcome_of
 
 from omnitrace import CurationConfig, Trace, Tracer
-from omnitrace.evaluation.baselines import (
+from omnitrace.attribution.masses import Assign
+from omnitrace.evaluation.baselines.trivial import (
     PositionPrior,
     Prediction,
     all_units,
     longest_unit,
     random_units,
 )
-from omnitrace.evaluation.items import Item, items_of
+from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.metrics.spans import METRICS
 from omnitrace.evaluation.rows import TRACED, Row, score
-from omnitrace.evaluation.span_metrics import METRICS
 from omnitrace.reference.files import labels, write_sample
 from omnitrace.reference.world import Sample
-from omnitrace.tracing import Assign
 
 __all__ = [
     "BASELINES",

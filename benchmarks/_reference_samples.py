@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from omnitrace.evaluation.labels import Source, TimeSource
+from omnitrace.evaluation.labels.schema import Source, TimeSource
 from omnitrace.reference.scenes import Film, Recording
 from omnitrace.reference.world import (
     MODALITIES,

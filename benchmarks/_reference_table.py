@@ -14,15 +14,15 @@ from _reference_samples import ALL, COLUMNS, REFUSAL
 from write_docs import markdown_table
 
 from omnitrace import CurationConfig
-from omnitrace.evaluation.estimates import by_example, together
-from omnitrace.evaluation.metrics import abstention_f1
-from omnitrace.evaluation.rows import TRACED, Row
-from omnitrace.evaluation.statistics import (
+from omnitrace.evaluation.aggregate import by_example, together
+from omnitrace.evaluation.metrics.agreement import abstention_f1
+from omnitrace.evaluation.metrics.bootstrap import (
     Estimate,
     bootstrap,
     bootstrap_mean,
     paired_difference,
 )
+from omnitrace.evaluation.rows import TRACED, Row
 
 __all__ = [
     "MEASURES",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from omnitrace.evaluation.items import Item
-from omnitrace.evaluation.labels import Source
-from omnitrace.evaluation.matching import named_units
+from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.labels.matching import named_units
+from omnitrace.evaluation.labels.schema import Source
 from omnitrace.types import ImageRegion, SourceUnit
 
 __all__ = ["NO_EVIDENCE", "OUTCOMES", "RIGHT", "UNSAID", "outcome_of", "where_table"]

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from omnitrace.ablation import MaskDealer
-from omnitrace.evaluation.faithfulness import control_scores, defined, lds, share_of_oracle
-from omnitrace.evaluation.measured import faithfulness
-from omnitrace.evaluation.statistics import (
+from omnitrace.evaluation.faithfulness_run import faithfulness
+from omnitrace.evaluation.metrics.bootstrap import (
     Estimate,
     bootstrap,
     bootstrap_mean,
     paired_difference,
 )
+from omnitrace.evaluation.metrics.faithfulness import control_scores, defined, lds, share_of_oracle
 
 __all__ = ["DROPPED", "Judged", "Plan", "difference", "judge", "mean", "oracle_mean", "share"]
 

@@ -1,6 +1,6 @@
 """Intervals for medians, without assumptions on the shape of the distribution.
 
-Means and their intervals are the package's: see ``omnitrace.evaluation.statistics``.
+Means and their intervals are the package's: see ``omnitrace.evaluation.metrics.bootstrap``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from omnitrace.evaluation.statistics import Estimate
+from omnitrace.evaluation.metrics.bootstrap import Estimate
 
 __all__ = ["median_interval"]
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from omnitrace.reference.accuracy import score, score_sentences
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.questions import Scene
 from omnitrace.reference.scenes import RGB, Appearance, Film, Image, Item, Recording
+from omnitrace.reference.training.accuracy import score, score_sentences
 from omnitrace.reference.words import UNKNOWN
 from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample, validation_seed
 

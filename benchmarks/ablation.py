@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 
 if TYPE_CHECKING:
-    from omnitrace.evaluation.statistics import Estimate
+    from omnitrace.evaluation.metrics.bootstrap import Estimate
 
 UNITS: Final = 24
 MASKS: Final = 64
@@ -165,7 +165,7 @@ def ratio_of(turns: Sequence[Turn], clock: str) -> Estimate:
     """Return the shared path's seconds over the loop's, with an interval over turns."""
     import numpy as np
 
-    from omnitrace.evaluation.statistics import bootstrap
+    from omnitrace.evaluation.metrics.bootstrap import bootstrap
 
     ours, theirs = (
         np.array([getattr(getattr(turn, path), clock) for turn in turns])

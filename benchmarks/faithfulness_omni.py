@@ -55,7 +55,9 @@ def load(given: argparse.Namespace) -> Subject:
     try:
         return load_subject(given.model, given)
     except ModelError as error:
-        raise BenchmarkError(f"{error}\ntrain it: python -m omnitrace.reference.train") from error
+        raise BenchmarkError(
+            f"{error}\ntrain it: python -m omnitrace.reference.training.train"
+        ) from error
 
 
 def answered(

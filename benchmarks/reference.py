@@ -72,7 +72,9 @@ def _load(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
     try:
         return make_tracers(model, signals)
     except ModelError as error:
-        raise BenchmarkError(f"{error}\ntrain it: python -m omnitrace.reference.train") from error
+        raise BenchmarkError(
+            f"{error}\ntrain it: python -m omnitrace.reference.training.train"
+        ) from error
     except PluginError as error:
         raise BenchmarkError(str(error)) from error
 

@@ -86,7 +86,7 @@ def told(decoder: Decoder, tokens: int) -> list[Any]:
     """Return what makes ``generate`` write the first tokens of a story."""
     from _decoding import story
 
-    from omnitrace.run import _Forced
+    from omnitrace.engine.session import _Forced
 
     text = story(2 + tokens // _TOKENS_A_SENTENCE, seed=1)
     ids = decoder.tracer.adapter.tokenizer(text, add_special_tokens=False)["input_ids"]

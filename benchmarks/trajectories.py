@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from omnitrace import Trace, Tracer
     from omnitrace.analysis import Prediction, Steps
-    from omnitrace.evaluation.statistics import Estimate
+    from omnitrace.evaluation.metrics.bootstrap import Estimate
 
 #: The share of the answer at which failure is predicted.
 EARLY: Final = 0.3
@@ -117,7 +117,7 @@ def what_traces(tracer: Tracer, signal: str) -> dict[str, Any]:
     """Return what a trace depends on beside its request."""
     from _examples import package_code
 
-    from omnitrace.ablation.store import model_digest
+    from omnitrace.ablation.cache import model_digest
 
     samples = code_digest(Path(__file__).with_name("_trajectory_samples.py"))
     digest = model_digest(tracer.adapter.model)
@@ -254,8 +254,8 @@ def controls_of(given: argparse.Namespace, found: Collected) -> dict[str, Estima
     """Return the AUC of what knows nothing of a path."""
     import numpy as np
 
-    from omnitrace.evaluation.metrics import auroc
-    from omnitrace.evaluation.statistics import bootstrap
+    from omnitrace.evaluation.metrics.agreement import auroc
+    from omnitrace.evaluation.metrics.bootstrap import bootstrap
 
     wrong = ~np.array(found.right, dtype=bool)
     controls = {

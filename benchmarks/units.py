@@ -42,8 +42,8 @@ _ORDER: Final = ("image", "audio", "video")
 
 def labels_of(scene: Any, tokens: Any) -> list[int]:
     """Return what each token carries: the number of the thing, from 1, or 0 for nothing."""
-    from omnitrace.sources.geometry import GridTokens
-    from omnitrace.sources.time import centre
+    from omnitrace.sources.token_map import GridTokens
+    from omnitrace.sources.unitizers.time import centre
 
     if isinstance(tokens, GridTokens):
         boxes = [item.box for item in scene.items]
@@ -63,11 +63,11 @@ def labels_of(scene: Any, tokens: Any) -> list[int]:
 
 def candidates(tokens: Any, features: Any) -> Iterator[tuple[str, Any]]:
     """Yield names of unitizers and the unit of each token."""
-    from omnitrace.sources.changes import Changes
-    from omnitrace.sources.geometry import GridTokens
-    from omnitrace.sources.image import Grid
-    from omnitrace.sources.time import Bins
-    from omnitrace.sources.ward import Ward
+    from omnitrace.sources.token_map import GridTokens
+    from omnitrace.sources.unitizers.change_points import Changes
+    from omnitrace.sources.unitizers.image import Grid
+    from omnitrace.sources.unitizers.time import Bins
+    from omnitrace.sources.unitizers.ward import Ward
 
     def cut(unitizer: Any) -> Any:
         if isinstance(tokens, GridTokens):
@@ -113,10 +113,10 @@ def cut(adapter: ModelAdapter, number: int) -> Cuts:
     from omnitrace.media import MediaLimits
     from omnitrace.reference.files import write_sample
     from omnitrace.reference.world import held_out_seed, make_sample
-    from omnitrace.requests import read_requests
-    from omnitrace.sources.geometry import TextTokens
     from omnitrace.sources.messages import read_messages
     from omnitrace.sources.options import SourceOptions
+    from omnitrace.sources.request_files import read_requests
+    from omnitrace.sources.token_map import TextTokens
 
     options, found = SourceOptions(), []
     sample = make_sample(held_out_seed(number), questions=2, order=_ORDER, long=False)
@@ -153,7 +153,7 @@ def cut_all(given: argparse.Namespace, samples: int) -> dict[tuple[str, str], li
 
 def measure(given: argparse.Namespace) -> Result:
     """Cut, and average over media."""
-    from omnitrace.evaluation.statistics import bootstrap_mean
+    from omnitrace.evaluation.metrics.bootstrap import bootstrap_mean
 
     samples = QUICK if given.quick else SAMPLES
     found = cut_all(given, samples)

@@ -45,11 +45,11 @@ from omnitrace.types import (
 )
 
 if TYPE_CHECKING:
-    from omnitrace.curation import CurationConfig
+    from omnitrace.attribution.selection import CurationConfig
     from omnitrace.media import MediaLimits
+    from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
-    from omnitrace.spans.thinking import Thinking
-    from omnitrace.trace import Provenance, Trace
+    from omnitrace.trace.trace import Provenance, Trace
     from omnitrace.tracer import Tracer
 
 __version__ = importlib.metadata.version("omnitrace-attribution")
@@ -89,12 +89,12 @@ __all__ = [
 
 # Loaded on first use, so that `import omnitrace` and `omnitrace --help` do not wait for torch.
 _LAZY = {
-    "CurationConfig": "omnitrace.curation",
+    "CurationConfig": "omnitrace.attribution.selection",
     "MediaLimits": "omnitrace.media",
-    "Provenance": "omnitrace.trace",
+    "Provenance": "omnitrace.trace.trace",
     "SourceOptions": "omnitrace.sources.options",
-    "Thinking": "omnitrace.spans.thinking",
-    "Trace": "omnitrace.trace",
+    "Thinking": "omnitrace.segmentation.thinking",
+    "Trace": "omnitrace.trace.trace",
     "Tracer": "omnitrace.tracer",
 }
 

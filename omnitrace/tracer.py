@@ -9,28 +9,35 @@ from typing import Any
 
 import torch
 
-from omnitrace.answering import PROVISIONAL, QUEUE_SIZE, answer_run, check_whole, finished, streamed
-from omnitrace.asynchronous import AsyncEventStream
+from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.attribution.selection import CurationConfig
 from omnitrace.capture.probe import probe
-from omnitrace.curation import CurationConfig
+from omnitrace.engine.answer import (
+    PROVISIONAL,
+    QUEUE_SIZE,
+    answer_run,
+    check_whole,
+    finished,
+    streamed,
+)
+from omnitrace.engine.prepare import read_answered, scorer_of
+from omnitrace.engine.session import replay_run
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
-from omnitrace.reading import read_answered, scorer_of
-from omnitrace.run import replay_run
-from omnitrace.scoring import ResponseScorer
+from omnitrace.segmentation.salience import Salience
+from omnitrace.segmentation.sentences import Unit as SpanUnit
+from omnitrace.segmentation.thinking import Thinking
 from omnitrace.signals.base import LiveSpanSignal, ModelBound, Need, Signal, gradient_target
 from omnitrace.signals.resolve import resolve
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
-from omnitrace.spans.salience import Salience
-from omnitrace.spans.segment import Unit as SpanUnit
-from omnitrace.spans.thinking import Thinking
-from omnitrace.streaming import Emitter, EventStream
-from omnitrace.trace import Trace
+from omnitrace.streaming.async_stream import AsyncEventStream
+from omnitrace.streaming.stream import Emitter, EventStream
+from omnitrace.streaming.worker import Backlog
+from omnitrace.trace.trace import Trace
 from omnitrace.types import EndEvent
-from omnitrace.worker import Backlog
 
 __all__ = ["Tracer"]
 

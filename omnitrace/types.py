@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
 
-    from omnitrace.trace import Trace
+    from omnitrace.trace.trace import Trace
 
 __all__ = [
     "Effect",

@@ -15,7 +15,7 @@ import torch
 
 from omnitrace import Span, Trace, Tracer
 from omnitrace.ablation import effects, random_masks
-from omnitrace.capture.interface import attention_modules
+from omnitrace.capture.attention_hooks import attention_modules
 from omnitrace.estimator import (
     CollectOptions,
     Collector,
@@ -27,11 +27,11 @@ from omnitrace.estimator import (
 )
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
-from omnitrace.requests import Request
-from tests.capture.helpers import assert_same, captured_rows, eager_rows
-from tests.capture.multimodal import FAMILIES as OMNI
-from tests.capture.tiny import FAMILIES, tiny
-from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
+from omnitrace.sources.request_files import Request
+from tests.helpers.builtin_signals import BUILTIN_TOKEN_SIGNALS
+from tests.helpers.capture import assert_same, captured_rows, eager_rows
+from tests.helpers.multimodal import FAMILIES as OMNI
+from tests.helpers.tiny import FAMILIES, tiny
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

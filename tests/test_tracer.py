@@ -26,8 +26,8 @@ from omnitrace import (
     Tracer,
 )
 from omnitrace.types import PositionKind
-from tests.capture.test_interface import assert_unchanged, state
-from tests.capture.tiny import tiny
+from tests.capture.test_attention_hooks import assert_unchanged, state
+from tests.helpers.tiny import tiny
 
 NOTE = "The tower is 324 metres tall. Gustave Eiffel built it in 1889. Dr. Smith saw it in 2003."
 MESSAGES = [

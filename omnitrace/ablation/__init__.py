@@ -5,7 +5,15 @@
 >>> found.drops  # [units, spans], in nats  # doctest: +SKIP
 """
 
-from omnitrace.ablation.effects import (
+from omnitrace.ablation.cache import Cache
+from omnitrace.ablation.lazy_scorer import LazyScorer
+from omnitrace.ablation.masks import (
+    MaskDealer,
+    leave_one_out,
+    random_masks,
+    sized_masks,
+)
+from omnitrace.ablation.measurement import (
     Effects,
     Operators,
     ablated_logprobs,
@@ -15,15 +23,7 @@ from omnitrace.ablation.effects import (
     noted_masks,
     scorer_of,
 )
-from omnitrace.ablation.lazy import LazyScorer
-from omnitrace.ablation.masks import (
-    MaskDealer,
-    leave_one_out,
-    random_masks,
-    sized_masks,
-)
 from omnitrace.ablation.operators import DecoderOperator, InputOperator, Operator
-from omnitrace.ablation.store import Cache
 
 __all__ = [
     "Cache",

@@ -21,7 +21,7 @@ from omnitrace.ablation.draws import (
     generator,
     key_of,
 )
-from omnitrace.ablation.effects import checked_masks
+from omnitrace.ablation.measurement import checked_masks
 from omnitrace.errors import InputError
 
 __all__ = [

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from omnitrace.errors import InputError, NotSupportedError, PluginError
-from omnitrace.plugins.manager import registry
+from omnitrace.plugins.registry import registry
 from omnitrace.types import Modality, SourceUnit
 
 if TYPE_CHECKING:
-    from omnitrace.ablation.lazy import LazyScorer
-    from omnitrace.scoring import ResponseScorer
+    from omnitrace.ablation.lazy_scorer import LazyScorer
+    from omnitrace.ablation.scorer import ResponseScorer
     from omnitrace.sources.messages import Part
 
 __all__ = [

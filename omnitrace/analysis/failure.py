@@ -18,8 +18,8 @@ import numpy as np
 
 from omnitrace.analysis.trajectories import FIGURES, Steps, trajectory
 from omnitrace.errors import InputError
-from omnitrace.evaluation.metrics import auroc
-from omnitrace.evaluation.statistics import Estimate, bootstrap
+from omnitrace.evaluation.metrics.agreement import auroc
+from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap
 
 __all__ = ["SHARES", "Prediction", "predict_failure"]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
-from omnitrace.evaluation.documents import read_evaluation
-from omnitrace.evaluation.label_files import label_mistakes
-from omnitrace.evaluation.report import FORMAT
+from omnitrace.evaluation.labels.io import label_mistakes
+from omnitrace.evaluation.report.export import FORMAT
+from omnitrace.evaluation.report.results_file import read_evaluation
 from omnitrace.evaluation.rows import TRACED
-from omnitrace.files import read_text
 
 __all__ = ["read_outcomes"]
 

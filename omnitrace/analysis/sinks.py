@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.trace import Trace
+from omnitrace.trace.trace import Trace
 
 __all__ = ["Sinks", "baseline", "find_sinks", "without_sinks"]
 

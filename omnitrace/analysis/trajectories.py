@@ -38,7 +38,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.trace import Trace
+from omnitrace.trace.trace import Trace
 from omnitrace.types import Section, Span
 
 __all__ = ["FIGURES", "Steps", "Trajectory", "TrajectoryConfig", "steps_of", "trajectory"]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from omnitrace.capture.interface import AttentionCall
-from omnitrace.capture.masks import last_mask
-from omnitrace.capture.rows import attention_rows
+from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.decode import attention_rows
+from omnitrace.capture.visibility import last_mask
 
 if TYPE_CHECKING:
     from omnitrace.capture.gradients import GradientTap

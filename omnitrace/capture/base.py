@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from omnitrace.capture.interface import Tap
+from omnitrace.capture.attention_hooks import Tap
 from omnitrace.signals.base import LayerRows
 
 __all__ = ["Capture"]

@@ -25,10 +25,10 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache, DynamicLayer
 
+from omnitrace.capture.attention_hooks import AttentionCall
 from omnitrace.capture.backward import Head, Listened
-from omnitrace.capture.interface import AttentionCall
-from omnitrace.capture.values import ValueNorms
-from omnitrace.capture.weights import frozen
+from omnitrace.capture.parameters import frozen
+from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LayerRows
 

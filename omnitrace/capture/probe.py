@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from omnitrace.capture.interface import AttentionCall, attention_modules, model_lock, tapped
-from omnitrace.capture.rows import RowCapture
-from omnitrace.capture.weights import input_device
+from omnitrace.capture.attention_hooks import AttentionCall, attention_modules, model_lock, tapped
+from omnitrace.capture.decode import RowCapture
+from omnitrace.capture.parameters import input_device
 from omnitrace.errors import ModelError
 
 __all__ = ["probe"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from omnitrace.capture.interface import AttentionCall
-from omnitrace.capture.masks import pass_mask
-from omnitrace.capture.rows import Scratch, attention_rows
-from omnitrace.capture.values import ValueNorms
+from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.decode import Scratch, attention_rows
+from omnitrace.capture.value_norms import ValueNorms
+from omnitrace.capture.visibility import pass_mask
 from omnitrace.signals.base import LayerRows
 
 __all__ = ["ReplayCapture"]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnitrace.cli.analysis_app import analysis
-from omnitrace.cli.estimator_app import estimator
-from omnitrace.cli.evaluation_app import evaluation
-from omnitrace.cli.guard import guarded
+from omnitrace.cli.commands.analyse import analysis
+from omnitrace.cli.commands.estimator import estimator
+from omnitrace.cli.commands.evaluate import evaluation
+from omnitrace.cli.commands.reference import reference
+from omnitrace.cli.console import make_console, print_table, print_trace
+from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.options import AudioUnits, Device, ImageUnits, VideoUnits
-from omnitrace.cli.printing import make_console, print_table, print_trace
-from omnitrace.cli.reference_app import reference
 from omnitrace.errors import InputError
 
 if TYPE_CHECKING:
@@ -157,12 +157,12 @@ def trace(
     called by their index in the message. In a file of several requests a bad one is reported and
     the others go on.
     """
-    from omnitrace.cli.quick import QuickForm
-    from omnitrace.cli.running import Runner, make_folder
-    from omnitrace.plugins.manager import registry
-    from omnitrace.requests import Request, RequestProblem, read_requests
+    from omnitrace.cli.commands.trace import Runner, make_folder
+    from omnitrace.cli.inline_request import QuickForm
+    from omnitrace.plugins.registry import registry
+    from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
-    from omnitrace.spans.thinking import Thinking
+    from omnitrace.sources.request_files import Request, RequestProblem, read_requests
 
     quick = QuickForm(text or (), image or (), audio or (), video or (), ask)
     if out is None and (html or media):
@@ -240,9 +240,9 @@ def show(
     html: Annotated[Path | None, typer.Option(help="Write a report to this file.")] = None,
 ) -> None:
     """Print a saved trace."""
-    from omnitrace.cli.guard import say
-    from omnitrace.cli.running import print_json
-    from omnitrace.trace import Trace
+    from omnitrace.cli.commands.trace import print_json
+    from omnitrace.cli.exit_codes import say
+    from omnitrace.trace.trace import Trace
 
     loaded = Trace.load(path)
     if as_json:
@@ -267,7 +267,7 @@ def demo(
     Writes real PNG, WAV and MP4 files, the traces and a report.html, and prints each statement
     with its supports and the truth beside it.
     """
-    from omnitrace.cli.demo import run_demo
+    from omnitrace.cli.commands.demo import run_demo
 
     run_demo(out, seed)
 
@@ -285,7 +285,7 @@ def list_(
     For a signal also: what it needs, what an answer costs with it, and whether its scores come
     while the model writes.
     """
-    from omnitrace.cli.listing import LISTINGS
+    from omnitrace.cli.commands.list import LISTINGS
 
     if kind not in LISTINGS:
         raise InputError(f"there is no kind {kind!r}", legal=", ".join(sorted(LISTINGS)))

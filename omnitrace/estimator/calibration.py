@@ -23,7 +23,7 @@ import numpy as np
 from omnitrace.errors import InputError
 
 if TYPE_CHECKING:
-    from omnitrace.evaluation.faithfulness import Array
+    from omnitrace.evaluation.metrics.faithfulness import Array
 
 __all__ = ["Calibration", "Judged", "calibrate", "conformal_quantile"]
 
@@ -97,7 +97,9 @@ def calibrate(examples: Sequence[Judged], *, level: float = 0.9) -> Calibration:
     InputError
         If there is no example, or a number is not finite.
     """
-    from omnitrace.evaluation.faithfulness import check_finite  # much to load for who only reads
+    from omnitrace.evaluation.metrics.faithfulness import (
+        check_finite,  # much to load for who only reads
+    )
 
     if not 0 < level < 1:
         raise InputError(f"the level is {level!r}", legal="a number between 0 and 1, such as 0.9")

@@ -13,26 +13,26 @@ import numpy as np
 import torch
 
 import omnitrace
-from omnitrace.ablation.effects import Effects, measure
+from omnitrace._utils.files import make_folder
+from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
-from omnitrace.ablation.store import model_fingerprint
+from omnitrace.ablation.measurement import Effects, measure
+from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
 from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled, with_mask_gradient
 from omnitrace.estimator.store import sources_record
-from omnitrace.evaluation.faithfulness import is_size_controlled
+from omnitrace.evaluation.metrics.faithfulness import is_size_controlled
 from omnitrace.evaluation.sanity.cases import tracers_of
-from omnitrace.evaluation.scores import span_scores
-from omnitrace.files import make_folder
-from omnitrace.plugins.manager import registry
-from omnitrace.requests import Request
-from omnitrace.scoring import ResponseScorer
+from omnitrace.evaluation.span_scores import span_scores
+from omnitrace.plugins.registry import registry
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.base import LayerRows
 from omnitrace.signals.mask_gradient import mask_gradients
-from omnitrace.signals.together import averaged_and_read
+from omnitrace.signals.shared_pass import averaged_and_read
 from omnitrace.sources.messages import Conversation, TextPart
-from omnitrace.trace import Trace
+from omnitrace.sources.request_files import Request
+from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 
 __all__ = ["CollectOptions", "Collector", "FeatureReader"]

@@ -11,7 +11,7 @@ what those rested on,
     relayed_h(t, k) = sum over s < t of A_h(t -> s) * r_s(k)
 
 where ``r_s``, the evidence of token s, is what the mean head paid to each unit, direct and relayed,
-scaled to sum to 1 over the units (as :mod:`omnitrace.relay` does for tokens).
+scaled to sum to 1 over the units (as :mod:`omnitrace.attribution.rollout` does for tokens).
 
 Attention does not know which word it led to. With *gradients* there are features that do: how the
 log-probability of the token that was written changes as a unit is hidden from one head. To hide a
@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from omnitrace.attribution.rollout import Relay
 from omnitrace.errors import InputError
-from omnitrace.relay import Relay
 from omnitrace.types import Modality
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from omnitrace.types import Effect
 if TYPE_CHECKING:
     import torch
 
-    from omnitrace.scoring import ResponseScorer
+    from omnitrace.ablation.scorer import ResponseScorer
     from omnitrace.types import Span
 
 __all__ = ["FinishedEstimator", "finished_features", "load_signal"]
@@ -117,7 +117,7 @@ def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int
     """Return float32 ``[tokens, features, units]`` from one pass over prompt and answer."""
     import torch  # not above: listing the signals must not wait for it
 
-    from omnitrace.capture.interface import attention_modules, tapped
+    from omnitrace.capture.attention_hooks import attention_modules, tapped
     from omnitrace.capture.replay import ReplayCapture
     from omnitrace.models.forward import undisturbed
 

@@ -265,7 +265,7 @@ def _climbed(grouped: Sequence[Sequence[Group]], scale: np.ndarray, options: Fit
         from omnitrace.estimator.mlp import climb_networks
 
         return climb_networks(grouped, options)
-    from omnitrace.estimator.pearson import climb
+    from omnitrace.estimator.adam import climb
 
     return climb(grouped, scale, options)
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from omnitrace.ablation.masks import generator
-from omnitrace.estimator.batch import Batch
+from omnitrace.estimator.adam import Batch
 from omnitrace.estimator.features import OFFSETS
 from omnitrace.estimator.weights import Fitted, Network
 

@@ -16,7 +16,7 @@ from omnitrace.errors import InputError
 from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
 from omnitrace.estimator.store import Learned, ModelFacts, load, sources_record
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, Need
-from omnitrace.sources.unitizers import spelled
+from omnitrace.sources.unitizers.base import spelled
 from omnitrace.types import Effect, SourceUnit
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Trained:
         InputError
             If the model's layers or heads, its weights, or an option of the unitizer differ.
         """
-        from omnitrace.ablation.store import model_fingerprint
+        from omnitrace.ablation.cache import model_fingerprint
 
         card = self.learned.card
         _check_shapes(adapter, card.model)

@@ -19,7 +19,7 @@ from omnitrace.errors import InputError
 from omnitrace.estimator.calibration import Calibration
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe
 from omnitrace.estimator.weights import FitKind, Fitted, Network
-from omnitrace.trace_io import write_atomically
+from omnitrace.trace.io import write_atomically
 from omnitrace.types import Modality
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from omnitrace.estimator.store import (
     sources_record,
 )
 from omnitrace.estimator.weights import Fitted
-from omnitrace.evaluation.faithfulness import control_scores, lds
+from omnitrace.evaluation.metrics.bootstrap import bootstrap_mean
+from omnitrace.evaluation.metrics.faithfulness import control_scores, lds
 from omnitrace.evaluation.sanity.cases import Tell, silent
-from omnitrace.evaluation.statistics import bootstrap_mean
-from omnitrace.requests import Entry, Request, RequestProblem
+from omnitrace.sources.request_files import Entry, Request, RequestProblem
 from omnitrace.tracer import Tracer
 
 __all__ = ["TrainOptions", "calibrated", "quality", "train_estimator"]

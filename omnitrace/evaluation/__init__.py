@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from omnitrace.evaluation.compare import Difference, compare
-from omnitrace.evaluation.documents import EvaluationFile, read_evaluation
 from omnitrace.evaluation.evaluate import Counts, Evaluation, evaluate
-from omnitrace.evaluation.importers import read_paper_labels
-from omnitrace.evaluation.label_check import check_label
-from omnitrace.evaluation.label_files import (
+from omnitrace.evaluation.labels.io import (
     LabelError,
     LabelProblem,
     LabelScan,
@@ -15,7 +11,9 @@ from omnitrace.evaluation.label_files import (
     scan_labels,
     write_labels,
 )
-from omnitrace.evaluation.labels import (
+from omnitrace.evaluation.labels.matching import match_spans, named_units, true_units
+from omnitrace.evaluation.labels.paper_format import read_paper_labels
+from omnitrace.evaluation.labels.schema import (
     ImageSource,
     Label,
     LabelledSpan,
@@ -25,8 +23,15 @@ from omnitrace.evaluation.labels import (
     TextSource,
     TimeSource,
 )
-from omnitrace.evaluation.matching import match_spans, named_units, true_units
-from omnitrace.evaluation.statistics import Estimate, bootstrap, bootstrap_mean, paired_difference
+from omnitrace.evaluation.labels.validate import check_label
+from omnitrace.evaluation.metrics.bootstrap import (
+    Estimate,
+    bootstrap,
+    bootstrap_mean,
+    paired_difference,
+)
+from omnitrace.evaluation.report.compare import Difference, compare
+from omnitrace.evaluation.report.results_file import EvaluationFile, read_evaluation
 
 __all__ = [
     "Counts",

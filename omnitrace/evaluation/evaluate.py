@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.baselines import Embeddings, Prediction, embedding_similarity
-from omnitrace.evaluation.bias import Bias, measure_bias
-from omnitrace.evaluation.estimates import Figure, figures_of
-from omnitrace.evaluation.items import Item, items_of
-from omnitrace.evaluation.label_check import check_label
-from omnitrace.evaluation.label_files import FileLabel, LabelError, LabelProblem, LabelScan
-from omnitrace.evaluation.labels import Label
-from omnitrace.evaluation.measuring import MeasureOf
-from omnitrace.evaluation.methods import Told, measure_said, said_of, score_said
+from omnitrace.evaluation.aggregate import Figure, figures_of
+from omnitrace.evaluation.baselines.second_annotator import HUMAN, second_opinions
+from omnitrace.evaluation.baselines.self_citation import SELF, AskOf, self_attribution
+from omnitrace.evaluation.baselines.similarity import EMBEDDER, Embedder, UnitEmbeddings
+from omnitrace.evaluation.baselines.trivial import Embeddings, Prediction, embedding_similarity
+from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.labels.io import FileLabel, LabelError, LabelProblem, LabelScan
+from omnitrace.evaluation.labels.schema import Label
+from omnitrace.evaluation.labels.validate import check_label
+from omnitrace.evaluation.measured_effects import MeasureOf
+from omnitrace.evaluation.metrics.bias import Bias, measure_bias
+from omnitrace.evaluation.metrics.bootstrap import Estimate, Group, paired_difference
+from omnitrace.evaluation.metrics.registry import select_metrics
+from omnitrace.evaluation.predictions import Told, measure_said, said_of, score_said
 from omnitrace.evaluation.rows import TRACED, Row
-from omnitrace.evaluation.second import HUMAN, second_opinions
-from omnitrace.evaluation.selection import select_metrics
-from omnitrace.evaluation.self_attribution import SELF, AskOf, self_attribution
-from omnitrace.evaluation.similarity import EMBEDDER, Embedder, UnitEmbeddings
-from omnitrace.evaluation.statistics import Estimate, Group, paired_difference
-from omnitrace.trace import Trace
+from omnitrace.trace.trace import Trace
 
 __all__ = ["Counts", "Evaluation", "evaluate"]
 
@@ -122,7 +122,7 @@ class Evaluation:
         """Return the paired difference of ``method`` here to ``against`` in ``other`` (or here).
 
         Both evaluations must be of the same labels and examples. See
-        :func:`~omnitrace.evaluation.statistics.paired_difference`.
+        :func:`~omnitrace.evaluation.metrics.bootstrap.paired_difference`.
         """
         first = self.values(metric, method, level=level)
         second = (other or self).values(metric, against, level=level)
@@ -181,17 +181,19 @@ def evaluate(
         Traces by the id of their label, or pairs of id and trace; they are used one after the
         other, so that they may be loaded only when it is their turn.
     labels:
-        The labels; with what :func:`~omnitrace.evaluation.label_files.scan_labels` returns,
+        The labels; with what :func:`~omnitrace.evaluation.labels.io.scan_labels` returns,
         mistakes are told with file and line.
     second:
         Labels of the same requests by a second annotator: scored as the method "human", the
         ceiling of agreement. What only the second annotator labelled does not count.
     ask:
         Who is asked about a trace, to score the baseline "self"; see
-        :func:`~omnitrace.evaluation.own_model.ask_by`.
+        :func:`~omnitrace.evaluation.model_access.ask_by`.
     measure:
-        What measures effects, for the metrics of them (:mod:`omnitrace.evaluation.causal`); see
-        :func:`~omnitrace.evaluation.measuring.measure_by`. Without it there are none of them.
+        What measures effects, for the metrics of them
+        (:mod:`omnitrace.evaluation.metrics.labelled_causal`); see
+        :func:`~omnitrace.evaluation.measured_effects.measure_by`. Without it there are none of
+        them.
     metrics:
         Names of the metrics to compute. By default all that need labels alone, plugins' included,
         and with ``measure`` both forms of LDS and the top-k drops: the others of effects cost more.
@@ -199,11 +201,11 @@ def evaluate(
         Also score random, all, longest, no unit, and the position prior of the other examples.
     embeddings:
         float ``[vocabulary, width]``, the input embeddings of the traced model (an array, or
-        :class:`~omnitrace.evaluation.own_model.InputEmbeddings`): also score the similarity of
+        :class:`~omnitrace.evaluation.model_access.InputEmbeddings`): also score the similarity of
         spans and text units in them.
     embedder:
         Also score the similarity of spans and units in it, as the method "embedder"; see
-        :func:`~omnitrace.evaluation.embedders.load_embedder`.
+        :func:`~omnitrace.evaluation.baselines.embedders.load_embedder`.
     told:
         Called with the forward passes that were done to measure effects, and those in all: with 0
         before the first one, and after each example.

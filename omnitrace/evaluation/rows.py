@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from omnitrace.evaluation.baselines import Prediction
-from omnitrace.evaluation.items import Item
-from omnitrace.evaluation.span_metrics import METRICS, WORD_METRICS, Metric
+from omnitrace.evaluation.baselines.trivial import Prediction
+from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.metrics.spans import METRICS, WORD_METRICS, Metric
 
 __all__ = ["TRACED", "Row", "score"]
 

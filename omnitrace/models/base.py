@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from omnitrace.errors import InputError, NotSupportedError
-from omnitrace.sources.geometry import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
 
 __all__ = ["Encoded", "LoadOptions", "ModelAdapter"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from omnitrace.capture.interface import model_lock, tapped
-from omnitrace.capture.weights import frozen
+from omnitrace.capture.attention_hooks import model_lock, tapped
+from omnitrace.capture.parameters import frozen
 from omnitrace.errors import ModelError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from omnitrace.errors import InputError, ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.devices import checked_device
-from omnitrace.plugins.manager import registry
+from omnitrace.plugins.registry import registry
 from omnitrace.reference import MODELS, model_path
 
 __all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local"]

@@ -23,17 +23,17 @@ import torch
 from omnitrace.errors import MediaError, ModelError, NotSupportedError
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
-from omnitrace.models.prompt import (
+from omnitrace.models.chat_template import (
     locate_texts,
     refuse_reserved,
     text_geometry,
     tokenize_with_offsets,
 )
 from omnitrace.models.qwen2_5_omni_towers import tower_features
-from omnitrace.sources.geometry import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.messages import Conversation, MediaPart, TextPart
 from omnitrace.sources.options import SourceOptions
-from omnitrace.sources.userunits import name_of
+from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
+from omnitrace.sources.unitizers.user_defined import name_of
 
 __all__ = ["Qwen25OmniAdapter"]
 

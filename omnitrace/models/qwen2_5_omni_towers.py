@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnitrace.capture.interface import model_lock
-from omnitrace.capture.weights import input_device
+from omnitrace.capture.attention_hooks import model_lock
+from omnitrace.capture.parameters import input_device
 from omnitrace.errors import ModelError
 from omnitrace.models.base import Encoded
-from omnitrace.sources.geometry import GridTokens, TimeTokens
-from omnitrace.sources.userunits import name_of
+from omnitrace.sources.token_map import GridTokens, TimeTokens
+from omnitrace.sources.unitizers.user_defined import name_of
 
 __all__ = ["tower_features"]
 

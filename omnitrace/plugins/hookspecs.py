@@ -25,10 +25,10 @@ import pluggy
 
 if TYPE_CHECKING:
     from omnitrace.ablation.operators import Operator
-    from omnitrace.evaluation.span_metrics import Metric
+    from omnitrace.evaluation.metrics.spans import Metric
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
-    from omnitrace.sources.unitizers import Unitizer
+    from omnitrace.sources.unitizers.base import Unitizer
 
 __all__ = [
     "RegisterMetric",

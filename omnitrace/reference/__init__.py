@@ -3,9 +3,9 @@
 ``make_sample`` in :mod:`omnitrace.reference.world` draws a request with its answer and evidence,
 ``write_sample`` in :mod:`omnitrace.reference.files` writes it as PNG, WAV, MP4 and JSON, and
 :func:`model_path` names the folder of a small omni-modal model (the classes and processor of
-Qwen2.5-Omni) that answers it, or of the one that writes its steps first, as thoughts.
-``python -m omnitrace.reference.train`` trains them, ``python -m omnitrace.reference.accuracy``
-measures them. Importing this package loads nothing heavy.
+Qwen2.5-Omni) that answers it, or of the one that writes its steps first, as thoughts. ``python -m
+omnitrace.reference.training.train`` trains them, ``python -m
+omnitrace.reference.training.accuracy`` measures them. Importing this package loads nothing heavy.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
-from omnitrace.evaluation.labels import ImageSource, Source, TextSource, TimeSource
+from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
 from omnitrace.reference.questions import Scene
 from omnitrace.reference.scenes import Appearance, Fact, Film, Image, Note, Recording
 from omnitrace.reference.world import Sample, Statement

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from omnitrace.evaluation.label_files import write_labels, write_text
-from omnitrace.evaluation.labels import VERSION, Label, LabelledSpan, LabelledWord
+from omnitrace.evaluation.labels.io import write_labels, write_text
+from omnitrace.evaluation.labels.schema import VERSION, Label, LabelledSpan, LabelledWord
 from omnitrace.reference.assets import SAMPLE_RATE
 from omnitrace.reference.render import FILM_FPS, render_film, render_image, render_recording
 from omnitrace.reference.scenes import Film, Image, Recording

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from omnitrace.evaluation.labels import ImageSource, Source, TextSource, TimeSource
+from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
 from omnitrace.reference.scenes import Appearance, Event, Film, Image, Note, Recording
 from omnitrace.reference.words import (
     ATTRIBUTES,

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import Final, get_args
 
-from omnitrace.evaluation.labels import Source
+from omnitrace.evaluation.labels.schema import Source
 from omnitrace.reference.questions import Reference
 from omnitrace.reference.samples import (
     THOUGHT,

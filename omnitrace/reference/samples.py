@@ -2,7 +2,7 @@
 
 The answer is a row of sentences, each of them a statement with evidence of its own. Where the
 questions need several steps, the steps are written first, as thoughts between the markers that
-:class:`~omnitrace.spans.thinking.Thinking` looks for by default.
+:class:`~omnitrace.segmentation.thinking.Thinking` looks for by default.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from omnitrace.evaluation.labels import Source
+from omnitrace.evaluation.labels.schema import Source
 from omnitrace.reference.questions import Category, Reference, Scene
 from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.words import UNKNOWN
-from omnitrace.spans.thinking import Thinking
+from omnitrace.segmentation.thinking import Thinking
 from omnitrace.types import Modality, Section
 
 __all__ = [

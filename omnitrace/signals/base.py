@@ -18,8 +18,8 @@ from omnitrace.types import Effect
 if TYPE_CHECKING:
     import torch
 
+    from omnitrace.ablation.scorer import ResponseScorer
     from omnitrace.models.base import ModelAdapter
-    from omnitrace.scoring import ResponseScorer
     from omnitrace.sources.options import SourceOptions
     from omnitrace.types import SourceUnit, Span
 

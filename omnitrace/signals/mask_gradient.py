@@ -23,8 +23,8 @@ from omnitrace.signals.base import Effect, SpanSignal
 if TYPE_CHECKING:
     import torch
 
-    from omnitrace.capture.interface import AttentionCall
-    from omnitrace.scoring import ResponseScorer
+    from omnitrace.ablation.scorer import ResponseScorer
+    from omnitrace.capture.attention_hooks import AttentionCall
     from omnitrace.types import Span
 
 __all__ = ["AT", "MaskGradient", "mask_gradients", "softly_hidden"]
@@ -123,7 +123,7 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    from omnitrace.capture.interface import attention_modules, tapped
+    from omnitrace.capture.attention_hooks import attention_modules, tapped
     from omnitrace.models.forward import undisturbed
 
     if not scorer.reach.causal:
@@ -157,7 +157,7 @@ def _attend(bias: torch.Tensor, call: AttentionCall) -> torch.Tensor:
 
 
 def _attended(bias: torch.Tensor, call: AttentionCall) -> torch.Tensor:
-    from omnitrace.capture.rows import attention_rows
+    from omnitrace.capture.decode import attention_rows
 
     query, key, value = call.query, call.key, call.value
     rows = attention_rows(
@@ -178,7 +178,7 @@ def _base(call: AttentionCall) -> torch.Tensor:
     """Return what the model itself adds to the logits, beside being causal."""
     import torch
 
-    from omnitrace.capture.masks import pass_mask
+    from omnitrace.capture.visibility import pass_mask
 
     nothing = torch.zeros((), device=call.query.device)
     mask = pass_mask(call)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from omnitrace.errors import ConformanceError, PluginError
-from omnitrace.plugins.manager import registry
+from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LiveSpanSignal, Signal, SpanSignal, TokenSignal, subject_of
-from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
+from omnitrace.signals.contract import DESCRIBES_ITSELF, breach_of_description
 
 __all__ = ["SIGNAL_MEMBERS", "Resolved", "resolve"]
 

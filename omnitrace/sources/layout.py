@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.sources.geometry import Geometry, GridTokens, TextTokens, TimeTokens, UnitDraft
-from omnitrace.sources.image import image_units
 from omnitrace.sources.options import SourceOptions
-from omnitrace.sources.text import text_units
-from omnitrace.sources.time import time_units
-from omnitrace.sources.unitizers import FeatureSource, no_features
+from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens, UnitDraft
+from omnitrace.sources.unitizers.base import FeatureSource, no_features
+from omnitrace.sources.unitizers.image import image_units
+from omnitrace.sources.unitizers.text import text_units
+from omnitrace.sources.unitizers.time import time_units
 from omnitrace.types import Layout, PositionKind, SourceUnit
 
 __all__ = ["build_layout"]

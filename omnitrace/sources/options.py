@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from omnitrace.errors import InputError
-from omnitrace.sources.unitizers import ImageUnitizer, TimeUnitizer, Unitizer, make_unitizer
+from omnitrace.sources.unitizers.base import ImageUnitizer, TimeUnitizer, Unitizer, make_unitizer
 from omnitrace.types import Modality
 
 __all__ = ["SourceOptions"]
@@ -97,7 +97,7 @@ class SourceOptions:
 
     def _image(self) -> ImageUnitizer:
         if self.image_grid is not None:
-            from omnitrace.sources.image import Grid
+            from omnitrace.sources.unitizers.image import Grid
 
             return Grid(*self.image_grid)
         made: ImageUnitizer = make_unitizer(
@@ -108,7 +108,7 @@ class SourceOptions:
     def _time(self, modality: str, seconds: float) -> TimeUnitizer:
         value = getattr(self, modality)
         if value == "bins":
-            from omnitrace.sources.time import Bins
+            from omnitrace.sources.unitizers.time import Bins
 
             return Bins(seconds)
         made: TimeUnitizer = make_unitizer(

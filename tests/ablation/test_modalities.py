@@ -12,17 +12,17 @@ import torch
 
 from omnitrace import InputError, SourceOptions, Trace, Tracer
 from omnitrace.ablation import Effects, effects, leave_one_out, measure, random_masks, scorer_of
-from omnitrace.ablation.inputs import Blur, Drop, Freeze, Grey, Silence
+from omnitrace.ablation.input_operators import Blur, Drop, Freeze, Grey, Silence
+from omnitrace.ablation.mask_rows import changed_request
 from omnitrace.ablation.operators import choose_operators
-from omnitrace.ablation.rewrite import changed_request
 from omnitrace.media import LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
 from omnitrace.sources.messages import MediaPart, TextPart, read_messages
 from omnitrace.types import Modality
-from tests.ablation import naive
-from tests.categories import ONE_SOURCE
+from tests.helpers import naive_ablation as naive
+from tests.helpers.categories import ONE_SOURCE
 
 ORDER: tuple[Modality, ...] = ("video", "text", "audio", "image")
 OPERATORS = {"text": Drop(), "image": Grey(), "audio": Silence(), "video": Freeze()}

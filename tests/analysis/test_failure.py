@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from omnitrace import InputError
 from omnitrace.analysis import predict_failure, read_outcomes, trajectory
 from omnitrace.analysis.trajectories import FIGURES
-from omnitrace.evaluation.metrics import auroc
+from omnitrace.evaluation.metrics.agreement import auroc
 from tests.analysis.test_trajectories import steps
 
 STRAIGHT = [[1.0, 0, 0], [0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0], [0.6, 0.4, 0]]

@@ -7,7 +7,7 @@ import pytest
 
 from omnitrace import InputError, Trace, Tracer
 from omnitrace.analysis import baseline, find_sinks, without_sinks
-from tests.sample_traces import multimodal_trace
+from tests.helpers.sample_traces import multimodal_trace
 
 
 def with_scores(trace: Trace, scores: np.ndarray) -> Trace:

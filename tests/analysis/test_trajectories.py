@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from omnitrace import InputError, Trace
 from omnitrace.analysis import Steps, TrajectoryConfig, steps_of, trajectory
 from omnitrace.types import Effect
-from tests.sample_traces import multimodal_trace
+from tests.helpers.sample_traces import multimodal_trace
 
 vectors_ = arrays.arrays(
     np.float64,

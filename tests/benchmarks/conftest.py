@@ -17,7 +17,7 @@ def small_adapter(smollm2_path: Path) -> Any:
     from transformers import AutoTokenizer, LlamaForCausalLM
 
     from omnitrace.models.causal_lm import CausalLMAdapter
-    from tests.tiny_llama import tiny_llama_config
+    from tests.helpers.tiny_llama import tiny_llama_config
 
     tokenizer = AutoTokenizer.from_pretrained(smollm2_path.parent, gguf_file=smollm2_path.name)
     config = tiny_llama_config(tokenizer)

@@ -6,7 +6,7 @@ import ablation
 import numpy as np
 import pytest
 
-from tests.ablation import naive
+from tests.helpers import naive_ablation as naive
 
 
 def test_defaults_depend_on_quick() -> None:

@@ -34,9 +34,9 @@ from _texts import read_split
 
 from omnitrace import Tracer
 from omnitrace.estimator import CollectOptions, Collector, FeatureRecipe, FitOptions
-from omnitrace.evaluation.faithfulness import r_squared
-from omnitrace.requests import Request
+from omnitrace.evaluation.metrics.faithfulness import r_squared
 from omnitrace.signals.mask_gradient import MaskGradient
+from omnitrace.sources.request_files import Request
 
 MASKS = 8
 RECIPES = [

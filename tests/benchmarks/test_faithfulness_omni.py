@@ -32,7 +32,7 @@ from common import BenchmarkError
 
 from omnitrace import Tracer
 from omnitrace.ablation import MaskDealer, measure
-from omnitrace.reference.build import build_model, build_processor, build_tokenizer
+from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.world import Sample, make_sample, validation_seed
 
 NEW_TOKENS = 6

@@ -43,13 +43,13 @@ from _reference_where import NO_EVIDENCE, OUTCOMES, RIGHT, UNSAID, outcome_of
 from common import BenchmarkError
 
 from omnitrace import CurationConfig, ImageRegion, SourceUnit, Span, TextRange, TimeRange, Tracer
-from omnitrace.evaluation.baselines import Prediction
-from omnitrace.evaluation.items import Item
-from omnitrace.evaluation.labels import TextSource, TimeSource
-from omnitrace.evaluation.matching import true_units
+from omnitrace.evaluation.baselines.trivial import Prediction
+from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.labels.matching import true_units
+from omnitrace.evaluation.labels.schema import TextSource, TimeSource
 from omnitrace.evaluation.rows import Row
-from omnitrace.plugins.manager import registry
-from omnitrace.reference.build import build_model, build_processor, build_tokenizer
+from omnitrace.plugins.registry import registry
+from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.world import MODALITIES, Sample, make_sample, validation_seed
 from omnitrace.types import Modality, Support
 

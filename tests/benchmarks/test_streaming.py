@@ -12,7 +12,7 @@ from _decoding import Decoder, story
 from _live import HeadShares
 
 from omnitrace import Tracer
-from tests.live import ANSWER, with_signal
+from tests.helpers.live import ANSWER, with_signal
 from tests.test_tracer import MESSAGES
 
 

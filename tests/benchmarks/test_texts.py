@@ -12,7 +12,7 @@ import pytest
 from _texts import SENTENCES, SPLITS, digest, read_split
 from common import BenchmarkError
 
-from omnitrace.spans.segment import segment
+from omnitrace.segmentation.sentences import segment
 
 #: Changing a document changes what every published figure is about: measure anew if you must.
 FROZEN = {

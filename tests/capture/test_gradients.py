@@ -8,10 +8,10 @@ import pytest
 import torch
 import transformers as tf
 
+from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.decode import attention_rows
 from omnitrace.capture.gradients import GradientCapture
-from omnitrace.capture.interface import AttentionCall
-from omnitrace.capture.rows import attention_rows
-from tests.capture.exact import (
+from tests.helpers.exact import (
     assert_exact,
     generate,
     gradient_capture,
@@ -19,7 +19,7 @@ from tests.capture.exact import (
     stepwise,
     untraced,
 )
-from tests.capture.tiny import FAMILIES
+from tests.helpers.tiny import FAMILIES
 
 PROMPT = {"input_ids": torch.tensor([[5, 17, 3, 88, 41, 5, 17, 60, 22, 9]])}
 PROMPT["attention_mask"] = torch.ones_like(PROMPT["input_ids"])

@@ -15,10 +15,10 @@ from transformers import DynamicCache
 
 from omnitrace import Tracer
 from omnitrace.errors import NotSupportedError
-from tests.capture.exact import generate, gradient_capture, stepwise, untraced
+from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.capture.test_gradients import PROMPT
-from tests.capture.test_interface import assert_unchanged, state
-from tests.capture.tiny import tiny
+from tests.helpers.exact import generate, gradient_capture, stepwise, untraced
+from tests.helpers.tiny import tiny
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 

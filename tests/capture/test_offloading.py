@@ -16,12 +16,12 @@ import torch
 from accelerate.hooks import attach_align_device_hook
 
 from omnitrace import Tracer
-from omnitrace.capture.weights import frozen, input_device, loaded_weight
+from omnitrace.capture.parameters import frozen, input_device, loaded_weight
 from omnitrace.models.causal_lm import CausalLMAdapter
-from tests.capture.tiny import tiny
-from tests.plugins.adapters import text_adapter
-from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
-from tests.test_span_signals import LeaveOneOut
+from tests.helpers.adapters import text_adapter
+from tests.helpers.builtin_signals import BUILTIN_TOKEN_SIGNALS
+from tests.helpers.tiny import tiny
+from tests.signals.test_span_signals import LeaveOneOut
 
 CPU = torch.device("cpu")
 MESSAGES = [

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from omnitrace.reference.build import build_model, build_processor
-from tests.capture.helpers import assert_same, captured_rows, eager_rows
+from omnitrace.reference.training.build import build_model, build_processor
+from tests.helpers.capture import assert_same, captured_rows, eager_rows
 
 NEW = 10
 USER = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"

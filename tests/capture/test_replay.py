@@ -8,12 +8,12 @@ import pytest
 import torch
 import transformers as tf
 
-from omnitrace.capture.interface import attention_modules, tapped
+from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.replay import ReplayCapture
-from tests.capture.exact import Inputs
-from tests.capture.multimodal import FAMILIES as MULTIMODAL
-from tests.capture.multimodal import sharpened
-from tests.capture.tiny import FAMILIES, tiny
+from tests.helpers.exact import Inputs
+from tests.helpers.multimodal import FAMILIES as MULTIMODAL
+from tests.helpers.multimodal import sharpened
+from tests.helpers.tiny import FAMILIES, tiny
 
 PROMPT = {"input_ids": torch.tensor([[5, 17, 3, 88, 41, 5, 17, 60, 22, 9]])}
 PROMPT["attention_mask"] = torch.ones_like(PROMPT["input_ids"])

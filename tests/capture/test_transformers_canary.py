@@ -16,7 +16,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
-from tests.capture.tiny import tiny
+from tests.helpers.tiny import tiny
 
 
 def test_the_supported_range() -> None:
@@ -24,7 +24,7 @@ def test_the_supported_range() -> None:
 
 
 def test_capture_interface() -> None:
-    """omnitrace/capture/interface.py."""
+    """omnitrace/capture/attention_hooks.py."""
     assert "sdpa" in ALL_ATTENTION_FUNCTIONS.valid_keys()
     assert "eager" in ALL_MASK_ATTENTION_FUNCTIONS.valid_keys()
     assert "sdpa" in ALL_MASK_ATTENTION_FUNCTIONS.valid_keys()
@@ -40,7 +40,7 @@ def test_capture_interface() -> None:
 
 
 def test_capture_reads_the_names_of_options() -> None:
-    """omnitrace/capture/rows.py reads scaling, sliding_window, softcap and s_aux."""
+    """omnitrace/capture/decode.py reads scaling, sliding_window, softcap and s_aux."""
     from transformers.models.gemma2 import modeling_gemma2
     from transformers.models.gpt_oss import modeling_gpt_oss
 
@@ -49,7 +49,7 @@ def test_capture_reads_the_names_of_options() -> None:
 
 
 def test_generation() -> None:
-    """omnitrace/generation.py: the streamer sees the prompt first, then each selected token."""
+    """models/generation.py: the streamer sees the prompt first, then each selected token."""
     assert GenerationMode.GREEDY_SEARCH.value == "greedy_search"
     assert GenerationMode.SAMPLE.value == "sample"
     assert "streamer.put(input_ids.cpu())" in inspect.getsource(GenerationMixin.generate)

@@ -24,7 +24,7 @@ SAMPLING = ("--sample", "--seed", "3", "--max-new-tokens", "10")
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with the architecture of the reference model and random weights: it babbles."""
-    from omnitrace.reference.build import build_model, build_processor, build_tokenizer
+    from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 
     folder = tmp_path_factory.mktemp("model")
     tokenizer = build_tokenizer()

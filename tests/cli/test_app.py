@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from omnitrace.cli import running
-from omnitrace.cli.running import safe_name
+from omnitrace.cli.commands import trace as running
+from omnitrace.cli.commands.trace import safe_name
 from omnitrace.errors import InputError
-from omnitrace.trace import Trace
+from omnitrace.trace.trace import Trace
 from tests.cli.conftest import Run
-from tests.sample_traces import multimodal_trace
+from tests.helpers.sample_traces import multimodal_trace
 
 
 @pytest.fixture

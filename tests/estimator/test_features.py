@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitrace import InputError, Trace, Tracer
-from omnitrace.capture.interface import AttentionCall, attention_modules, tapped
+from omnitrace.capture.attention_hooks import AttentionCall, attention_modules, tapped
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.estimator.collect import FeatureReader
 from omnitrace.estimator.features import (
@@ -24,10 +24,10 @@ from omnitrace.estimator.features import (
     with_offsets,
 )
 from omnitrace.signals.base import LayerRows
-from tests.ablation.naive import PROMPT, RESPONSE, UNITS
-from tests.capture.tiny import tiny
 from tests.estimator.test_train import request_of
-from tests.plugins.adapters import text_adapter
+from tests.helpers.adapters import text_adapter
+from tests.helpers.naive_ablation import PROMPT, RESPONSE, UNITS
+from tests.helpers.tiny import tiny
 
 LAYERS = (0, 1, 2)
 

@@ -20,20 +20,20 @@ from omnitrace.estimator import (
     train_estimator,
 )
 from omnitrace.estimator.finished import finished_features
-from omnitrace.plugins.manager import registry
-from omnitrace.plugins.testing import SpanSignalConformance
-from omnitrace.plugins.testing.bench import SignalBench
+from omnitrace.plugins.registry import registry
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
-from omnitrace.requests import Request
 from omnitrace.signals.base import LiveSpanSignal, SpanSignal
 from omnitrace.signals.mask_gradient import MaskGradient
-from tests.capture.tiny import FAMILIES, tiny
-from tests.estimator.made import made_learned
-from tests.estimator.test_tracing import for_reference
+from omnitrace.sources.request_files import Request
+from omnitrace.testing import SpanSignalConformance
+from omnitrace.testing.harness import SignalBench
+from tests.ablation.test_scorer import scorer, span
+from tests.estimator.test_live import for_reference
 from tests.estimator.test_train import OPTIONS, SMALL, request_of
-from tests.plugins.adapters import text_adapter
-from tests.test_scoring import scorer, span
+from tests.helpers.adapters import text_adapter
+from tests.helpers.estimators import made_learned
+from tests.helpers.tiny import FAMILIES, tiny
 
 GRADIENT = FeatureRecipe(mask_gradient=True)
 

@@ -13,7 +13,7 @@ from omnitrace import InputError
 from omnitrace.estimator import Example, FitOptions, Fitted, fit_weights
 from omnitrace.estimator.features import with_offsets
 from omnitrace.estimator.fit import Group
-from tests.estimator.made import UNITS, default_truth, made_example
+from tests.helpers.estimators import UNITS, default_truth, made_example
 
 ONE = (10.0,)
 

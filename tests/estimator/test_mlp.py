@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from omnitrace import InputError
 from omnitrace.estimator import Example, FitOptions, Fitted, Network, fit_weights
 from omnitrace.estimator import mlp as module
-from omnitrace.estimator.batch import Batch
+from omnitrace.estimator.adam import Batch
 from omnitrace.estimator.features import with_offsets
 from omnitrace.estimator.fit import Group, _groups
 from omnitrace.types import Modality
-from tests.estimator.made import UNITS, default_truth, made_example
+from tests.helpers.estimators import UNITS, default_truth, made_example
 
 #: As short as is allowed, for what does not depend on how good it is.
 SHORT = FitOptions(kind="mlp", lengths=(10, 20), hidden=8, networks=2)

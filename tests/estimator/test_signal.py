@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from omnitrace import InputError, SourceOptions, Tracer
-from omnitrace.ablation.store import model_digest, model_fingerprint
+from omnitrace.ablation.cache import model_digest, model_fingerprint
 from omnitrace.estimator import Estimator, FeatureRecipe, Learned, pooled, save
 from omnitrace.estimator import signal as module
-from omnitrace.plugins.manager import registry
+from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LayerRows, LiveSpanSignal, SpanSignal, TokenSignal
 from omnitrace.types import SourceUnit, TextRange
-from tests.estimator.made import made_learned
-from tests.plugins.adapters import text_adapter
+from tests.helpers.adapters import text_adapter
+from tests.helpers.estimators import made_learned
 
 SOURCES = [SourceUnit(f"u{i}", "text", TextRange(0, 0, i, i + 1), (i,)) for i in range(3)]
 

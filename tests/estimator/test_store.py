@@ -19,7 +19,7 @@ from omnitrace import InputError, SourceOptions
 from omnitrace.estimator import Learned, load, save
 from omnitrace.estimator.examples import load_example, save_example
 from omnitrace.estimator.store import sources_record
-from tests.estimator.made import UNITS, made_example, made_learned, with_network
+from tests.helpers.estimators import UNITS, made_example, made_learned, with_network
 
 
 def test_a_round_trip(tmp_path: Path) -> None:

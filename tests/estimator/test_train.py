@@ -25,13 +25,13 @@ from omnitrace.estimator import (
     train_estimator,
 )
 from omnitrace.estimator.weights import FitKind
-from omnitrace.evaluation.faithfulness import lds
-from omnitrace.evaluation.scores import span_scores
+from omnitrace.evaluation.metrics.faithfulness import lds
+from omnitrace.evaluation.span_scores import span_scores
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
-from omnitrace.requests import Request, RequestProblem, read_requests
 from omnitrace.sources import messages
-from tests.plugins.adapters import text_adapter
+from omnitrace.sources.request_files import Request, RequestProblem, read_requests
+from tests.helpers.adapters import text_adapter
 
 SMALL = CollectOptions(masks=8, evaluation_masks=8, max_new_tokens=6)
 OPTIONS = TrainOptions(collect=SMALL, fit=FitOptions(penalties=(10.0, 100.0)))

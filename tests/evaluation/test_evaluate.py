@@ -12,16 +12,16 @@ import pytest
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.evaluate import Evaluation, evaluate
-from omnitrace.evaluation.items import Item, items_of
-from omnitrace.evaluation.label_files import LabelError
-from omnitrace.evaluation.labels import ImageSource, TextSource, TimeSource
-from omnitrace.evaluation.report import notes_of, table_of, to_csv, to_document
+from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.labels.io import LabelError
+from omnitrace.evaluation.labels.schema import ImageSource, TextSource, TimeSource
+from omnitrace.evaluation.metrics.spans import side_by_side
+from omnitrace.evaluation.report.export import notes_of, table_of, to_csv, to_document
 from omnitrace.evaluation.rows import TRACED, Row, score
-from omnitrace.evaluation.span_metrics import side_by_side
-from omnitrace.trace import Trace
+from omnitrace.trace.trace import Trace
 from omnitrace.types import Effect
-from tests.evaluation.labelled import EVIDENCE, WORD, label, span
-from tests.sample_traces import multimodal_trace, text_trace
+from tests.helpers.labelled import EVIDENCE, WORD, label, span
+from tests.helpers.sample_traces import multimodal_trace, text_trace
 
 TRACE = multimodal_trace()
 BASELINES = ["random", "all", "longest", "none", "position"]

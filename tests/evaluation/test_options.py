@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from omnitrace.evaluation.baselines import all_units
+from omnitrace.evaluation.baselines.trivial import all_units
 from omnitrace.evaluation.evaluate import evaluate
-from omnitrace.evaluation.items import Item, items_of
-from omnitrace.evaluation.label_check import check_label
-from omnitrace.evaluation.labels import Label, LabelledSpan, Option, TextSource
-from omnitrace.evaluation.span_metrics import consistency
-from tests.evaluation.labelled import EVIDENCE, label, span
-from tests.sample_traces import multimodal_trace
+from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.labels.schema import Label, LabelledSpan, Option, TextSource
+from omnitrace.evaluation.labels.validate import check_label
+from omnitrace.evaluation.metrics.spans import consistency
+from tests.helpers.labelled import EVIDENCE, label, span
+from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()
 TEXT = "The ferry Alma leaves at 18:40"

@@ -11,7 +11,7 @@ import pytest
 def files() -> ModuleType:
     """The writers of media files in files.py, which importlib mode cannot import by name."""
     spec = importlib.util.spec_from_file_location(
-        "omnitrace_test_media_files", Path(__file__).with_name("files.py")
+        "omnitrace_test_media_files", Path(__file__).parents[1] / "helpers" / "media_files.py"
     )
     assert spec is not None
     assert spec.loader is not None

@@ -13,12 +13,12 @@ from omnitrace.errors import InputError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import Encoded
 from omnitrace.models.causal_lm import CausalLMAdapter
-from omnitrace.reference.build import build_tokenizer
-from omnitrace.sources.geometry import TextTokens
+from omnitrace.reference.training.build import build_tokenizer
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import read_messages
 from omnitrace.sources.options import SourceOptions
-from tests.models import smollm
+from omnitrace.sources.token_map import TextTokens
+from tests.helpers import smollm
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n"

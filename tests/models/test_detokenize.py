@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from omnitrace.models.detokenize import Detokenizer
-from tests.models import omni, smollm
+from tests.helpers import omni, smollm
 
 TOKENIZERS = pytest.mark.parametrize("name", ["reference", "smollm2"])
 FEW = settings(max_examples=60, deadline=None)

@@ -17,8 +17,8 @@ from omnitrace.models.base import LoadOptions
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
-from omnitrace.plugins.manager import registry
-from tests.models import omni, smollm
+from omnitrace.plugins.registry import registry
+from tests.helpers import omni, smollm
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from omnitrace.errors import InputError, MediaError, ModelError, NotSupportedErr
 from omnitrace.media import load_video
 from omnitrace.models.base import LoadOptions
 from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
-from omnitrace.reference.build import CHAT_TEMPLATE, build_processor
-from tests.models import omni
+from omnitrace.reference.training.build import CHAT_TEMPLATE, build_processor
+from tests.helpers import omni
 
 ADAPTER = omni.small()
 

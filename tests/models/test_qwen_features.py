@@ -15,13 +15,13 @@ from omnitrace import SourceOptions, Tracer
 from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.models.base import Encoded
 from omnitrace.models.causal_lm import CausalLMAdapter
-from omnitrace.sources.geometry import GridTokens, TextTokens
-from omnitrace.sources.image import image_units
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.regions import outline, pixel_mask
-from omnitrace.sources.ward import Ward
+from omnitrace.sources.token_map import GridTokens, TextTokens
+from omnitrace.sources.unitizers.image import image_units
+from omnitrace.sources.unitizers.ward import Ward
 from omnitrace.types import ImageRegion, TimeRange
-from tests.models import omni
+from tests.helpers import omni
 
 ADAPTER = omni.small()
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnitrace.media import LoadedImage, LoadedVideo, load_image, load_video
-from omnitrace.sources.geometry import GridTokens, TimeTokens
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.types import TimeRange
-from tests.models import omni
+from tests.helpers import omni
 
 ADAPTER = omni.small()
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from omnitrace.models.base import Encoded
-from omnitrace.sources.geometry import GridTokens, TimeTokens
-from tests.models import omni
+from omnitrace.sources.token_map import GridTokens, TimeTokens
+from tests.helpers import omni
 
 ADAPTER = omni.small()
 PER_SECOND = ADAPTER.model.config.position_id_per_seconds

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo, load_audio
 from omnitrace.models.base import Encoded
 from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter, audio_tokens
-from omnitrace.sources.geometry import GridTokens, TextTokens, TimeTokens
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
 from omnitrace.types import ImageRegion, PositionKind, TimeRange
-from tests.models import omni
+from tests.helpers import omni
 
 
 def few(examples: int) -> settings:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from omnitrace.plugins import builtin, hookspecs, testing
-from omnitrace.plugins.manager import Entry, build_registry
-from omnitrace.signals.describe import COSTS, KNOWN_NEEDS
+from omnitrace import builtin, testing
+from omnitrace.plugins import hookspecs
+from omnitrace.plugins.registry import Entry, build_registry
+from omnitrace.signals.contract import COSTS, KNOWN_NEEDS
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")

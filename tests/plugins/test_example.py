@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.plugins.wheels import PLUGINS, build_wheel, environment, install, omnitrace, run
+from tests.helpers.wheels import PLUGINS, build_wheel, environment, install, omnitrace, run
 
 EXAMPLE = PLUGINS / "omnitrace-example-signal"
 

@@ -11,8 +11,8 @@ from omnitrace_captum.perturbation import (
     CaptumShapley,
 )
 
-from omnitrace.plugins.manager import build_registry
-from omnitrace.plugins.testing import SpanSignalConformance
+from omnitrace.plugins.registry import build_registry
+from omnitrace.testing import SpanSignalConformance
 
 
 class TestFeatureAblation(SpanSignalConformance):

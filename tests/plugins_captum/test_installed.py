@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.plugins.wheels import PLUGINS, build_wheel, environment, install, omnitrace
+from tests.helpers.wheels import PLUGINS, build_wheel, environment, install, omnitrace
 
 
 def test_all_six_are_listed(tmp_path: Path) -> None:

@@ -21,14 +21,13 @@ from omnitrace_captum.perturbation import (
     CaptumShapley,
 )
 
-from omnitrace import InputError, Span, Tracer
+from omnitrace import InputError, Span, Tracer, builtin
+from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.engine.prepare import read_answered
 from omnitrace.errors import PluginError
-from omnitrace.plugins import builtin
-from omnitrace.plugins.manager import build_registry
-from omnitrace.reading import read_answered
-from omnitrace.scoring import ResponseScorer
+from omnitrace.plugins.registry import build_registry
 from omnitrace.signals.base import Effect, SpanSignal, TokenSignal
-from tests.ablation import naive
+from tests.helpers import naive_ablation as naive
 
 NOTE = "The lamp weighs seven grams. The cup weighs five grams. The stone weighs nine grams."
 ANSWER = "The stone weighs nine grams. The lamp weighs seven grams."

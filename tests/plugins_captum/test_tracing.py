@@ -16,12 +16,12 @@ from omnitrace_captum.perturbation import (
 )
 
 from omnitrace import Trace, Tracer
-from omnitrace.evaluation.matching import true_units
-from omnitrace.plugins.testing.requests import request
+from omnitrace.evaluation.labels.matching import true_units
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
+from omnitrace.testing.requests import request
 from omnitrace.types import Modality
-from tests.categories import ONE_SOURCE
+from tests.helpers.categories import ONE_SOURCE
 
 SIGNALS: list[Any] = [
     CaptumFeatureAblation(),

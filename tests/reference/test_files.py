@@ -5,18 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from omnitrace.evaluation.label_check import check_label
-from omnitrace.evaluation.label_files import read_labels
-from omnitrace.evaluation.labels import ImageSource, TextSource
-from omnitrace.evaluation.matching import named_units
+from omnitrace.evaluation.labels.io import read_labels
+from omnitrace.evaluation.labels.matching import named_units
+from omnitrace.evaluation.labels.schema import ImageSource, TextSource
+from omnitrace.evaluation.labels.validate import check_label
 from omnitrace.media import load_audio, load_image, load_video
-from omnitrace.reference.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.files import labels, request, write_sample
 from omnitrace.reference.render import film_frames, item_mask, render_image, render_recording, where
 from omnitrace.reference.scenes import Film, Image, Recording
+from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.words import COLOURS, TONES
 from omnitrace.reference.world import MODALITIES, held_out_seed, make_sample, media_name
-from omnitrace.requests import read_requests
+from omnitrace.sources.request_files import read_requests
 from omnitrace.tracer import Tracer
 
 ORDERS = [MODALITIES, ("video", "image", "text", "audio", "video"), ("audio", "image", "audio")]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
-from omnitrace.reference.accuracy import CHANCE, THINKING_CHANCE
 from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.training.accuracy import CHANCE, THINKING_CHANCE
 from omnitrace.reference.words import COLOURS, DIGITS, QUANTITIES, SHAPES, TONES, UNKNOWN
 from omnitrace.reference.world import CATEGORIES, MODALITIES, make_sample, training_seed
 

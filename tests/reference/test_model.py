@@ -3,8 +3,8 @@
 import pytest
 
 from omnitrace.reference import model_path
-from omnitrace.reference.accuracy import answer_files, load_model, samples_of, score
 from omnitrace.reference.files import write_sample
+from omnitrace.reference.training.accuracy import answer_files, load_model, samples_of, score
 from omnitrace.reference.world import MODALITIES, held_out_seed, make_sample
 
 
@@ -22,7 +22,7 @@ def test_the_weights_are_small_and_safe():
 
 
 def test_the_shipped_processor_is_the_built_one(loaded):
-    from omnitrace.reference.build import build_processor
+    from omnitrace.reference.training.build import build_processor
 
     processor = loaded.processor
     built = build_processor()

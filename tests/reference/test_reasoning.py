@@ -10,7 +10,7 @@ import re
 import pytest
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.labels import Label
+from omnitrace.evaluation.labels.schema import Label
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.files import labels
 from omnitrace.reference.questions import references
@@ -22,8 +22,8 @@ from omnitrace.reference.world import (
     make_sample,
     training_seed,
 )
-from omnitrace.spans.thinking import Thinking
-from tests.reference.reading import carried, of, only, read
+from omnitrace.segmentation.thinking import Thinking
+from tests.helpers.reference_reading import carried, of, only, read
 
 SAMPLES = [make_sample(held_out_seed(n), thinking=True) for n in range(400)]
 MARKERS = Thinking()

@@ -4,13 +4,18 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from omnitrace.evaluation.label_check import check_label
+from omnitrace.evaluation.labels.validate import check_label
 from omnitrace.reference import model_path
-from omnitrace.reference.accuracy import answer_files, load_model, samples_of, score_sentences
-from omnitrace.reference.build import build_processor, build_tokenizer
 from omnitrace.reference.files import labels, write_sample
+from omnitrace.reference.training.accuracy import (
+    answer_files,
+    load_model,
+    samples_of,
+    score_sentences,
+)
+from omnitrace.reference.training.build import build_processor, build_tokenizer
 from omnitrace.reference.world import held_out_seed, make_sample
-from omnitrace.requests import read_requests
+from omnitrace.sources.request_files import read_requests
 from omnitrace.tracer import Tracer
 
 FOLDER = model_path("reference-thinking")

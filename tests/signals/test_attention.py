@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omnitrace.capture.interface import attention_modules, tapped
-from omnitrace.capture.rows import RowCapture
+from omnitrace.capture.attention_hooks import attention_modules, tapped
+from omnitrace.capture.decode import RowCapture
 from omnitrace.signals.attention import AttentionLast, AttentionMean
-from tests.capture.helpers import absolute, eager_rows
-from tests.capture.tiny import tiny
+from tests.helpers.capture import absolute, eager_rows
+from tests.helpers.tiny import tiny
 
 INPUTS = {"input_ids": torch.arange(1, 11)[None], "attention_mask": torch.ones(1, 10).long()}
 NEW = 6

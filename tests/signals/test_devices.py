@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from omnitrace.plugins.manager import registry
+from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LayerRows, TokenSignal
-from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
+from tests.helpers.builtin_signals import BUILTIN_TOKEN_SIGNALS
 
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "omnitrace-example-signal"
 HEADS, ROWS, CONTEXT = 2, 3, 5

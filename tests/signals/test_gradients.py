@@ -9,7 +9,7 @@ import torch
 
 from omnitrace import Tracer
 from omnitrace.errors import InputError, PluginError
-from omnitrace.plugins.manager import registry
+from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LayerRows, TokenSignal, gradient_target
 from omnitrace.signals.gradients import GradSAM, GradSAMLast
 

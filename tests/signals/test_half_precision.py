@@ -10,9 +10,9 @@ import torch
 
 from omnitrace import Tracer
 from omnitrace.models.causal_lm import CausalLMAdapter
-from omnitrace.plugins.testing.padding import tiny_model
-from omnitrace.reference.build import build_tokenizer
-from tests.signals.builtin import BUILTIN_TOKEN_SIGNALS
+from omnitrace.reference.training.build import build_tokenizer
+from omnitrace.testing.padding import tiny_model
+from tests.helpers.builtin_signals import BUILTIN_TOKEN_SIGNALS
 
 MESSAGES = [{"role": "user", "content": "The red lamp is in the kitchen. Where is the lamp?"}]
 ANSWER = "The lamp is in the kitchen."

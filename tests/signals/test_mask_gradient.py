@@ -9,12 +9,12 @@ import torch
 
 from omnitrace import InputError, NotSupportedError, Tracer
 from omnitrace.ablation import ablated_logprobs
-from omnitrace.plugins.testing import SpanSignalConformance
-from omnitrace.plugins.testing.bench import SignalBench
 from omnitrace.signals.mask_gradient import MaskGradient, softly_hidden
-from tests.capture.test_interface import assert_unchanged, state
-from tests.capture.tiny import FAMILIES, tiny
-from tests.test_scoring import scorer, span
+from omnitrace.testing import SpanSignalConformance
+from omnitrace.testing.harness import SignalBench
+from tests.ablation.test_scorer import scorer, span
+from tests.capture.test_attention_hooks import assert_unchanged, state
+from tests.helpers.tiny import FAMILIES, tiny
 
 KEEP = torch.tensor([[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], dtype=torch.bool)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omnitrace.capture.interface import attention_modules, tapped
-from omnitrace.capture.rows import RowCapture
+from omnitrace.capture.attention_hooks import attention_modules, tapped
+from omnitrace.capture.decode import RowCapture
 from omnitrace.signals.attention import ValueAttention
-from tests.capture.helpers import absolute, eager_rows
-from tests.capture.test_values import PROMPT, explicit
-from tests.capture.tiny import tiny
+from tests.capture.test_value_norms import PROMPT, explicit
+from tests.helpers.capture import absolute, eager_rows
+from tests.helpers.tiny import tiny
 
 NEW = 5
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnitrace.errors import InputError
-from omnitrace.sources.geometry import Geometry, GridTokens, TextTokens, TimeTokens
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens
 from omnitrace.types import Layout, PositionKind
-from tests.sources.strategies import grid_tokens, media_part, text_part, text_tokens, time_tokens
+from tests.helpers.strategies import grid_tokens, media_part, text_part, text_tokens, time_tokens
 
 
 @st.composite

@@ -14,14 +14,14 @@ from typing import Final
 
 import numpy as np
 
-from omnitrace.ablation.effects import measure
 from omnitrace.ablation.masks import leave_one_out
+from omnitrace.ablation.measurement import measure
 from omnitrace.ablation.operators import Operator
+from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.sanity.cases import Case, Draws, Tell, alike, scorer_of_case, silent
-from omnitrace.evaluation.statistics import Estimate
-from omnitrace.plugins.manager import registry
-from omnitrace.scoring import ResponseScorer
+from omnitrace.plugins.registry import registry
 from omnitrace.tracer import Tracer
 from omnitrace.types import Modality, Span
 

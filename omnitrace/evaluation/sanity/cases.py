@@ -9,15 +9,15 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from omnitrace.ablation.effects import scorer_of
+from omnitrace.ablation.measurement import scorer_of
+from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError
-from omnitrace.evaluation.faithfulness import control_scores, spearman
-from omnitrace.evaluation.own_model import check_same_prompt
-from omnitrace.evaluation.scores import span_scores
-from omnitrace.evaluation.statistics import Estimate, bootstrap_mean
-from omnitrace.scoring import ResponseScorer
+from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap_mean
+from omnitrace.evaluation.metrics.faithfulness import control_scores, spearman
+from omnitrace.evaluation.model_access import check_same_prompt
+from omnitrace.evaluation.span_scores import span_scores
 from omnitrace.signals.base import Signal
-from omnitrace.trace import Trace
+from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 from omnitrace.types import Message
 
@@ -54,7 +54,7 @@ def silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """How intervals over examples are drawn; see :mod:`omnitrace.evaluation.statistics`."""
+    """How intervals over examples are drawn; see :mod:`omnitrace.evaluation.metrics.bootstrap`."""
 
     level: float = 0.95
     draws: int = 1000

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnitrace.ablation.effects import Operators, measure
 from omnitrace.ablation.masks import generator
+from omnitrace.ablation.measurement import Operators, measure
 from omnitrace.errors import InputError
-from omnitrace.evaluation.faithfulness import without_top_masks
+from omnitrace.evaluation.metrics.bootstrap import Estimate
+from omnitrace.evaluation.metrics.faithfulness import without_top_masks
 from omnitrace.evaluation.sanity.cases import (
     Case,
     Draws,
@@ -29,7 +30,6 @@ from omnitrace.evaluation.sanity.cases import (
     scorer_of_case,
     silent,
 )
-from omnitrace.evaluation.statistics import Estimate
 from omnitrace.tracer import Tracer
 
 __all__ = ["Shuffled", "shuffled_evidence"]
@@ -76,7 +76,7 @@ def shuffled_evidence(
     shuffles:
         How often the scores of each span are shuffled, at least 1.
     operator:
-        How units are taken away; see :func:`omnitrace.ablation.effects`.
+        How units are taken away; see :func:`omnitrace.ablation.measurement`.
     interval, seed:
         Of the estimates; of the shuffles.
     tell:
@@ -90,7 +90,7 @@ def shuffled_evidence(
     Raises
     ------
     InputError
-        If there is no case, no shuffle, or a k below 1; and as :func:`omnitrace.ablation.effects`.
+        If there is no case, no shuffle, or a k below 1; and as :func:`omnitrace.ablation.measure`.
     """
     if shuffles < 1 or not cases:
         raise InputError(

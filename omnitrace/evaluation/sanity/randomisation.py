@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 from omnitrace.ablation.masks import generator
-from omnitrace.capture.interface import attention_modules, model_lock
+from omnitrace.capture.attention_hooks import attention_modules, model_lock
 from omnitrace.errors import InputError, ModelError, NotSupportedError
+from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.sanity.cases import (
     CONTROL,
     Case,
@@ -33,7 +34,6 @@ from omnitrace.evaluation.sanity.cases import (
     beyond_size,
     silent,
 )
-from omnitrace.evaluation.statistics import Estimate
 from omnitrace.models.base import ModelAdapter
 from omnitrace.tracer import Tracer
 

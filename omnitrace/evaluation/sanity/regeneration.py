@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from omnitrace.ablation.effects import measure
-from omnitrace.ablation.inputs import AT_THE_INPUT
+from omnitrace.ablation.input_operators import AT_THE_INPUT
+from omnitrace.ablation.mask_rows import changed_request
 from omnitrace.ablation.masks import generator, leave_one_out
+from omnitrace.ablation.measurement import measure
 from omnitrace.ablation.operators import Operator, choose_operators
-from omnitrace.ablation.rewrite import changed_request
+from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError, NotSupportedError
-from omnitrace.evaluation.faithfulness import spearman
+from omnitrace.evaluation.metrics.bootstrap import Estimate
+from omnitrace.evaluation.metrics.faithfulness import spearman
 from omnitrace.evaluation.sanity.cases import (
     Case,
     Draws,
@@ -32,10 +34,8 @@ from omnitrace.evaluation.sanity.cases import (
     scorer_of_case,
     silent,
 )
-from omnitrace.evaluation.statistics import Estimate
-from omnitrace.generation import greedy_ids
-from omnitrace.scoring import ResponseScorer
-from omnitrace.trace import Trace
+from omnitrace.models.generation import greedy_ids
+from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 from omnitrace.types import Modality
 

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from omnitrace.errors import unknown_name
+from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.sanity.agreement import OperatorAgreement, operator_agreement
 from omnitrace.evaluation.sanity.cases import Case, Draws, Tell, silent
 from omnitrace.evaluation.sanity.evidence import Shuffled, shuffled_evidence
@@ -19,7 +20,6 @@ from omnitrace.evaluation.sanity.randomisation import (
     parameter_randomisation,
 )
 from omnitrace.evaluation.sanity.regeneration import Regenerated, Regeneration, regeneration
-from omnitrace.evaluation.statistics import Estimate
 from omnitrace.tracer import Tracer
 
 __all__ = ["CHECKS", "Sanity", "SanityDocument", "check_all", "checked_names"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
+from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.sanity.agreement import ALL, OperatorAgreement
 from omnitrace.evaluation.sanity.evidence import Shuffled
 from omnitrace.evaluation.sanity.randomisation import Randomisation
 from omnitrace.evaluation.sanity.regeneration import Regeneration
 from omnitrace.evaluation.sanity.report import Sanity
-from omnitrace.evaluation.statistics import Estimate
 
 __all__ = ["Section", "sections_of"]
 

@@ -1,4 +1,4 @@
-"""Spoken and drawn digits, as files; :mod:`omnitrace.reference.record` makes them."""
+"""Spoken and drawn digits, as files; :mod:`omnitrace.reference.training.record` makes them."""
 
 from __future__ import annotations
 

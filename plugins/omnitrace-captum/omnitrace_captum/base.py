@@ -15,7 +15,7 @@ from omnitrace import InputError, Span
 from omnitrace.signals.base import Effect, SpanSignal
 
 if TYPE_CHECKING:
-    from omnitrace.scoring import ResponseScorer
+    from omnitrace.ablation.scorer import ResponseScorer
 
 __all__ = ["CaptumSignal", "seeded", "whole"]
 

@@ -12,7 +12,7 @@ from omnitrace import Span
 from omnitrace_captum.base import CaptumSignal, whole
 
 if TYPE_CHECKING:
-    from omnitrace.scoring import ResponseScorer
+    from omnitrace.ablation.scorer import ResponseScorer
 
 __all__ = ["CaptumInputXGradient", "CaptumIntegratedGradients"]
 

@@ -19,7 +19,7 @@ from omnitrace import InputError, Span
 from omnitrace_captum.base import CaptumSignal, seeded, whole
 
 if TYPE_CHECKING:
-    from omnitrace.scoring import ResponseScorer
+    from omnitrace.ablation.scorer import ResponseScorer
 
 __all__ = [
     "CaptumFeatureAblation",

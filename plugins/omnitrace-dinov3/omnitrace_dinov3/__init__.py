@@ -11,7 +11,7 @@ from omnitrace import hookimpl
 
 if TYPE_CHECKING:
     from omnitrace.plugins.hookspecs import RegisterUnitizer
-    from omnitrace.sources.unitizers import Unitizer
+    from omnitrace.sources.unitizers.base import Unitizer
 
 __all__ = ["register_unitizers"]
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from omnitrace.errors import InputError, ModelError
 from omnitrace.media import LoadedImage
-from omnitrace.sources.unitizers import FeatureSource
-from omnitrace.sources.ward import Ward
+from omnitrace.sources.unitizers.base import FeatureSource
+from omnitrace.sources.unitizers.ward import Ward
 
 if TYPE_CHECKING:
-    from omnitrace.sources.geometry import GridTokens
+    from omnitrace.sources.token_map import GridTokens
 
 __all__ = ["DinoV3Ward"]
 
@@ -32,7 +32,7 @@ class DinoV3Ward(Ward):
     Parameters
     ----------
     regions, explained:
-        As for :class:`omnitrace.sources.ward.Ward`.
+        As for :class:`omnitrace.sources.unitizers.ward.Ward`.
     checkpoint:
         A hub id or a folder that ``transformers`` loads, with weights and image processor.
     resolution:

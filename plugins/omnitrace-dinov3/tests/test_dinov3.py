@@ -15,11 +15,11 @@ from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTMode
 from omnitrace import SourceOptions
 from omnitrace.errors import InputError, ModelError
 from omnitrace.media import load_image
-from omnitrace.sources.geometry import GridTokens
-from omnitrace.sources.image import image_units
 from omnitrace.sources.messages import MediaPart
-from omnitrace.sources.unitizers import no_features
-from omnitrace.sources.ward import Ward
+from omnitrace.sources.token_map import GridTokens
+from omnitrace.sources.unitizers.base import no_features
+from omnitrace.sources.unitizers.image import image_units
+from omnitrace.sources.unitizers.ward import Ward
 
 PATCH = 8
 

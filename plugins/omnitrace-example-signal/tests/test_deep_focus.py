@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omnitrace.plugins.testing import SignalConformance
+from omnitrace.testing import SignalConformance
 
 
 class TestDeepFocus(SignalConformance):

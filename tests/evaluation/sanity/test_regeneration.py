@@ -7,9 +7,9 @@ import pytest
 
 from omnitrace import InputError, NotSupportedError, Tracer
 from omnitrace.ablation import effects, leave_one_out
-from omnitrace.ablation.inputs import AT_THE_INPUT
+from omnitrace.ablation.input_operators import AT_THE_INPUT
 from omnitrace.evaluation.sanity import Case, Regeneration, case_of, regeneration
-from tests.evaluation.sanity.planted import MESSAGES, TRUE_UNITS
+from tests.helpers.planted import MESSAGES, TRUE_UNITS
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Small things that have nothing to do with attribution: files and checks of options."""

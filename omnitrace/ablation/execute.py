@@ -1,0 +1,185 @@
+"""Run rows of codes through a model: stretches that rows share once, the rest in batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from omnitrace.ablation.prefix_sharing import Rows, Step, plan
+from omnitrace.errors import NotSupportedError
+from omnitrace.models.devices import cache_bytes, row_bytes
+from omnitrace.models.forward import forward_parameters, last_logits, undisturbed
+
+if TYPE_CHECKING:
+    from omnitrace.ablation.scorer import ResponseScorer
+
+__all__ = ["Spent", "run_rows"]
+
+# What one more forward pass costs, in tokens. On a GPU a pass of a few hundred tokens takes hardly
+# longer than one of a few.
+_OVERHEAD: Final = {"cpu": 24}
+_OVERHEAD_ELSEWHERE: Final = 256
+_MOST_ROWS: Final = 64
+
+Found = Callable[[Sequence[int], torch.Tensor], None]
+
+
+@dataclass(slots=True)
+class Spent:
+    """What was run: rows to their end, and tokens."""
+
+    rows: int = 0
+    tokens: int = 0
+
+
+def run_rows(scorer: ResponseScorer, rows: Rows, found: Found, *, share: bool = True) -> Spent:
+    """Give the log-probabilities of the response behind every row to ``found``.
+
+    Parameters
+    ----------
+    scorer:
+        Knows the model and the response.
+    rows:
+        What runs. Equal rows run once.
+    found:
+        Called with indices of rows and float32 ``[len(indices), T]`` on the CPU, batch by batch,
+        each row once.
+    share:
+        Whether what rows share runs once; without, every row runs alone and whole.
+
+    Raises
+    ------
+    NotSupportedError
+        If tokens are to be left out or hidden in a model that cannot be told its positions.
+    """
+    twins: dict[bytes, list[int]] = {}
+    for index, codes in enumerate(rows.codes):
+        twins.setdefault(codes.astype(">u4").tobytes(), []).append(index)
+    if not twins:
+        return Spent()
+    alike = list(twins.values())
+    runner = _Runner(scorer, Rows(rows.alphabet, [rows.codes[group[0]] for group in alike]))
+
+    def unique(indices: Sequence[int], values: torch.Tensor) -> None:
+        every = [(i, row) for row, index in enumerate(indices) for i in alike[index]]
+        found([i for i, _ in every], values[[row for _, row in every]])
+
+    with undisturbed(scorer.model), torch.no_grad():
+        runner.run(unique, share=share)
+    return runner.spent
+
+
+class _Runner:
+    def __init__(self, scorer: ResponseScorer, rows: Rows) -> None:
+        self.scorer = scorer
+        self.alphabet = rows.alphabet
+        self.codes = rows.codes
+        self.device = scorer.embeddings.device
+        self.spent = Spent()
+        self._visible = (~rows.alphabet.hidden).long()
+        self._counts = "position_ids" in forward_parameters(scorer.model)
+        ragged = len({len(codes) for codes in rows.codes}) > 1
+        if not self._counts and (ragged or bool(rows.alphabet.hidden.any())):
+            raise NotSupportedError(
+                f"{type(scorer.model).__name__} cannot be told the positions of its tokens",
+                legal="operators that keep every token in its place",
+                fix="use the operator 'mean'",
+            )
+
+    def run(self, found: Found, *, share: bool) -> None:
+        """Run all rows."""
+        if not share or not self.scorer.reach.causal:
+            for row in range(len(self.codes)):
+                found([row], self._batch([row], 0, None))
+            return
+        kind = self.device.type
+        longest = max(len(codes) for codes in self.codes)
+        cache = cache_bytes(self.scorer.model, longest, self.scorer.dtype.itemsize)
+        waiting = self.scorer.memory // (2 * cache)
+        first = plan(
+            self.codes,
+            tail=self.scorer.tokens,
+            most=self._most,
+            overhead=_OVERHEAD.get(kind, _OVERHEAD_ELSEWHERE),
+            waiting=max(1, waiting),
+            fill=self.scorer.reach.full,  # else what fills up would take places in a window
+        )
+        config = self.scorer.model.config.get_text_config(decoder=True)
+        self._step(first, DynamicCache(config=config), found)
+
+    def _most(self, new: int, total: int) -> int:
+        model, size = self.scorer.model, self.scorer.dtype.itemsize
+        row = row_bytes(model, new, self.scorer.tokens, size) + 5 * new * total
+        row += 2 * cache_bytes(model, total, size)
+        return max(1, min(_MOST_ROWS, self.scorer.memory // row))
+
+    def _step(self, step: Step, cache: Any, found: Found) -> None:
+        if step.end > step.start:
+            self._extend(step, cache)
+        for batch in step.batches:
+            found(batch, self._batch(batch, step.end, _fork(cache)))
+        for number, branch in enumerate(step.steps):
+            last = number == len(step.steps) - 1
+            self._step(branch, cache if last else _fork(cache), found)
+
+    def _extend(self, step: Step, cache: Any) -> None:
+        codes = torch.from_numpy(self.codes[step.rows[0]][: step.end])[None].to(self.device)
+        with last_logits(self.scorer.model, 1) as more:
+            self._forward(codes, step.start, cache, self._visible[codes], more)
+
+    def _batch(self, batch: Sequence[int], start: int, cache: Any) -> torch.Tensor:
+        """Return float32 ``[len(batch), T]`` of rows whose first ``start`` codes are cached."""
+        length = max(len(self.codes[row]) for row in batch)
+        codes = np.zeros((len(batch), length), dtype=np.int64)
+        filled = np.zeros((len(batch), length), dtype=bool)
+        for number, row in enumerate(batch):
+            own = self.codes[row]
+            codes[number, :start] = own[:start]
+            codes[number, length - len(own) + start :] = own[start:]
+            # What fills a shorter row up stands before its own tokens, where nobody sees it.
+            filled[number, start : length - len(own) + start] = True
+        codes_there = torch.from_numpy(codes).to(self.device)
+        visible = self._visible[codes_there].masked_fill(
+            torch.from_numpy(filled).to(self.device), 0
+        )
+        if cache is not None and start and len(batch) > 1:
+            cache.batch_repeat_interleave(len(batch))
+        with last_logits(self.scorer.model, self.scorer.tokens) as more:
+            output = self._forward(codes_there, start, cache, visible, more)
+        self.spent.rows += len(batch)
+        self.scorer.forwards += len(batch)
+        return self.scorer.values(output.logits[:, -self.scorer.tokens :]).cpu()
+
+    def _forward(
+        self,
+        codes: torch.Tensor,
+        start: int,
+        cache: Any,
+        visible: torch.Tensor,
+        more: dict[str, Any],
+    ) -> Any:
+        """Run ``codes`` from ``start`` on; ``visible`` is of all of them."""
+        new = codes[:, start:]
+        self.spent.tokens += new.numel()
+        arguments: dict[str, Any] = {**more, "attention_mask": visible}
+        if self._counts:
+            arguments["position_ids"] = self.alphabet.positions[..., new]
+        for name, values in self.alphabet.extras.items():
+            arguments[name] = values[new]
+        if cache is not None:
+            arguments |= {"past_key_values": cache, "use_cache": True}
+        embeddings = self.alphabet.embeddings[new].to(self.scorer.dtype)
+        return self.scorer.model(inputs_embeds=embeddings, **arguments)
+
+
+def _fork(cache: Any) -> Any:
+    """Return a cache that grows on its own: layers replace their tensors, they never write them."""
+    new = copy.copy(cache)
+    new.layers = [copy.copy(layer) for layer in cache.layers]
+    return new

@@ -1,0 +1,385 @@
+"""Log-probabilities of a response under changed inputs: what perturbation methods measure with.
+
+The model runs once over prompt and response, and what its decoder is fed is recorded: the input
+embeddings, with every medium in its place, and the (multimodal) rotary positions. From then on the
+*whole* model runs on embeddings of one's choice, so that the scaling and softcaps of its head
+apply, and never again on media. That is sound only where media reach the decoder through its input
+embeddings alone; with the recorded embeddings the log-probabilities must be those of the first run,
+or the model is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from omnitrace.ablation.contrast import TokenValues
+from omnitrace.capture.attention_hooks import attention_modules, tapped
+from omnitrace.capture.visibility import AttentionReach
+from omnitrace.errors import InputError, ModelError
+from omnitrace.models.base import Encoded, ModelAdapter
+from omnitrace.models.devices import row_bytes
+from omnitrace.models.forward import (
+    DecoderInputs,
+    decoder_inputs,
+    forward_parameters,
+    last_logits,
+    undisturbed,
+)
+from omnitrace.types import Layout, Modality, SourceUnit, Span
+
+if TYPE_CHECKING:
+    from omnitrace.engine.prepare import Request
+    from omnitrace.sources.messages import Conversation
+
+__all__ = ["ResponseScorer", "Rewriting", "check_spans"]
+
+# Inputs with one entry a token that say nothing of media contents.
+_PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
+_MEMORY: Final = 2**30
+_MOST_ROWS: Final = 64
+# Largest difference, in nats, between the model on ids and on the embeddings of the same.
+_TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+def check_spans(spans: Sequence[Span], tokens: int) -> None:
+    """Refuse spans that reach out of a response of so many tokens."""
+    for span in spans:
+        if not 0 <= span.token_start <= span.token_end <= tokens:
+            raise InputError(
+                f"a span of tokens {span.token_start} to {span.token_end}",
+                legal=f"within 0 and {tokens}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What it takes to change a request itself: the request, and what encodes another one."""
+
+    request: Request
+    encode: Callable[[Conversation], Encoded]
+
+
+class ResponseScorer:
+    """Teacher-forces one response under changed inputs.
+
+    Parameters
+    ----------
+    adapter:
+        The model.
+    inputs:
+        The model's inputs of the prompt and all tokens of the response but the last, batch 1, on
+        the model's device; see ``Request.inputs_with`` in :mod:`omnitrace.engine.prepare`.
+    layout:
+        Units of the prompt.
+    response:
+        Token ids of the response, at least one.
+    options:
+        What the model must be told for these inputs to mean what they should.
+    foils:
+        For each token of the response the id of another one that it is told from, or None: values
+        are then ``log p(token) - log p(foil)``, and 0 for None.
+    memory:
+        Bytes that one forward pass may take beside the weights. By this the rows that run at once
+        are estimated.
+    rewriting:
+        The request that ``inputs`` come from, for operators that change the input itself.
+
+    Attributes
+    ----------
+    adapter, model, memory, rewriting, response, foils, source_units:
+        As given; ``dtype`` is what the decoder is fed.
+    reach, forwards:
+        How far the layers look on these inputs; how many rows have run since.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be run on embeddings, or if media do more in it than to stand in place
+        of tokens.
+    """
+
+    def __init__(
+        self,
+        adapter: ModelAdapter,
+        inputs: Mapping[str, torch.Tensor],
+        layout: Layout,
+        response: Sequence[int],
+        *,
+        options: Mapping[str, Any] | None = None,
+        foils: Sequence[int | None] | None = None,
+        memory: int = _MEMORY,
+        rewriting: Rewriting | None = None,
+    ) -> None:
+        length = inputs["input_ids"].shape[1]
+        if not response or length != layout.prompt_length + len(response) - 1:
+            raise InputError(
+                f"{length} input tokens for a prompt of {layout.prompt_length} tokens and a "
+                f"response of {len(response)}",
+                legal="the prompt and all tokens of the response but the last",
+            )
+        self.adapter = adapter
+        self.model = adapter.model
+        self.memory = memory
+        self.rewriting = rewriting
+        self.response = tuple(response)
+        self.foils = None if foils is None else tuple(foils)
+        self._told = TokenValues(self.response, self.foils)
+        self.forwards = 0
+        self.reach = AttentionReach()
+        fed = self._record(inputs, options or {})
+        self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.embeddings
+        device = self._embeddings.device
+        self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
+        self.source_units: tuple[SourceUnit, ...] = layout.units
+        self._units = tuple(unit.id for unit in layout.units)
+        self._modalities = tuple(unit.modality for unit in layout.units)
+        self._unit_of = torch.full((length,), -1, dtype=torch.long, device=device)
+        self._unit_of[: layout.prompt_length] = torch.from_numpy(
+            layout.unit_index.astype("int64")
+        ).to(device)
+        self._absent = self._without_units()
+        assert fed.logits is not None
+        self._check(self.values(fed.logits))
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Ids of the source units, in the layout's order."""
+        return self._units
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modality of each unit."""
+        return self._modalities
+
+    @property
+    def unit_of(self) -> torch.Tensor:
+        """int64 ``[N]``: the index of the unit that each position carries, or -1."""
+        return self._unit_of
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """float32 ``[1, N, d]``, detached: what the decoder is fed for prompt and response.
+
+        ``N`` is one less than the tokens of both: the last one is predicted, never read. A model
+        in float64 keeps that.
+        """
+        return self._embeddings
+
+    @property
+    def tokens(self) -> int:
+        """``T``, the number of tokens of the response."""
+        return len(self.response)
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """The rotary positions of the recorded pass: int64 ``[N]``, or ``[axes, N]``."""
+        if self._positions is None:  # the model counts them by itself
+            return torch.arange(self._embeddings.shape[1], device=self._embeddings.device)
+        return self._positions.to(self._embeddings.device)[..., 0, :]
+
+    @property
+    def extras(self) -> dict[str, torch.Tensor]:
+        """Other inputs with one value a token, each ``[N]``."""
+        return {
+            name: value[0] for name, value in self._per_token.items() if name != "attention_mask"
+        }
+
+    def rows(self, *, gradients: bool = False) -> int:
+        """Estimate how many rows run at once within the memory; at least 1, at most 64."""
+        _, length, _ = self._embeddings.shape
+        needed = row_bytes(
+            self.model, length, self.tokens, self.dtype.itemsize, gradients=gradients
+        )
+        return max(1, min(_MOST_ROWS, self.memory // needed))
+
+    def masked(self, keep: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings with only some units left.
+
+        The positions of every other unit carry the mean embedding of all positions whose units have
+        the same modality.
+
+        Parameters
+        ----------
+        keep:
+            bool ``[m, units]``.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``[m, N, d]``.
+        """
+        keep = self._checked_keep(keep)
+        # Positions without a unit have the index -1, the column added last.
+        always = torch.ones((len(keep), 1), dtype=torch.bool, device=keep.device)
+        kept = torch.cat([keep, always], dim=1)[:, self._unit_of]
+        return torch.where(kept[:, :, None], self._embeddings, self._absent)
+
+    def logprobs(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return the log-probability of every token of the response, in nats.
+
+        With foils, its difference to the foil's at the contrasted tokens and 0 elsewhere.
+
+        Parameters
+        ----------
+        embeddings:
+            ``[m, N, d]``. If it requires gradients, so does the result, and the graph of all rows
+            is kept until it is used.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``[m, T]``.
+        """
+        if embeddings.dim() != 3 or embeddings.shape[1:] != self._embeddings.shape[1:]:
+            raise InputError(
+                f"embeddings of shape {tuple(embeddings.shape)}",
+                legal=f"[rows, {self._embeddings.shape[1]}, {self._embeddings.shape[2]}]",
+            )
+        gradients = torch.is_grad_enabled() and embeddings.requires_grad
+        step = self.rows(gradients=gradients)
+        parts = []
+        with undisturbed(self.model), torch.set_grad_enabled(gradients):
+            for start in range(0, len(embeddings), step):
+                part = embeddings[start : start + step]
+                self.forwards += len(part)
+                parts.append(self.values(self._run(part)))
+        if not parts:
+            return torch.zeros((0, self.tokens), device=self._embeddings.device)
+        return torch.cat(parts)
+
+    def summed(self, values: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
+        """Sum values of tokens over the tokens of each span: ``[m, T]`` to ``[m, spans]``."""
+        check_spans(spans, self.tokens)
+        inside = torch.zeros((self.tokens, len(spans)), device=values.device)
+        for column, span in enumerate(spans):
+            inside[span.token_start : span.token_end, column] = 1.0
+        return values @ inside
+
+    def span_logprobs(
+        self,
+        keep: torch.Tensor,
+        spans: Sequence[Span],
+        *,
+        operator: str = "attention",
+        max_forwards: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> torch.Tensor:
+        """Return the log-probability of each span with only some units left, in nats.
+
+        One forward pass a row of ``keep`` gives the values of all spans; what rows share from the
+        beginning on runs once (:mod:`omnitrace.ablation`).
+
+        Parameters
+        ----------
+        keep:
+            bool ``[m, units]``.
+        spans:
+            Spans of the response.
+        operator:
+            Name of the operator that takes the units away; by default as effects are measured.
+        max_forwards:
+            Refuse more rows than this; None for no limit.
+        progress:
+            Called with the rows done and the rows in all; equal rows run once.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``[m, spans]``, without gradients.
+
+        Raises
+        ------
+        InputError
+            If ``keep`` has the wrong shape or more rows than ``max_forwards``.
+        """
+        keep = self._checked_keep(keep)
+        if max_forwards is not None and len(keep) > max_forwards:
+            raise InputError(
+                f"{len(keep)} forward passes are more than max_forwards={max_forwards}",
+                legal=f"at most {max_forwards} rows",
+                fix="raise max_forwards, or draw fewer rows",
+            )
+        from omnitrace.ablation.measurement import ablated_logprobs
+
+        found = ablated_logprobs(self, keep, operator=operator, progress=progress or False)
+        return self.summed(found.to(self._embeddings.device), spans)
+
+    def _checked_keep(self, keep: torch.Tensor) -> torch.Tensor:
+        shape = tuple(keep.shape)
+        if len(shape) != 2 or shape[1] != len(self._units) or keep.dtype != torch.bool:
+            raise InputError(
+                f"keep is {keep.dtype} of shape {shape}",
+                legal=f"torch.bool of shape [rows, {len(self._units)} units]",
+            )
+        return keep.to(self._embeddings.device)
+
+    def _record(
+        self, inputs: Mapping[str, torch.Tensor], options: Mapping[str, Any]
+    ) -> DecoderInputs:
+        """Run the model as it is: note what its decoder is fed, and how far it looks."""
+        if "inputs_embeds" not in forward_parameters(self.model):
+            raise ModelError(
+                f"{type(self.model).__name__} cannot be run on embeddings",
+                legal="models whose forward() takes inputs_embeds",
+            )
+        modules = attention_modules(self.adapter.decoder)
+        with undisturbed(self.model), tapped(self.model, modules, [self.reach] * len(modules)):
+            return decoder_inputs(self.adapter, inputs, options, tokens=len(self.response))
+
+    def refed(
+        self, inputs: Mapping[str, torch.Tensor], options: Mapping[str, Any]
+    ) -> DecoderInputs:
+        """Return what the decoder would be fed for other inputs, without running it."""
+        with undisturbed(self.model):
+            return decoder_inputs(self.adapter, inputs, options)
+
+    def _run(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the response's tokens, ``[rows, T, vocabulary]``."""
+        count = len(embeddings)
+        arguments: dict[str, Any] = {
+            name: value.expand(count, -1) for name, value in self._per_token.items()
+        }
+        positions = self._positions
+        if positions is not None:  # else the model counts them by itself, now as then
+            # [1, N], or [axes, 1, N] where the rotary embedding is multimodal
+            shape = (*positions.shape[:-2], count, positions.shape[-1])
+            arguments["position_ids"] = positions.expand(shape)
+        with last_logits(self.model, self.tokens) as more:
+            output = self.model(
+                inputs_embeds=embeddings.to(self._embeddings.device, self.dtype),
+                **arguments,
+                **more,
+            )
+        logits: torch.Tensor = output.logits[:, -self.tokens :]
+        return logits
+
+    def values(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return ``[rows, T]`` as ``logprobs`` does, from logits ``[rows, T, vocabulary]``."""
+        return self._told(logits).to(self._embeddings.device)
+
+    def _without_units(self) -> torch.Tensor:
+        """Return ``[1, N, d]``: each unit's positions at the mean embedding of its modality."""
+        absent = self._embeddings.clone()
+        for modality in set(self._modalities):
+            of_modality = [i for i, each in enumerate(self._modalities) if each == modality]
+            wanted = torch.tensor(of_modality, device=self._unit_of.device)
+            positions = torch.isin(self._unit_of, wanted)
+            if positions.any():
+                absent[:, positions] = self._embeddings[:, positions].mean(dim=1, keepdim=True)
+        return absent
+
+    def _check(self, plain: torch.Tensor) -> None:
+        with undisturbed(self.model), torch.no_grad():
+            again = self.values(self._run(self._embeddings))
+            difference = float((again - plain).abs().max())
+        if not difference <= _TOLERANCE.get(self.dtype, 1e-3):
+            raise ModelError(
+                f"{type(self.model).__name__} does more with this request than its decoder's "
+                f"input embeddings show: run on them, log-probabilities differ by {difference:.2g}",
+                legal="models whose media reach the decoder through its input embeddings alone",
+                fix="use a token signal, such as 'attention-mean'",
+            )

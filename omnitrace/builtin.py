@@ -1,0 +1,325 @@
+"""The built-in signals, adapters, operators, metrics and unitizers, registered as any plugin's."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+from omnitrace.plugins.hookspecs import (
+    RegisterMetric,
+    RegisterModel,
+    RegisterOperator,
+    RegisterSignal,
+    RegisterUnitizer,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omnitrace.ablation.operators import Operator
+    from omnitrace.evaluation.metrics.spans import Metric
+    from omnitrace.models.base import ModelAdapter
+    from omnitrace.signals.base import Signal
+    from omnitrace.sources.unitizers.base import Unitizer
+
+
+def _attention_mean() -> Signal:
+    from omnitrace.signals.attention import AttentionMean
+
+    return AttentionMean()
+
+
+def _attention_last() -> Signal:
+    from omnitrace.signals.attention import AttentionLast
+
+    return AttentionLast()
+
+
+def _value_attention() -> Signal:
+    from omnitrace.signals.attention import ValueAttention
+
+    return ValueAttention()
+
+
+def _grad_sam(target: str = "logit") -> Signal:
+    from omnitrace.signals.gradients import GradSAM
+
+    return GradSAM(target)
+
+
+def _grad_sam_last(target: str = "logit") -> Signal:
+    from omnitrace.signals.gradients import GradSAMLast
+
+    return GradSAMLast(target)
+
+
+def _estimator(path: str | Path | None = None) -> Signal:
+    from omnitrace.estimator.finished import load_signal
+
+    return load_signal(path)
+
+
+def _mask_gradient(at: float = 0.5) -> Signal:
+    from omnitrace.signals.mask_gradient import MaskGradient
+
+    return MaskGradient(at)
+
+
+def _qwen2_5_omni() -> type[ModelAdapter]:
+    from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+
+    return Qwen25OmniAdapter
+
+
+def _causal_lm() -> type[ModelAdapter]:
+    from omnitrace.models.causal_lm import CausalLMAdapter
+
+    return CausalLMAdapter
+
+
+def _attention() -> Operator:
+    from omnitrace.ablation.operators import Attention
+
+    return Attention()
+
+
+def _mean() -> Operator:
+    from omnitrace.ablation.operators import Mean
+
+    return Mean()
+
+
+def _drop() -> Operator:
+    from omnitrace.ablation.input_operators import Drop
+
+    return Drop()
+
+
+def _grey() -> Operator:
+    from omnitrace.ablation.input_operators import Grey
+
+    return Grey()
+
+
+def _blur(radius: float = 0.1) -> Operator:
+    from omnitrace.ablation.input_operators import Blur
+
+    return Blur(radius)
+
+
+def _silence() -> Operator:
+    from omnitrace.ablation.input_operators import Silence
+
+    return Silence()
+
+
+def _freeze() -> Operator:
+    from omnitrace.ablation.input_operators import Freeze
+
+    return Freeze()
+
+
+def _metric(name: str) -> Metric:
+    from omnitrace.evaluation.metrics.spans import METRICS
+
+    return METRICS[name]
+
+
+def _causal_metric(name: str) -> Metric:
+    from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS
+
+    return CAUSAL_METRICS[name]
+
+
+def _ward(regions: int | None = None, explained: float = 0.9) -> Unitizer:
+    from omnitrace.sources.unitizers.ward import Ward
+
+    return Ward(regions, explained)
+
+
+def _grid(rows: int | None = None, columns: int | None = None) -> Unitizer:
+    from omnitrace.sources.unitizers.image import Grid
+
+    return Grid(rows, columns)
+
+
+def _whole() -> Unitizer:
+    from omnitrace.sources.unitizers.image import Whole
+
+    return Whole()
+
+
+def _slic(regions: int | None = None, compactness: float = 10.0) -> Unitizer:
+    from omnitrace.sources.unitizers.slic import Slic
+
+    return Slic(regions, compactness)
+
+
+def _bins(seconds: float = 1.0) -> Unitizer:
+    from omnitrace.sources.unitizers.time import Bins
+
+    return Bins(seconds)
+
+
+def _changes(
+    segments: int | None = None,
+    explained: float = 0.9,
+    shortest: float = 0.5,
+    longest: float = 4.0,
+) -> Unitizer:
+    from omnitrace.sources.unitizers.change_points import Changes
+
+    return Changes(segments, explained, shortest, longest)
+
+
+# Here and not beside the metrics, so that registering them does not wait for numpy.
+_METRICS: Final = {
+    "precision": "share of the chosen units that are true",
+    "recall": "share of the true units that are chosen",
+    "f1": "F1 of the chosen units as a set",
+    "time_f1": "F1 of one-second bins of audio and video",
+    "box_iou": "intersection over union of image regions",
+    "interval_iou": "intersection over union of seconds",
+    "top1": "the strongest unit is true",
+    "auprc": "average precision of the unit scores",
+    "option_consistency": "the option of most mass is the chosen one (OmniTrace, App. B.3)",
+}
+_CAUSAL_METRICS: Final = {
+    "lds": "rank correlation with measured effects of random masks (needs --model)",
+    "size-controlled-lds": "the same with masks that keep equally many tokens (needs --model)",
+    "top-1-drop": "nats that the span loses without the strongest unit (needs --model)",
+    "top-3-drop": "the same without the three strongest (needs --model)",
+    "top-5-drop": "the same without the five strongest (needs --model)",
+    **{
+        f"top-{k}-drop-per-token": f"top-{k}-drop by the tokens of the span (needs --model)"
+        for k in (1, 3, 5)
+    },
+    **{
+        f"comprehensiveness-{k}": f"ERASER's name for top-{k}-drop, in nats (needs --model)"
+        for k in (1, 3, 5)
+    },
+    **{
+        f"sufficiency-{k}": f"nats that the span loses with only {many} (needs --model)"
+        for k, many in ((1, "the strongest unit"), (3, "the three strongest"), (5, "five"))
+    },
+    "deletion-auc": "area under the log-probability as the strongest go first (needs --model)",
+    "insertion-auc": "area under the log-probability as the strongest come first (needs --model)",
+    "deletion-auc-normalised": "the same from 1 with all units to 0 without any (needs --model)",
+    "insertion-auc-normalised": "the same from 0 without any unit to 1 with all (needs --model)",
+    "r-squared": "of single-unit effects, scores fitted to nats on other masks (needs --model)",
+    "r-squared-of-effects": "the same of a span signal's effects as they are (needs --model)",
+    "oracle-lds": "lds of the best additive scores, fitted on other masks (needs --model)",
+    "oracle-size-controlled-lds": "size-controlled-lds of the same (needs --model)",
+}
+_OF_WORDS: Final = ("top1", "auprc")
+
+
+@hookimpl
+def register_signals(register: RegisterSignal) -> None:
+    """Register the attention and gradient signals, and the learned estimator."""
+    register(
+        "attention-mean",
+        _attention_mean,
+        summary="attention, mean over all layers and heads (OmniTrace AttMean)",
+    )
+    register(
+        "attention-last",
+        _attention_last,
+        summary="attention of the last layer, mean over heads (OmniTrace RawAtt)",
+    )
+    register(
+        "value-attention",
+        _value_attention,
+        summary="attention times the norm of the projected value (Kobayashi et al. 2020)",
+    )
+    register(
+        "grad-sam",
+        _grad_sam,
+        summary="attention times its positive gradient, all layers (Barkan et al. 2021)",
+    )
+    register(
+        "grad-sam-last",
+        _grad_sam_last,
+        summary="attention times its positive gradient, last layer (OmniTrace AttGrads)",
+    )
+    register(
+        "estimator",
+        _estimator,
+        summary="effects in nats, from all heads with weights learned for the model (vSTREAM)",
+    )
+    register(
+        "mask-gradient",
+        _mask_gradient,
+        summary="gradient by how much of a unit is seen, half of all hidden, in nats",
+    )
+
+
+@hookimpl
+def register_models(register: RegisterModel) -> None:
+    """Register the adapters for Qwen2.5-Omni and for any causal language model."""
+    register(
+        "qwen2_5_omni",
+        _qwen2_5_omni,
+        config_classes=("Qwen2_5OmniConfig", "Qwen2_5OmniThinkerConfig"),
+        summary="Qwen2.5-Omni: text, images, audio, video with or without its sound",
+    )
+    register(
+        "causal_lm",
+        _causal_lm,
+        config_classes=("PreTrainedConfig",),
+        summary="any text model of transformers that uses its attention interface",
+    )
+
+
+@hookimpl
+def register_operators(register: RegisterOperator) -> None:
+    """Register the operators on the decoder and on the input."""
+    register(
+        "attention",
+        _attention,
+        summary="hidden from every later position in all layers; positions are kept",
+    )
+    register("mean", _mean, summary="embeddings replaced by the mean of the modality")
+    register("drop", _drop, summary="characters left out of the text")
+    register("grey", _grey, summary="region of the image greyed")
+    register("blur", _blur, summary="region of the image blurred")
+    register("silence", _silence, summary="seconds of the recording silenced")
+    register("freeze", _freeze, summary="frames of the video replaced by a neighbouring one")
+
+
+@hookimpl
+def register_metrics(register: RegisterMetric) -> None:
+    """Register the metrics of label agreement and of measured effects."""
+    for name, summary in _METRICS.items():
+        factory = functools.partial(_metric, name)
+        register(name, factory, words=name in _OF_WORDS, summary=summary)
+    for name, summary in _CAUSAL_METRICS.items():
+        register(name, functools.partial(_causal_metric, name), summary=summary)
+
+
+@hookimpl
+def register_unitizers(register: RegisterUnitizer) -> None:
+    """Register what cuts images into regions, audio and video into stretches of time."""
+    image, time = ("image",), ("audio", "video")
+    register("grid", _grid, modalities=image, summary="a grid of rectangles (the default)")
+    register("whole", _whole, modalities=image, summary="the whole image")
+    register(
+        "ward",
+        _ward,
+        modalities=image,
+        summary="16 to 128 regions alike to the model's vision tower, by Ward clustering (vSTREAM)",
+    )
+    register(
+        "slic",
+        _slic,
+        modalities=image,
+        summary="superpixels of the image's colours (needs scikit-image)",
+    )
+    register("bins", _bins, modalities=time, summary="stretches of equal length (the default)")
+    register(
+        "changes",
+        _changes,
+        modalities=time,
+        summary="stretches between changes of what the model's own tower hears or sees",
+    )

@@ -1,0 +1,386 @@
+"""Attention rows of the tokens being generated, computed in blocks beside the model.
+
+Each decoding step leaves its query (``[heads, dim]`` per layer) behind; the rows of a whole block
+of steps are computed in one product against the cached keys, so that the keys are read once a
+block and not once a token. Nothing of size ``n²`` ever exists. A cache that forgets (sliding
+windows) or that may be rewritten gets its rows computed at once, one step at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.value_norms import ValueNorms
+from omnitrace.capture.visibility import last_mask
+from omnitrace.errors import NotSupportedError
+from omnitrace.signals.base import LayerRows
+
+__all__ = ["RowCapture", "attention_rows"]
+
+
+class Scratch:
+    """Memory that consecutive layers share, so that no layer waits for fresh pages."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+        """Return a float32 tensor of ``shape`` whose content is whatever it held before."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size or buffer.device != like.device:
+            # Some room to grow: the context is a little longer with every block.
+            buffer = torch.empty(size + size // 8, dtype=torch.float32, device=like.device)
+            self._buffers[name] = buffer
+        return buffer[:size].view(*shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _hidden(visible: tuple[int, ...], columns: int, device: torch.device) -> torch.Tensor:
+    """Return bool ``[rows, columns]``: which of these last columns a row must not see."""
+    limits = torch.tensor(visible, device=device)[:, None]
+    return torch.arange(columns, device=device) >= limits
+
+
+def _logits(
+    query: torch.Tensor, key: torch.Tensor, scale: float, scratch: Scratch | None
+) -> torch.Tensor:
+    """Scaled products of the queries with the keys, float32 ``[batch, heads, rows, keys]``."""
+    batch, heads, rows, dim = query.shape
+    groups, keys = key.shape[1], key.shape[2]
+    shape = (batch, heads, rows, keys)
+    if query.dtype != torch.float32:
+        packed = query.reshape(batch, groups, heads // groups * rows, dim)
+        return torch.matmul(packed, key.transpose(2, 3)).float().mul_(scale).view(shape)
+    packed = (query * scale).reshape(batch, groups, heads // groups * rows, dim)
+    if scratch is None or batch > 1:
+        return torch.matmul(packed, key.transpose(2, 3)).view(shape)
+    out = scratch.take("logits", (groups, heads // groups * rows, keys), query)
+    return torch.bmm(packed[0], key[0].transpose(1, 2), out=out).view(shape)
+
+
+def attention_rows(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    *,
+    scale: float,
+    visible: Sequence[int],
+    mask: torch.Tensor | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
+    scratch: Scratch | None = None,
+) -> torch.Tensor:
+    """Softmax rows of a few queries over the keys, in float32.
+
+    Parameters
+    ----------
+    query:
+        ``[batch, heads, rows, dim]``.
+    key:
+        ``[batch, key-value heads, keys, dim]``.
+    scale:
+        Factor of the logits.
+    visible:
+        For each row, how many leading keys it may see.
+    mask:
+        Bool (True = visible) or additive, broadcastable to ``[batch, heads, rows, keys]``.
+    softcap:
+        Logits become ``softcap * tanh(logits / softcap)`` (Gemma 2).
+    sinks:
+        ``[heads]`` logits that take part in the softmax and are dropped (gpt-oss).
+    scratch:
+        Memory for the result, which is then valid until the next call with the same scratch.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``[batch, heads, rows, keys]``; zero beyond the visible keys.
+    """
+    batch, heads, rows, _ = query.shape
+    logits = _logits(query, key, scale, scratch)
+    if softcap is not None:
+        logits = torch.tanh(logits / softcap) * softcap
+    first = min(visible)
+    if first < key.shape[2]:
+        relative = tuple(limit - first for limit in visible)
+        hidden = _hidden(relative, key.shape[2] - first, logits.device)
+        logits[..., first:].masked_fill_(hidden, -torch.inf)
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            logits.masked_fill_(~mask, -torch.inf)
+        else:
+            logits += mask
+    if sinks is None:
+        if scratch is None:
+            return torch.softmax(logits, dim=-1)
+        return torch.softmax(logits, dim=-1, out=scratch.take("rows", logits.shape, logits))
+    extra = sinks.float().view(1, -1, 1, 1).expand(batch, heads, rows, 1)
+    return torch.softmax(torch.cat([logits, extra], dim=-1), dim=-1)[..., :-1]
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one decoding step left at one layer: its query, or its finished row."""
+
+    context: int
+    query: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    row: torch.Tensor | None = None
+
+
+def _loose(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor without its graph; most have none, and this runs at every layer."""
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
+class _Keys:
+    """The newest keys of one layer.
+
+    Those of earlier steps are their beginning, so all steps that wait to be read share them, and
+    no copy of the cache is kept alive for the sake of an earlier step.
+    """
+
+    __slots__ = ("newest",)
+
+    def __init__(self) -> None:
+        self.newest: torch.Tensor | None = None
+
+
+class _LayerTap:
+    """Collects the steps of one decoder layer."""
+
+    def __init__(
+        self, layer: int, prompt_length: int, *, use_cache: bool, deferred: bool, values: bool
+    ) -> None:
+        self.layer = layer
+        self.norms = ValueNorms() if values else None
+        self.steps: deque[_Step] = deque()
+        self._prompt_length = prompt_length
+        self._use_cache = use_cache
+        self._deferred = deferred
+        self._seen = 0
+        self._keys = _Keys()
+        self._taken: weakref.ref[_Pending] | None = None
+        self._scale = 1.0
+        self._softcap: float | None = None
+        self._sinks: torch.Tensor | None = None
+        self.others: Sequence[_LayerTap] = ()
+
+    def __call__(self, call: AttentionCall) -> None:
+        for other in self.others:
+            other.release()  # longer keys are about to come; see RowCapture
+        queries = call.query.shape[2]
+        self._seen = self._seen + queries if self._use_cache else queries
+        if self.norms is not None:
+            self.norms.add(call, self._seen)
+        if self._seen < self._prompt_length:  # a chunk of a chunked prefill
+            return
+        if not self.steps:  # the layer's settings do not change from one call to the next
+            self._scale, self._softcap, self._sinks = call.scale, call.softcap, call.sinks
+        query = _loose(call.query)
+        if queries > 1:  # a view of the last one would keep the queries of the whole prompt alive
+            query = query[:, :, -1:].clone()
+        step = _Step(self._seen)
+        keys = min(call.key.shape[2], self._seen)  # a static cache is longer than the context
+        mask = last_mask(call, keys)
+        if call.weights is not None:
+            step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
+        elif self._may_defer(call, mask):
+            step.query, step.mask = query, mask
+            self._keys.newest = _loose(call.key)
+        else:
+            step.row = self._row_now(call, query, keys, mask)
+        self.steps.append(step)
+
+    def _may_defer(self, call: AttentionCall, mask: torch.Tensor | None) -> bool:
+        return (
+            self._deferred
+            and call.key.shape[2] == self._seen
+            and call.options.get("sliding_window") is None
+            and (mask is None or mask.dtype == torch.bool)
+        )
+
+    def _row_now(
+        self, call: AttentionCall, query: torch.Tensor, keys: int, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        return attention_rows(
+            query,
+            call.key[:, :, :keys].detach(),
+            scale=self._scale,
+            visible=[keys],
+            mask=None if mask is None else mask[:, :, None],
+            softcap=self._softcap,
+            sinks=self._sinks,
+        )
+
+    def release(self) -> None:
+        """Let go of the keys, unless steps that were taken may still be read somewhere."""
+        if self._taken is None or self._taken() is None:
+            self._keys.newest = None
+
+    def pending(self, steps: int) -> _Pending:
+        """Return what the first steps left, such that no later call of the layer changes it."""
+        chosen = [self.steps[i] for i in range(steps)]
+        pending = _Pending(chosen, self._keys, self._scale, self._softcap, self._sinks)
+        self._taken = weakref.ref(pending)  # steps are read in order: those before go first
+        return pending
+
+    def rows(self, steps: int, scratch: Scratch | None = None) -> torch.Tensor:
+        """Return float32 ``[batch, heads, steps, context of the last]`` of the first steps."""
+        return self.pending(steps).rows(scratch)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class _Pending:
+    """What some steps left at one layer, and the keys that their queries looked at.
+
+    A dynamic cache that grows makes a new tensor of its keys and leaves the old one alone, so they
+    may be read while the model goes on, in another thread too.
+    """
+
+    steps: Sequence[_Step]
+    keys: _Keys
+    scale: float
+    softcap: float | None
+    sinks: torch.Tensor | None
+
+    @property
+    def context(self) -> int:
+        """How many positions the last step saw."""
+        return self.steps[-1].context
+
+    def rows(self, scratch: Scratch | None = None) -> torch.Tensor:
+        """Return float32 ``[batch, heads, steps, context of the last]``."""
+        if all(step.query is not None for step in self.steps):
+            return self._deferred_rows(self.steps, self.context, scratch)
+        finished = [
+            step.row if step.row is not None else self._deferred_rows([step], step.context, None)
+            for step in self.steps
+        ]
+        batch, heads = finished[0].shape[:2]
+        result = finished[0].new_zeros(batch, heads, len(self.steps), self.context)
+        for i, (step, row) in enumerate(zip(self.steps, finished, strict=True)):
+            # A windowed cache holds the most recent keys only.
+            result[:, :, i, step.context - row.shape[-1] : step.context] = row[:, :, 0]
+        return result
+
+    def _deferred_rows(
+        self, chosen: Sequence[_Step], context: int, scratch: Scratch | None
+    ) -> torch.Tensor:
+        key = self.keys.newest
+        assert key is not None, "a deferred step always keeps the keys"
+        mask = None
+        if any(step.mask is not None for step in chosen):
+            # Columns beyond a step's own context are excluded by `visible`; pad with True.
+            parts = [
+                nn.functional.pad(step.mask, (0, context - step.mask.shape[-1]), value=True)
+                if step.mask is not None
+                else torch.ones(1, 1, context, dtype=torch.bool, device=key.device)
+                for step in chosen
+            ]
+            batch = max(part.shape[0] for part in parts)
+            mask = torch.stack([part.expand(batch, -1, -1) for part in parts], dim=2)
+        queries = [step.query for step in chosen if step.query is not None]
+        return attention_rows(
+            torch.cat(queries, dim=2),
+            key[:, :, :context],
+            scale=self.scale,
+            visible=[step.context for step in chosen],
+            mask=mask,
+            softcap=self.softcap,
+            sinks=self.sinks,
+            scratch=scratch,
+        )
+
+
+class RowCapture:
+    """The rows of the tokens generated so far, in blocks, for all decoder layers.
+
+    Parameters
+    ----------
+    layers:
+        Indices of the layers to listen to, ascending.
+    prompt_length:
+        Number of prompt tokens, padding included.
+    use_cache:
+        Whether the model decodes with a key-value cache.
+    deferred:
+        Whether the cached keys stay valid until a block of steps is read (dynamic caches).
+    values:
+        Whether the norms of the value vectors are wanted too.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        prompt_length: int,
+        *,
+        use_cache: bool = True,
+        deferred: bool = True,
+        values: bool = False,
+    ) -> None:
+        self.taps = [
+            _LayerTap(layer, prompt_length, use_cache=use_cache, deferred=deferred, values=values)
+            for layer in layers
+        ]
+        if self.taps:
+            # The first layer is called first: its call begins a step. The others then let go of
+            # the keys of the step before, so that a cache that grows finds their memory free, as it
+            # does untraced.
+            self.taps[0].others = self.taps[1:]
+        self._scratch = Scratch()
+
+    @property
+    def forgets(self) -> bool:
+        """Whether some layer holds finished rows, so that blocks should be as short as can be."""
+        return any(tap.steps and tap.steps[0].row is not None for tap in self.taps)
+
+    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
+        """Yield the rows of the first ``steps`` pending steps, layer by layer.
+
+        Raises
+        ------
+        NotSupportedError
+            If the layers did not see one step for each token (something other than plain
+            token-by-token decoding ran).
+        """
+        for tap in self.taps:
+            if len(tap.steps) < steps:
+                raise NotSupportedError(
+                    f"layer {tap.layer} attended {len(tap.steps)} times for {steps} tokens, so "
+                    "rows cannot be told apart",
+                    legal="greedy decoding or sampling, one token a step",
+                )
+            pending = tap.pending(steps)
+            yield LayerRows(
+                tap.layer,
+                functools.partial(self._read, pending, batch),
+                value_norms=None if tap.norms is None else tap.norms.reader(pending.context, batch),
+            )
+
+    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+        """Hand over the first ``steps`` pending steps; see :meth:`Capture.take`."""
+        taken = list(self.rows(steps, batch=batch))
+        self.drop(steps)
+        return taken
+
+    def select(self, token_id: int) -> None:
+        """Take note of the token that was selected; rows do not depend on it."""
+
+    def _read(self, pending: _Pending, batch: int, reuse: bool) -> torch.Tensor:
+        return pending.rows(self._scratch if reuse else None)[batch]
+
+    def drop(self, steps: int) -> None:
+        """Forget the first ``steps`` pending steps."""
+        for tap in self.taps:
+            for _ in range(steps):
+                tap.steps.popleft()

@@ -1,0 +1,66 @@
+"""How long the value vectors are once the output projection has carried them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.parameters import loaded_weight
+from omnitrace.errors import ModelError
+
+__all__ = ["ValueNorms"]
+
+# What families of transformers call the projection from the heads to the residual stream.
+_PROJECTIONS = ("o_proj", "out_proj", "dense", "wo", "c_proj")
+
+
+class ValueNorms:
+    """Norms of ``W_O^h v`` for every context position of one layer, added to as the cache grows."""
+
+    def __init__(self) -> None:
+        self._gram: torch.Tensor | None = None
+        self._blocks: list[torch.Tensor] = []
+
+    def add(self, call: AttentionCall, context: int) -> None:
+        """Add the positions that ``call`` brought; ``context`` counts them and all before."""
+        new = call.query.shape[2]
+        if new == context:  # without a cache every call brings all positions again
+            self._blocks = []
+        end = min(call.value.shape[2], context)  # a static cache is longer than the context
+        value = call.value[:, :, end - new : end].detach().float()
+        heads = call.query.shape[1]
+        if self._gram is None:
+            self._gram = _gram(call.module, heads, value.shape[-1])
+        value = value.repeat_interleave(heads // value.shape[1], dim=1)
+        gram = self._gram.to(value.device)
+        squares = (torch.matmul(value, gram) * value).sum(dim=-1)
+        self._blocks.append(squares.clamp_min_(0.0).sqrt_())
+
+    def reader(self, context: int, batch: int) -> Callable[[], torch.Tensor]:
+        """Return what returns float32 ``[heads, context]``, whatever is added in the meantime."""
+        if len(self._blocks) > 1:
+            self._blocks = [torch.cat(self._blocks, dim=-1)]
+        norms = self._blocks[0][batch, :, :context]
+        return lambda: norms
+
+
+def _gram(module: nn.Module, heads: int, dim: int) -> torch.Tensor:
+    """``W_O^hᵀ W_O^h`` of each head, float32 ``[heads, dim, dim]``: |W v|² = vᵀ (WᵀW) v."""
+    for name in _PROJECTIONS:
+        projection = getattr(module, name, None)
+        weight = None if projection is None else loaded_weight(projection)
+        if weight is None or not weight.is_floating_point() or weight.element_size() < 2:
+            continue  # eight bits and less are codes that mean nothing without their scales
+        if type(projection).__name__ == "Conv1D":  # GPT-2 stores [in, out]
+            weight = weight.t()
+        if weight.dim() == 2 and weight.shape[1] == heads * dim:
+            per_head = weight.float().view(weight.shape[0], heads, dim).transpose(0, 1)
+            return torch.matmul(per_head.transpose(1, 2), per_head)
+    raise ModelError(
+        f"{type(module).__name__} has no output projection that value vectors can be sent through",
+        legal=f"an unquantised linear layer named {', '.join(_PROJECTIONS)}",
+        fix="use a signal that does not need 'values'",
+    )

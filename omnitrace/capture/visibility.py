@@ -1,0 +1,78 @@
+"""How far a model's layers look: what decides in which form a token can be hidden from them."""
+
+from __future__ import annotations
+
+import torch
+
+from omnitrace.capture.attention_hooks import AttentionCall
+
+__all__ = ["AttentionReach", "last_mask", "pass_mask"]
+
+
+class AttentionReach:
+    """Listens to one whole pass and notes what its layers see of each other's tokens.
+
+    Attributes
+    ----------
+    calls:
+        Layers that were heard.
+    full:
+        Every query of every layer saw every position up to its own. It depends on the length: a
+        sliding window that the sequence fits into hides nothing.
+    causal:
+        No query saw a position after its own.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.full = True
+        self.causal = True
+        self._seen: torch.Tensor | None = None
+
+    def __call__(self, call: AttentionCall) -> None:
+        """Note what one layer sees; the tap of :mod:`omnitrace.capture.attention_hooks`."""
+        self.calls += 1
+        queries, keys = call.query.shape[2], call.key.shape[2]
+        mask, window = call.mask, call.told_window
+        if mask is None or mask.dim() != 4:  # the kernel itself is causal, and keeps the window
+            self.full &= queries == keys and not (window is not None and window < keys)
+            return
+        if mask is self._seen:  # most layers share one
+            return
+        self._seen = mask
+        visible = mask[..., :keys]
+        visible = visible if visible.dtype == torch.bool else visible >= 0
+        order = torch.ones(queries, keys, dtype=torch.bool, device=mask.device).tril(keys - queries)
+        self.full &= bool((visible == order).all())
+        self.causal &= not bool((visible & ~order).any())
+
+
+def last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
+    """Return the last query's mask over the keys, bool or additive: ``[batch, 1 or heads, k]``."""
+    mask = call.mask
+    if mask is not None and mask.dim() == 4:
+        return mask[:, :, -1, :keys]
+    padding = None if mask is None else mask[:, None, -keys:].bool()
+    window = call.told_window
+    if window is None or keys <= window:
+        return padding
+    recent = (torch.arange(keys, device=call.key.device) >= keys - window)[None, None]
+    return recent if padding is None else padding & recent
+
+
+def pass_mask(call: AttentionCall, first: int = 0) -> torch.Tensor | None:
+    """Return the mask of a whole pass's queries from ``first`` on, bool or additive.
+
+    It is ``[batch, 1 or heads, rows or 1, keys]``, and need not say that a query sees nothing
+    after itself.
+    """
+    mask, length = call.mask, call.query.shape[2]
+    if mask is not None and mask.dim() == 4:
+        return mask[:, :, first:, :length]
+    rows = None if mask is None else mask[:, None, None, :length].bool()  # FlashAttention
+    window = call.told_window
+    if window is None or window >= length:
+        return rows
+    query = torch.arange(first, length, device=call.key.device)[:, None]
+    recent = torch.arange(length, device=call.key.device) > query - window
+    return recent[None, None] if rows is None else rows & recent

@@ -1,0 +1,248 @@
+"""``omnitrace demo``: the main job on real media files whose evidence is known."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from omnitrace.cli.commands.trace import Progress, load_tracer, make_folder
+from omnitrace.cli.console import describe, make_console, names_of_request, plain, print_span
+from omnitrace.cli.exit_codes import say
+from omnitrace.evaluation.labels.matching import true_units
+from omnitrace.evaluation.labels.schema import ImageSource, Source, TimeSource
+from omnitrace.reference.files import write_sample
+from omnitrace.reference.questions import LEADS
+from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample
+from omnitrace.sources.request_files import Request, read_requests
+from omnitrace.types import (
+    EndEvent,
+    ImageRegion,
+    Locator,
+    Modality,
+    SourceUnit,
+    Span,
+    SpanEvent,
+    TextRange,
+    TimeRange,
+)
+
+if TYPE_CHECKING:
+    from omnitrace.trace.trace import Trace
+    from omnitrace.tracer import Tracer
+
+__all__ = ["Verdict", "draw_samples", "judge", "run_demo"]
+
+_ORDERS: Final[tuple[tuple[Modality, ...], ...]] = (
+    ("text", "image", "audio", "video"),
+    ("video", "text", "image", "audio"),
+    ("audio", "video", "text", "image"),
+)
+_QUESTIONS: Final = 5
+_VALUES: Final = re.compile(rf"\b({'|'.join(LEADS)}) (?:a )?\w+")
+_DRAWS: Final = 10_000  # seeds of one demo; about one in 40 asks about everything
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A labelled statement, the span that answers it, and how the span did.
+
+    ``true``: the span says the right value. ``named``: its strongest supports, as many as the
+    statement rests on, are the evidence; where there is none, nothing supports the span.
+    """
+
+    statement: Statement
+    span: Span | None
+    true: bool
+    named: bool
+
+
+def run_demo(out: Path, seed: int) -> list[Verdict]:
+    """Write three samples, trace them, print what supports each statement beside the truth."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    make_folder(out)
+    console = make_console()
+    traces: list[Trace] = []
+    verdicts: list[Verdict] = []
+    notes: list[list[str]] = []
+    with Progress() as progress:
+        tracer = load_tracer("reference", "attention-mean", progress)
+        for sample in draw_samples(seed):
+            progress.show(f"{sample.id}: writing the media files")
+            path = write_sample(sample, make_folder(out / sample.id))
+            with progress.paused():
+                _print_head(console, sample, path)
+            request = read_requests(path)[0]
+            assert isinstance(request, Request)
+            trace, found = _trace(tracer, sample, request, console, progress)
+            trace.save(out / f"{sample.id}.omnitrace")
+            traces.append(trace)
+            verdicts += found
+            notes.append([_truth(verdict, sample) for verdict in found])
+    _print_counts(console, verdicts)
+    from omnitrace.report.html import write_report
+
+    report = out / "report.html"
+    titles = [f"Generated sample {i + 1} of {len(traces)}" for i in range(len(traces))]
+    write_report(traces, report, titles=titles, notes=notes)
+    say(f"wrote {len(traces)} traces and {report}")
+    return verdicts
+
+
+def draw_samples(seed: int) -> list[Sample]:
+    """Draw three samples that the model never saw.
+
+    Each asks about all four modalities, has a statement that rests on two sources, and one question
+    whose answer is told nowhere.
+    """
+    numbers = itertools.count(seed * _DRAWS)
+    samples: list[Sample] = []
+    for order in _ORDERS:
+        drawn = (
+            make_sample(held_out_seed(number), questions=_QUESTIONS, order=order, long=False)
+            for number in numbers
+        )
+        samples.append(next(filter(_asks_about_everything, drawn)))
+    return samples
+
+
+def _asks_about_everything(sample: Sample) -> bool:
+    sources = [statement.sources for statement in sample.statements]
+    parts = {source.part for each in sources for source in each}
+    return len(parts) == len(sample.scenes) and {len(each) for each in sources} == {0, 1, 2}
+
+
+def _trace(
+    tracer: Tracer, sample: Sample, request: Request, console: Console, progress: Progress
+) -> tuple[Trace, list[Verdict]]:
+    """Trace one sample, printing each span beside its truth as soon as it ends."""
+    progress.show(f"{sample.id}: reading")
+    names = names_of_request(request.messages)
+    units = _units_of(tracer, request)
+    open_statements = list(sample.statements)
+    verdicts: dict[str, Verdict] = {}
+    trace: Trace | None = None
+    with tracer.stream(request.messages, media_root=request.media_root) as events:
+        for event in events:
+            if isinstance(event, EndEvent):
+                trace = event.trace
+            elif isinstance(event, SpanEvent):
+                statement = _statement_of(event.span, open_statements)
+                with progress.paused():
+                    print_span(console, event.span, names)
+                    if statement is None:
+                        console.print("      nobody asked for this", style="yellow")
+                        continue
+                    open_statements.remove(statement)
+                    verdict = judge(statement, event.span, units)
+                    verdicts[statement.question] = verdict
+                    _print_truth(console, verdict, sample)
+    assert trace is not None  # the last event of every stream
+    for statement in open_statements:
+        verdict = Verdict(statement, None, true=False, named=False)
+        verdicts[statement.question] = verdict
+        line = Text(f"no answer to: {plain(statement.question)}", style="red")
+        console.print(line, soft_wrap=True)
+        _print_truth(console, verdict, sample)
+    return trace, [verdicts[statement.question] for statement in sample.statements]
+
+
+def _units_of(tracer: Tracer, request: Request) -> tuple[SourceUnit, ...]:
+    """Cut a request into its units before it is answered: verdicts come with the spans."""
+    from omnitrace.sources.layout import build_layout
+    from omnitrace.sources.messages import read_messages
+
+    conversation = read_messages(
+        request.messages,
+        options=tracer.sources,
+        limits=tracer.limits,
+        media_root=request.media_root,
+    )
+    encoded = tracer.adapter.encode(conversation, tracer.sources)
+    features = functools.partial(tracer.adapter.features, encoded)
+    return build_layout(len(encoded.prompt_ids), encoded.geometry, tracer.sources, features).units
+
+
+def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:
+    """Find the statement that a span makes, be its value right or wrong."""
+    said = _claim(plain(span.text))
+    return next((each for each in statements if said and said == _claim(each.text)), None)
+
+
+def _claim(sentence: str) -> str:
+    """Return a sentence without the values that it says: what it is about."""
+    return _VALUES.sub(r"\1", sentence)
+
+
+def judge(statement: Statement, span: Span, units: Sequence[SourceUnit]) -> Verdict:
+    """Compare a span with the label of what it says; ``units`` are those of the request."""
+    first = {support.unit.id for support in span.supports[: len(statement.sources)]}
+    if statement.sources:
+        named = all(first & true_units([source], units) for source in statement.sources)
+    else:
+        named = not span.supports
+    return Verdict(statement, span, true=plain(span.text) == statement.text, named=named)
+
+
+def _place(source: Source, sample: Sample) -> str:
+    """Say where the evidence is, in the words of supports."""
+    message, part = source.message, source.part
+    modality: str = sample.order[part]
+    locator: Locator
+    if isinstance(source, TimeSource):
+        modality = source.stream or modality
+        locator = TimeRange(message, part, source.start, source.end)
+    elif isinstance(source, ImageSource):
+        assert source.box is not None  # the world labels items, and facts by their characters
+        locator = ImageRegion(message, part, source.box, (1, 1), (0,))
+    else:
+        assert source.start is not None
+        assert source.end is not None
+        locator = TextRange(message, part, source.start, source.end)
+    return describe(locator, modality)
+
+
+def _print_head(console: Console, sample: Sample, path: Path) -> None:
+    console.print(Text(f"\n{sample.id}: {', '.join(sample.order)}", style="bold underline"))
+    console.print(Text(f"{path}\n{plain(sample.question)}", style="dim"), soft_wrap=True)
+
+
+def _truth(verdict: Verdict, sample: Sample) -> str:
+    """Say what is true, where it is seen, and how the span did, in one line."""
+    statement = verdict.statement
+    places = [_place(source, sample) for source in statement.sources]
+    told = " and ".join(places) or "told nowhere"
+    if verdict.span is None:
+        return f"truth: {statement.text} ({told}): not answered"
+    if places:
+        how = f"{'names' if verdict.named else 'misses'} the evidence"
+    else:
+        how = "names no source" if verdict.named else "names a source all the same"
+    return f"truth: {statement.text} ({told}): {'true' if verdict.true else 'false'}, {how}"
+
+
+def _print_truth(console: Console, verdict: Verdict, sample: Sample) -> None:
+    style = "green" if verdict.true and verdict.named else "red"
+    console.print(Text(f"      {_truth(verdict, sample)}", style=style), soft_wrap=True)
+
+
+def _print_counts(console: Console, verdicts: Sequence[Verdict]) -> None:
+    count = len(verdicts)
+    named = sum(verdict.named for verdict in verdicts)
+    true = sum(verdict.true for verdict in verdicts)
+    console.print(
+        Text(
+            f"\n{named} of {count} statements name the evidence, or nothing where there is none; "
+            f"{true} of {count} statements are true.",
+            style="bold",
+        ),
+        soft_wrap=True,
+    )

@@ -1,0 +1,206 @@
+"""The commands about learned estimators. Whatever is heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from omnitrace.cli.exit_codes import guarded
+from omnitrace.cli.options import AudioUnits, Device, ImageUnits, VideoUnits
+from omnitrace.errors import InputError
+
+__all__ = ["estimator"]
+
+estimator = typer.Typer(
+    no_args_is_help=True,
+    help="Estimators that predict from attention what taking a source away would do.",
+)
+
+
+@estimator.command()
+@guarded
+def train(
+    requests: Annotated[
+        Path,
+        typer.Option(
+            help="A .json or .jsonl file of requests; one with a field 'response' is not answered "
+            "anew."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The estimator, a safetensors file.")],
+    model: Annotated[
+        str, typer.Option(help="The model it is for: 'reference', a hub id, a folder, a GGUF file.")
+    ] = "reference",
+    device: Device = None,
+    fit: Annotated[
+        str, typer.Option(metavar="ridge|pearson|nnls|mlp", help="How weights are learnt.")
+    ] = "ridge",
+    masks: Annotated[
+        int, typer.Option(min=2, help="Masks that each request is measured under, to learn from.")
+    ] = 64,
+    keep_rates: Annotated[
+        str,
+        typer.Option(
+            help="Probabilities with which masks keep a unit, separated by commas; every mask is "
+            "followed by its complement."
+        ),
+    ] = "0.5,0.7",
+    operator: Annotated[
+        str, typer.Option(help="How units are taken away; see 'omnitrace list operators'.")
+    ] = "attention",
+    reduction: Annotated[
+        str, typer.Option(metavar="sum|mean", help="Over the tokens of a unit.")
+    ] = "sum",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Attention as it is, not its shares over the units.")
+    ] = False,
+    values: Annotated[
+        bool, typer.Option("--values", help="Weigh attention by the length of what it carries.")
+    ] = False,
+    pooling: Annotated[
+        str, typer.Option(metavar="mean|max", help="Over the tokens of a span.")
+    ] = "mean",
+    relay: Annotated[
+        bool,
+        typer.Option(
+            "--relay", help="Also follow attention to earlier words to what these rested on."
+        ),
+    ] = False,
+    gradients: Annotated[
+        str,
+        typer.Option(
+            metavar="none|total|heads",
+            help="Also look at what hiding a unit does to the written words, to first order: in "
+            "all heads together, or in each. Decoding takes about twice as long with it.",
+        ),
+    ] = "none",
+    mask_gradient: Annotated[
+        bool,
+        typer.Option(
+            "--mask-gradient",
+            help="Also look at the gradient by how much of each unit is seen, half of everything "
+            "hidden: closer to measured effects, but of finished answers only, at a pass an answer "
+            "and a backward pass a span.",
+        ),
+    ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="NATS",
+            help="Spans that masks move by fewer nats teach less. By default 1, and 0 with "
+            "--gradients or --mask-gradient.",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Only these decoder layers, separated by commas; by default all."),
+    ] = None,
+    image_units: ImageUnits = "grid",
+    audio_units: AudioUnits = "bins",
+    video_units: VideoUnits = "bins",
+    held_out: Annotated[
+        float,
+        typer.Option(help="Share of the requests that judge and calibrate, between 0 and 1."),
+    ] = 0.2,
+    evaluation_masks: Annotated[
+        int, typer.Option(min=4, help="Masks that judge a held-out request, of either form of LDS.")
+    ] = 64,
+    level: Annotated[
+        float, typer.Option(help="Share of units that intervals cover, between 0 and 1.")
+    ] = 0.9,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Longest answer to a request, in tokens.")
+    ] = 256,
+    media_root: Annotated[
+        Path | None,
+        typer.Option(help="Where relative media paths start; by default the file's folder."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where measurements are kept; by default FILE.cache beside it."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of masks and splits.")] = 0,
+) -> None:
+    """Train an estimator for a model on requests, and say how good it is on held-out ones.
+
+    What is measured is kept: a run that was stopped goes on where it was when the same command is
+    given again, and another fit starts from the same measurements. The estimator is for sources
+    that are cut by the same units.
+    """
+    from omnitrace.cli.commands.estimating import layers_of, rates_of, train_file
+    from omnitrace.estimator.collect import CollectOptions
+    from omnitrace.estimator.features import FeatureRecipe, Gradients
+    from omnitrace.estimator.fit import FitOptions, usual_noise
+    from omnitrace.estimator.train import TrainOptions
+    from omnitrace.sources.options import SourceOptions
+
+    if reduction not in ("sum", "mean"):
+        raise InputError(f"--reduction is {reduction!r}", legal="sum or mean")
+    if pooling not in ("mean", "max"):
+        raise InputError(f"--pooling is {pooling!r}", legal="mean or max")
+    if gradients not in get_args(Gradients):
+        raise InputError(f"--gradients is {gradients!r}", legal=", ".join(get_args(Gradients)))
+    if mask_gradient and gradients != "none":
+        raise InputError(
+            f"both --gradients {gradients} and --mask-gradient are given",
+            legal="one of them: the first while the model writes, the second when it has written",
+        )
+    recipe = FeatureRecipe(
+        reduction=reduction,  # type: ignore[arg-type]  # checked above
+        normalise="raw" if raw else "shares",
+        values=values,
+        layers=layers_of(layers),
+        pooling=pooling,  # type: ignore[arg-type]  # checked above
+        relay=relay,
+        gradients=gradients,  # type: ignore[arg-type]  # checked above
+        mask_gradient=mask_gradient,
+    )
+    options = TrainOptions(
+        collect=CollectOptions(
+            recipe=recipe,
+            masks=masks,
+            keep_rates=rates_of(keep_rates),
+            evaluation_masks=evaluation_masks,
+            operator=operator,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+        ),
+        fit=FitOptions(
+            kind=fit,  # type: ignore[arg-type]  # checked there
+            noise=usual_noise(recipe) if noise is None else noise,
+            seed=seed,
+        ),
+        held_out=held_out,
+        level=level,
+    )
+    raise typer.Exit(
+        train_file(
+            requests,
+            out,
+            options,
+            model=model,
+            device=device,
+            sources=SourceOptions(image=image_units, audio=audio_units, video=video_units),
+            media_root=media_root,
+            cache=cache,
+        )
+    )
+
+
+@estimator.command()
+@guarded
+def show(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="What 'train' wrote.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the card as one JSON document.")
+    ] = False,
+) -> None:
+    """Print the card of an estimator: what it is for, how it was trained, how good it is."""
+    from omnitrace.cli.commands.estimating import show_file
+
+    show_file(path, as_json=as_json)

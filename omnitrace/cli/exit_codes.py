@@ -1,0 +1,67 @@
+"""Exit codes: 0 fine, 1 a defect of ours, 2 the user's mistake, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final, ParamSpec
+
+import typer
+
+from omnitrace.cli.console import plain
+from omnitrace.errors import OmnitraceError
+
+__all__ = ["DEFECT", "INTERRUPTED", "MISTAKE", "guarded", "say", "say_defect", "say_mistake"]
+
+DEFECT: Final = 1
+MISTAKE: Final = 2
+INTERRUPTED: Final = 130
+_READER_GONE: Final = 141  # 128 + SIGPIPE, as a shell reports it of other tools
+
+_P = ParamSpec("_P")
+
+
+def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
+    """Turn what a command raises into a message on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except (typer.Exit, typer.Abort):
+            raise
+        except OmnitraceError as error:
+            say_mistake(str(error))
+            raise typer.Exit(MISTAKE) from None
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Whoever read our output has left; there is nobody to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_READER_GONE) from None
+        except Exception:
+            say_defect()
+            raise typer.Exit(DEFECT) from None
+
+    return run
+
+
+def say(text: str) -> None:
+    """Print one paragraph on stderr."""
+    print(f"omnitrace: {plain(text)}", file=sys.stderr, flush=True)
+
+
+def say_mistake(text: str) -> None:
+    """Print a mistake that the user can mend on stderr."""
+    say(f"error: {text}")
+
+
+def say_defect() -> None:
+    """Print the exception that is being handled, and that it is ours."""
+    traceback.print_exc()
+    say("this is a defect of omnitrace; please report it with the traceback above")

@@ -1,0 +1,347 @@
+"""One request on its way through the model: live, or with a response that exists already."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from omnitrace.capture.attention_hooks import model_lock, tapped
+from omnitrace.capture.base import Capture
+from omnitrace.capture.decode import RowCapture
+from omnitrace.capture.gradients import GradientCapture
+from omnitrace.capture.parameters import input_device
+from omnitrace.capture.replay import ReplayCapture
+from omnitrace.engine.assembler import Assembler, Block
+from omnitrace.engine.decode_loop import Engine
+from omnitrace.engine.prepare import Request
+from omnitrace.engine.provenance import provenance_of
+from omnitrace.errors import NotSupportedError
+from omnitrace.models.detokenize import Detokenizer
+from omnitrace.models.generation import (
+    TokenStreamer,
+    defers,
+    ended,
+    generation_config,
+    generation_record,
+    seeded,
+)
+from omnitrace.segmentation.thinking import SectionSegmenter
+from omnitrace.signals.base import gradient_target, subject_of
+from omnitrace.signals.contract import chosen_layers
+from omnitrace.sources.media_records import media_record
+from omnitrace.streaming.worker import Backlog, Worker
+from omnitrace.trace.trace import Trace
+from omnitrace.types import Event
+
+if TYPE_CHECKING:
+    from omnitrace.tracer import Tracer
+
+__all__ = ["Run", "replay_run", "traced_run"]
+
+
+@dataclass(slots=True)
+class Run:
+    """What is running: the engine, the capture that feeds it, and what becomes provenance."""
+
+    tracer: Tracer
+    request: Request
+    capture: Capture
+    modules: Sequence[nn.Module]
+    layers: Sequence[int]
+    engine: Engine
+    work: Callable[[Run, Callable[[int], None]], None]
+    generation: Mapping[str, Any]
+    seed: int | None = None
+    finished: Callable[[Sequence[int]], bool] = lambda ids: True
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def run(
+        self,
+        emit: Callable[[Event], None],
+        *,
+        check: Callable[[], None] = lambda: None,
+        queue_size: int = 0,
+        backlog: Backlog | None = None,
+    ) -> None:
+        """Run the model, passing every event to ``emit`` as it happens.
+
+        Parameters
+        ----------
+        emit:
+            Takes the events; it is called in the worker, where there is one.
+        check:
+            Called at every token, to leave by an exception.
+        queue_size:
+            How many blocks may wait for a worker thread; 0 does the work in this thread.
+        backlog:
+            Is told how this thread and the worker keep pace.
+        """
+        adapter = self.tracer.adapter
+        model = adapter.model
+        backlog = backlog or Backlog()
+
+        started = time.perf_counter()
+        was_training = model.training
+        with model_lock(model), seeded(self.seed):
+            try:
+                model.eval()
+                with (
+                    _listening(model, adapter.decoder, self.modules, self.capture),
+                    self._blocks_to(emit, queue_size, backlog) as (hand_over, check_worker),
+                ):
+
+                    def push(token_id: int) -> None:
+                        check()
+                        check_worker()
+                        self.engine.push(token_id, hand_over)
+
+                    self.work(self, push)
+                    self.engine.finish(hand_over)
+            finally:
+                if was_training:
+                    model.train()
+        self.timings = {
+            "encode": self.request.seconds,
+            "generate": time.perf_counter() - started,
+            **({"waiting": backlog.seconds} if queue_size else {}),
+        }
+        self.engine.check()
+
+    @contextlib.contextmanager
+    def _blocks_to(
+        self, emit: Callable[[Event], None], queue_size: int, backlog: Backlog
+    ) -> Iterator[tuple[Callable[[Block], None], Callable[[], None]]]:
+        """Yield what takes the blocks, and what raises an error that came of an earlier one.
+
+        All blocks are worked on when the context ends.
+        """
+
+        def process(block: Block) -> None:
+            for event in self.engine.assembler.process(block):
+                emit(event)
+
+        if not queue_size:
+            yield process, lambda: None
+            return
+        with Worker(process, queue_size, backlog) as worker:
+            yield worker.put, worker.check
+
+    def trace(self) -> Trace:
+        """Assemble the result."""
+        conversation, found = self.request.conversation, self.engine.assembler
+        return Trace(
+            messages=conversation.records(),
+            text=found.text,
+            token_ids=tuple(found.ids),
+            prompt_ids=self.request.encoded.prompt_ids,
+            layout=found.layout,
+            scores=found.scores(),
+            tokens=tuple(found.tokens),
+            spans=tuple(found.spans),
+            salience=found.salience_weights(),
+            media=tuple(media_record(part) for part in conversation.media()),
+            config=found.config,
+            provenance=provenance_of(self),
+        )
+
+
+def traced_run(
+    tracer: Tracer,
+    request: Request,
+    generate: Mapping[str, Any],
+    *,
+    seed: int | None,
+    block: int,
+) -> Run:
+    """Prepare to let the model answer, with its own ``generate``."""
+    config, extra = generation_config(tracer.adapter.model, generate)
+
+    def rows(layers: Sequence[int], values: bool) -> Capture:
+        return RowCapture(
+            layers,
+            request.prompt_length,
+            use_cache=config.use_cache is not False,
+            deferred=defers(config),
+            values=values,
+        )
+
+    def work(run: Run, push: Callable[[int], None]) -> None:
+        arguments = dict(extra)
+        streamer = TokenStreamer(push, also=arguments.pop("streamer", None))
+        model = tracer.adapter.model
+        model.generate(
+            **request.inputs(input_device(model)),
+            **request.encoded.generate_options,
+            **arguments,
+            generation_config=config,
+            streamer=streamer,
+        )
+
+    return _run(
+        tracer,
+        request,
+        rows,
+        work,
+        block=block,
+        seed=seed,
+        generation=generation_record(config),
+        finished=lambda ids: ended(config, ids),
+    )
+
+
+def replay_run(
+    tracer: Tracer,
+    request: Request,
+    response: Sequence[int],
+    foils: Sequence[int | None] | None,
+    *,
+    block: int,
+) -> Run:
+    """Prepare to attribute ``response``, which the model need not have written.
+
+    Rows come from one pass over prompt and response. Gradients come step by step from the cache, as
+    in generation: ``generate`` runs, and may choose nothing but the response.
+    """
+    model = tracer.adapter.model
+
+    def rows(layers: Sequence[int], values: bool) -> Capture:
+        return ReplayCapture(layers, request.prompt_length, values=values)
+
+    def one_pass(run: Run, push: Callable[[int], None]) -> None:
+        inputs = request.inputs_with(response, input_device(model))
+        with torch.no_grad():
+            # The logits of a long prompt would be the largest tensor of all.
+            model(**inputs, **request.encoded.generate_options, use_cache=False, logits_to_keep=1)
+        for token_id in response:
+            push(token_id)
+
+    def step_by_step(run: Run, push: Callable[[int], None]) -> None:
+        config, _ = generation_config(model, {"max_new_tokens": len(response)})
+        model.generate(
+            **request.inputs(input_device(model)),
+            **request.encoded.generate_options,
+            generation_config=config,
+            streamer=TokenStreamer(push),
+            logits_processor=LogitsProcessorList([_Forced(response, request.prompt_length)]),
+        )
+
+    stepwise = gradient_target(tracer.needs) is not None
+    return _run(
+        tracer,
+        request,
+        rows,
+        step_by_step if stepwise else one_pass,
+        block=block,
+        generation={"replay": True, "contrast": foils is not None},
+        foils=foils,
+    )
+
+
+class _Forced(LogitsProcessor):  # type: ignore[misc]
+    """Leaves ``generate`` one choice a step: the response's own token."""
+
+    def __init__(self, response: Sequence[int], prompt_length: int) -> None:
+        self._response = response
+        self._prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        forced = torch.full_like(scores, -torch.inf)
+        forced[:, self._response[input_ids.shape[1] - self._prompt_length]] = 0.0
+        return forced
+
+
+def _run(
+    tracer: Tracer,
+    request: Request,
+    rows: Callable[[Sequence[int], bool], Capture],
+    work: Callable[[Run, Callable[[int], None]], None],
+    *,
+    block: int,
+    generation: Mapping[str, Any],
+    foils: Sequence[int | None] | None = None,
+    **options: Any,
+) -> Run:
+    by_index = dict(tracer._layers)
+    every = sorted(by_index)
+    signal, live = tracer.signal, tracer.live_signal
+    layers = chosen_layers(signal, every, subject=subject_of(signal, tracer.signal_package))
+    read = list[int]()
+    if live is not None:
+        read = chosen_layers(live, every, subject=subject_of(live, tracer.span_package))
+        layers = sorted({*layers, *read})
+    values = "values" in tracer.needs
+    target = gradient_target(tracer.needs)
+    if target is None:
+        capture = rows(layers, values)
+        heard = layers
+    else:
+        _check_gradients(tracer, every)
+        capture = GradientCapture(
+            layers, every, request.prompt_length, target=target, foils=foils, values=values
+        )
+        heard = every
+    engine = Engine(
+        capture=capture,
+        assembler=Assembler(
+            layout=request.layout,
+            signal=signal,
+            package=tracer.signal_package,
+            live=live,
+            live_package=tracer.span_package,
+            live_layers=frozenset(read),
+            salience=tracer.salience,
+            config=tracer.curation,
+        ),
+        detokenizer=Detokenizer(tracer.adapter.tokenizer),
+        segmenter=SectionSegmenter.after_prompt(
+            tracer.thinking,
+            tracer.adapter.tokenizer,
+            request.encoded.prompt_ids,
+            request.layout,
+            unit=tracer.span_unit,
+            language=tracer.sources.language,
+        ),
+        block=block,
+    )
+    return Run(
+        tracer,
+        request,
+        capture,
+        [by_index[layer] for layer in heard],
+        layers,
+        engine,
+        work,
+        generation,
+        **options,
+    )
+
+
+def _check_gradients(tracer: Tracer, every: Sequence[int]) -> None:
+    config = tracer.adapter.model.config.get_text_config(decoder=True)
+    depth = getattr(config, "num_hidden_layers", len(every))
+    if depth != len(every):
+        raise NotSupportedError(
+            f"{depth - len(every)} of the {depth} layers of {tracer.adapter.source} have no "
+            "softmax attention; their states would have to be differentiated too",
+            legal="gradients in models whose layers all have softmax attention",
+            fix="use a signal that needs rows only, such as 'attention-mean'",
+        )
+
+
+@contextlib.contextmanager
+def _listening(
+    model: Any, decoder: nn.Module, modules: Sequence[nn.Module], capture: Capture
+) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(tapped(model, modules, capture.taps))
+        if isinstance(capture, GradientCapture):
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(capture.attached(model, decoder))
+        yield

@@ -1,0 +1,1 @@
+"""What attributions are compared with."""

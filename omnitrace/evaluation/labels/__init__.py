@@ -1,0 +1,1 @@
+"""Labels: their schema, files, checks, and where they come from."""

@@ -1,0 +1,1 @@
+"""Metrics of agreement with labels and of measured effects."""

@@ -1,0 +1,200 @@
+"""Drive a model's own ``generate``, with the engine listening or with nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from transformers import GenerationConfig
+from transformers.generation.configuration_utils import GenerationMode
+from transformers.generation.streamers import BaseStreamer
+
+from omnitrace.capture.parameters import input_device
+from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.models.forward import undisturbed
+
+if TYPE_CHECKING:
+    from omnitrace.models.base import Encoded, ModelAdapter
+
+__all__ = [
+    "TokenStreamer",
+    "defers",
+    "ended",
+    "generation_config",
+    "generation_record",
+    "greedy_ids",
+    "seeded",
+]
+
+DEFAULT_NEW_TOKENS: Final = 256
+_PLAIN = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
+
+class TokenStreamer(BaseStreamer):  # type: ignore[misc]
+    """Hands each selected token to a callback, and to the user's own streamer if there is one."""
+
+    def __init__(self, push: Callable[[int], None], also: BaseStreamer | None = None) -> None:
+        self._push = push
+        self._also = also
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        """Take what ``generate`` streams: first the prompt, then one token at a time."""
+        if self._also is not None:
+            self._also.put(value)
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        for token_id in value.flatten().tolist():
+            self._push(int(token_id))
+
+    def end(self) -> None:
+        """Pass the end on to the user's streamer."""
+        if self._also is not None:
+            self._also.end()
+
+
+def generation_config(
+    model: Any, kwargs: Mapping[str, Any]
+) -> tuple[GenerationConfig, dict[str, Any]]:
+    """Merge the model's generation settings with the user's, and refuse what cannot be traced.
+
+    Decoding is greedy unless the user asks for sampling. Returns the configuration and the
+    arguments that are not settings (logits processors, stopping criteria, a streamer, …).
+
+    Raises
+    ------
+    InputError
+        If an argument is none that ``generate`` knows.
+    NotSupportedError
+        If rows could not be matched with tokens: beam search, assisted decoding, prompt look-up,
+        classifier-free guidance, several sequences, compiled decoding, a cache of one's own.
+    """
+    rest = dict(kwargs)
+    if rest.get("max_new_tokens") is None:
+        rest.pop("max_new_tokens", None)
+    given = rest.pop("generation_config", None)
+    config = copy.deepcopy(given if given is not None else model.generation_config)
+    if given is None and "do_sample" not in rest:
+        config.do_sample = False
+    if given is None:
+        config.max_length = None
+    rest = config.update(**rest)
+    _refuse_unknown(rest, model)
+    if not config.do_sample and given is None:
+        for name in _SAMPLING:  # the checkpoint's own sampling settings mean nothing to greedy
+            if name not in kwargs:
+                setattr(config, name, None)
+    if config.max_new_tokens is None and config.max_length is None:
+        config.max_new_tokens = DEFAULT_NEW_TOKENS
+    _refuse(config, rest, model)
+    return config, rest
+
+
+def _refuse_unknown(rest: Mapping[str, Any], model: Any) -> None:
+    """Refuse misspelt arguments before any work is done."""
+    known = {
+        *inspect.signature(model.generate).parameters,
+        *inspect.signature(model.forward).parameters,
+        "tokenizer",
+        "assistant_tokenizer",
+    }
+    for name in rest:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *vars(GenerationConfig())], n=1)
+            raise InputError(
+                f"{name!r} is no argument of generate()",
+                legal="settings of transformers.GenerationConfig, arguments of generate()",
+                fix=f"did you mean {near[0]!r}?" if near else "",
+            )
+
+
+def _refuse(config: GenerationConfig, rest: Mapping[str, Any], model: Any) -> None:
+    reasons: dict[str, bool] = {
+        "num_return_sequences > 1": (config.num_return_sequences or 1) > 1,
+        "guidance_scale": config.guidance_scale not in (None, 1, 1.0),
+        "past_key_values": rest.get("past_key_values") is not None,
+        "custom_generate": rest.get("custom_generate") is not None,
+        "inputs_embeds": rest.get("inputs_embeds") is not None,
+    }
+    mode = config.get_generation_mode(rest.get("assistant_model"))
+    if mode not in _PLAIN:
+        reasons[str(getattr(mode, "value", mode)).replace("_", " ")] = True
+    compiled = config.cache_implementation in ("static", "hybrid", "sliding_window")
+    if compiled and model.device.type != "cpu" and not config.disable_compile:
+        reasons["compiled decoding (pass disable_compile=True)"] = True
+    found = [name for name, present in reasons.items() if present]
+    if found:
+        raise NotSupportedError(
+            f"{found[0]} is not supported: its steps cannot be matched with the tokens written",
+            legal="greedy decoding or sampling of one sequence",
+        )
+    if config.max_new_tokens is not None and config.max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {config.max_new_tokens}", legal="at least 1")
+
+
+def generation_record(config: GenerationConfig) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, JSON-ready, for the provenance."""
+    record = {}
+    for name, value in sorted(config.to_diff_dict().items()):
+        if isinstance(value, str | int | float | bool | list) and not (
+            name.startswith("_") or name == "transformers_version"
+        ):
+            record[name] = value
+    return record
+
+
+def ended(config: GenerationConfig, ids: Sequence[int]) -> bool:
+    """Whether the answer ended by itself, and not because it reached ``max_new_tokens``."""
+    if config.max_new_tokens is None or len(ids) < config.max_new_tokens:
+        return True
+    stops = config.eos_token_id
+    return ids[-1] in (stops if isinstance(stops, list) else [stops])
+
+
+def greedy_ids(adapter: ModelAdapter, encoded: Encoded, max_new_tokens: int) -> tuple[int, ...]:
+    """Let the model answer greedily while nobody listens, and leave it as it was.
+
+    Decoding is that of ``Tracer.trace`` without sampling.
+
+    Parameters
+    ----------
+    adapter, encoded:
+        The model, and the request as it takes it.
+    max_new_tokens:
+        Longest answer, in tokens.
+
+    Returns
+    -------
+    tuple of int
+        The ids of the answer, with the one that ended it.
+    """
+    model = adapter.model
+    config, _ = generation_config(model, {"max_new_tokens": max_new_tokens})
+    device = input_device(model)
+    inputs = {name: value.to(device) for name, value in encoded.inputs.items()}
+    with undisturbed(model), torch.no_grad():
+        ids = model.generate(**inputs, **encoded.generate_options, generation_config=config)
+    return tuple(ids[0, len(encoded.prompt_ids) :].tolist())
+
+
+def defers(config: GenerationConfig) -> bool:
+    """Whether the cached keys of a step stay valid until later steps have been decoded."""
+    return config.cache_implementation in (None, "dynamic")
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Seed torch inside the block and restore its random state after; nothing without a seed."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield

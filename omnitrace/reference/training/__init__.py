@@ -1,0 +1,1 @@
+"""How the reference model was trained. Part of the repository, not of the wheel."""

@@ -1,0 +1,1 @@
+"""The response cut into sentences and sections, and its words weighed."""

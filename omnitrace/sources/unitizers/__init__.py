@@ -1,0 +1,1 @@
+"""What cuts text, images, audio and video into source units."""

@@ -1,0 +1,146 @@
+"""Image units: the regions of a unitizer, or the user's own boxes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from omnitrace.errors import InputError
+from omnitrace.sources.regions import hull
+from omnitrace.sources.token_map import Box, GridTokens, UnitDraft, shared_area
+from omnitrace.sources.unitizers.base import (
+    FeatureSource,
+    ImageUnitizer,
+    check_count,
+    checked_labels,
+    no_features,
+)
+from omnitrace.sources.unitizers.user_defined import boxes, name_of
+from omnitrace.types import ImageRegion
+
+__all__ = ["Grid", "Whole", "grid_shape", "image_units"]
+
+_REGIONS_ALONG_LONGER_SIDE = 4
+_SMALLEST_REGION = 2
+
+
+def grid_shape(rows: int, columns: int) -> tuple[int, int]:
+    """Return (region rows, region columns) for a grid of ``rows × columns`` vision tokens.
+
+    Regions are about square: four along the longer side, none smaller than 2 × 2 tokens unless
+    the image itself is.
+    """
+    edge = max(_SMALLEST_REGION, math.ceil(max(rows, columns) / _REGIONS_ALONG_LONGER_SIDE))
+    return max(1, rows // edge), max(1, columns // edge)
+
+
+@dataclass(frozen=True)
+class Grid(ImageUnitizer):
+    """A grid of rectangular regions along the merged vision tokens.
+
+    Parameters
+    ----------
+    rows, columns:
+        Both, or neither: then about four square regions along the longer side, none smaller than
+        2 × 2 tokens. At most as many as there are rows and columns of tokens.
+    """
+
+    rows: int | None = None
+    columns: int | None = None
+
+    name: ClassVar[str] = "grid"
+
+    def __post_init__(self) -> None:
+        check_count(self.name, self.rows, "rows")
+        check_count(self.name, self.columns, "columns")
+        if (self.rows is None) != (self.columns is None):
+            raise InputError(
+                f"the unitizer 'grid' has rows {self.rows} and columns {self.columns}",
+                legal="both, or neither",
+            )
+
+    def cut(self, tokens: GridTokens, features: FeatureSource) -> np.ndarray:
+        """Return int ``[tokens]``: the grid cell that each merged vision token lies in."""
+        wanted = grid_shape(tokens.rows, tokens.columns)
+        if self.rows is not None and self.columns is not None:
+            wanted = min(self.rows, tokens.rows), min(self.columns, tokens.columns)
+        rows, columns = wanted
+        down = np.arange(tokens.rows) * rows // tokens.rows
+        across = np.arange(tokens.columns) * columns // tokens.columns
+        labels: np.ndarray = (down[:, None] * columns + across[None, :]).reshape(-1)
+        return labels
+
+
+@dataclass(frozen=True)
+class Whole(ImageUnitizer):
+    """The whole image as one region."""
+
+    name: ClassVar[str] = "whole"
+
+    def cut(self, tokens: GridTokens, features: FeatureSource) -> np.ndarray:
+        """Return zeros ``[tokens]``."""
+        return np.zeros(tokens.rows * tokens.columns, dtype=np.int64)
+
+
+def _user_cells(tokens: GridTokens, drawn: list[Box]) -> tuple[list[list[int]], list[int]]:
+    """Give each vision token to the box that covers most of it; also return those in none."""
+    regions: list[list[int]] = [[] for _ in drawn]
+    rest: list[int] = []
+    for cell in range(tokens.rows * tokens.columns):
+        areas = [shared_area(tokens.cell(cell), box) for box in drawn]
+        best = max(range(len(drawn)), key=areas.__getitem__)
+        (regions[best] if areas[best] > 0 else rest).append(cell)
+    return regions, rest
+
+
+def image_units(
+    tokens: GridTokens, unitizer: ImageUnitizer, features: FeatureSource = no_features
+) -> list[UnitDraft]:
+    """Cut an image into units; every vision token belongs to exactly one.
+
+    With the user's own boxes, the tokens outside all boxes become one more unit, so that mass on
+    the rest of the image is not lost.
+
+    Parameters
+    ----------
+    tokens:
+        The image's merged vision tokens.
+    unitizer:
+        Cuts images without boxes of the user's own.
+    features:
+        Gives it the features of the tokens, if it asks.
+    """
+    part = tokens.part
+
+    def draft(cells: list[int], box: Box, own_id: str | None = None) -> UnitDraft:
+        return UnitDraft(
+            modality="image",
+            locator=ImageRegion(part.message, part.part, box, tokens.grid, tuple(cells)),
+            positions=tuple(sorted(tokens.positions[cell] for cell in cells)),
+            source_id=part.source_id,
+            own_id=own_id,
+        )
+
+    if not part.units:
+        count = tokens.rows * tokens.columns
+        labels = checked_labels(unitizer, unitizer.cut(tokens, features), count)
+        regions = [np.flatnonzero(labels == k).tolist() for k in range(labels.max() + 1)]
+        return [draft(cells, hull(cells, tokens.grid, tokens.size)) for cells in regions]
+    drawn = boxes(part, tokens.width, tokens.height)
+    regions, rest = _user_cells(tokens, [box for box, _ in drawn])
+    drafts = []
+    for (box, own_id), cells in zip(drawn, regions, strict=True):
+        if not cells:
+            x0, y0, x1, y1 = tokens.cell(0)
+            raise InputError(
+                f"{name_of(part)} has the box {list(box)}, which shares its vision tokens with "
+                "another box that covers more of them",
+                legal=f"boxes at least one token ({x1 - x0:g} by {y1 - y0:g} pixels) apart",
+            )
+        drafts.append(draft(cells, box, own_id))
+    if rest:
+        drafts.append(draft(rest, hull(rest, tokens.grid, tokens.size)))
+    return drafts

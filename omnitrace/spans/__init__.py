@@ -1,1 +1,0 @@
-"""From the response to its spans, and from words to their weights."""

@@ -1,0 +1,1 @@
+"""Events while the model writes: the worker thread and the iterators over it."""

@@ -1,0 +1,183 @@
+"""Events from a worker thread, through a bounded queue, as an iterator."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from omnitrace.streaming.openmp import release_team
+from omnitrace.streaming.worker import Backlog, Stopped, carrying_thread
+from omnitrace.types import Event
+
+__all__ = ["Channel", "Emitter", "EventStream", "Launched", "Work"]
+
+_QUEUE_SIZE = 256
+_POLL_SECONDS = 0.05
+_JOIN_POLLS = 40
+
+
+class Emitter(Protocol):
+    """What the work passes its events to."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Pass an event on; waits while too many are unread. Raises as :meth:`check` does."""
+
+    def check(self) -> None:
+        """Leave, by an exception that must not be caught, if nobody listens any more."""
+
+
+Work: TypeAlias = Callable[[Emitter], None]
+
+
+class Channel:
+    """What the worker and the stream share; the worker must not keep the stream itself alive.
+
+    Parameters
+    ----------
+    work:
+        What to do; it is given an :class:`Emitter`.
+    notify:
+        Called in the worker whenever there is an event to read, and when the worker leaves.
+    """
+
+    def __init__(self, work: Work, notify: Callable[[], None] = lambda: None) -> None:
+        self.queue: queue.Queue[Event | None] = queue.Queue(_QUEUE_SIZE)
+        self.stop = threading.Event()
+        self.left = threading.Event()
+        self.error: BaseException | None = None
+        self._work = work
+        self._notify = notify
+
+    def __call__(self, event: Event | None, /) -> None:
+        """Wait for room in the queue; leave if nobody listens any more."""
+        while True:
+            self.check()
+            try:
+                self.queue.put(event, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+            self._notify()
+            return
+
+    def check(self) -> None:
+        """Leave if nobody listens any more."""
+        if self.stop.is_set():
+            raise Stopped
+
+    def run(self) -> None:
+        """Do the work in the worker thread."""
+        try:
+            self._work(self)
+        except Stopped:
+            return
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.left.set()
+            self._notify()
+        with contextlib.suppress(Stopped):
+            self(None)
+
+
+class Launched:
+    """What streams share: a worker that starts with the first event that is asked for.
+
+    It stops at its next token once the stream is closed or dropped.
+
+    Parameters
+    ----------
+    work:
+        What to do in the worker.
+    backlog:
+        How it will keep pace; None for a new one.
+    notify:
+        As for :class:`Channel`.
+    """
+
+    def __init__(
+        self, work: Work, backlog: Backlog | None, notify: Callable[[], None] = lambda: None
+    ) -> None:
+        self.backlog = backlog or Backlog()
+        self._channel = Channel(work, notify)
+        self._launched = False
+        # Not __del__: a Ctrl-C that falls into one is lost. A closed stream runs nothing more.
+        self._dropped = weakref.finalize(self, self._channel.stop.set)
+        self._dropped.atexit = False
+        self._thread = carrying_thread(self._channel.run, "omnitrace-stream")
+
+    def _launch(self) -> None:
+        self._launched = True
+        release_team()
+        self._thread.start()
+
+    def _stop(self) -> None:
+        self._channel.stop.set()
+        self._dropped.detach()
+
+
+class EventStream(Launched):
+    """An iterator of events from a worker thread.
+
+    The worker starts with the first event that is asked for. Closing the stream, leaving its
+    ``with`` block, or dropping it stops the worker at the next token; the model is then as it was.
+    An exception in the worker is raised where the events are read.
+
+    Attributes
+    ----------
+    backlog:
+        How decoding and the work beside it kept pace so far.
+    """
+
+    def __init__(self, work: Work, backlog: Backlog | None = None) -> None:
+        super().__init__(work, backlog)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        channel = self._channel
+        if channel.stop.is_set():
+            raise StopIteration
+        try:
+            if not self._launched:
+                self._launch()
+            event = channel.queue.get()
+        except BaseException:  # Ctrl-C while waiting
+            self.close()
+            raise
+        if event is not None:
+            return event
+        self.close()
+        if channel.error is not None:
+            raise channel.error
+        raise StopIteration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the worker at its next token and wait until the model is as it was."""
+        self._stop()
+        if not self._launched or self._thread is threading.current_thread():
+            return
+        # Ctrl-C may fall between asking for the thread and its first breath: it is then neither
+        # absent nor ready to be joined, and a process must not end while it is inside the model.
+        for _ in range(_JOIN_POLLS):
+            with contextlib.suppress(RuntimeError):
+                self._thread.join()
+                return
+            time.sleep(_POLL_SECONDS)

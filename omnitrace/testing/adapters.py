@@ -1,0 +1,352 @@
+"""What a model adapter promises, each promise with what finds out whether it is kept."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from typing import Any, Final, get_args
+
+import numpy as np
+import torch
+
+from omnitrace.capture.parameters import input_device
+from omnitrace.capture.probe import probe
+from omnitrace.errors import ConformanceError, InputError, NotSupportedError, OmnitraceError
+from omnitrace.media import LoadedImage, MediaLimits
+from omnitrace.models.base import Encoded, ModelAdapter
+from omnitrace.models.detokenize import Detokenizer
+from omnitrace.sources.layout import build_layout
+from omnitrace.sources.messages import Conversation, MediaPart, TextPart, read_messages
+from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
+from omnitrace.testing.contract import Promise, promises
+from omnitrace.testing.harness import SEED, settings, untraced
+from omnitrace.testing.requests import request
+from omnitrace.testing.state import model_change, model_state
+from omnitrace.testing.tokens import tokens_breach
+from omnitrace.tracer import Tracer
+from omnitrace.types import ImageRegion, Layout, Modality, TextRange, TimeRange
+
+__all__ = ["ADAPTER_PROMISES", "AdapterBench"]
+
+_ENCODES: Final = "encode() takes a request with every modality that the adapter is for"
+_NEW: Final = 8
+_SLACK: Final = 1e-6
+
+
+class AdapterBench:
+    """An adapter, and what it makes of a small request.
+
+    Parameters
+    ----------
+    adapter:
+        With its model, however small and untrained.
+    modalities:
+        What the model takes.
+    """
+
+    def __init__(self, adapter: ModelAdapter, modalities: tuple[Modality, ...] = ("text",)) -> None:
+        unknown = sorted(set(modalities) - set(get_args(Modality)))
+        if unknown or not modalities:
+            raise InputError(f"modalities are {modalities!r}", legal=", ".join(get_args(Modality)))
+        self.adapter = adapter
+        self.messages = request(modalities)
+        self.options = SourceOptions()
+        self._before = model_state(adapter.model)
+
+    @property
+    def subject(self) -> str:
+        """What the adapter is called in errors."""
+        name = getattr(self.adapter, "name", type(self.adapter).__name__)
+        return f"the adapter {name!r} ({type(self.adapter).__module__})"
+
+    @functools.cached_property
+    def conversation(self) -> Conversation:
+        """The request, read."""
+        return read_messages(self.messages, options=self.options, limits=MediaLimits())
+
+    def encode(self) -> Encoded:
+        """Encode the request; raises ConformanceError if the adapter raises anything."""
+        try:
+            return self.adapter.encode(self.conversation, self.options)
+        except Exception as error:  # a plugin may raise anything
+            found = f"raised {type(error).__name__}: {error}"
+            raise ConformanceError(self.subject, _ENCODES, found) from error
+
+    @functools.cached_property
+    def encoded(self) -> Encoded:
+        """The request, encoded."""
+        return self.encode()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the request."""
+        return build_layout(len(self.encoded.prompt_ids), self.encoded.geometry, self.options)
+
+    def text_of(self, part: TextPart | MediaPart) -> str:
+        """Return the user's own string of a text part."""
+        text: str = self.messages[part.message]["content"][part.part]["text"]
+        return text
+
+    def untraced(self, *, sampled: bool) -> tuple[int, ...]:
+        """Return the tokens that the model writes untraced."""
+        inputs = {**self.encoded.inputs, **self.encoded.generate_options}
+        device = input_device(self.adapter.model)
+        inputs = {
+            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            for name, value in inputs.items()
+        }
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(SEED)
+            return tuple(untraced(self.adapter, inputs, **settings(self.adapter, _NEW, sampled)))
+
+    def traced(self, *, sampled: bool) -> tuple[int, ...]:
+        """Return the tokens that the model writes while it is traced."""
+        tracer = Tracer(adapter=self.adapter, block=1)
+        return tracer.trace(
+            self.messages, seed=SEED, **settings(self.adapter, _NEW, sampled)
+        ).token_ids
+
+    def change(self) -> str | None:
+        """Say what of the model has changed since the bench was made."""
+        return model_change(self.adapter.model, self._before)
+
+
+def _describes_itself(bench: AdapterBench) -> str | None:
+    name = getattr(bench.adapter, "name", None)
+    if not isinstance(name, str) or not name:
+        return f"has the name {name!r}"
+    for what in ("model", "tokenizer", "decoder", "max_context"):
+        try:
+            found = getattr(bench.adapter, what)
+        except Exception as error:  # a plugin may raise anything
+            return f"has no {what}: {type(error).__name__}: {error}"
+        if found is None and what != "max_context":
+            return f"has no {what}"
+    if not callable(getattr(bench.adapter.model, "generate", None)):
+        return f"has a model without generate(): {type(bench.adapter.model).__name__}"
+    return None
+
+
+def _encodes(bench: AdapterBench) -> str | None:
+    bench.encode()
+    return None
+
+
+def _one_row(bench: AdapterBench) -> str | None:
+    ids: Any = bench.encoded.inputs.get("input_ids")
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or len(ids) != 1:
+        return f"gave input_ids of shape {list(getattr(ids, 'shape', []))}"
+    if tuple(ids[0].tolist()) != tuple(bench.encoded.prompt_ids):
+        return "gave prompt_ids that differ from input_ids"
+    for name, value in bench.encoded.inputs.items():
+        if not isinstance(value, torch.Tensor):
+            return f"gave a {type(value).__name__} as input {name!r}"
+        if value.device.type != "cpu":
+            return f"put the input {name!r} on {value.device}"
+    return None
+
+
+def _positions_once(bench: AdapterBench) -> str | None:
+    length = len(bench.encoded.prompt_ids)
+    seen: Counter[int] = Counter()
+    for tokens in bench.encoded.geometry:
+        seen.update(tokens.positions)
+    for position, times in sorted(seen.items()):
+        if not 0 <= position < length:
+            return f"mapped position {position} of a prompt of {length} tokens"
+        if times > 1:
+            return f"mapped position {position} {times} times"
+    return None
+
+
+def _every_part(bench: AdapterBench) -> str | None:
+    mapped = {(t.part.message, t.part.part) for t in bench.encoded.geometry if len(t.positions)}
+    for part in bench.conversation.parts:
+        if (part.message, part.part) not in mapped:
+            kind = "text" if isinstance(part, TextPart) else part.modality
+            return f'gave messages[{part.message}]["content"][{part.part}] ({kind}) no tokens'
+    return None
+
+
+def _pairs(bench: AdapterBench) -> str | None:
+    for tokens in bench.encoded.geometry:
+        if isinstance(tokens, GridTokens):
+            expected = tokens.rows * tokens.columns
+        else:
+            expected = len(tokens.ranges if isinstance(tokens, TextTokens) else tokens.intervals)
+        if len(tokens.positions) != expected:
+            kind = type(tokens).__name__
+            return f"gave {kind} of {len(tokens.positions)} positions coordinates for {expected}"
+    return None
+
+
+def _units_disjoint(bench: AdapterBench) -> str | None:
+    layout, owner = bench.layout, dict[int, str]()
+    if not layout.units:
+        return "gave the request no source unit"
+    for unit in layout.units:
+        if not unit.positions or list(unit.positions) != sorted(set(unit.positions)):
+            return f"gave the unit {unit.id!r} the positions {unit.positions}"
+        for position in unit.positions:
+            if not 0 <= position < layout.prompt_length:
+                return f"put the unit {unit.id!r} at {position}, outside the prompt"
+            if owner.setdefault(position, unit.id) != unit.id:
+                return f"gave position {position} to {owner[position]!r} and to {unit.id!r}"
+    return None
+
+
+def _texts_quoted(bench: AdapterBench) -> str | None:
+    """Every token quotes its piece of the user's string, and no visible character is left out."""
+    for tokens in bench.encoded.geometry:
+        if not isinstance(tokens, TextTokens):
+            continue
+        text = bench.text_of(tokens.part)
+        missing = {i for i, character in enumerate(text) if not character.isspace()}
+        for position, (start, end) in zip(tokens.positions, tokens.ranges, strict=True):
+            if not 0 <= start <= end <= len(text):
+                return f"gave position {position} the characters {start} to {end} of {len(text)}"
+            missing -= set(range(start, end))
+            piece = bench.adapter.tokenizer.decode([bench.encoded.prompt_ids[position]])
+            quote = text[start:end].strip()
+            if "\ufffd" not in piece and quote.casefold() not in piece.casefold():
+                return f"gave position {position}, which is {piece!r}, the characters {quote!r}"
+        if missing:
+            first = min(missing)
+            return f"gave no token the character {first} ({text[first]!r}) of {text!r}"
+    return _units_quoted(bench)
+
+
+def _units_quoted(bench: AdapterBench) -> str | None:
+    for unit in bench.layout.units:
+        where = unit.locator
+        if isinstance(where, TextRange):
+            text = bench.messages[where.message]["content"][where.part]["text"]
+            quote = text[where.start : where.end]
+            if not quote.strip() or not quote.startswith(unit.preview.removesuffix("…")):
+                return f"quotes {unit.preview!r} where the user wrote {quote!r}"
+    return None
+
+
+def _media_inside(bench: AdapterBench) -> str | None:
+    parts = {(part.message, part.part): part.media for part in bench.conversation.media()}
+    for unit in bench.layout.units:
+        where = unit.locator
+        medium = parts.get((where.message, where.part))
+        if isinstance(where, ImageRegion):
+            assert isinstance(medium, LoadedImage)
+            x0, y0, x1, y1 = where.box
+            if not (0 <= x0 < x1 <= medium.width and 0 <= y0 < y1 <= medium.height):
+                size = f"{medium.width} by {medium.height}"
+                return f"put the unit {unit.id!r} at {where.box} of an image of {size} pixels"
+        elif isinstance(where, TimeRange):
+            duration = getattr(medium, "duration", 0.0)
+            if not 0 <= where.start < where.end <= duration + _SLACK:
+                seconds = f"{where.start:g} to {where.end:g} s"
+                return f"put the unit {unit.id!r} at {seconds} of {duration:g} s"
+    return _times_ordered(bench)
+
+
+def _times_ordered(bench: AdapterBench) -> str | None:
+    for tokens in bench.encoded.geometry:
+        if isinstance(tokens, TimeTokens):
+            for position, (start, end) in zip(tokens.positions, tokens.intervals, strict=True):
+                if not 0 <= start <= end <= tokens.duration + _SLACK:
+                    return (
+                        f"gave position {position} the seconds {start:g} to {end:g} of "
+                        f"{tokens.duration:g}"
+                    )
+    return None
+
+
+def _encodes_alike(bench: AdapterBench) -> str | None:
+    first, second = bench.encoded, bench.encode()
+    for name in first.inputs.keys() | second.inputs.keys():
+        if not torch.equal(first.inputs[name], second.inputs[name]):
+            return f"gave another {name!r} the second time"
+    places = [[tuple(t.positions) for t in each.geometry] for each in (first, second)]
+    return None if places[0] == places[1] else "put parts elsewhere the second time"
+
+
+def _decodes(bench: AdapterBench) -> str | None:
+    tokenizer = bench.adapter.tokenizer
+    for part in bench.conversation.parts:
+        if isinstance(part, TextPart):
+            ids = tokenizer(part.text, add_special_tokens=False)["input_ids"]
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            if text.strip() != part.text.strip():
+                return f"decodes {part.text!r} to {text!r}"
+            detokenizer = Detokenizer(tokenizer)
+            pieces = [detokenizer.push(token) for token in ids] + [detokenizer.finish()]
+            if "".join(pieces) != text:
+                return f"decodes {text!r} token by token to {''.join(pieces)!r}"
+    return None
+
+
+def _layers_speak(bench: AdapterBench) -> str | None:
+    try:
+        layers = probe(bench.adapter.model, bench.adapter.decoder, what=bench.adapter.source)
+    except OmnitraceError as error:
+        return f"has a decoder that cannot be listened to: {error.found}"
+    indices = [index for index, _ in layers]
+    if not indices or indices != sorted(set(indices)):
+        return f"has a decoder whose layers are {indices}"
+    return None
+
+
+def _greedy_tokens(bench: AdapterBench) -> str | None:
+    return tokens_breach(bench.untraced(sampled=False), bench.traced(sampled=False))
+
+
+def _sampled_tokens(bench: AdapterBench) -> str | None:
+    return tokens_breach(bench.untraced(sampled=True), bench.traced(sampled=True))
+
+
+def _features(bench: AdapterBench) -> str | None:
+    for tokens in bench.encoded.geometry:
+        if isinstance(tokens, TextTokens):
+            continue
+        try:
+            given = [bench.adapter.features(bench.encoded, tokens) for _ in range(2)]
+        except NotSupportedError:
+            continue
+        except Exception as error:  # a plugin may raise anything
+            return f"raised {type(error).__name__} where features were asked for: {error}"
+        kind, found = tokens.part.modality, given[0]
+        if not isinstance(found, np.ndarray) or found.dtype != np.float32:
+            return f"gave features of {kind} as {getattr(found, 'dtype', type(found).__name__)}"
+        if found.ndim != 2 or len(found) != len(tokens.positions):
+            return f"gave {len(tokens.positions)} tokens of {kind} features {list(found.shape)}"
+        if not np.isfinite(found).all():
+            return f"gave features of {kind} that are not finite"
+        if not np.array_equal(given[0], given[1]):
+            return f"gave other features of {kind} the second time"
+    return None
+
+
+def _restored(bench: AdapterBench) -> str | None:
+    bench.traced(sampled=False)
+    change = bench.change()
+    return None if change is None else f"left its mark: {change}"
+
+
+ADAPTER_PROMISES: Final[tuple[Promise[AdapterBench], ...]] = promises(
+    {
+        "an adapter has a name, a model with generate(), a tokenizer, a decoder": _describes_itself,
+        _ENCODES: _encodes,
+        "inputs are tensors on the CPU, and prompt_ids the only row of input_ids": _one_row,
+        "every prompt position belongs to one part at most": _positions_once,
+        "every part of the request has tokens": _every_part,
+        "every position has its own coordinates": _pairs,
+        "units have positions inside the prompt, ascending, shared with no other": _units_disjoint,
+        "text ranges quote the user's own strings": _texts_quoted,
+        "regions and seconds lie inside their medium": _media_inside,
+        "encode() gives the same twice": _encodes_alike,
+        "text survives tokenizing and decoding, whole and token by token": _decodes,
+        "the decoder's attention can be captured": _layers_speak,
+        "greedy decoding writes the untraced model's tokens": _greedy_tokens,
+        "seeded sampling writes the untraced model's tokens": _sampled_tokens,
+        "features(), where there are any, are finite float32 [tokens, dimensions]": _features,
+        "the model stays as it was": _restored,
+    }
+)

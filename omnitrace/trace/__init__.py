@@ -1,0 +1,1 @@
+"""The trace: the result of tracing one request, its events, schema and files."""

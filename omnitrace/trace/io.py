@@ -1,0 +1,350 @@
+"""Traces in files: a folder, or a single zip whose name ends in ``.omnitrace``.
+
+Both hold ``trace.json`` (see ``trace_schema``), ``scores.safetensors`` and, where asked for, the
+original media as ``media/<index>``. The same trace gives the same bytes. Nothing is pickled,
+members are read by these names alone, and none larger than what the document describes, so a
+foreign file can do no more than be refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import shutil
+import struct
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn, Protocol
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from omnitrace.errors import TraceFileError
+from omnitrace.trace.codec import from_model, redacted, to_model
+from omnitrace.trace.schema import FORMAT, VERSION, Arrays, TraceModel, parse
+from omnitrace.trace.trace import Trace
+
+__all__ = ["load", "redacted", "save", "to_document", "write_atomically"]
+
+SUFFIX: Final = ".omnitrace"
+DOCUMENT: Final = "trace.json"
+TENSORS: Final = "scores.safetensors"
+MEDIA: Final = "media"
+
+MAX_DOCUMENT_BYTES: Final = 256 * 2**20
+_TENSOR_HEADER_BYTES: Final = 2**16
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
+_TENSOR_NAMES: Final = ("kinds", "salience", "scores", "unit_index")
+
+
+def _with_sections(document: dict[str, Any]) -> dict[str, Any]:
+    """Turn version 1 into 2, which tells thoughts from answers: until then all was the answer."""
+    spans = document.get("spans")
+    if isinstance(spans, list):
+        spans = [span | {"section": "answer"} if isinstance(span, dict) else span for span in spans]
+    return document | {"version": 2, "spans": spans}
+
+
+# What turns the document of a version into that of the next one; version 1 is the first.
+_MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _with_sections}
+
+_READ_ERRORS: Final = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+
+
+def to_document(trace: Trace) -> dict[str, Any]:
+    """Return the trace without its score matrix as JSON-ready values."""
+    model, _ = to_model(trace)
+    return model.model_dump(mode="json", exclude={"checksums"})
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def save(trace: Trace, path: Path, *, media: bool = False) -> Path:
+    """Write ``trace`` to ``path`` whole or not at all; see :meth:`Trace.save`.
+
+    Raises
+    ------
+    TraceFileError
+        If the trace cannot be represented, if ``path`` is something else than a trace, or if the
+        place cannot be written.
+    """
+    if media:
+        for i, record in enumerate(trace.media):
+            if record.read is None:
+                raise TraceFileError(
+                    f"the original bytes of media {i} ({record.name!r}) are not in this trace",
+                    fix="save without media=True, or trace again with the media kept",
+                )
+    members = _members(trace, media)
+    as_zip = path.suffix == SUFFIX
+    _check_target(path, as_zip)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if as_zip:
+            with write_atomically(path) as file:
+                _write_zip(file, members)
+        else:
+            _write_folder(path, members)
+    except OSError as error:
+        raise TraceFileError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of ``path`` when the block ends without an error."""
+    temporary = _beside(path)
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def _members(trace: Trace, media: bool) -> dict[str, bytes]:
+    model, arrays = to_model(trace, media=media)
+    tensors = save_tensors({name: getattr(arrays, name) for name in _TENSOR_NAMES})
+    document = model.model_dump(mode="json", exclude={"checksums"})
+    document["checksums"] = {
+        "document": _digest_of_document(document),
+        "tensors": hashlib.sha256(tensors).hexdigest(),
+    }
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    members = {DOCUMENT: text.encode("utf-8"), TENSORS: tensors}
+    for i, record in enumerate(trace.media):
+        if media and record.read is not None:
+            members[f"{MEDIA}/{i}"] = record.read()
+    return members
+
+
+def _digest_of_document(document: Mapping[str, Any]) -> str:
+    body = {name: value for name, value in document.items() if name != "checksums"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _check_target(path: Path, as_zip: bool) -> None:
+    if as_zip and path.is_dir():
+        raise TraceFileError(f"{path} is a folder, not an {SUFFIX} file", fix="choose another name")
+    if as_zip or not path.exists():
+        return
+    if not path.is_dir():
+        raise TraceFileError(
+            f"{path} is a file; without the ending {SUFFIX} a trace is a folder",
+            fix=f"choose another name, or one that ends in {SUFFIX}",
+        )
+    foreign = [each.name for each in path.iterdir() if each.name not in (DOCUMENT, TENSORS, MEDIA)]
+    if (path / MEDIA).is_dir():
+        foreign += [f"{MEDIA}/{e.name}" for e in (path / MEDIA).iterdir() if not e.name.isdigit()]
+    if foreign:
+        raise TraceFileError(
+            f"the folder {path} holds something else than a trace: {min(foreign)}",
+            legal="a new folder, an empty one, or a trace to replace",
+            fix="choose another folder",
+        )
+
+
+def _write_zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name, date_time=_EPOCH)
+            info.create_system = 3  # Unix, wherever it is written
+            info.external_attr = 0o644 << 16
+            compressed = name in (DOCUMENT, TENSORS)
+            info.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+            archive.writestr(info, data, compresslevel=6 if name == DOCUMENT else 1)
+
+
+def _write_folder(path: Path, members: Mapping[str, bytes]) -> None:
+    fresh, old = _beside(path), _beside(path)
+    try:
+        fresh.mkdir()
+        for name, data in members.items():
+            (fresh / name).parent.mkdir(exist_ok=True)
+            (fresh / name).write_bytes(data)
+        if path.exists():
+            path.rename(old)
+        try:
+            fresh.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def load(path: Path) -> Trace:
+    """Read a trace; see :meth:`Trace.load`."""
+    if not path.exists():
+        raise TraceFileError(
+            f"there is no trace at {path}",
+            legal=f"a folder or an {SUFFIX} file that Trace.save wrote",
+            fix="check the path",
+        )
+    try:
+        with _open(path) as members:
+            return _read(path, members)
+    except TraceFileError:
+        raise
+    except _READ_ERRORS as error:
+        _refuse(path, f"it is damaged: {error or type(error).__name__}")
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise TraceFileError(
+        f"cannot read the trace {path}: {reason}",
+        legal=f"a folder or an {SUFFIX} file that Trace.save wrote",
+        fix="save the trace again, or fetch the file again",
+    )
+
+
+class _Members(Protocol):
+    """The members of a trace, by name; ``read`` refuses what is missing or too large."""
+
+    def read(self, name: str, limit: int) -> bytes: ...
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, name: str, limit: int) -> bytes:
+        member = self._path / name
+        if not member.is_file():
+            _refuse(self._path, f"{name} is missing")
+        with member.open("rb") as file:
+            return _within(self._path, name, file.read(limit + 1), limit)
+
+
+class _Zip:
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self._path = path
+        self._archive = archive
+
+    def read(self, name: str, limit: int) -> bytes:
+        try:
+            info = self._archive.getinfo(name)
+        except KeyError:
+            _refuse(self._path, f"{name} is missing")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            _refuse(self._path, f"{name} is compressed in a way that traces are not")
+        # zipfile yields no more than the size stated here and checks the CRC at its end.
+        if info.file_size > limit:
+            _within(self._path, name, b"", limit, size=info.file_size)
+        with self._archive.open(info) as file:
+            return _within(self._path, name, file.read(), limit)
+
+
+def _within(path: Path, name: str, data: bytes, limit: int, *, size: int | None = None) -> bytes:
+    if (len(data) if size is None else size) > limit:
+        _refuse(path, f"{name} is larger than the {limit} bytes that it can have")
+    return data
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[_Members]:
+    if path.is_dir():
+        yield _Folder(path)
+        return
+    if not zipfile.is_zipfile(path):
+        _refuse(path, "it is neither a folder nor a complete zip file")
+    with zipfile.ZipFile(path) as archive:
+        yield _Zip(path, archive)
+
+
+def _read(path: Path, members: _Members) -> Trace:
+    document = _document(path, members.read(DOCUMENT, MAX_DOCUMENT_BYTES))
+    checksums = document.get("checksums")
+    digest = _digest_of_document(document)
+    if not isinstance(checksums, dict) or checksums.get("document") != digest:
+        _refuse(path, f"{DOCUMENT} was changed after it was written (its checksum differs)")
+    for version in range(document["version"], VERSION):
+        document = _MIGRATIONS[version](document)
+    try:
+        model = parse(json.dumps(document))
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"{DOCUMENT} breaks the schema at {error}")
+
+    tokens, prompt = len(model.token_ids), len(model.prompt_ids)
+    size = 4 * tokens * (prompt + tokens) + 8 * tokens + 5 * prompt
+    tensors = members.read(TENSORS, size + _TENSOR_HEADER_BYTES)
+    if hashlib.sha256(tensors).hexdigest() != checksums.get("tensors"):
+        _refuse(path, f"{TENSORS} is not the one that belongs to {DOCUMENT} (its checksum differs)")
+    arrays = _arrays(path, tensors, model)
+    return from_model(model, arrays, _media(path, members, model))
+
+
+def _document(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"{DOCUMENT} is not valid JSON: {error}")
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        _refuse(path, f"{DOCUMENT} does not say that it is of the format {FORMAT!r}")
+    version = document.get("version")
+    if type(version) is not int or version < 1:
+        _refuse(path, f"{DOCUMENT} has the version {version!r}")
+    if version > VERSION:
+        raise TraceFileError(
+            f"the trace {path} was written by a newer Omnitrace: version {version}; this one reads "
+            f"up to {VERSION}; upgrade omnitrace-attribution",
+        )
+    return document
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text} is not finite")
+    return value
+
+
+def _arrays(path: Path, data: bytes, model: TraceModel) -> Arrays:
+    try:
+        tensors = load_tensors(data)
+        if sorted(tensors) != sorted(_TENSOR_NAMES):
+            raise ValueError(f"it holds {sorted(tensors)} instead of {sorted(_TENSOR_NAMES)}")
+        arrays = Arrays(**{name: np.asarray(tensors[name]) for name in _TENSOR_NAMES})
+        arrays.check(model)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        _refuse(path, f"{TENSORS} does not fit {DOCUMENT}: {error}")
+    return arrays
+
+
+def _media(path: Path, members: _Members, model: TraceModel) -> dict[int, bytes]:
+    media: dict[int, bytes] = {}
+    for i, record in enumerate(model.media):
+        if record.stored is not None:
+            name = f"{MEDIA}/{i}"
+            media[i] = members.read(name, record.stored.bytes)
+            if hashlib.sha256(media[i]).hexdigest() != record.stored.sha256:
+                _refuse(path, f"{name} is not the file that was stored (its checksum differs)")
+    return media

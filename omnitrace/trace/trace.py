@@ -1,0 +1,333 @@
+"""The result of tracing one request."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from omnitrace.attribution.effects import checked_effects
+from omnitrace.attribution.masses import Masses, measure, token_traces
+from omnitrace.attribution.rollout import Relay
+from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.spans import SpanBuilder
+from omnitrace.errors import InputError
+from omnitrace.types import (
+    Effect,
+    Layout,
+    MediaRecord,
+    Message,
+    Section,
+    SourceUnit,
+    Span,
+    TokenTrace,
+)
+
+__all__ = ["Provenance", "Trace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a trace comes from: enough to make it again.
+
+    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke); with a
+    span signal also ``token_signal``, the name of the one that gave the token scores; where
+    attention sinks were taken out, ``sinks`` says how, how many positions and what mass.
+    ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
+    false where the answer was cut off by ``max_new_tokens``.
+    """
+
+    model: str
+    adapter: str
+    revision: str | None = None
+    config_digest: str = ""
+    processor: str = ""
+    attention: str = ""
+    dtype: str = ""
+    signal: Mapping[str, Any] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    salience: str = ""
+    segmentation: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    created: str = ""
+    finished: bool = True
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace:
+    """One response, and for each of its tokens and spans where it came from.
+
+    Attributes
+    ----------
+    messages:
+        The request. Media are replaced by ``{"type": ..., "media": i}``, an index into ``media``.
+    text:
+        The response, as decoded from the generated ids.
+    token_ids, prompt_ids:
+        Generated and prompt token ids, as the model saw them.
+    layout:
+        The map from prompt positions to source units.
+    scores:
+        float32 ``[generated tokens, prompt + generated tokens]``: the signal's raw scores. Row t is
+        what predicted token t and is zero from column ``len(prompt_ids) + t`` on.
+    tokens, spans:
+        Token traces and the spans with their supports.
+    salience:
+        float64 ``[generated tokens]`` in [0, 1]: the weight of the word that a token belongs to.
+    media:
+        What is remembered of each medium, in prompt order.
+    config:
+        The curation that chose the supports.
+    provenance:
+        Model, signal, versions, seed, timings.
+    """
+
+    messages: tuple[Message, ...]
+    text: str
+    token_ids: tuple[int, ...]
+    prompt_ids: tuple[int, ...]
+    layout: Layout
+    scores: np.ndarray
+    tokens: tuple[TokenTrace, ...]
+    spans: tuple[Span, ...]
+    salience: np.ndarray
+    media: tuple[MediaRecord, ...]
+    config: CurationConfig
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        return (
+            f"Trace({self.text[:60]!r}{'…' if len(self.text) > 60 else ''}, "
+            f"{len(self.spans)} spans, {len(self.tokens)} tokens, {len(self.units)} units)"
+        )
+
+    @property
+    def units(self) -> tuple[SourceUnit, ...]:
+        """The source units of the request, in prompt order."""
+        return self.layout.units
+
+    def spans_of(self, section: Section) -> tuple[Span, ...]:
+        """Return the spans of the model's thoughts, or those of its answer.
+
+        Raises
+        ------
+        InputError
+            If there is no such section.
+        """
+        if section not in get_args(Section):
+            raise InputError(
+                f"there is no section {section!r}", legal=" or ".join(map(repr, get_args(Section)))
+            )
+        return tuple(span for span in self.spans if span.section == section)
+
+    def masses(self) -> Masses:
+        """Sum the scores over units, instruction, template and generated positions.
+
+        With ``config.relay`` they are relayed first.
+        """
+        scores = self.scores
+        if self.config.relay:
+            scores = Relay(self.layout.prompt_length).push(scores)
+        return measure(scores, self.layout, self.config.assign)
+
+    def unit_scores(self) -> np.ndarray:
+        """Return float64 ``[generated tokens, units]``: each unit's summed score for each token."""
+        return self.masses().units
+
+    def _builder(self, masses: Masses) -> SpanBuilder:
+        return SpanBuilder(
+            layout=self.layout,
+            masses=masses,
+            salience=self.salience,
+            token_ranges=tuple((token.start, token.end) for token in self.tokens),
+            config=self.config,
+        )
+
+    def recurate(self, config: CurationConfig, *, section: Section | None = None) -> Trace:
+        """Select supports anew under ``config``, from what is stored, without the model.
+
+        A span with effects gets its supports by them, any other span by the scores.
+
+        Parameters
+        ----------
+        config:
+            How supports are chosen.
+        section:
+            Keep the spans of this section only, such as those of the answer; text and tokens stay.
+
+        Raises
+        ------
+        InputError
+            If there is no such section.
+        """
+        changed = dataclasses.replace(self, config=config)
+        masses = changed.masses()
+        tokens = token_traces(
+            masses,
+            self.layout,
+            self.token_ids,
+            [token.text for token in self.tokens],
+            [(token.start, token.end) for token in self.tokens],
+        )
+        changed = dataclasses.replace(changed, tokens=tokens)
+        builder = changed._builder(masses)
+        spans = tuple(
+            builder.build(span.index, self.text, span.start, span.end, span.effects, span.section)
+            for span in (self.spans if section is None else self.spans_of(section))
+        )
+        return dataclasses.replace(changed, spans=spans)
+
+    def with_effects(self, effects: Sequence[Mapping[str, Effect]]) -> Trace:
+        """Choose supports by the effects of units on spans, as a span signal gives them.
+
+        Parameters
+        ----------
+        effects:
+            One map a span, from unit id to effect; see :mod:`omnitrace.attribution.effects`.
+
+        Raises
+        ------
+        InputError
+            If there is not one map a span, a unit is unknown, or a number is not finite.
+        """
+        try:
+            checked = checked_effects(effects, len(self.spans), [unit.id for unit in self.units])
+        except ValueError as error:
+            raise InputError(
+                f"the effects are {error}", legal="one dict a span, from unit ids to finite Effects"
+            ) from error
+        spans = tuple(
+            dataclasses.replace(span, effects=found)
+            for span, found in zip(self.spans, checked, strict=True)
+        )
+        return dataclasses.replace(self, spans=spans).recurate(self.config)
+
+    def explain(self, phrase: str, *, occurrence: int = 0) -> Span:
+        """Return the supports of any substring of the response, as a span of its own.
+
+        The tokens vote, also where a span signal chose the supports of the trace: its effects are
+        of whole spans.
+
+        Parameters
+        ----------
+        phrase:
+            A substring of ``text``.
+        occurrence:
+            Which occurrence to explain, counted from 0.
+
+        Raises
+        ------
+        InputError
+            If the phrase is empty or does not occur that often.
+        """
+        if not phrase.strip():
+            raise InputError(f"the phrase {phrase!r} is empty", legal="a substring of the response")
+        start = -1
+        for _ in range(occurrence + 1):
+            start = self.text.find(phrase, start + 1)
+            if start < 0:
+                raise self._no_such_phrase(phrase, occurrence)
+        begun = [span for span in self.spans if span.start <= start]
+        section: Section = begun[-1].section if begun else "answer"
+        builder = self._builder(self.masses())
+        return builder.build(-1, self.text, start, start + len(phrase), section=section)
+
+    def _no_such_phrase(self, phrase: str, occurrence: int) -> InputError:
+        count = self.text.count(phrase)
+        if count:
+            return InputError(
+                f"the phrase {phrase!r} occurs {count} times; there is no occurrence {occurrence}",
+                legal=f"occurrence 0 to {count - 1}",
+            )
+        words = self.text.split()
+        width = max(1, len(phrase.split()))
+        windows = [" ".join(words[i : i + width]) for i in range(len(words) - width + 1)]
+        near = difflib.get_close_matches(phrase, windows, n=1)
+        return InputError(
+            f"the response does not contain {phrase!r}",
+            legal="a substring of trace.text, letter for letter",
+            fix=f"did you mean {near[0]!r}?" if near else "",
+        )
+
+    def request(self) -> list[Message]:
+        """Return the messages as they were asked, with their media read again.
+
+        Raises
+        ------
+        InputError
+            If the trace only names a medium, as one that was saved without its media does.
+        """
+        messages: list[Message] = []
+        for message in self.messages:
+            parts = message["content"]
+            if isinstance(parts, str):
+                parts = [{"type": "text", "text": parts}]
+            messages.append({**message, "content": [self._read(part) for part in parts]})
+        return messages
+
+    def _read(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        if "media" not in part:
+            return dict(part)
+        record = self.media[part["media"]]
+        if record.read is None:
+            raise InputError(
+                f"the {record.modality} {record.name!r} is not in the trace",
+                legal="a trace that was just made, or one that was saved with its media",
+                fix="trace with --media or save with media=True; or, where messages= is taken, "
+                "pass the request",
+            )
+        rest = {name: value for name, value in part.items() if name != "media"}
+        return {**rest, record.modality: record.read()}
+
+    def redact(self) -> Trace:
+        """Return a copy without texts, names, previews and media; the structure stays.
+
+        Message texts, unit previews, source ids, the response and token texts become empty or are
+        masked by ``█`` of the same length, so that all ranges stay valid; digests, positions,
+        scores and supports are kept. Token ids are replaced by -1, since they spell the text.
+        """
+        from omnitrace.trace.io import redacted
+
+        return redacted(self)
+
+    def save(self, path: str | Path, *, media: bool = False) -> Path:
+        """Write the trace to ``path``: a folder, or a zip if it ends in ``.omnitrace``.
+
+        ``media=True`` also stores the original media bytes; otherwise only their digests and
+        small previews are stored.
+        """
+        from omnitrace.trace.io import save
+
+        return save(self, Path(path), media=media)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read a trace written by :meth:`save`.
+
+        Raises
+        ------
+        TraceFileError
+            If the file is missing, corrupt, foreign or of a newer version.
+        """
+        from omnitrace.trace.io import load
+
+        return load(Path(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the trace without its score matrix as JSON-ready values."""
+        from omnitrace.trace.io import to_document
+
+        return to_document(self)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one self-contained HTML file that shows the response on its sources."""
+        from omnitrace.report.html import write_report
+
+        return write_report([self], Path(path))

@@ -1,0 +1,214 @@
+"""``omnitrace trace`` with a real, untrained model: what is printed, written and survived."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from omnitrace.cli.commands import trace as running
+from omnitrace.cli.commands.trace import Progress
+from omnitrace.trace.trace import Trace
+from tests.cli.conftest import SAMPLING, Run
+
+TEXT = {"messages": [{"role": "user", "content": "The lamp weighs eight grams. What is it?"}]}
+MEDIA = ["image-1.png", "audio-2.wav", "video-3.mp4"]  # of the sample
+Lines = Callable[..., Path]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def test_spans_and_supports_are_printed(run: Run, model: str, sample: Path) -> None:
+    result = run("trace", sample, "--model", model, *SAMPLING)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    assert "grounding" in result.stdout
+    heads = [line for line in result.stdout.splitlines() if not line.startswith("  ")]
+    again = run("trace", sample, "--model", model, *SAMPLING, "--json")
+    assert len(heads) == len(json.loads(again.stdout)["spans"])
+
+
+def test_json_out_html_and_media(run: Run, model: str, sample: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    result = run(
+        *("trace", sample, "--model", model, *SAMPLING),
+        *("--json", "--html", "--media", "--out", out),
+    )
+    assert result.exit_code == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    document = json.loads(line)
+    name = json.loads(sample.read_text())["id"]
+    assert document.pop("id") == name
+    assert {path.name for path in out.iterdir()} == {f"{name}.omnitrace", "report.html"}
+    loaded = Trace.load(out / f"{name}.omnitrace")
+    assert loaded.to_dict() == document
+    assert loaded.text
+    assert loaded.provenance.seed == 3
+    assert [record.name for record in loaded.media] == MEDIA
+    for record in loaded.media:
+        assert record.read is not None
+        assert record.read() == (sample.parent / record.name).read_bytes()
+    assert name in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_quick_form(run: Run, model: str, sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("The lamp weighs eight grams.\n", encoding="utf-8")
+    result = run(
+        *("trace", "--model", model, *SAMPLING, "--json", "--media-root", sample.parent),
+        *("--video", MEDIA[2], "--audio", MEDIA[1], "--image", MEDIA[0]),
+        *("--ask", "What is it?", "--image", sample.parent / MEDIA[0]),
+        *("--text", f"@{tmp_path / 'note.txt'}", "--text", "@@home"),
+    )
+    assert result.exit_code == 0, result.stderr
+    (message,) = json.loads(result.stdout)["messages"]
+    found = [part.get("text", part["type"]) for part in message["content"]]
+    media = ["image", "image", "audio", "video"]
+    assert found == ["The lamp weighs eight grams.\n", "@home", *media, "What is it?"]
+
+
+def test_sources_are_cut_as_asked(run: Run, model: str, sample: Path) -> None:
+    result = run(
+        *("trace", sample, "--model", model, *SAMPLING, "--json"),
+        *("--image-units", "ward:regions=5", "--audio-units", "changes:segments=2"),
+        *("--video-units", "bins:seconds=100"),
+    )
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    units = [unit["modality"] for unit in document["units"]]
+    assert [units.count(kind) for kind in ("image", "audio", "video")] == [5, 2, 1]
+    sources = document["provenance"]["segmentation"]["sources"]
+    assert sources["image"] == {"name": "ward", "parameters": {"regions": 5, "explained": 0.9}}
+    assert sources["video"] == {"name": "bins", "parameters": {"seconds": 100}}
+
+
+def test_an_unknown_unitizer_ends_before_the_model_is_loaded(run: Run, sample: Path) -> None:
+    result = run("trace", sample, "--model", "no-such-model", "--image-units", "wrad")
+    assert result.exit_code == 2
+    assert "'wrad'" in result.stderr
+    assert "'ward'" in result.stderr
+    assert "no-such-model" not in result.stderr
+
+
+def test_a_bad_request_loses_no_other(
+    run: Run, model: str, write_lines: Lines, tmp_path: Path
+) -> None:
+    missing = [{"role": "user", "content": [{"type": "image", "image": "absent.png"}]}]
+    path = write_lines(
+        {"id": "a/b", **TEXT},
+        "{not json",
+        {"id": "no-file", "messages": missing},
+        {"id": "no-role", "messages": [{"content": "x"}]},
+        {"id": "a_b", **TEXT},
+    )
+    out = tmp_path / "out"
+    result = run("trace", path, "--model", model, *SAMPLING, "--out", out, "--html", "--json")
+    assert result.exit_code == 2
+    assert {each.name for each in out.iterdir()} == {
+        "a_b.omnitrace",
+        "a_b-2.omnitrace",
+        "report.html",
+    }
+    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [d["id"] for d in documents] == ["a/b", "requests-2", "no-file", "no-role", "a_b"]
+    assert [("error" in d) for d in documents] == [False, True, True, True, False]
+    assert "line 2 is not JSON" in result.stderr
+    assert "absent.png" in result.stderr
+    assert "messages[0] has no 'role'" in result.stderr
+    assert "3 of 5 requests failed: requests-2, no-file, no-role" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_nothing_is_loaded_for_nothing(run: Run, write_lines: Lines) -> None:
+    result = run("trace", write_lines("{}", "[]"), "--model", "/absent/model")
+    assert result.exit_code == 2
+    assert "/absent/model" not in result.stderr
+    assert "2 of 2 requests failed" in result.stderr
+
+
+def test_a_defect_in_one_request_loses_no_other(
+    run: Run, model: str, write_lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = running.names_of_request
+
+    def broken(messages: list[object]) -> object:
+        monkeypatch.setattr(running, "names_of_request", real)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(running, "names_of_request", broken)
+    result = run("trace", write_lines(TEXT, TEXT), "--model", model, *SAMPLING)
+    assert result.exit_code == 1
+    assert "ZeroDivisionError" in result.stderr
+    assert "please report" in result.stderr
+    assert "1 of 2 requests failed: requests-1" in result.stderr
+    assert "grounding" in result.stdout
+
+
+def test_ctrl_c_keeps_what_was_written(
+    start: Start, model: str, write_lines: Lines, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    path = write_lines(*[TEXT] * 500)
+    process = start("trace", path, "--model", model, *SAMPLING, "--out", out, "--html")
+    until = time.monotonic() + 120
+    while not list(out.glob("*.omnitrace")) and time.monotonic() < until:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "interrupted after" in errors
+    assert "Traceback" not in errors
+    kept = sorted(out.glob("*.omnitrace"))
+    assert 0 < len(kept) < 500
+    for each in kept:
+        Trace.load(each)
+    assert (out / "report.html").is_file()
+    assert {each.suffix for each in out.iterdir()} == {".omnitrace", ".html"}
+
+
+def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        console = Console(file=io.StringIO(), force_terminal=terminal, markup=False)
+        monkeypatch.setattr(running, "make_console", lambda console=console, **_: console)
+        with Progress() as progress:
+            progress.show("[red]first\x1b")
+            with progress.paused():
+                console.print("between")
+            progress.show("second")
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert "between" in text
+        assert ("[red]first\\x1b" in text) is terminal
+        assert ("second" in text) is terminal
+
+
+def test_thoughts_have_a_heading_of_their_own(run: Run, model: str, sample: Path) -> None:
+    plain = run("trace", sample, "--model", model, *SAMPLING, "--json")
+    text = json.loads(plain.stdout)["text"]
+    word = next(each for each in text.split()[:-1] if text.count(each) == 1 and len(each) > 1)
+    options = ("--thinking", word, "never written")
+    result = run("trace", sample, "--model", model, *SAMPLING, *options)
+    assert result.exit_code == 0, result.stderr
+    assert "[thought]" in result.stdout.splitlines()
+    document = json.loads(
+        run("trace", sample, "--model", model, *SAMPLING, *options, "--json").stdout
+    )
+    assert document["text"] == text
+    begins = text.index(word)
+    for span in document["spans"]:
+        assert span["section"] == ("thought" if span["start"] > begins else "answer")
+        assert word not in span["text"]
+
+
+def test_a_device_is_chosen_and_checked(run: Run, model: str, sample: Path) -> None:
+    result = run("trace", sample, "--model", model, "--device", "cpu", *SAMPLING)
+    assert result.exit_code == 0, result.stderr
+    missing = run("trace", sample, "--model", model, "--device", "cuda:99")
+    assert missing.exit_code == 2
+    assert "torch finds no device 'cuda:99' here. Legal: cpu" in missing.stderr
