@@ -175,7 +175,7 @@ def measure_by(
     tracer:
         Of that model, with the options under which the requests were traced.
     operator:
-        How units are taken away; see :func:`omnitrace.ablation.measurement`.
+        How units are taken away; see :func:`omnitrace.ablation.measure`.
     masks, seed:
         As for :class:`Measured`.
     cache:

@@ -76,7 +76,7 @@ def shuffled_evidence(
     shuffles:
         How often the scores of each span are shuffled, at least 1.
     operator:
-        How units are taken away; see :func:`omnitrace.ablation.measurement`.
+        How units are taken away; see :func:`omnitrace.ablation.measure`.
     interval, seed:
         Of the estimates; of the shuffles.
     tell:
