@@ -27,20 +27,17 @@ from omnitrace.errors import (
     TraceFileError,
 )
 from omnitrace.plugins.hookspecs import hookimpl
+from omnitrace.trace.events import EndEvent, ProvisionalEvent, SpanEvent, TokenEvent
 from omnitrace.types import (
-    EndEvent,
     ImageRegion,
     Layout,
     MediaRecord,
     PositionKind,
-    ProvisionalEvent,
     SourceUnit,
     Span,
-    SpanEvent,
     Support,
     TextRange,
     TimeRange,
-    TokenEvent,
     TokenTrace,
 )
 

@@ -9,17 +9,11 @@ from typing import Any
 
 import torch
 
+from omnitrace._utils.checks import check_whole
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.attribution.selection import CurationConfig
 from omnitrace.capture.probe import probe
-from omnitrace.engine.answer import (
-    PROVISIONAL,
-    QUEUE_SIZE,
-    answer_run,
-    check_whole,
-    finished,
-    streamed,
-)
+from omnitrace.engine.answer import PROVISIONAL, QUEUE_SIZE, answer_run, finished, streamed
 from omnitrace.engine.prepare import read_answered, scorer_of
 from omnitrace.engine.session import replay_run
 from omnitrace.errors import InputError, NotSupportedError
@@ -36,8 +30,8 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.streaming.async_stream import AsyncEventStream
 from omnitrace.streaming.stream import Emitter, EventStream
 from omnitrace.streaming.worker import Backlog
+from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
-from omnitrace.types import EndEvent
 
 __all__ = ["Tracer"]
 

@@ -22,8 +22,8 @@ from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.mask_rows import rows_of
 from omnitrace.ablation.operators import Chosen, Operator, choose_operators
 from omnitrace.ablation.scorer import check_spans
-from omnitrace.engine.provenance import source_options_of
 from omnitrace.errors import InputError
+from omnitrace.trace.provenance import source_options_of
 from omnitrace.types import Message, Modality, Span
 
 if TYPE_CHECKING:

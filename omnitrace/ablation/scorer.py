@@ -32,7 +32,7 @@ from omnitrace.models.forward import (
 from omnitrace.types import Layout, Modality, SourceUnit, Span
 
 if TYPE_CHECKING:
-    from omnitrace.engine.prepare import Request
+    from omnitrace.models.encoded_request import EncodedRequest
     from omnitrace.sources.messages import Conversation
 
 __all__ = ["ResponseScorer", "Rewriting", "check_spans"]
@@ -59,7 +59,7 @@ def check_spans(spans: Sequence[Span], tokens: int) -> None:
 class Rewriting:
     """What it takes to change a request itself: the request, and what encodes another one."""
 
-    request: Request
+    request: EncodedRequest
     encode: Callable[[Conversation], Encoded]
 
 
@@ -72,7 +72,7 @@ class ResponseScorer:
         The model.
     inputs:
         The model's inputs of the prompt and all tokens of the response but the last, batch 1, on
-        the model's device; see ``Request.inputs_with`` in :mod:`omnitrace.engine.prepare`.
+        the model's device; see ``EncodedRequest.inputs_with`` in :mod:`omnitrace.engine.prepare`.
     layout:
         Units of the prompt.
     response:

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from omnitrace._utils.checks import check_whole
 from omnitrace.attribution.effects import measured_effects
 from omnitrace.engine.prepare import read_request, scorer_of
 from omnitrace.engine.session import Run, traced_run
-from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
+from omnitrace.errors import NotSupportedError, OmnitraceError
 from omnitrace.signals.base import LiveSpanSignal
 from omnitrace.sources.messages import Asked
 from omnitrace.streaming.stream import Emitter
 from omnitrace.streaming.worker import Backlog
+from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
-from omnitrace.types import EndEvent
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
 
-__all__ = ["PROVISIONAL", "QUEUE_SIZE", "answer_run", "check_whole", "finished", "streamed"]
+__all__ = ["PROVISIONAL", "QUEUE_SIZE", "answer_run", "finished", "streamed"]
 
 PROVISIONAL: Final = 8
 QUEUE_SIZE: Final = 4
@@ -107,9 +108,3 @@ def finished(
     timings = {**trace.provenance.timings, "effects": seconds}
     provenance = dataclasses.replace(trace.provenance, timings=timings)
     return dataclasses.replace(trace, provenance=provenance).with_effects(effects)
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """Raise InputError unless the option ``name`` is a whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} is {value!r}", legal=f"a whole number of at least {least}")

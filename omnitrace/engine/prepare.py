@@ -14,63 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
 from omnitrace.errors import InputError
-from omnitrace.models.base import Encoded, ModelAdapter
+from omnitrace.models.base import ModelAdapter
+from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
-from omnitrace.sources.messages import Asked, Conversation
-from omnitrace.types import Layout
+from omnitrace.sources.messages import Asked
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
 
-__all__ = ["Answered", "Request", "read_answered", "read_request", "scorer_of"]
-
-# Inputs with one entry a prompt token, and what a token of the response has there.
-_PER_TOKEN = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request that is read, encoded by ``adapter`` and mapped, and the seconds that took."""
-
-    adapter: ModelAdapter
-    conversation: Conversation
-    encoded: Encoded
-    layout: Layout
-    seconds: float
-
-    @property
-    def prompt_length(self) -> int:
-        """Number of prompt tokens."""
-        return len(self.encoded.prompt_ids)
-
-    def inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the model's inputs on ``device``."""
-        return {name: value.to(device) for name, value in self.encoded.inputs.items()}
-
-    def inputs_with(self, response: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the inputs of prompt and ``response`` in one pass.
-
-        The last token of the response is left out: it is predicted, and never read.
-
-        Raises
-        ------
-        InputError
-            If a token of the response stands for a medium.
-        """
-        self.adapter.check_response(response)
-        inputs = self.inputs(device)
-        ids = torch.tensor([list(response[:-1])], dtype=torch.long, device=device)
-        inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
-        for name, fill in _PER_TOKEN.items():
-            if name in inputs:
-                inputs[name] = torch.cat([inputs[name], torch.full_like(ids, fill)], dim=1)
-        return inputs
+__all__ = ["Answered", "read_answered", "read_request", "scorer_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +37,12 @@ class Answered:
     or None; it is None itself where the answer is told from no other.
     """
 
-    request: Request
+    request: EncodedRequest
     ids: list[int]
     foils: list[int | None] | None
 
 
-def read_request(tracer: Tracer, asked: Asked, media_root: str | Path | None) -> Request:
+def read_request(tracer: Tracer, asked: Asked, media_root: str | Path | None) -> EncodedRequest:
     """Read, encode and map a request."""
     started = time.perf_counter()
     adapter, sources = tracer.adapter, tracer.sources
@@ -99,7 +55,7 @@ def read_request(tracer: Tracer, asked: Asked, media_root: str | Path | None) ->
         sources,
         functools.partial(adapter.features, encoded),
     )
-    return Request(adapter, conversation, encoded, layout, time.perf_counter() - started)
+    return EncodedRequest(adapter, conversation, encoded, layout, time.perf_counter() - started)
 
 
 def read_answered(
@@ -119,7 +75,7 @@ def read_answered(
 
 
 def scorer_of(
-    tracer: Tracer, request: Request, ids: Sequence[int], foils: Sequence[int | None] | None
+    tracer: Tracer, request: EncodedRequest, ids: Sequence[int], foils: Sequence[int | None] | None
 ) -> ResponseScorer:
     """Return what measures the answer ``ids`` under changed inputs."""
     adapter = tracer.adapter

@@ -8,14 +8,13 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from omnitrace.sources.options import SourceOptions
-from omnitrace.trace.trace import Provenance, Trace
+from omnitrace.trace.trace import Provenance
 
 if TYPE_CHECKING:
     from omnitrace.engine.session import Run
     from omnitrace.signals.base import Signal
 
-__all__ = ["provenance_of", "source_options_of"]
+__all__ = ["provenance_of"]
 
 _PACKAGES: Final = (
     "omnitrace-attribution",
@@ -57,20 +56,6 @@ def provenance_of(run: Run) -> Provenance:
         finished=run.finished(run.engine.ids),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def source_options_of(trace: Trace) -> SourceOptions | None:
-    """Return the options under which the request of a trace was cut, None if it does not say.
-
-    Raises
-    ------
-    InputError
-        If a unitizer is not installed here.
-    """
-    record = trace.provenance.segmentation.get("sources")
-    if not record:
-        return None
-    return SourceOptions.from_record(record, trace.provenance.segmentation.get("language", "en"))
 
 
 def _signal_record(run: Run) -> dict[str, Any]:

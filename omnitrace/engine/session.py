@@ -20,10 +20,10 @@ from omnitrace.capture.parameters import input_device
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.engine.assembler import Assembler, Block
 from omnitrace.engine.decode_loop import Engine
-from omnitrace.engine.prepare import Request
 from omnitrace.engine.provenance import provenance_of
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.detokenize import Detokenizer
+from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.models.generation import (
     TokenStreamer,
     defers,
@@ -37,8 +37,8 @@ from omnitrace.signals.base import gradient_target, subject_of
 from omnitrace.signals.contract import chosen_layers
 from omnitrace.sources.media_records import media_record
 from omnitrace.streaming.worker import Backlog, Worker
+from omnitrace.trace.events import Event
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Event
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
@@ -51,7 +51,7 @@ class Run:
     """What is running: the engine, the capture that feeds it, and what becomes provenance."""
 
     tracer: Tracer
-    request: Request
+    request: EncodedRequest
     capture: Capture
     modules: Sequence[nn.Module]
     layers: Sequence[int]
@@ -154,7 +154,7 @@ class Run:
 
 def traced_run(
     tracer: Tracer,
-    request: Request,
+    request: EncodedRequest,
     generate: Mapping[str, Any],
     *,
     seed: int | None,
@@ -198,7 +198,7 @@ def traced_run(
 
 def replay_run(
     tracer: Tracer,
-    request: Request,
+    request: EncodedRequest,
     response: Sequence[int],
     foils: Sequence[int | None] | None,
     *,
@@ -259,7 +259,7 @@ class _Forced(LogitsProcessor):  # type: ignore[misc]
 
 def _run(
     tracer: Tracer,
-    request: Request,
+    request: EncodedRequest,
     rows: Callable[[Sequence[int], bool], Capture],
     work: Callable[[Run, Callable[[int], None]], None],
     *,

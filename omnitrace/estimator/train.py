@@ -14,7 +14,8 @@ from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.calibration import Calibration, Judged, calibrate
 from omnitrace.estimator.collect import CollectOptions, Collector
 from omnitrace.estimator.examples import Example, HeldOut, digest_of_examples
-from omnitrace.estimator.fit import FitOptions, fit_weights, usual_noise
+from omnitrace.estimator.fit import fit_weights, usual_noise
+from omnitrace.estimator.fit_options import FitOptions
 from omnitrace.estimator.store import (
     CalibrationFacts,
     Card,

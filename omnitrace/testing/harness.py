@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from omnitrace.capture.attention_hooks import tapped
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.prepare import read_request
 from omnitrace.errors import ConformanceError, PluginError
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.generation import generation_config
 from omnitrace.plugins.registry import registry
-from omnitrace.signals.base import LayerRows, LiveSpanSignal, SpanSignal, TokenSignal, subject_of
+from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal, subject_of
 from omnitrace.signals.resolve import SIGNAL_MEMBERS
 from omnitrace.testing.requests import request
 from omnitrace.testing.state import model_change, model_state, torch_change, torch_state

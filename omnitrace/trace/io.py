@@ -14,7 +14,6 @@ import json
 import math
 import shutil
 import struct
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,12 +25,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from omnitrace._utils.files import _beside, write_atomically
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.codec import from_model, redacted, to_model
 from omnitrace.trace.schema import FORMAT, VERSION, Arrays, TraceModel, parse
 from omnitrace.trace.trace import Trace
 
-__all__ = ["load", "redacted", "save", "to_document", "write_atomically"]
+__all__ = ["load", "redacted", "save", "to_document"]
 
 SUFFIX: Final = ".omnitrace"
 DOCUMENT: Final = "trace.json"
@@ -107,22 +107,6 @@ def save(trace: Trace, path: Path, *, media: bool = False) -> Path:
     except OSError as error:
         raise TraceFileError(f"cannot write {path}: {error.strerror or error}") from error
     return path
-
-
-@contextlib.contextmanager
-def write_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """Open a new file that takes the place of ``path`` when the block ends without an error."""
-    temporary = _beside(path)
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def _members(trace: Trace, media: bool) -> dict[str, bytes]:

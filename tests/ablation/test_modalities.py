@@ -19,7 +19,8 @@ from omnitrace.media import LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
-from omnitrace.sources.messages import MediaPart, TextPart, read_messages
+from omnitrace.sources.messages import read_messages
+from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.types import Modality
 from tests.helpers import naive_ablation as naive
 from tests.helpers.categories import ONE_SOURCE

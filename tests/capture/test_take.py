@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from omnitrace import Tracer
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.signals.attention import AttentionMean
-from omnitrace.signals.base import LayerRows, Need
+from omnitrace.signals.base import Need
 from tests.test_tracer import MESSAGES
 
 

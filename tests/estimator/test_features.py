@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from omnitrace import InputError, Trace, Tracer
 from omnitrace.capture.attention_hooks import AttentionCall, attention_modules, tapped
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.estimator.collect import FeatureReader
 from omnitrace.estimator.features import (
@@ -23,7 +24,6 @@ from omnitrace.estimator.features import (
     with_mask_gradient,
     with_offsets,
 )
-from omnitrace.signals.base import LayerRows
 from tests.estimator.test_train import request_of
 from tests.helpers.adapters import text_adapter
 from tests.helpers.naive_ablation import PROMPT, RESPONSE, UNITS

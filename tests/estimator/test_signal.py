@@ -13,10 +13,11 @@ import torch
 
 from omnitrace import InputError, SourceOptions, Tracer
 from omnitrace.ablation.cache import model_digest, model_fingerprint
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.estimator import Estimator, FeatureRecipe, Learned, pooled, save
 from omnitrace.estimator import signal as module
 from omnitrace.plugins.registry import registry
-from omnitrace.signals.base import LayerRows, LiveSpanSignal, SpanSignal, TokenSignal
+from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal
 from omnitrace.types import SourceUnit, TextRange
 from tests.helpers.adapters import text_adapter
 from tests.helpers.estimators import made_learned

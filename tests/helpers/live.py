@@ -10,9 +10,10 @@ import torch
 from transformers import LogitsProcessorList
 
 from omnitrace import Tracer
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.prepare import read_request
 from omnitrace.engine.session import _Forced
-from omnitrace.signals.base import Effect, LayerRows, LiveSpanSignal
+from omnitrace.signals.base import Effect, LiveSpanSignal
 from omnitrace.types import Message, SourceUnit
 
 __all__ = ["ANSWER", "DepthWeighted", "dictated", "with_signal"]

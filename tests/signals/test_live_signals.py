@@ -21,11 +21,13 @@ from omnitrace import (
     Tracer,
 )
 from omnitrace.attribution.effects import select_by_effect
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.answer import answer_run
 from omnitrace.plugins.registry import Entry
-from omnitrace.signals.base import Effect, LayerRows, Need
+from omnitrace.signals.base import Effect, Need
 from omnitrace.signals.contract import SignalFacts, describe
-from omnitrace.types import Event, SourceUnit
+from omnitrace.trace.events import Event
+from omnitrace.types import SourceUnit
 from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.helpers.live import ANSWER, DepthWeighted, dictated, with_signal
 from tests.test_tracer import MESSAGES

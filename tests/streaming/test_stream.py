@@ -16,7 +16,7 @@ from omnitrace import InputError, ProvisionalEvent, SpanEvent, TokenEvent, Trace
 from omnitrace.segmentation.salience import Salience
 from omnitrace.streaming import stream as streaming
 from omnitrace.streaming.stream import EventStream
-from omnitrace.types import EndEvent
+from omnitrace.trace.events import EndEvent
 from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.helpers.live import ANSWER, DepthWeighted, dictated, with_signal
 from tests.test_tracer import MESSAGES

@@ -23,17 +23,8 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.questions import LEADS
 from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample
 from omnitrace.sources.request_files import Request, read_requests
-from omnitrace.types import (
-    EndEvent,
-    ImageRegion,
-    Locator,
-    Modality,
-    SourceUnit,
-    Span,
-    SpanEvent,
-    TextRange,
-    TimeRange,
-)
+from omnitrace.trace.events import EndEvent, SpanEvent
+from omnitrace.types import ImageRegion, Locator, Modality, SourceUnit, Span, TextRange, TimeRange
 
 if TYPE_CHECKING:
     from omnitrace.trace.trace import Trace

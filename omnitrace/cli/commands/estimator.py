@@ -135,7 +135,8 @@ def train(
     from omnitrace.cli.commands.estimating import layers_of, rates_of, train_file
     from omnitrace.estimator.collect import CollectOptions
     from omnitrace.estimator.features import FeatureRecipe, Gradients
-    from omnitrace.estimator.fit import FitOptions, usual_noise
+    from omnitrace.estimator.fit import usual_noise
+    from omnitrace.estimator.fit_options import FitOptions
     from omnitrace.estimator.train import TrainOptions
     from omnitrace.sources.options import SourceOptions
 

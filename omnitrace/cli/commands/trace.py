@@ -27,7 +27,8 @@ from omnitrace.cli.console import (
 from omnitrace.cli.exit_codes import DEFECT, INTERRUPTED, MISTAKE, say, say_defect, say_mistake
 from omnitrace.errors import OmnitraceError
 from omnitrace.sources.request_files import Request, RequestProblem
-from omnitrace.types import EndEvent, Event, Section, SpanEvent
+from omnitrace.trace.events import EndEvent, Event, SpanEvent
+from omnitrace.types import Section
 
 if TYPE_CHECKING:
     from omnitrace.segmentation.thinking import Thinking

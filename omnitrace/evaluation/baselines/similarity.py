@@ -174,10 +174,10 @@ def _pictures(trace: Trace) -> _Pictures:
     # Imported here: judging by labels alone waits for no reader of media.
     from PIL.Image import fromarray
 
-    from omnitrace.engine.provenance import source_options_of
     from omnitrace.media.limits import DEFAULT_LIMITS
     from omnitrace.sources.messages import read_messages
     from omnitrace.sources.options import SourceOptions
+    from omnitrace.trace.provenance import source_options_of
 
     options = source_options_of(trace) or SourceOptions()
     conversation = read_messages(trace.request(), options=options, limits=DEFAULT_LIMITS)
