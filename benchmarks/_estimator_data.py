@@ -175,7 +175,7 @@ class Data:
 
     def _reduced(self, example: Example, recipe: FeatureRecipe) -> torch.Tensor:
         tracer = self.subject.tracer
-        reader = FeatureReader(recipe, recipe.chosen(sorted(dict(tracer._layers))))
+        reader = FeatureReader(recipe, recipe.chosen(sorted(tracer.setup.layers)))
         (replayer,) = tracers_of(tracer, [reader]).values()
         reader.start([unit.positions for unit in example.trace.units])
         replayer.replay(example.request.messages, list(example.trace.token_ids))

@@ -1,7 +1,7 @@
-"""From what a user asks to what the model is given: a request, and the answer it may have already.
+"""From what a user asks to what the model is given: a request, and the response if it exists.
 
 A request is read (checked, its media decoded), encoded by the model's adapter, and mapped: each of
-its positions to a source unit or to what else it is. An answer that exists already becomes token
+its positions to a source unit or to what else it is. A response that exists already becomes token
 ids, and what measures it under changed inputs.
 """
 
@@ -9,32 +9,31 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
+from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
-from omnitrace.sources.messages import Asked
+from omnitrace.sources.messages import Asked, Conversation, read_messages
 
-if TYPE_CHECKING:
-    from omnitrace.tracer import Tracer
-
-__all__ = ["Answered", "read_answered", "read_request", "scorer_of"]
+__all__ = ["Answered", "read_answered", "read_conversation", "read_request", "response_scorer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request with an answer that exists already.
+    """A request with a response that exists already.
 
-    ``ids`` are the answer's tokens; ``foils`` has for each the id of the one that it is told from,
-    or None; it is None itself where the answer is told from no other.
+    ``ids`` are the response's tokens; ``foils`` has for each the id of the one that it is
+    contrasted with, or None; it is None itself where there is no contrast.
     """
 
     request: EncodedRequest
@@ -42,11 +41,29 @@ class Answered:
     foils: list[int | None] | None
 
 
-def read_request(tracer: Tracer, asked: Asked, media_root: str | Path | None) -> EncodedRequest:
+def read_conversation(setup: Setup, asked: Asked, media_root: str | Path | None) -> Conversation:
+    """Check messages and decode their media; see ``Tracer.read``."""
+    if not isinstance(asked, Conversation):
+        return read_messages(
+            asked,
+            options=setup.sources,
+            limits=setup.limits,
+            media_root=None if media_root is None else Path(media_root),
+        )
+    if media_root is not None:
+        raise InputError(
+            f"the media root {str(media_root)!r} is given, and the media are read already",
+            legal="messages with a media_root, or what read() returned, without one",
+        )
+    asked.check_options(setup.sources)
+    return asked
+
+
+def read_request(setup: Setup, asked: Asked, media_root: str | Path | None) -> EncodedRequest:
     """Read, encode and map a request."""
     started = time.perf_counter()
-    adapter, sources = tracer.adapter, tracer.sources
-    conversation = tracer.read(asked, media_root=media_root)
+    adapter, sources = setup.adapter, setup.sources
+    conversation = read_conversation(setup, asked, media_root)
     encoded = adapter.encode(conversation, sources)
     adapter.check_length(len(encoded.prompt_ids))
     layout = build_layout(
@@ -59,26 +76,31 @@ def read_request(tracer: Tracer, asked: Asked, media_root: str | Path | None) ->
 
 
 def read_answered(
-    tracer: Tracer,
+    setup: Setup,
     asked: Asked,
     response: str | Sequence[int],
     against: str | Sequence[int] | None,
     media_root: str | Path | None,
 ) -> Answered:
-    """Read a request and its answer, and pair the answer with the one it is told from."""
-    request = read_request(tracer, asked, media_root)
-    ids = _token_ids(tracer.adapter, response, "response")
-    tracer.adapter.check_length(request.prompt_length + len(ids) - 1)
+    """Read a request and its response, and pair the response with the one it is contrasted with."""
+    request = read_request(setup, asked, media_root)
+    ids = _token_ids(setup.adapter, response, "response")
+    setup.adapter.check_length(request.prompt_length + len(ids) - 1)
     if against is None:
         return Answered(request, ids, None)
-    return Answered(request, ids, foils_of(ids, _token_ids(tracer.adapter, against, "against")))
+    return Answered(request, ids, foils_of(ids, _token_ids(setup.adapter, against, "against")))
 
 
-def scorer_of(
-    tracer: Tracer, request: EncodedRequest, ids: Sequence[int], foils: Sequence[int | None] | None
+def response_scorer(
+    setup: Setup,
+    request: EncodedRequest,
+    ids: Sequence[int],
+    foils: Sequence[int | None] | None = None,
+    *,
+    measured: Callable[[np.ndarray], None] | None = None,
 ) -> ResponseScorer:
-    """Return what measures the answer ``ids`` under changed inputs."""
-    adapter = tracer.adapter
+    """Return what measures the response ``ids`` under changed inputs."""
+    adapter = setup.adapter
     return ResponseScorer(
         adapter,
         request.inputs_with(ids, input_device(adapter.model)),
@@ -86,7 +108,8 @@ def scorer_of(
         ids,
         options=request.encoded.generate_options,
         foils=foils,
-        rewriting=Rewriting(request, lambda new: adapter.encode(new, tracer.sources)),
+        rewriting=Rewriting(request, lambda new: adapter.encode(new, setup.sources)),
+        measured=measured,
     )
 
 

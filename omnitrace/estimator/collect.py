@@ -116,7 +116,7 @@ class Collector:
         self.tracer = tracer
         self.options = options or CollectOptions()
         self.fingerprint = model_fingerprint(tracer.adapter.model)
-        self.layers = tuple(self.options.recipe.chosen(sorted(dict(tracer._layers))))
+        self.layers = tuple(self.options.recipe.chosen(sorted(tracer.setup.layers)))
         self._cache = None if cache is None else make_folder(cache)
         self._reader = FeatureReader(self.options.recipe, self.layers)
         (self._replayer,) = tracers_of(tracer, [self._reader]).values()
@@ -235,8 +235,8 @@ class Collector:
             "request": _content(asked),
             "response": _given_response(request),
             "held_out": held_out,
-            "sources": sources_record(tracer.sources),
-            "span_unit": tracer.span_unit,
+            "sources": sources_record(tracer.setup.sources),
+            "span_unit": tracer.setup.span_unit,
             "recipe": self.options.recipe.model_dump(mode="json"),
             "options": [
                 self.options.masks,

@@ -234,7 +234,7 @@ def _card(
             layers=collector.layers,
             heads=features // (len(collector.layers) * recipe.per_head),
         ),
-        sources=sources_record(tracer.sources),
+        sources=sources_record(tracer.setup.sources),
         recipe=recipe,
         fit=FitFacts(
             kind=fitted.kind,
@@ -259,7 +259,7 @@ def _card(
             keep_rates=collect.keep_rates,
             operator=collect.operator,
             modalities=tuple(sorted({kind for each in everything for kind in each.modalities})),
-            span_unit=tracer.span_unit,
+            span_unit=tracer.setup.span_unit,
             seed=collect.seed,
         ),
         quality={

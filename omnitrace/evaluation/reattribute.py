@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,16 +61,13 @@ class Anew:
         progress:
             Shows what is done.
         """
-        from omnitrace.ablation import noted_masks
-        from omnitrace.tracer import Tracer
-
-        own = Tracer(adapter=tracer.adapter, signal=signal)
+        own = tracer.with_options(signal=signal)
         self.fitted.clear()
         for name, what in self._examples:
             progress.show(f"{signal}: {name}")
+            masks: list[np.ndarray] = []
             try:
-                with noted_masks() as masks:
-                    found = self._one(own, name, what)
+                found = self._one(own, name, what, masks.append)
             except OmnitraceError as error:
                 self._note(self.failed, name)
                 with progress.paused():
@@ -81,7 +78,9 @@ class Anew:
                     self.fitted[found[0]] = np.concatenate(masks)
                 yield found
 
-    def _one(self, tracer: Tracer, name: str, what: Entry | Path) -> tuple[str, Trace] | None:
+    def _one(
+        self, tracer: Tracer, name: str, what: Entry | Path, measured: Callable[[np.ndarray], None]
+    ) -> tuple[str, Trace] | None:
         if isinstance(what, RequestProblem):
             raise what.error
         if isinstance(what, Request):
@@ -89,10 +88,12 @@ class Anew:
                 self._note(self.unlabelled, name)
                 return None
             answer = self._answers[name]
-            return name, tracer.replay(what.messages, answer, media_root=what.media_root)
+            return name, tracer.replay(
+                what.messages, answer, media_root=what.media_root, measured=measured
+            )
         from omnitrace.evaluation.model_access import replayed  # it waits for torch
 
-        return label_id(what, self._scan), replayed(tracer, Trace.load(what))
+        return label_id(what, self._scan), replayed(tracer, Trace.load(what), measured=measured)
 
     @staticmethod
     def _note(names: list[str], name: str) -> None:

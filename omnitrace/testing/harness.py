@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -81,7 +82,7 @@ def untraced(adapter: ModelAdapter, inputs: Mapping[str, Any], **generate: Any) 
 @functools.cache
 def _untraced_reference(sampled: bool) -> tuple[int, ...]:
     tracer = reference()
-    encoded = read_request(tracer, _messages(), None).encoded
+    encoded = read_request(tracer.setup, _messages(), None).encoded
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         inputs = {**encoded.inputs, **encoded.generate_options}
@@ -180,7 +181,7 @@ class SignalBench:
             )
         self._adapter = reference().adapter
         self.model = self._adapter.model
-        self.prompt_length = read_request(reference(), _messages(), None).prompt_length
+        self.prompt_length = read_request(reference().setup, _messages(), None).prompt_length
         self._before = model_state(self.model)
         # Before the signal can do anything to the model.
         self._untraced = {sampled: _untraced_reference(sampled) for sampled in (False, True)}
@@ -209,11 +210,12 @@ class SignalBench:
     def _tracer(self, signal: Any, block: int = 16) -> Tracer:
         """Make a tracer without trying the model again, which takes longer than a trace."""
         tracer = copy.copy(self.plain_tracer)
-        tracer.block = block
+        signals = tracer.setup.signals
         if isinstance(signal, TokenSignal):
-            tracer.signal, tracer.signal_package = signal, self.package
+            signals = signals._replace(token=signal, token_package=self.package)
         else:
-            tracer.span_signal, tracer.span_package = signal, self.package
+            signals = signals._replace(span=signal, span_package=self.package)
+        tracer.setup = dataclasses.replace(tracer.setup, signals=signals, block=block)
         return tracer
 
     @contextlib.contextmanager

@@ -215,7 +215,7 @@ def test_gradients_are_those_by_a_bias_on_a_units_logits(values: bool) -> None:
     heads = expected.shape[1]
 
     def read(recipe: FeatureRecipe) -> np.ndarray:
-        reader = FeatureReader(recipe, sorted(dict(tracer._layers)))
+        reader = FeatureReader(recipe, sorted(tracer.setup.layers))
         reader.start(units)
         Tracer(adapter=tracer.adapter, signal=reader).replay(request.messages, trace.token_ids)
         return reader.finish().numpy()

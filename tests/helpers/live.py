@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -35,10 +36,11 @@ def dictated(tracer: Tracer, messages: Sequence[Message], answer: str = ANSWER) 
     }
 
 
-def with_signal(tracer: Tracer, signal: LiveSpanSignal) -> Tracer:
-    """Return a tracer with a live span signal, without trying the model again."""
+def with_signal(tracer: Tracer, signal: LiveSpanSignal, block: int = 16) -> Tracer:
+    """Return a tracer with a live span signal that nobody has checked."""
     made = copy.copy(tracer)
-    made.span_signal = signal
+    signals = tracer.setup.signals._replace(span=signal)
+    made.setup = dataclasses.replace(tracer.setup, signals=signals, block=block)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import itertools
 import threading
@@ -172,7 +173,8 @@ class Slow(Salience):
 
 def slowed(reference: Tracer, error: Exception | None = None) -> tuple[Tracer, threading.Event]:
     tracer, go = copy.copy(reference), threading.Event()
-    tracer.salience = Slow(reference.salience, go, error)
+    slow = Slow(reference.setup.salience, go, error)
+    tracer.setup = dataclasses.replace(reference.setup, salience=slow)
     return tracer, go
 
 

@@ -153,13 +153,14 @@ def _units_of(tracer: Tracer, request: Request) -> tuple[SourceUnit, ...]:
 
     conversation = read_messages(
         request.messages,
-        options=tracer.sources,
-        limits=tracer.limits,
+        options=tracer.setup.sources,
+        limits=tracer.setup.limits,
         media_root=request.media_root,
     )
-    encoded = tracer.adapter.encode(conversation, tracer.sources)
+    sources = tracer.setup.sources
+    encoded = tracer.adapter.encode(conversation, sources)
     features = functools.partial(tracer.adapter.features, encoded)
-    return build_layout(len(encoded.prompt_ids), encoded.geometry, tracer.sources, features).units
+    return build_layout(len(encoded.prompt_ids), encoded.geometry, sources, features).units
 
 
 def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:

@@ -177,9 +177,8 @@ def _pictures(trace: Trace) -> _Pictures:
     from omnitrace.media.limits import DEFAULT_LIMITS
     from omnitrace.sources.messages import read_messages
     from omnitrace.sources.options import SourceOptions
-    from omnitrace.trace.provenance import source_options_of
 
-    options = source_options_of(trace) or SourceOptions()
+    options = trace.provenance.source_options() or SourceOptions()
     conversation = read_messages(trace.request(), options=options, limits=DEFAULT_LIMITS)
     media = {(part.message, part.part): part.media for part in conversation.media()}
 
