@@ -22,7 +22,7 @@ from omnitrace.reference.world import Sample, held_out_seed, make_sample
 from omnitrace.sources.messages import MediaPart, TextPart, read_messages
 from omnitrace.types import Modality
 from tests.helpers import naive_ablation as naive
-from tests.helpers.categories import ONE_SOURCE
+from tests.helpers.reference_categories import ONE_SOURCE
 
 ORDER: tuple[Modality, ...] = ("video", "text", "audio", "image")
 OPERATORS = {"text": Drop(), "image": Grey(), "audio": Silence(), "video": Freeze()}

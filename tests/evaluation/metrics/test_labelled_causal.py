@@ -34,8 +34,8 @@ from omnitrace.evaluation.report.export import notes_of, table_of, to_document
 from omnitrace.evaluation.report.html import render_page
 from omnitrace.evaluation.report.results_file import EvaluationFile, read_evaluation
 from omnitrace.evaluation.span_scores import span_scores
-from tests.helpers.labelled import label, span
-from tests.helpers.planted import ANSWER, FACTS, MESSAGES
+from tests.helpers.known_evidence import ANSWER, FACTS, MESSAGES
+from tests.helpers.sample_labels import label, span
 from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()

@@ -11,7 +11,7 @@ import torch
 from omnitrace import Tracer
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.base import LayerRows, Need
-from tests.test_tracer import MESSAGES
+from tests.helpers.tower_request import MESSAGES
 
 
 class Seen(NamedTuple):
