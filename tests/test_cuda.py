@@ -28,10 +28,10 @@ from omnitrace.estimator import (
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
 from omnitrace.sources.request_files import Request
+from tests.helpers.attention_rows import assert_same, captured_rows, eager_rows
 from tests.helpers.builtin_signals import BUILTIN_TOKEN_SIGNALS
-from tests.helpers.capture import assert_same, captured_rows, eager_rows
-from tests.helpers.multimodal import FAMILIES as OMNI
-from tests.helpers.tiny import FAMILIES, tiny
+from tests.helpers.tiny_models import FAMILIES, tiny
+from tests.helpers.tiny_multimodal_models import FAMILIES as OMNI
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

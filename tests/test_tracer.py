@@ -26,19 +26,9 @@ from omnitrace import (
     Tracer,
 )
 from omnitrace.types import PositionKind
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.tiny import tiny
-
-NOTE = "The tower is 324 metres tall. Gustave Eiffel built it in 1889. Dr. Smith saw it in 2003."
-MESSAGES = [
-    {
-        "role": "user",
-        "content": [
-            {"type": "text", "text": NOTE},
-            {"type": "text", "text": "How tall is the tower, and who built it?"},
-        ],
-    }
-]
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tiny_models import tiny
+from tests.helpers.tower_request import MESSAGES, NOTE
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from omnitrace import InputError
 from omnitrace.ablation import Cache, DecoderOperator, LazyScorer, measure
 from omnitrace.ablation.scorer import ResponseScorer
 from tests.helpers import naive_ablation as naive
-from tests.helpers.tiny import tiny
+from tests.helpers.tiny_models import tiny
 
 
 def measured(path: Path, masks: np.ndarray, made: Any = None, **options: Any) -> Any:

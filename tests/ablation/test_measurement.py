@@ -12,10 +12,9 @@ from omnitrace import InputError, NotSupportedError, PluginError, Span
 from omnitrace.ablation import ablated_logprobs, leave_one_out, measure
 from omnitrace.ablation.mask_rows import rows_of
 from omnitrace.ablation.operators import choose_operators
-from tests.ablation.test_scorer import everything
-from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.helpers import naive_ablation as naive
-from tests.helpers.tiny import FAMILIES, tiny
+from tests.helpers.model_state import assert_unchanged, flags_and_hooks, state
+from tests.helpers.tiny_models import FAMILIES, tiny
 
 WINDOWED = {name for name in FAMILIES if "window" in name or "sliding" in name or "gemma" in name}
 
@@ -127,19 +126,19 @@ def test_with_foils_effects_are_on_the_difference() -> None:
 def test_the_model_is_left_as_it_was_found_also_after_an_error() -> None:
     model = tiny("llama")
     model.train()
-    before, weights = everything(model), state(model)
+    before, weights = flags_and_hooks(model), state(model)
     made = naive.scorer(model)
     measure(made, naive.SPANS, every_mask(4))
 
     def broken(*_: Any) -> None:
         raise RuntimeError("a layer")
 
-    assert everything(model) == before
+    assert flags_and_hooks(model) == before
     handle = model.model.layers[2].register_forward_hook(broken)
     with pytest.raises(RuntimeError, match="a layer"):
         measure(made, naive.SPANS, every_mask(4))
     handle.remove()
-    assert everything(model) == before
+    assert flags_and_hooks(model) == before
     assert_unchanged(model, weights)
 
 

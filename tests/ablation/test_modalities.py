@@ -23,7 +23,7 @@ from omnitrace.sources.messages import read_messages
 from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.types import Modality
 from tests.helpers import naive_ablation as naive
-from tests.helpers.categories import ONE_SOURCE
+from tests.helpers.reference_categories import ONE_SOURCE
 
 ORDER: tuple[Modality, ...] = ("video", "text", "audio", "image")
 OPERATORS = {"text": Drop(), "image": Grey(), "audio": Silence(), "video": Freeze()}

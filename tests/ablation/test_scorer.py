@@ -7,52 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers as tf
 
-from omnitrace import InputError, ModelError, Span, Tracer
+from omnitrace import InputError, ModelError, Tracer
 from omnitrace.ablation import ablated_logprobs, span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine.prepare import read_request
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
-from omnitrace.types import Layout, Modality, SourceUnit, TextRange
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.categories import ONE_SOURCE
-from tests.helpers.tiny import FAMILIES, tiny
-
-PROMPT = [7, 8, 9, 20, 21, 22, 23, 30, 31]
-RESPONSE = [40, 41, 42, 43, 44]
-UNITS = {"a": (1, 2), "b": (3, 4, 5), "c": (7,)}
-
-
-def layout() -> Layout:
-    unit_index = np.full(len(PROMPT), -1, dtype=np.int32)
-    kinds = np.zeros(len(PROMPT), dtype=np.uint8)
-    for number, positions in enumerate(UNITS.values()):
-        unit_index[list(positions)] = number
-        kinds[list(positions)] = 2
-    units = tuple(
-        SourceUnit(name, "text", TextRange(0, 0, 0, 1), positions)
-        for name, positions in UNITS.items()
-    )
-    return Layout(kinds, unit_index, units)
-
-
-def inputs() -> dict[str, torch.Tensor]:
-    ids = torch.tensor([PROMPT + RESPONSE[:-1]])
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def scorer(model: Any, **options: Any) -> ResponseScorer:
-    return ResponseScorer(CausalLMAdapter(model, None), inputs(), layout(), RESPONSE, **options)
-
-
-def span(start: int, end: int) -> Span:
-    return Span(0, "", 0, 0, start, end, 0.0, (), True)
+from omnitrace.types import Modality
+from tests.helpers.model_state import assert_unchanged, flags_and_hooks, state
+from tests.helpers.reference_categories import ONE_SOURCE
+from tests.helpers.tiny_models import FAMILIES, tiny
+from tests.helpers.tiny_scorer import PROMPT, RESPONSE, UNITS, inputs, layout, scorer, span
 
 
 def plain(model: Any) -> torch.Tensor:
@@ -145,27 +115,15 @@ def test_with_foils_only_contrasted_tokens_count() -> None:
         assert float(found[t]) == pytest.approx(wanted, abs=1e-4)
 
 
-def everything(model: Any) -> dict[str, Any]:
-    return {
-        "requires_grad": [each.requires_grad for each in model.parameters()],
-        "training": [module.training for module in model.modules()],
-        "hooks": [
-            len(module._forward_hooks) + len(module._forward_pre_hooks)
-            for module in model.modules()
-        ],
-        "rope_deltas": [module.__dict__.get("rope_deltas") for module in model.modules()],
-    }
-
-
 def test_the_model_is_left_as_it_was_found_also_after_an_error() -> None:
     model = tiny("llama")
     model.train()
     model.model.layers[1].eval()
     model.lm_head.weight.requires_grad_(False)
-    before, weights = everything(model), state(model)
+    before, weights = flags_and_hooks(model), state(model)
     made = scorer(model)
     made.logprobs(made.embeddings.clone().requires_grad_()).sum().backward()
-    assert everything(model) == before
+    assert flags_and_hooks(model) == before
     assert all(each.grad is None for each in model.parameters())
 
     def broken(*_: Any) -> None:
@@ -177,7 +135,7 @@ def test_the_model_is_left_as_it_was_found_also_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="a layer"):
         scorer(model)
     handle.remove()
-    assert everything(model) == before
+    assert flags_and_hooks(model) == before
     assert_unchanged(model, weights)
 
 
@@ -238,11 +196,11 @@ def test_all_modalities_are_scored_where_they_stand(
 ) -> None:
     drawn, path = sample
     model = reference.adapter.model
-    before = everything(model)
+    before = flags_and_hooks(model)
     messages = json.loads(path.read_text())["messages"]
     made = reference.scorer(messages, drawn.answer, media_root=path.parent)
     assert set(made.modalities) == {"text", "image", "audio", "video"}
-    assert everything(model) == before
+    assert flags_and_hooks(model) == before
     request = read_request(reference, messages, path.parent)
     ids = reference.adapter.tokenizer(drawn.answer, add_special_tokens=False)["input_ids"]
     with torch.no_grad():

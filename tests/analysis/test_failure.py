@@ -15,7 +15,7 @@ from omnitrace import InputError
 from omnitrace.analysis import predict_failure, read_outcomes, trajectory
 from omnitrace.analysis.trajectories import FIGURES
 from omnitrace.evaluation.metrics.agreement import auroc
-from tests.analysis.test_trajectories import steps
+from tests.helpers.trajectory_steps import steps
 
 STRAIGHT = [[1.0, 0, 0], [0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0], [0.6, 0.4, 0]]
 WINDING = [[0.4, 0.3, 0.3], [0.3, 0.4, 0.3], [0.3, 0.3, 0.4], [0.4, 0.3, 0.3], [0.3, 0.4, 0.3]]

@@ -13,26 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from omnitrace import InputError, Trace
-from omnitrace.analysis import Steps, TrajectoryConfig, steps_of, trajectory
+from omnitrace.analysis import TrajectoryConfig, steps_of, trajectory
 from omnitrace.types import Effect
 from tests.helpers.sample_traces import multimodal_trace
+from tests.helpers.trajectory_steps import steps
 
 vectors_ = arrays.arrays(
     np.float64,
     st.tuples(st.integers(2, 7), st.integers(1, 6)),
     elements=st.floats(0, 1).map(lambda x: round(x, 3)),
 )
-
-
-def steps(vectors: Any, elapsed: Any = None) -> Steps:
-    vectors = np.asarray(vectors, dtype=float)
-    count, units = vectors.shape
-    return Steps(
-        "masses",
-        tuple(f"u{i}" for i in range(units)),
-        vectors,
-        np.arange(1, count + 1) / count if elapsed is None else np.asarray(elapsed),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from _decoding import Decoder, story
 from _live import HeadShares
 
 from omnitrace import Tracer
-from tests.helpers.live import ANSWER, with_signal
-from tests.test_tracer import MESSAGES
+from tests.helpers.live_signals import with_signal
+from tests.helpers.tower_request import ANSWER, MESSAGES
 
 
 def test_defaults_depend_on_quick() -> None:

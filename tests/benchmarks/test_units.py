@@ -11,7 +11,7 @@ import pytest
 from units import candidates, cut, cut_all, labels_of, parse, purity
 
 from omnitrace.sources.token_map import GridTokens, TimeTokens
-from tests.helpers.strategies import media_part
+from tests.helpers.random_geometries import media_part
 
 
 def test_purity_is_the_share_of_the_most_frequent_label() -> None:

@@ -15,27 +15,8 @@ from omnitrace.capture.attention_hooks import attention_modules, model_lock, tap
 from omnitrace.capture.decode import RowCapture
 from omnitrace.capture.probe import probe
 from omnitrace.errors import ModelError, NotSupportedError
-from tests.helpers.tiny import FAMILIES, tiny
-
-
-def state(model: nn.Module) -> dict[str, Any]:
-    return {
-        "implementations": [
-            (name, module.config._attn_implementation)
-            for name, module in model.named_modules()
-            if hasattr(module, "config")
-        ],
-        "attributes": {name: sorted(module.__dict__) for name, module in model.named_modules()},
-        "weights": {name: value.clone() for name, value in model.state_dict().items()},
-        "training": model.training,
-    }
-
-
-def assert_unchanged(model: nn.Module, before: dict[str, Any]) -> None:
-    after = state(model)
-    weights, expected = after.pop("weights"), before.pop("weights")
-    assert after == before
-    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tiny_models import FAMILIES, tiny
 
 
 def test_everything_is_restored() -> None:

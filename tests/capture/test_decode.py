@@ -9,8 +9,8 @@ import torch
 
 from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.decode import RowCapture, attention_rows
-from tests.helpers.capture import assert_same, captured_rows, eager_rows
-from tests.helpers.tiny import FAMILIES, tiny
+from tests.helpers.attention_rows import assert_same, captured_rows, eager_rows
+from tests.helpers.tiny_models import FAMILIES, tiny
 
 NEW = 12
 PROMPT = 10

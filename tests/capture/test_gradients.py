@@ -11,7 +11,7 @@ import transformers as tf
 from omnitrace.capture.attention_hooks import AttentionCall
 from omnitrace.capture.decode import attention_rows
 from omnitrace.capture.gradients import GradientCapture
-from tests.helpers.exact import (
+from tests.helpers.attention_gradients import (
     assert_exact,
     generate,
     gradient_capture,
@@ -19,10 +19,7 @@ from tests.helpers.exact import (
     stepwise,
     untraced,
 )
-from tests.helpers.tiny import FAMILIES
-
-PROMPT = {"input_ids": torch.tensor([[5, 17, 3, 88, 41, 5, 17, 60, 22, 9]])}
-PROMPT["attention_mask"] = torch.ones_like(PROMPT["input_ids"])
+from tests.helpers.tiny_models import FAMILIES, PROMPT
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.exact import assert_exact, stepwise, untraced
-from tests.helpers.multimodal import FAMILIES, placeholders
+from tests.helpers.attention_gradients import assert_exact, stepwise, untraced
+from tests.helpers.tiny_multimodal_models import FAMILIES, placeholders
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

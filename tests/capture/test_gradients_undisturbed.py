@@ -15,10 +15,9 @@ from transformers import DynamicCache
 
 from omnitrace import Tracer
 from omnitrace.errors import NotSupportedError
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.capture.test_gradients import PROMPT
-from tests.helpers.exact import generate, gradient_capture, stepwise, untraced
-from tests.helpers.tiny import tiny
+from tests.helpers.attention_gradients import generate, gradient_capture, stepwise, untraced
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tiny_models import PROMPT, tiny
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 

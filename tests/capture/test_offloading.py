@@ -18,10 +18,10 @@ from accelerate.hooks import attach_align_device_hook
 from omnitrace import Tracer
 from omnitrace.capture.parameters import frozen, input_device, loaded_weight
 from omnitrace.models.causal_lm import CausalLMAdapter
-from tests.helpers.adapters import text_adapter
 from tests.helpers.builtin_signals import BUILTIN_TOKEN_SIGNALS
-from tests.helpers.tiny import tiny
-from tests.signals.test_span_signals import LeaveOneOut
+from tests.helpers.leave_one_out import LeaveOneOut
+from tests.helpers.text_adapters import text_adapter
+from tests.helpers.tiny_models import tiny
 
 CPU = torch.device("cpu")
 MESSAGES = [

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from omnitrace.reference.training.build import build_model, build_processor
-from tests.helpers.capture import assert_same, captured_rows, eager_rows
+from tests.helpers.attention_rows import assert_same, captured_rows, eager_rows
 
 NEW = 10
 USER = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"

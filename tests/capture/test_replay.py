@@ -10,10 +10,10 @@ import transformers as tf
 
 from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.replay import ReplayCapture
-from tests.helpers.exact import Inputs
-from tests.helpers.multimodal import FAMILIES as MULTIMODAL
-from tests.helpers.multimodal import sharpened
-from tests.helpers.tiny import FAMILIES, tiny
+from tests.helpers.attention_gradients import Inputs
+from tests.helpers.tiny_models import FAMILIES, tiny
+from tests.helpers.tiny_multimodal_models import FAMILIES as MULTIMODAL
+from tests.helpers.tiny_multimodal_models import sharpened
 
 PROMPT = {"input_ids": torch.tensor([[5, 17, 3, 88, 41, 5, 17, 60, 22, 9]])}
 PROMPT["attention_mask"] = torch.ones_like(PROMPT["input_ids"])

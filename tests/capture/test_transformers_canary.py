@@ -16,7 +16,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
 
-from tests.helpers.tiny import tiny
+from tests.helpers.tiny_models import tiny
 
 
 def test_the_supported_range() -> None:

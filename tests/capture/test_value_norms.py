@@ -14,12 +14,11 @@ from omnitrace.capture.decode import RowCapture
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.errors import ModelError
 from omnitrace.models.generation import TokenStreamer
-from tests.helpers.multimodal import qwen2_5_omni, sharpened
-from tests.helpers.tiny import tiny
+from tests.helpers.tiny_models import PROMPT, tiny
+from tests.helpers.tiny_multimodal_models import qwen2_5_omni, sharpened
+from tests.helpers.value_norms import explicit
 
 NEW = 5
-PROMPT = {"input_ids": torch.tensor([[5, 17, 3, 88, 41, 5, 17, 60, 22, 9]])}
-PROMPT["attention_mask"] = torch.ones_like(PROMPT["input_ids"])
 
 
 def every_head_its_own() -> Any:
@@ -49,37 +48,6 @@ MODELS = {
     "sliding": lambda: tiny("mistral-sliding"),
     "gpt2": gpt2,
 }
-
-
-def explicit(model: Any, inputs: dict[str, torch.Tensor], ids: torch.Tensor) -> list[torch.Tensor]:
-    """Send each head's value through its columns of the projection, ``[heads, context]`` a layer.
-
-    The values are those of the ordinary forward pass over the whole sequence.
-    """
-    values: list[torch.Tensor] = []
-    modules = attention_modules(model.get_decoder())
-    given = inputs | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-    def keep(call: Any) -> None:
-        values.append(call.value)
-
-    with torch.no_grad(), tapped(model, modules, [keep] * len(modules)):
-        model(**given)
-    found = []
-    for module, value in zip(modules, values, strict=True):
-        if isinstance(model, tf.GPT2LMHeadModel):
-            weight = module.c_proj.weight.T.double()  # type: ignore[union-attr, operator]
-        else:
-            weight = module.o_proj.weight.double()  # type: ignore[union-attr, operator]
-        dim = value.shape[-1]
-        heads = weight.shape[1] // dim
-        norms = []
-        for head in range(heads):
-            columns = weight[:, head * dim : (head + 1) * dim]
-            own = value[0, head * value.shape[1] // heads].double()
-            norms.append((own @ columns.T).norm(dim=-1))
-        found.append(torch.stack(norms).float())
-    return found
 
 
 def live(

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from omnitrace.cli.app import app
 from omnitrace.types import Modality
-
-SAMPLING = ("--sample", "--seed", "3", "--max-new-tokens", "10")
+from tests.helpers.command_line import Run, run_command
 
 
 @pytest.fixture(scope="session")
@@ -52,17 +49,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sample(drawn, tmp_path_factory.mktemp("sample"))
 
 
-Run = Callable[..., Result]
-
-
 @pytest.fixture
 def run() -> Run:
     """Run a command in this process."""
-
-    def invoke(*args: str | Path) -> Result:
-        return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(arg) for arg in args])
-
-    return invoke
+    return run_command
 
 
 @pytest.fixture

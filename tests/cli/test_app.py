@@ -14,7 +14,7 @@ from omnitrace.cli.commands import trace as running
 from omnitrace.cli.commands.trace import safe_name
 from omnitrace.errors import InputError
 from omnitrace.trace.trace import Trace
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 from tests.helpers.sample_traces import multimodal_trace
 
 

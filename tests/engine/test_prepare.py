@@ -14,7 +14,7 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.sources.messages import Conversation
 from omnitrace.types import Message
-from tests.helpers.categories import ONE_SOURCE
+from tests.helpers.reference_categories import ONE_SOURCE
 
 ANSWER = "The cup is red."
 

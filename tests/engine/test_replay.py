@@ -15,9 +15,9 @@ from omnitrace.plugins.registry import build_registry
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.types import Modality
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.categories import ONE_SOURCE
-from tests.helpers.exact import whole
+from tests.helpers.attention_gradients import whole
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.reference_categories import ONE_SOURCE
 
 GRADIENTS = ("grad-sam", "grad-sam-last")
 SIGNALS = ("attention-mean", "attention-last", "value-attention", *GRADIENTS)

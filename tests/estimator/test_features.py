@@ -24,10 +24,10 @@ from omnitrace.estimator.features import (
     with_mask_gradient,
     with_offsets,
 )
-from tests.estimator.test_train import request_of
-from tests.helpers.adapters import text_adapter
+from tests.helpers.estimator_training import request_of
 from tests.helpers.naive_ablation import PROMPT, RESPONSE, UNITS
-from tests.helpers.tiny import tiny
+from tests.helpers.text_adapters import text_adapter
+from tests.helpers.tiny_models import tiny
 
 LAYERS = (0, 1, 2)
 

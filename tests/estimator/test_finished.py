@@ -28,12 +28,11 @@ from omnitrace.signals.mask_gradient import MaskGradient
 from omnitrace.sources.request_files import Request
 from omnitrace.testing import SpanSignalConformance
 from omnitrace.testing.harness import SignalBench
-from tests.ablation.test_scorer import scorer, span
-from tests.estimator.test_live import for_reference
-from tests.estimator.test_train import OPTIONS, SMALL, request_of
-from tests.helpers.adapters import text_adapter
-from tests.helpers.estimators import made_learned
-from tests.helpers.tiny import FAMILIES, tiny
+from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
+from tests.helpers.estimators import for_reference, made_learned
+from tests.helpers.text_adapters import text_adapter
+from tests.helpers.tiny_models import FAMILIES, tiny
+from tests.helpers.tiny_scorer import scorer, span
 
 GRADIENT = FeatureRecipe(mask_gradient=True)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from omnitrace import InputError, SourceOptions, Trace, Tracer
-from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.estimator import (
     Collector,
     Estimator,
@@ -22,22 +21,11 @@ from omnitrace.estimator import (
 )
 from omnitrace.estimator.features import Gradients
 from omnitrace.testing import LiveSpanSignalConformance
-from omnitrace.testing.harness import SignalBench, reference
-from tests.cli.conftest import Run
-from tests.estimator.test_train import OPTIONS, SMALL, request_of
-from tests.helpers.adapters import text_adapter
-from tests.helpers.estimators import made_learned, with_network
-
-
-def for_reference(recipe: FeatureRecipe | None = None) -> Learned:
-    model = reference().adapter.model
-    config = model.config.get_text_config(decoder=True)
-    return made_learned(
-        layers=tuple(range(config.num_hidden_layers)),
-        heads=config.num_attention_heads,
-        recipe=recipe,
-        fingerprint=model_fingerprint(model),
-    )
+from omnitrace.testing.harness import SignalBench
+from tests.helpers.command_line import run_command
+from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
+from tests.helpers.estimators import for_reference, with_network
+from tests.helpers.text_adapters import text_adapter
 
 
 class TestEstimator(LiveSpanSignalConformance):
@@ -135,26 +123,14 @@ def test_another_model_or_other_units_are_refused(
         Tracer(adapter=plain.adapter, signal=Estimator(path), sources=options)
 
 
-def test_the_command_line_takes_a_file(run: Run, tmp_path: Path, plain: Tracer, path: Path) -> None:
+def test_the_command_line_takes_a_file(tmp_path: Path, plain: Tracer, path: Path) -> None:
     plain.adapter.model.save_pretrained(tmp_path / "model")
     plain.adapter.tokenizer.save_pretrained(tmp_path / "model")
     quick = ("--text", "The lamp is red. The cup is blue.", "--ask", "What is red?")
     command = ("trace", *quick, "--model", tmp_path / "model", "--max-new-tokens", "6")
-    result = run(*command, "--estimator", path, "--json")
+    result = run_command(*command, "--estimator", path, "--json")
     assert result.exit_code == 0, result.stderr
     assert '"name": "estimator"' in result.stdout
-    both = run(*command, "--estimator", path, "--signal", "grad-sam")
+    both = run_command(*command, "--estimator", path, "--signal", "grad-sam")
     assert both.exit_code == 2
     assert "both --signal grad-sam and --estimator" in both.stderr
-
-
-@pytest.fixture
-def run() -> Run:
-    from typer.testing import CliRunner
-
-    from omnitrace.cli.app import app
-
-    def invoke(*args: str | Path) -> Any:
-        return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(arg) for arg in args])
-
-    return invoke

@@ -19,8 +19,8 @@ from omnitrace.estimator import signal as module
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal
 from omnitrace.types import SourceUnit, TextRange
-from tests.helpers.adapters import text_adapter
 from tests.helpers.estimators import made_learned
+from tests.helpers.text_adapters import text_adapter
 
 SOURCES = [SourceUnit(f"u{i}", "text", TextRange(0, 0, i, i + 1), (i,)) for i in range(3)]
 

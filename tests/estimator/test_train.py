@@ -31,24 +31,8 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.sources import messages
 from omnitrace.sources.request_files import Request, RequestProblem, read_requests
-from tests.helpers.adapters import text_adapter
-
-SMALL = CollectOptions(masks=8, evaluation_masks=8, max_new_tokens=6)
-OPTIONS = TrainOptions(collect=SMALL, fit=FitOptions(penalties=(10.0, 100.0)))
-THINGS = ("lamp", "cup", "ring", "chair", "door", "book")
-
-
-def request_of(number: int, *, response: Any = None, sentences: int = 5) -> Request:
-    """Return a request of a few sentences, with an answer of two."""
-    things = THINGS[number % 6 :] + THINGS[: number % 6]
-    note = " ".join(
-        f"The {thing} costs {i + 2} coins." for i, thing in enumerate(things[:sentences])
-    )
-    texts = [note, f"What does the {things[0]} cost?"]
-    content = [{"type": "text", "text": text} for text in texts]
-    answer = f"The {things[0]} costs two coins. The {things[1]} costs three coins."
-    raw = {"response": answer if response is None else response}
-    return Request(f"r{number}", [{"role": "user", "content": content}], Path(), raw)
+from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
+from tests.helpers.text_adapters import text_adapter
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from omnitrace.evaluation.report.export import notes_of, table_of, to_csv, to_do
 from omnitrace.evaluation.rows import TRACED, Row, score
 from omnitrace.trace.trace import Trace
 from omnitrace.types import Effect
-from tests.helpers.labelled import EVIDENCE, WORD, label, span
+from tests.helpers.sample_labels import EVIDENCE, WORD, label, span
 from tests.helpers.sample_traces import multimodal_trace, text_trace
 
 TRACE = multimodal_trace()

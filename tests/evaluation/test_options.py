@@ -15,7 +15,7 @@ from omnitrace.evaluation.examples import Item, items_of
 from omnitrace.evaluation.labels.schema import Label, LabelledSpan, Option, TextSource
 from omnitrace.evaluation.labels.validate import check_label
 from omnitrace.evaluation.metrics.spans import consistency
-from tests.helpers.labelled import EVIDENCE, label, span
+from tests.helpers.sample_labels import EVIDENCE, label, span
 from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()

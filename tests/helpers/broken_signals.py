@@ -1,4 +1,4 @@
-"""Signals that break one promise each, and otherwise score by attention."""
+"""Signals that break one contract each, and otherwise score by attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples whose truth is known: log-probabilities that are sums over units, and noise."""
+"""Examples whose truth is known, and estimators with made-up weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.estimator import (
     Calibration,
     Card,
@@ -24,6 +25,7 @@ from omnitrace.estimator.store import (
     sources_record,
 )
 from omnitrace.sources.options import SourceOptions
+from omnitrace.testing.harness import reference
 from omnitrace.types import Modality
 
 UNITS: tuple[Modality, ...] = ("text", "text", "text", "image", "image", "audio")
@@ -135,4 +137,16 @@ def with_network(learned: Learned, hidden: int = 6) -> Learned:
         learned,
         card=learned.card.model_copy(update={"fit": facts.model_copy(update={"chosen": chosen})}),
         fitted=Fitted("mlp", weights, chosen=chosen, network=network),
+    )
+
+
+def for_reference(recipe: FeatureRecipe | None = None) -> Learned:
+    """Make an estimator of the harness's model, with made-up weights."""
+    model = reference().adapter.model
+    config = model.config.get_text_config(decoder=True)
+    return made_learned(
+        layers=tuple(range(config.num_hidden_layers)),
+        heads=config.num_attention_heads,
+        recipe=recipe,
+        fingerprint=model_fingerprint(model),
     )

@@ -11,7 +11,7 @@ from omnitrace import Span
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.types import Layout, SourceUnit, TextRange
-from tests.helpers.tiny import tiny
+from tests.helpers.tiny_models import tiny
 
 PROMPT = [(7 * i) % 83 + 5 for i in range(44)]
 RESPONSE = [40, 41, 42, 43, 44, 45, 46]

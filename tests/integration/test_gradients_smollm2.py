@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from omnitrace import Tracer
-from tests.helpers.exact import assert_exact, stepwise, untraced
+from tests.helpers.attention_gradients import assert_exact, stepwise, untraced
 
 NOTE = "The tower is 324 metres tall. Gustave Eiffel built it in 1889. Dr. Smith saw it in 2003."
 QUESTION = "How tall is the tower, and who built it?"

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from omnitrace.errors import MediaError
 from omnitrace.media import LoadedAudio, MediaLimits, load_audio, waveform
+from tests.helpers import media_files
 
 
-def check_tone(files, audio: LoadedAudio, seconds: float, slack: float = 1e-4) -> None:
+def check_tone(audio: LoadedAudio, seconds: float, slack: float = 1e-4) -> None:
     assert audio.samples.dtype == np.float32
     assert audio.samples.ndim == 1
     assert audio.sample_rate == 16_000
     assert audio.duration == pytest.approx(seconds, abs=slack)
-    assert files.peak_frequency(audio.samples) == pytest.approx(440, abs=1 / seconds)
+    assert media_files.peak_frequency(audio.samples) == pytest.approx(440, abs=1 / seconds)
     middle = audio.samples[4000:-4000]
     assert np.abs(middle).max() == pytest.approx(0.5, abs=0.03)
 
@@ -38,17 +39,17 @@ def check_tone(files, audio: LoadedAudio, seconds: float, slack: float = 1e-4) -
         ("a.ogg", "VORBIS"),
     ],
 )
-def test_soundfile_formats(files, tmp_path: Path, name: str, subtype: str):
+def test_soundfile_formats(tmp_path: Path, name: str, subtype: str):
     path = tmp_path / name
-    soundfile.write(path, np.stack([files.tone(44_100, 2)] * 2, 1), 44_100, subtype=subtype)
+    soundfile.write(path, np.stack([media_files.tone(44_100, 2)] * 2, 1), 44_100, subtype=subtype)
     audio = load_audio(path)
-    check_tone(files, audio, 2)
+    check_tone(audio, 2)
     assert audio.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert audio.name == name
     assert audio.encoded() == path.read_bytes()
     if name != "a.mp3":  # 16 kHz in, so the samples are known exactly
-        soundfile.write(path, files.tone(16_000, 1), 16_000, subtype=subtype)
-        error = np.abs(load_audio(path).samples - files.tone(16_000, 1)).max()
+        soundfile.write(path, media_files.tone(16_000, 1), 16_000, subtype=subtype)
+        error = np.abs(load_audio(path).samples - media_files.tone(16_000, 1)).max()
         assert error < {"FLOAT": 1e-7, "PCM_U8": 0.009, "VORBIS": 0.05}.get(subtype, 1e-4)
 
 
@@ -56,23 +57,23 @@ def test_soundfile_formats(files, tmp_path: Path, name: str, subtype: str):
     ("name", "codec", "rate"),
     [("a.m4a", "aac", 44_100), ("a.aac", "aac", 44_100), ("a.webm", "libopus", 48_000)],
 )
-def test_pyav_formats(files, tmp_path: Path, name: str, codec: str, rate: int):
-    path = files.write_audio(tmp_path / name, codec, files.tone(rate, 2), rate)
-    check_tone(files, load_audio(path), 2, slack=0.05)  # AAC codes whole frames
+def test_pyav_formats(tmp_path: Path, name: str, codec: str, rate: int):
+    path = media_files.write_audio(tmp_path / name, codec, media_files.tone(rate, 2), rate)
+    check_tone(load_audio(path), 2, slack=0.05)  # AAC codes whole frames
     assert np.array_equal(load_audio(path).samples, load_audio(path.read_bytes()).samples)
 
 
-def test_the_sound_of_a_video(files, tmp_path: Path):
-    path = files.write_video(tmp_path / "a.mp4", [0, 0.5], audio=files.tone(48_000, 2))
-    check_tone(files, load_audio(path), 2, slack=0.05)
+def test_the_sound_of_a_video(tmp_path: Path):
+    path = media_files.write_video(tmp_path / "a.mp4", [0, 0.5], audio=media_files.tone(48_000, 2))
+    check_tone(load_audio(path), 2, slack=0.05)
 
 
-def test_same_content_by_path_bytes_and_url(files, tmp_path: Path):
+def test_same_content_by_path_bytes_and_url(tmp_path: Path):
     path = tmp_path / "a.wav"
-    soundfile.write(path, files.tone(22_050, 0.5), 22_050, subtype="FLOAT")
+    soundfile.write(path, media_files.tone(22_050, 0.5), 22_050, subtype="FLOAT")
     data = path.read_bytes()
     url = "data:audio/wav;base64," + base64.b64encode(data).decode()
-    expected = load_audio((files.tone(22_050, 0.5), 22_050)).samples
+    expected = load_audio((media_files.tone(22_050, 0.5), 22_050)).samples
     for source in (path, str(path), data, url, path.as_uri()):
         audio = load_audio(source)
         assert np.array_equal(audio.samples, expected)
@@ -93,8 +94,8 @@ def test_any_rate_and_channel_count(rate: float, samples: int, channels: int):
     assert np.array_equal(audio.samples, transposed.samples)
 
 
-def test_arrays(files):
-    tone = files.tone(16_000, 0.1)
+def test_arrays():
+    tone = media_files.tone(16_000, 0.1)
     audio = load_audio(tone)
     assert np.array_equal(audio.samples, tone)
     assert audio.data is None
@@ -140,7 +141,7 @@ def test_bad_arrays(bad, fix: str):
         load_audio(bad, limits=MediaLimits(max_audio_seconds=10))
 
 
-def test_bad_files(files, tmp_path: Path):
+def test_bad_files(tmp_path: Path):
     def refused(name: str, data: bytes, fix: str, **limits) -> None:
         path = tmp_path / name
         path.write_bytes(data)
@@ -154,7 +155,7 @@ def test_bad_files(files, tmp_path: Path):
         soundfile.write(buffer, samples, 16_000, **{"format": "WAV", "subtype": "FLOAT"} | options)
         return buffer.getvalue()
 
-    second = files.tone(16_000, 1)
+    second = media_files.tone(16_000, 1)
     refused("text.wav", b"no sound\n" * 99, "convert it")
     refused("zero.wav", wav(second[:0]), "written completely")
     refused("nan.wav", wav(np.float32([np.nan])), "nan_to_num")
@@ -163,27 +164,31 @@ def test_bad_files(files, tmp_path: Path):
     refused("cut.flac", flac[: len(flac) // 2], "downloaded completely")
     mp3 = wav(second, format="MP3", subtype="MPEG_LAYER_III")
     refused("cut.mp3", mp3[: len(mp3) // 2], "downloaded completely")
-    m4a = files.write_audio(tmp_path / "a.m4a", "aac", files.tone(44_100, 1), 44_100).read_bytes()
+    m4a = media_files.write_audio(
+        tmp_path / "a.m4a", "aac", media_files.tone(44_100, 1), 44_100
+    ).read_bytes()
     refused("cut.m4a", m4a[: len(m4a) // 2], "downloaded completely")
     refused("long.m4a", m4a, "max_audio_seconds", max_audio_seconds=0.5)
-    mka = files.write_audio(tmp_path / "a.mka", "aac", files.tone(44_100, 4), 44_100).read_bytes()
+    mka = media_files.write_audio(
+        tmp_path / "a.mka", "aac", media_files.tone(44_100, 4), 44_100
+    ).read_bytes()
     refused("cut.mka", mka[: len(mka) // 2], "truncated")
-    silent = files.write_video(tmp_path / "silent.mp4", [0, 0.1]).read_bytes()
+    silent = media_files.write_video(tmp_path / "silent.mp4", [0, 0.1]).read_bytes()
     refused("silent.mp4", silent, "no audio stream")
     refused("list.m3u8", b"#EXTM3U\n#EXTINF:10,\n/etc/passwd\n#EXT-X-ENDLIST\n", "convert it")
 
 
-def test_threads(files, tmp_path: Path):
+def test_threads(tmp_path: Path):
     path = tmp_path / "a.ogg"
-    soundfile.write(path, files.tone(44_100, 0.5), 44_100)
+    soundfile.write(path, media_files.tone(44_100, 0.5), 44_100)
     expected = load_audio(path).samples
     with ThreadPoolExecutor(8) as pool:
         for audio in pool.map(load_audio, [path] * 32):
             assert np.array_equal(audio.samples, expected)
 
 
-def test_waveform(files):
-    peaks = waveform(load_audio(files.tone(16_000, 2)))
+def test_waveform():
+    peaks = waveform(load_audio(media_files.tone(16_000, 2)))
     assert len(peaks) == 400
     assert max(peaks) == pytest.approx(0.5, abs=1e-3)
     assert waveform(load_audio(np.float32([0.5, -1])), bins=400) == (0.5, 1.0)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from omnitrace.errors import MediaError
 from omnitrace.media import MediaLimits, _frames, load_video, video_previews
+from tests.helpers import media_files
 
 VFR = [i / 10 for i in range(10)] + [1 + i / 30 for i in range(30)] + [3.0, 3.5]
 
@@ -36,8 +37,8 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30_000, 1001), Fraction(12)])
-def test_constant_rates(files, tmp_path: Path, decoder: str, rate: Fraction):
-    path = files.write_video(tmp_path / "a.mp4", [i / rate for i in range(60)], rate=rate)
+def test_constant_rates(tmp_path: Path, decoder: str, rate: Fraction):
+    path = media_files.write_video(tmp_path / "a.mp4", [i / rate for i in range(60)], rate=rate)
     video = load_video(path)
     assert video.duration == pytest.approx(float(60 / rate), abs=1e-4)
     assert video.fps == 2.0
@@ -49,15 +50,15 @@ def test_constant_rates(files, tmp_path: Path, decoder: str, rate: Fraction):
     assert np.allclose(video.times, video.frame_indices / float(rate), atol=1e-4)
     assert (video.frames.dtype, video.times.dtype) == (np.uint8, np.float64)
     for frame, index in zip(video.frames, video.frame_indices, strict=True):
-        assert files.gray_level(frame) == pytest.approx(index, abs=0.7)
+        assert media_files.gray_level(frame) == pytest.approx(index, abs=0.7)
     assert video.audio is None
     assert (video.width, video.height) == (64, 48)
     assert video.name == "a.mp4"
     assert video.path == path
 
 
-def test_variable_rate_keeps_true_times(files, tmp_path: Path, decoder: str):
-    path = files.write_video(tmp_path / "vfr.mp4", VFR)
+def test_variable_rate_keeps_true_times(tmp_path: Path, decoder: str):
+    path = media_files.write_video(tmp_path / "vfr.mp4", VFR)
     video = load_video(path, fps=4)
     shown = np.array(VFR)[video.frame_indices]
     assert np.allclose(video.times, shown, atol=1e-4)
@@ -66,12 +67,12 @@ def test_variable_rate_keeps_true_times(files, tmp_path: Path, decoder: str):
     assert np.allclose(np.abs(video.times - instants), nearest, atol=1e-4)
     assert (np.diff(video.frame_indices) == 0).any()
     for frame, index in zip(video.frames, video.frame_indices, strict=True):
-        assert files.gray_level(frame) == pytest.approx(index, abs=0.7)
+        assert media_files.gray_level(frame) == pytest.approx(index, abs=0.7)
 
 
-def test_more_than_the_own_rate_gives_each_frame_once(files, tmp_path: Path, decoder: str):
+def test_more_than_the_own_rate_gives_each_frame_once(tmp_path: Path, decoder: str):
     video = load_video(
-        files.write_video(tmp_path / "a.mp4", [i / 10 for i in range(20)], rate=10), fps=60
+        media_files.write_video(tmp_path / "a.mp4", [i / 10 for i in range(20)], rate=10), fps=60
     )
     assert video.frame_indices.tolist() == list(range(20))
     assert video.fps == pytest.approx(10, rel=1e-3)
@@ -91,9 +92,9 @@ def test_more_than_the_own_rate_gives_each_frame_once(files, tmp_path: Path, dec
         ("a.ts", "libx264", {"bf": "2", "g": "12"}),
     ],
 )
-def test_decord_and_pyav_agree(files, tmp_path: Path, monkeypatch, name, codec, options):
+def test_decord_and_pyav_agree(tmp_path: Path, monkeypatch, name, codec, options):
     times = [0.7 + i / 25 for i in range(60)]  # does not begin at zero
-    path = files.write_video(
+    path = media_files.write_video(
         tmp_path / name, times, codec=codec, options=options, rate=25, size=(98, 50)
     )
     with av.open(str(path)) as container:
@@ -115,17 +116,17 @@ def test_decord_and_pyav_agree(files, tmp_path: Path, monkeypatch, name, codec, 
         assert np.array_equal(one.times, other.times)
 
 
-def test_decord_is_really_used(files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_decord_is_really_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("decord")
-    path = files.write_video(tmp_path / "a.mp4", [0, 0.1, 0.2])
+    path = media_files.write_video(tmp_path / "a.mp4", [0, 0.1, 0.2])
     monkeypatch.setattr(_frames, "_fetch_pyav", None)
     assert len(load_video(path, fps=10).frames) == 3
     assert len(load_video(path.read_bytes(), fps=10).frames) == 3
 
 
 @pytest.mark.parametrize("k", range(8))
-def test_rotations_and_flips(files, tmp_path: Path, decoder: str, k: int):
-    upright = load_video(files.write_video(tmp_path / "a.mp4", [0, 0.1])).frames[0]
+def test_rotations_and_flips(tmp_path: Path, decoder: str, k: int):
+    upright = load_video(media_files.write_video(tmp_path / "a.mp4", [0, 0.1])).frames[0]
     matrices = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)]
     matrices += [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)]
     expected = [
@@ -138,16 +139,16 @@ def test_rotations_and_flips(files, tmp_path: Path, decoder: str, k: int):
         upright.swapaxes(0, 1),
         upright[::-1, ::-1].swapaxes(0, 1),
     ]
-    data = files.set_matrix((tmp_path / "a.mp4").read_bytes(), *matrices[k])
+    data = media_files.set_matrix((tmp_path / "a.mp4").read_bytes(), *matrices[k])
     assert np.array_equal(load_video(data).frames[0], expected[k])
 
 
-def test_audio_track_shares_the_clock(files, tmp_path: Path):
+def test_audio_track_shares_the_clock(tmp_path: Path):
     frames = [i / 25 for i in range(75)]
-    tone = files.tone(48_000, 2)
+    tone = media_files.tone(48_000, 2)
     for start in (0.0, 0.75):
         path = tmp_path / f"{start}.mp4"
-        files.write_video(path, frames, audio=tone, audio_start=start)
+        media_files.write_video(path, frames, audio=tone, audio_start=start)
         video = load_video(path)
         assert video.audio is not None
         onset = int(np.argmax(np.abs(video.audio.samples) > 0.1)) / 16_000
@@ -156,17 +157,17 @@ def test_audio_track_shares_the_clock(files, tmp_path: Path):
         assert video.audio.sha256 == video.sha256
         assert load_video(path, with_audio=False).audio is None
     # The video begins half a second after the sound: that half second is cut off.
-    late = files.write_video(tmp_path / "b.mkv", [0.5 + t for t in frames], audio=tone)
+    late = media_files.write_video(tmp_path / "b.mkv", [0.5 + t for t in frames], audio=tone)
     sound = load_video(late).audio
     assert sound is not None
     assert sound.duration == pytest.approx(1.5, abs=0.05)
-    assert files.peak_frequency(sound.samples) == pytest.approx(440, abs=1)
+    assert media_files.peak_frequency(sound.samples) == pytest.approx(440, abs=1)
     with pytest.raises(MediaError, match=r"audio track.*with_audio=False"):
         load_video(late, limits=MediaLimits(max_audio_seconds=1))
 
 
-def test_same_content_by_path_bytes_and_url(files, tmp_path: Path, decoder: str):
-    path = files.write_video(tmp_path / "a.mp4", VFR, audio=files.tone(48_000, 1))
+def test_same_content_by_path_bytes_and_url(tmp_path: Path, decoder: str):
+    path = media_files.write_video(tmp_path / "a.mp4", VFR, audio=media_files.tone(48_000, 1))
     data = path.read_bytes()
     expected = load_video(path)
     url = "data:video/mp4;base64," + base64.b64encode(data).decode()
@@ -234,8 +235,8 @@ def test_bad_rates(fps):
         load_video((np.zeros((1, 2, 2, 3), np.uint8), fps))
 
 
-def test_limits(files, tmp_path: Path):
-    path = files.write_video(tmp_path / "clip.mp4", [i / 10 for i in range(30)], rate=10)
+def test_limits(tmp_path: Path):
+    path = media_files.write_video(tmp_path / "clip.mp4", [i / 10 for i in range(30)], rate=10)
     with pytest.raises(MediaError, match=r"clip\.mp4.*3\.0 s.*max_video_seconds"):
         load_video(path, limits=MediaLimits(max_video_seconds=2))
     with pytest.raises(MediaError, match=r"clip\.mp4.*6 frames.*choose fps=1\.33 or less"):
@@ -247,14 +248,14 @@ def test_limits(files, tmp_path: Path):
         load_video(path, limits=MediaLimits(max_video_bytes=50_000))
 
 
-def test_broken_files(files, tmp_path: Path, decoder: str):
+def test_broken_files(tmp_path: Path, decoder: str):
     noisy = {"bf": "2", "g": "30"}
-    good = files.write_video(tmp_path / "a.mp4", VFR, options=noisy).read_bytes()
-    fast = files.write_video(
+    good = media_files.write_video(tmp_path / "a.mp4", VFR, options=noisy).read_bytes()
+    fast = media_files.write_video(
         tmp_path / "b.mp4", VFR, options=noisy, container_options={"movflags": "+faststart"}
     ).read_bytes()
-    webm = files.write_video(tmp_path / "c.mkv", VFR).read_bytes()
-    sound = files.write_audio(tmp_path / "d.m4a", "aac", files.tone(44_100, 1), 44_100)
+    webm = media_files.write_video(tmp_path / "c.mkv", VFR).read_bytes()
+    sound = media_files.write_audio(tmp_path / "d.m4a", "aac", media_files.tone(44_100, 1), 44_100)
     picture = io.BytesIO()
     PIL.Image.new("RGB", (9, 9)).save(picture, "PNG")
     damaged = bytearray(good)
@@ -279,8 +280,8 @@ def test_broken_files(files, tmp_path: Path, decoder: str):
         assert "convert it with ffmpeg" in str(caught.value)
 
 
-def test_decoding_tells_the_frames_where_packets_do_not(files, tmp_path: Path, monkeypatch):
-    path = files.write_video(tmp_path / "a.mp4", VFR, options={"bf": "2"})
+def test_decoding_tells_the_frames_where_packets_do_not(tmp_path: Path, monkeypatch):
+    path = media_files.write_video(tmp_path / "a.mp4", VFR, options={"bf": "2"})
     expected = load_video(path)
 
     def mismatch(*_):
@@ -292,16 +293,16 @@ def test_decoding_tells_the_frames_where_packets_do_not(files, tmp_path: Path, m
     assert np.array_equal(video.times, expected.times)
 
 
-def test_raw_streams_have_no_timestamps(files, tmp_path: Path):
+def test_raw_streams_have_no_timestamps(tmp_path: Path):
     path = tmp_path / "a.h264"
-    files.write_video(path, [i / 25 for i in range(25)], options={"bf": "2"})
+    media_files.write_video(path, [i / 25 for i in range(25)], options={"bf": "2"})
     video = load_video(path, fps=100)
-    levels = [files.gray_level(frame) for frame in video.frames]
+    levels = [media_files.gray_level(frame) for frame in video.frames]
     assert np.allclose(levels, range(25), atol=1.0)
 
 
-def test_no_handles_leak_and_threads_agree(files, tmp_path: Path):
-    path = files.write_video(tmp_path / "a.mp4", VFR, audio=files.tone(48_000, 1))
+def test_no_handles_leak_and_threads_agree(tmp_path: Path):
+    path = media_files.write_video(tmp_path / "a.mp4", VFR, audio=media_files.tone(48_000, 1))
     (tmp_path / "bad.mp4").write_bytes(path.read_bytes()[:3000])
     expected = load_video(path)
     handles = Path("/proc/self/fd")
@@ -323,8 +324,8 @@ def test_no_handles_leak_and_threads_agree(files, tmp_path: Path):
         assert opened() == 0
 
 
-def test_previews(files, tmp_path: Path):
-    video = load_video(files.write_video(tmp_path / "a.mp4", VFR, size=(320, 240)), fps=8)
+def test_previews(tmp_path: Path):
+    video = load_video(media_files.write_video(tmp_path / "a.mp4", VFR, size=(320, 240)), fps=8)
     jpegs, times = video_previews(video, count=5)
     assert len(jpegs) == len(times) == 5
     assert times[0] == 0

@@ -18,7 +18,7 @@ from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import TextTokens
-from tests.helpers import smollm
+from tests.helpers import smollm2
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -138,7 +138,7 @@ def test_source_texts_are_found_in_every_frame(texts: list[str], bare: bool):
 
 
 def test_the_real_tokenizer_and_its_template():
-    adapter = adapter_of(smollm.tokenizer())
+    adapter = adapter_of(smollm2.tokenizer())
     encoded = encode(adapter, [MESSAGES[1]])
     # The template adds a system message of its own.
     assert decoded(adapter, encoded).startswith("<|im_start|>system\nYou are a helpful")

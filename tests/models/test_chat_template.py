@@ -19,7 +19,8 @@ from omnitrace.models.chat_template import (
     tokenize_with_offsets,
 )
 from omnitrace.sources.parts import TextPart
-from tests.helpers import omni, smollm
+from tests.helpers import qwen_omni as omni
+from tests.helpers import smollm2
 
 Render = Callable[[Sequence[str]], str]
 FEW = settings(max_examples=60, deadline=None)
@@ -164,7 +165,7 @@ def tokenizers() -> list[str]:
 
 
 def tokenizer_of(name: str) -> Any:
-    return omni.small().tokenizer if name == "reference" else smollm.tokenizer()
+    return omni.small().tokenizer if name == "reference" else smollm2.tokenizer()
 
 
 @pytest.mark.parametrize("name", tokenizers())

@@ -9,14 +9,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from omnitrace.models.detokenize import Detokenizer
-from tests.helpers import omni, smollm
+from tests.helpers import qwen_omni as omni
+from tests.helpers import smollm2
 
 TOKENIZERS = pytest.mark.parametrize("name", ["reference", "smollm2"])
 FEW = settings(max_examples=60, deadline=None)
 
 
 def tokenizer_of(name: str) -> Any:
-    return omni.small().tokenizer if name == "reference" else smollm.tokenizer()
+    return omni.small().tokenizer if name == "reference" else smollm2.tokenizer()
 
 
 def pieces(tokenizer: Any, ids: list[int]) -> list[str]:

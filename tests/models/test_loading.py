@@ -18,7 +18,8 @@ from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
 from omnitrace.plugins.registry import registry
-from tests.helpers import omni, smollm
+from tests.helpers import qwen_omni as omni
+from tests.helpers import smollm2
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +192,7 @@ def test_a_corrupt_gguf_file(tmp_path: Path, content: bytes):
 
 
 def test_a_truncated_gguf_file(tmp_path: Path):
-    with (smollm.folder() / smollm.FILE).open("rb") as file:
+    with (smollm2.folder() / smollm2.FILE).open("rb") as file:
         (tmp_path / "x.gguf").write_bytes(file.read(100_000))
     refused(tmp_path / "x.gguf")
 

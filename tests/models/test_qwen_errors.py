@@ -13,7 +13,7 @@ from omnitrace.media import load_video
 from omnitrace.models.base import LoadOptions
 from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
 from omnitrace.reference.training.build import CHAT_TEMPLATE, build_processor
-from tests.helpers import omni
+from tests.helpers import qwen_omni as omni
 
 ADAPTER = omni.small()
 

@@ -21,7 +21,7 @@ from omnitrace.sources.token_map import GridTokens, TextTokens
 from omnitrace.sources.unitizers.image import image_units
 from omnitrace.sources.unitizers.ward import Ward
 from omnitrace.types import ImageRegion, TimeRange
-from tests.helpers import omni
+from tests.helpers import qwen_omni as omni
 
 ADAPTER = omni.small()
 

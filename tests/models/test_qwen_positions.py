@@ -13,7 +13,7 @@ import pytest
 
 from omnitrace.models.base import Encoded
 from omnitrace.sources.token_map import GridTokens, TimeTokens
-from tests.helpers import omni
+from tests.helpers import qwen_omni as omni
 
 ADAPTER = omni.small()
 PER_SECOND = ADAPTER.model.config.position_id_per_seconds

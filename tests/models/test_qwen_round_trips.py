@@ -16,7 +16,7 @@ from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
 from omnitrace.types import ImageRegion, PositionKind, TimeRange
-from tests.helpers import omni
+from tests.helpers import qwen_omni as omni
 
 
 def few(examples: int) -> settings:

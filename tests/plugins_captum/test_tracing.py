@@ -21,7 +21,7 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
 from omnitrace.testing.requests import request
 from omnitrace.types import Modality
-from tests.helpers.categories import ONE_SOURCE
+from tests.helpers.reference_categories import ONE_SOURCE
 
 SIGNALS: list[Any] = [
     CaptumFeatureAblation(),

@@ -6,7 +6,7 @@ from omnitrace.reference.control import without_evidence
 from omnitrace.reference.render import film_frames, render_image, render_recording
 from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
-from tests.helpers.reference_reading import read
+from tests.helpers.reference_questions import read
 
 SAMPLES = [make_sample(held_out_seed(n), long=False) for n in range(300)]
 PAIRS = [(sample, without_evidence(sample)) for sample in SAMPLES]

@@ -10,7 +10,7 @@ from omnitrace.reference.questions import references
 from omnitrace.reference.scenes import Film, Image, Note, Recording
 from omnitrace.reference.words import COLOURS, NUMBERS, UNKNOWN
 from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
-from tests.helpers.reference_reading import carried, read
+from tests.helpers.reference_questions import carried, read
 
 SAMPLES = [make_sample(held_out_seed(n)) for n in range(400)]
 STATEMENTS = [(sample, each) for sample in SAMPLES for each in sample.statements]

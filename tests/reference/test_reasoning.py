@@ -23,7 +23,7 @@ from omnitrace.reference.world import (
     training_seed,
 )
 from omnitrace.segmentation.thinking import Thinking
-from tests.helpers.reference_reading import carried, of, only, read
+from tests.helpers.reference_questions import carried, of, only, read
 
 SAMPLES = [make_sample(held_out_seed(n), thinking=True) for n in range(400)]
 MARKERS = Thinking()

@@ -17,7 +17,7 @@ from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.segmentation.sentences import segment
 from omnitrace.segmentation.thinking import SectionSegmenter
 from omnitrace.types import Layout, PositionKind
-from tests.helpers import smollm
+from tests.helpers import smollm2
 from tests.helpers.tiny_llama import tiny_llama_config
 
 RESPONSE = (
@@ -148,7 +148,7 @@ def test_bad_markers(markers: Any) -> None:
 
 def make_adapter(special: bool = False, suffix: str = "") -> CausalLMAdapter:
     """A tiny random model that reads with SmolLM2's tokenizer, and a template with a suffix."""
-    tokenizer = copy.deepcopy(smollm.tokenizer())
+    tokenizer = copy.deepcopy(smollm2.tokenizer())
     if special:
         tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     tokenizer.chat_template += suffix
@@ -216,7 +216,7 @@ def test_a_thought_that_the_template_opens() -> None:
 
 
 def test_only_the_template_behind_the_request_opens_a_thought() -> None:
-    tokenizer = smollm.tokenizer()
+    tokenizer = smollm2.tokenizer()
     ids = tokenizer("a<think>", add_special_tokens=False)["input_ids"]
 
     def opened(*kinds: PositionKind) -> bool:

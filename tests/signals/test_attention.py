@@ -8,8 +8,8 @@ import torch
 from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.decode import RowCapture
 from omnitrace.signals.attention import AttentionLast, AttentionMean
-from tests.helpers.capture import absolute, eager_rows
-from tests.helpers.tiny import tiny
+from tests.helpers.attention_rows import absolute, eager_rows
+from tests.helpers.tiny_models import tiny
 
 INPUTS = {"input_ids": torch.arange(1, 11)[None], "attention_mask": torch.ones(1, 10).long()}
 NEW = 6

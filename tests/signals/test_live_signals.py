@@ -28,9 +28,9 @@ from omnitrace.signals.base import Effect, Need
 from omnitrace.signals.contract import SignalFacts, describe
 from omnitrace.trace.events import Event
 from omnitrace.types import SourceUnit
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.live import ANSWER, DepthWeighted, dictated, with_signal
-from tests.test_tracer import MESSAGES
+from tests.helpers.live_signals import DepthWeighted, with_signal
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tower_request import ANSWER, MESSAGES, dictated
 
 
 @pytest.fixture(scope="module")

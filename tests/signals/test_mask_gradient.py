@@ -12,9 +12,9 @@ from omnitrace.ablation import ablated_logprobs
 from omnitrace.signals.mask_gradient import MaskGradient, softly_hidden
 from omnitrace.testing import SpanSignalConformance
 from omnitrace.testing.harness import SignalBench
-from tests.ablation.test_scorer import scorer, span
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.tiny import FAMILIES, tiny
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tiny_models import FAMILIES, tiny
+from tests.helpers.tiny_scorer import scorer, span
 
 KEEP = torch.tensor([[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], dtype=torch.bool)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ from omnitrace import (
     Trace,
     Tracer,
 )
-from omnitrace.ablation import span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.cli.commands import trace as running
 from omnitrace.errors import ConformanceError
 from omnitrace.signals.base import Effect, SpanSignal
 from omnitrace.sources.request_files import Request
-from tests.capture.test_attention_hooks import assert_unchanged, state
+from tests.helpers.leave_one_out import LeaveOneOut
+from tests.helpers.model_state import assert_unchanged, state
 
 CONTENT = [
     {"type": "text", "text": "The lamp weighs seven grams. The cup weighs five grams."},
@@ -34,26 +34,6 @@ CONTENT = [
 ]
 MESSAGES = [{"role": "user", "content": CONTENT}]
 ANSWER = "The lamp weighs seven grams. The cup weighs five grams."
-
-
-class LeaveOneOut(SpanSignal):
-    """The drop of each span's log-probability without one unit."""
-
-    name = "leave-one-out"
-    parameters: ClassVar = {"operator": "mean"}
-
-    def effects(self, scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[str, Effect]]:
-        count = len(scorer.units)
-        keep = torch.cat([torch.ones(1, count), 1 - torch.eye(count)]).bool()
-        values = span_logprobs(scorer, keep, spans)
-        drops = (values[:1] - values[1:]).T.tolist()
-        return [
-            {
-                unit: Effect(drop, drop - 0.1, drop + 0.1)
-                for unit, drop in zip(scorer.units, row, strict=True)
-            }
-            for row in drops
-        ]
 
 
 @pytest.fixture(scope="module")

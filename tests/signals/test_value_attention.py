@@ -8,9 +8,9 @@ import torch
 from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.decode import RowCapture
 from omnitrace.signals.attention import ValueAttention
-from tests.capture.test_value_norms import PROMPT, explicit
-from tests.helpers.capture import absolute, eager_rows
-from tests.helpers.tiny import tiny
+from tests.helpers.attention_rows import absolute, eager_rows
+from tests.helpers.tiny_models import PROMPT, tiny
+from tests.helpers.value_norms import explicit
 
 NEW = 5
 

@@ -15,7 +15,13 @@ from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens
 from omnitrace.types import Layout, PositionKind
-from tests.helpers.strategies import grid_tokens, media_part, text_part, text_tokens, time_tokens
+from tests.helpers.random_geometries import (
+    grid_tokens,
+    media_part,
+    text_part,
+    text_tokens,
+    time_tokens,
+)
 
 
 @st.composite

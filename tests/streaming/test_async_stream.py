@@ -15,8 +15,8 @@ from transformers.generation.streamers import BaseStreamer
 
 from omnitrace import EndEvent, InputError, TokenEvent, Trace, Tracer
 from omnitrace.streaming.async_stream import AsyncEventStream
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.test_tracer import MESSAGES
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tower_request import MESSAGES
 
 LONG = {"max_new_tokens": 400, "min_new_tokens": 400}
 

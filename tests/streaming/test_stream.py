@@ -18,9 +18,9 @@ from omnitrace.segmentation.salience import Salience
 from omnitrace.streaming import stream as streaming
 from omnitrace.streaming.stream import EventStream
 from omnitrace.trace.events import EndEvent
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.live import ANSWER, DepthWeighted, dictated, with_signal
-from tests.test_tracer import MESSAGES
+from tests.helpers.live_signals import DepthWeighted, with_signal
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tower_request import ANSWER, MESSAGES, dictated
 
 
 def test_ctrl_c_while_the_worker_starts_leaves_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:

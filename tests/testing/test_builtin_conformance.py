@@ -8,7 +8,7 @@ from omnitrace.plugins.registry import build_registry
 from omnitrace.signals.gradients import GradSAM
 from omnitrace.testing import AdapterConformance, SignalConformance
 from omnitrace.testing.harness import reference
-from tests.helpers.adapters import text_adapter
+from tests.helpers.text_adapters import text_adapter
 
 
 class TestAttentionMean(SignalConformance):

@@ -18,7 +18,7 @@ from omnitrace.testing import ConformanceError, check_adapter, check_signal
 from omnitrace.testing.harness import SignalBench, reference
 from omnitrace.types import Effect, Span
 from tests.helpers import broken_signals as broken
-from tests.helpers.adapters import (
+from tests.helpers.text_adapters import (
     LosesTheMiddle,
     MapsTwice,
     OffByOne,
@@ -226,7 +226,7 @@ def test_a_broken_adapter_is_caught(change: type, contract: str, value: str) -> 
         check_adapter(text_adapter(change))
     assert contract in caught.value.contract
     assert value in caught.value.found
-    assert "the adapter 'causal_lm' (tests.helpers.adapters)" in str(caught.value)
+    assert "the adapter 'causal_lm' (tests.helpers.text_adapters)" in str(caught.value)
 
 
 class _Features(Qwen25OmniAdapter):

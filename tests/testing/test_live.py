@@ -17,7 +17,7 @@ from omnitrace.testing import (
     check_signal,
 )
 from omnitrace.types import SourceUnit
-from tests.helpers.live import DepthWeighted
+from tests.helpers.live_signals import DepthWeighted
 
 STREAMING = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text(encoding="utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 import tomllib
@@ -10,18 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.testing.conftest import Environment
-
 PLUGIN = "omnitrace.testing.pytest_plugin"
 ROOT = Path(__file__).parents[2]
 
 
-def _pytest(folder: Path, env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
+def _pytest(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", *args]
     return subprocess.run(
         command,
         cwd=folder,
-        env={**env, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": "utf-8",
+            "COLUMNS": "250",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -35,7 +40,7 @@ def test_it_is_registered_under_a_name_of_ours() -> None:
         assert point.value == PLUGIN
 
 
-def test_it_imports_nothing_heavy(tmp_path: Path, environment: Environment) -> None:
+def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "test_light.py").write_text(
         "import sys\n"
         "def test_light():\n"
@@ -43,11 +48,11 @@ def test_it_imports_nothing_heavy(tmp_path: Path, environment: Environment) -> N
         "    heavy = {'torch', 'transformers', 'numpy', 'pydantic', 'spacy', 'sklearn'}\n"
         "    assert not heavy & set(sys.modules)\n"
     )
-    done = _pytest(tmp_path, environment())
+    done = _pytest(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_its_fixtures(tmp_path: Path, environment: Environment) -> None:
+def test_its_fixtures(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\nomnitrace_signals = attention-mean attention-last\n"
     )
@@ -60,14 +65,14 @@ def test_its_fixtures(tmp_path: Path, environment: Environment) -> None:
         "class TestMine(SignalConformance):\n"
         "    signal = 'attention-last'\n"
     )
-    done = _pytest(tmp_path, environment(), "-rA")
+    done = _pytest(tmp_path, "-rA")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_mine.py::test_named[attention-mean]" in done.stdout
     assert "test_mine.py::test_named[attention-last]" in done.stdout
     assert "test_mine.py::TestMine::test_promise[not-negative]" in done.stdout
 
 
-def test_a_failure_names_the_promise(tmp_path: Path, environment: Environment) -> None:
+def test_a_failure_names_the_promise(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
         "from omnitrace.testing import SignalConformance\n"
         "from omnitrace.signals.attention import AttentionMean\n"
@@ -78,30 +83,26 @@ def test_a_failure_names_the_promise(tmp_path: Path, environment: Environment) -
         "class TestMine(SignalConformance):\n"
         "    signal = Negative\n"
     )
-    done = _pytest(tmp_path, environment(), "-k", "not-negative or shape")
+    done = _pytest(tmp_path, "-k", "not-negative or shape")
     assert done.returncode == 1
     assert "ConformanceError: the signal 'mine' returned the score -" in done.stdout
     assert "Legal: scores are not negative." in done.stdout
     assert "1 failed, 1 passed" in done.stdout
 
 
-def test_without_named_signals_the_test_is_skipped(
-    tmp_path: Path, environment: Environment
-) -> None:
+def test_without_named_signals_the_test_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text("def test_named(omnitrace_signal): ...\n")
-    done = _pytest(tmp_path, environment())
+    done = _pytest(tmp_path)
     assert done.returncode == 0, done.stdout
     assert "1 skipped" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["adapter", "signal"])
-def test_a_class_without_a_subject_says_so(
-    tmp_path: Path, environment: Environment, name: str
-) -> None:
+def test_a_class_without_a_subject_says_so(tmp_path: Path, name: str) -> None:
     base = f"{name.capitalize()}Conformance"
     (tmp_path / "test_mine.py").write_text(
         f"from omnitrace.testing import {base}\nclass TestMine({base}): ...\n"
     )
-    done = _pytest(tmp_path, environment())
+    done = _pytest(tmp_path)
     assert done.returncode != 0
     assert name in done.stdout

@@ -14,8 +14,8 @@ from omnitrace.evaluation import evaluate
 from omnitrace.evaluation.labels.schema import Label, LabelledSpan
 from omnitrace.evaluation.report.export import to_document
 from omnitrace.trace.trace import Trace
-from tests.cli.conftest import Run
-from tests.helpers.labelled import label
+from tests.helpers.command_line import Run
+from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import multimodal_trace, text_trace
 
 

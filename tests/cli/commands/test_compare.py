@@ -11,8 +11,8 @@ from omnitrace.evaluation.labels.io import write_labels
 from omnitrace.evaluation.labels.schema import Label
 from omnitrace.trace.trace import Trace
 from omnitrace.types import Effect
-from tests.cli.conftest import Run
-from tests.helpers.labelled import label, span
+from tests.helpers.command_line import Run
+from tests.helpers.sample_labels import label, span
 from tests.helpers.sample_traces import multimodal_trace
 
 

@@ -25,7 +25,7 @@ from omnitrace.types import (
     TextRange,
     TimeRange,
 )
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 
 # Units of an imaginary request: a note, an image, a recording, and a film with its sound.
 PLACES: list[tuple[Modality, Locator]] = [

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from omnitrace.estimator import load
-from tests.cli.conftest import Run
-from tests.helpers.adapters import text_adapter
+from tests.helpers.command_line import Run
+from tests.helpers.text_adapters import text_adapter
 
 Lines = Callable[..., Path]
 FEW = ("--masks", "4", "--evaluation-masks", "4", "--max-new-tokens", "6")

@@ -19,11 +19,11 @@ from omnitrace.evaluation.labels.schema import Label, TextSource, TimeSource
 from omnitrace.evaluation.report.results_file import read_evaluation
 from omnitrace.plugins.hookspecs import RegisterSignal, hookimpl
 from omnitrace.plugins.registry import build_registry
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 from tests.helpers.embedding_models import sentence_encoder
-from tests.helpers.labelled import label, span
+from tests.helpers.leave_one_out import LeaveOneOut
+from tests.helpers.sample_labels import label, span
 from tests.helpers.sample_traces import ANSWER, multimodal_trace, text_trace
-from tests.signals.test_span_signals import LeaveOneOut
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import read_labels, write_labels
 from omnitrace.evaluation.labels.llm_judge import Endpoint, JudgeError, judge_trace
-from tests.cli.conftest import Run
-from tests.helpers.labelled import label
+from tests.helpers.command_line import Run
+from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import multimodal_trace, text_trace
 
 GOOD = json.dumps({"sentences": [{"number": 1, "sources": ["T1"]}, {"number": 2, "sources": []}]})

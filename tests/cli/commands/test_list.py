@@ -7,7 +7,7 @@ import pytest
 from omnitrace import builtin
 from omnitrace.plugins import registry as manager
 from omnitrace.plugins.hookspecs import RegisterSignal, hookimpl
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 
 
 def _row(stdout: str, name: str) -> list[str]:

@@ -12,7 +12,7 @@ from omnitrace.evaluation.labels.io import read_labels
 from omnitrace.reference.scenes import Film, Recording
 from omnitrace.reference.world import held_out_seed, make_sample, validation_seed
 from omnitrace.sources.request_files import Request, read_requests
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 
 
 def test_a_sample_is_written_traced_and_evaluated(run: Run, model: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from omnitrace import Tracer
 from omnitrace.evaluation.sanity import SanityDocument
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 
 TEXTS = [
     {"type": "text", "text": "The lamp weighs eight grams. The cup weighs nine grams. Rain fell."},

@@ -16,7 +16,7 @@ from rich.console import Console
 from omnitrace.cli.commands import trace as running
 from omnitrace.cli.commands.trace import Progress
 from omnitrace.trace.trace import Trace
-from tests.cli.conftest import SAMPLING, Run
+from tests.helpers.command_line import SAMPLING, Run
 
 TEXT = {"messages": [{"role": "user", "content": "The lamp weighs eight grams. What is it?"}]}
 MEDIA = ["image-1.png", "audio-2.wav", "video-3.mp4"]  # of the sample

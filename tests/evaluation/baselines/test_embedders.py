@@ -23,8 +23,8 @@ from omnitrace.evaluation.evaluate import evaluate
 from omnitrace.evaluation.report.export import notes_of, table_of, to_document
 from omnitrace.types import ImageRegion, TextRange
 from tests.helpers.embedding_models import POSITIONS, clip, sentence_encoder
-from tests.helpers.labelled import label
 from tests.helpers.media_files import write_video
+from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import LOG, harbour, multimodal_trace, text_trace
 
 TEXTS = ["the ferry alma leaves", "a storm warning is in force until midnight.", "red"]

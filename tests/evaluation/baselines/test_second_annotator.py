@@ -12,7 +12,7 @@ from omnitrace.evaluation.labels.io import LabelError
 from omnitrace.evaluation.labels.schema import ImageSource, Label, TextSource, TimeSource
 from omnitrace.evaluation.report.export import notes_of, table_of
 from omnitrace.evaluation.rows import Row
-from tests.helpers.labelled import EVIDENCE, WORD, label, span, word
+from tests.helpers.sample_labels import EVIDENCE, WORD, label, span, word
 from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()

@@ -12,7 +12,7 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.matching import match_spans, named_units, true_units, word_range
 from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
 from omnitrace.types import ImageRegion, SourceUnit, TextRange, TimeRange
-from tests.helpers.labelled import EVIDENCE, WORD, label, span, word
+from tests.helpers.sample_labels import EVIDENCE, WORD, label, span, word
 from tests.helpers.sample_traces import ANSWER, multimodal_trace, text_trace
 
 TRACE = multimodal_trace()

@@ -24,10 +24,10 @@ from omnitrace.reference.training.build import build_model, build_processor, bui
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.sources.request_files import Request, read_requests
 from omnitrace.trace.trace import Trace
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.adapters import text_adapter
-from tests.helpers.labelled import label
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import ANSWER, LOG, QUESTION, multimodal_trace
+from tests.helpers.text_adapters import text_adapter
 
 TRACE = multimodal_trace()
 QUESTIONS = questions_of(TRACE)

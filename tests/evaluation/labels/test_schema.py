@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import LabelError, read_labels, scan_labels, write_labels
 from omnitrace.evaluation.labels.schema import Label, TextSource, label_schema, write_schema
-from tests.helpers.labelled import label
+from tests.helpers.sample_labels import label
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "labels.schema.json"
 

@@ -8,7 +8,7 @@ import pytest
 
 from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
 from omnitrace.evaluation.labels.validate import check_label
-from tests.helpers.labelled import EVIDENCE, WORD, label, span, word
+from tests.helpers.sample_labels import EVIDENCE, WORD, label, span, word
 from tests.helpers.sample_traces import LOG, multimodal_trace
 
 TRACE = multimodal_trace()

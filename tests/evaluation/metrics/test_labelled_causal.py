@@ -36,8 +36,8 @@ from omnitrace.evaluation.report.results_file import EvaluationFile, read_evalua
 from omnitrace.evaluation.span_scores import span_scores
 from omnitrace.signals.base import SpanSignal
 from omnitrace.types import Effect, Span
-from tests.helpers.labelled import label, span
-from tests.helpers.planted import ANSWER, FACTS, MESSAGES
+from tests.helpers.known_evidence import ANSWER, FACTS, MESSAGES
+from tests.helpers.sample_labels import label, span
 from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()

@@ -22,7 +22,7 @@ from omnitrace.evaluation.report.export import notes_of, table_of, to_csv
 from omnitrace.plugins import hookspecs
 from omnitrace.plugins.hookspecs import hookimpl
 from omnitrace.plugins.registry import build_registry
-from tests.helpers.labelled import label
+from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()

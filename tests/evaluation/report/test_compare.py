@@ -26,7 +26,7 @@ from omnitrace.evaluation.report.export import to_document
 from omnitrace.evaluation.report.results_file import EvaluationFile, read_evaluation
 from omnitrace.evaluation.rows import TRACED, Row
 from omnitrace.types import Effect
-from tests.helpers.labelled import label
+from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()

@@ -22,7 +22,7 @@ from omnitrace.evaluation.report.charts import (
 )
 from omnitrace.evaluation.report.export import table_of
 from omnitrace.evaluation.report.html import render_page
-from tests.helpers.labelled import EVIDENCE, label, span
+from tests.helpers.sample_labels import EVIDENCE, label, span
 from tests.helpers.sample_traces import multimodal_trace
 
 TRACE = multimodal_trace()

@@ -6,7 +6,7 @@ import pytest
 
 from omnitrace import Tracer
 from omnitrace.evaluation.sanity import Case, case_of, tracers_of
-from tests.helpers.planted import ANSWER, MESSAGES, Blind
+from tests.helpers.known_evidence import ANSWER, MESSAGES, Blind
 
 
 @pytest.fixture(scope="session")

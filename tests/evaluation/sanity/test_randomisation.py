@@ -18,8 +18,8 @@ from omnitrace.evaluation.sanity import (
 from omnitrace.evaluation.sanity.cases import beyond_size
 from omnitrace.evaluation.sanity.randomisation import _counts, decoder_layers
 from omnitrace.models.causal_lm import CausalLMAdapter
-from tests.capture.test_attention_hooks import assert_unchanged, state
-from tests.helpers.tiny import FAMILIES, tiny
+from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.tiny_models import FAMILIES, tiny
 
 
 def changed(model: Any, before: dict[str, torch.Tensor]) -> set[str]:

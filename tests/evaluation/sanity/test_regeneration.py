@@ -9,7 +9,7 @@ from omnitrace import InputError, NotSupportedError, Tracer
 from omnitrace.ablation import effects, leave_one_out
 from omnitrace.ablation.input_operators import AT_THE_INPUT
 from omnitrace.evaluation.sanity import Case, Regeneration, case_of, regeneration
-from tests.helpers.planted import MESSAGES, TRUE_UNITS
+from tests.helpers.known_evidence import MESSAGES, TRUE_UNITS
 
 
 @pytest.fixture(scope="module")

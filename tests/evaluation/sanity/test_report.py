@@ -19,7 +19,7 @@ from omnitrace.evaluation.sanity import (
     tracers_of,
 )
 from omnitrace.evaluation.sanity.tables import sections_of
-from tests.helpers.planted import ANSWER, MESSAGES, Blind
+from tests.helpers.known_evidence import ANSWER, MESSAGES, Blind
 
 
 def test_a_document_is_valid_and_says_what_the_tables_say(

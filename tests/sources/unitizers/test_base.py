@@ -23,7 +23,7 @@ from omnitrace.sources.unitizers.image import Grid, Whole, image_units
 from omnitrace.sources.unitizers.slic import Slic
 from omnitrace.sources.unitizers.time import Bins
 from omnitrace.sources.unitizers.ward import Ward
-from tests.helpers.strategies import media_part
+from tests.helpers.random_geometries import media_part
 
 BUILTINS = manager.build_registry({"omnitrace": builtin}).unitizers
 

@@ -17,7 +17,7 @@ from omnitrace.sources.unitizers.base import TimeUnitizer
 from omnitrace.sources.unitizers.change_points import Changes
 from omnitrace.sources.unitizers.time import centre, time_units
 from omnitrace.types import TimeRange
-from tests.helpers.strategies import media_part, time_tokens
+from tests.helpers.random_geometries import media_part, time_tokens
 
 QUICK = settings(max_examples=60, deadline=None)
 

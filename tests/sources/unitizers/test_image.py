@@ -15,7 +15,7 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, UnitDraft
 from omnitrace.sources.unitizers.image import Grid, grid_shape, image_units
 from omnitrace.types import ImageRegion
-from tests.helpers.strategies import grid_tokens, media_part
+from tests.helpers.random_geometries import grid_tokens, media_part
 
 QUICK = settings(max_examples=80, deadline=None)
 Box = tuple[float, float, float, float]

@@ -15,7 +15,7 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import TextTokens, UnitDraft
 from omnitrace.sources.unitizers.text import text_units
 from omnitrace.types import TextRange
-from tests.helpers.strategies import text_part, text_tokens, texts
+from tests.helpers.random_geometries import text_part, text_tokens, texts
 
 QUICK = settings(max_examples=80, deadline=None)
 

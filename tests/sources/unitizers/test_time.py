@@ -14,7 +14,7 @@ from omnitrace.errors import InputError
 from omnitrace.sources.token_map import TimeTokens, UnitDraft
 from omnitrace.sources.unitizers.time import Bins, time_units
 from omnitrace.types import TimeRange
-from tests.helpers.strategies import media_part, time_tokens
+from tests.helpers.random_geometries import media_part, time_tokens
 
 QUICK = settings(max_examples=80, deadline=None)
 WIDTHS = st.sampled_from([0.04, 0.1, 0.25, 0.5, 1.0, 2.0, 3.3, 1000.0])

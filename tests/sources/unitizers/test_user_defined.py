@@ -14,7 +14,7 @@ from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
 from omnitrace.sources.unitizers.image import Grid, image_units
 from omnitrace.sources.unitizers.text import text_units
 from omnitrace.sources.unitizers.time import Bins, time_units
-from tests.helpers.strategies import media_part, text_part
+from tests.helpers.random_geometries import media_part, text_part
 
 WHERE = 'messages[1]["content"]'
 

@@ -21,7 +21,7 @@ from omnitrace.sources.token_map import GridTokens
 from omnitrace.sources.unitizers.image import image_units
 from omnitrace.sources.unitizers.ward import Ward, count_for, ward_tree
 from omnitrace.types import ImageRegion
-from tests.helpers.strategies import grid_tokens, media_part
+from tests.helpers.random_geometries import grid_tokens, media_part
 
 QUICK = settings(max_examples=40, deadline=None)
 

@@ -1,39 +1,20 @@
-"""A small live span signal for tests, and answers whose text the test chooses."""
+"""A small live span signal for tests."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from transformers import LogitsProcessorList
 
 from omnitrace import Tracer
 from omnitrace.capture.layer_rows import LayerRows
-from omnitrace.engine.prepare import read_request
-from omnitrace.engine.session import _Forced
 from omnitrace.signals.base import Effect, LiveSpanSignal
-from omnitrace.types import Message, SourceUnit
+from omnitrace.types import SourceUnit
 
-__all__ = ["ANSWER", "DepthWeighted", "dictated", "with_signal"]
-
-ANSWER = (
-    "The tower is 324 metres tall. Gustave Eiffel built it in 1889. "
-    "Dr. Smith saw it in 2003, and nobody else did."
-)
-
-
-def dictated(tracer: Tracer, messages: Sequence[Message], answer: str = ANSWER) -> dict[str, Any]:
-    """Return generation options with which the model, whatever its weights, writes ``answer``."""
-    ids = tracer.adapter.tokenizer(answer, add_special_tokens=False)["input_ids"]
-    prompt_length = read_request(tracer, messages, None).prompt_length
-    return {
-        "max_new_tokens": len(ids),
-        "min_new_tokens": len(ids),
-        "logits_processor": LogitsProcessorList([_Forced(ids, prompt_length)]),
-    }
+__all__ = ["DepthWeighted", "with_signal"]
 
 
 def with_signal(tracer: Tracer, signal: LiveSpanSignal, block: int = 16) -> Tracer:

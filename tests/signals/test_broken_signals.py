@@ -13,8 +13,8 @@ from omnitrace import ConformanceError, InputError, PluginError, SpanEvent, Toke
 from omnitrace.cli.app import app
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.trace.events import Event
-from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.helpers import broken_signals as broken
+from tests.helpers.model_state import assert_unchanged, state
 
 MESSAGES = [
     {

@@ -32,6 +32,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2-softcap-eager": ("Gemma2", {"sliding_window": 6, "head_dim": 8}),
 }
 
+#: A prompt within their vocabulary; two tokens come twice.
+PROMPT = {"input_ids": torch.tensor([[5, 17, 3, 88, 41, 5, 17, 60, 22, 9]])}
+PROMPT["attention_mask"] = torch.ones_like(PROMPT["input_ids"])
+
 
 def tiny(family: str, *, dtype: torch.dtype = torch.float32) -> Any:
     """Return a tiny model of a family, always with the same weights; SDPA where it can."""

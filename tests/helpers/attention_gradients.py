@@ -10,7 +10,7 @@ import torch
 from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.gradients import GradientCapture
 from omnitrace.models.generation import TokenStreamer
-from tests.helpers.tiny import tiny
+from tests.helpers.tiny_models import tiny
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]  # row and gradient, [heads, context] each
 Inputs = Mapping[str, torch.Tensor]

@@ -12,7 +12,7 @@ from omnitrace import Tracer
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.base import Need
-from tests.test_tracer import MESSAGES
+from tests.helpers.tower_request import MESSAGES
 
 
 class Seen(NamedTuple):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,17 +122,3 @@ def bad_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     yield tmp_path
     sys.modules.pop("bad_signals", None)
     registry.cache_clear()
-
-
-Environment = Callable[..., dict[str, str]]
-
-
-@pytest.fixture
-def environment() -> Environment:
-    """Make the environment of a process that finds packages in these folders, too."""
-
-    def make(*folders: Path) -> dict[str, str]:
-        path = os.pathsep.join([*map(str, folders), str(Path(__file__).parents[2])])
-        return {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "COLUMNS": "250"}
-
-    return make

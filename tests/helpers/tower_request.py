@@ -1,0 +1,39 @@
+"""A request about a tower, the answer to it, and a way to have any model write that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import LogitsProcessorList
+
+from omnitrace import Tracer
+from omnitrace.engine.prepare import read_request
+from omnitrace.engine.session import _Forced
+from omnitrace.types import Message
+
+NOTE = "The tower is 324 metres tall. Gustave Eiffel built it in 1889. Dr. Smith saw it in 2003."
+MESSAGES = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": NOTE},
+            {"type": "text", "text": "How tall is the tower, and who built it?"},
+        ],
+    }
+]
+ANSWER = (
+    "The tower is 324 metres tall. Gustave Eiffel built it in 1889. "
+    "Dr. Smith saw it in 2003, and nobody else did."
+)
+
+
+def dictated(tracer: Tracer, messages: Sequence[Message], answer: str = ANSWER) -> dict[str, Any]:
+    """Return generation options with which the model, whatever its weights, writes ``answer``."""
+    ids = tracer.adapter.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    prompt_length = read_request(tracer.setup, messages, None).prompt_length
+    return {
+        "max_new_tokens": len(ids),
+        "min_new_tokens": len(ids),
+        "logits_processor": LogitsProcessorList([_Forced(ids, prompt_length)]),
+    }
