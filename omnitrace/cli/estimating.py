@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from rich.text import Text
 
@@ -13,11 +13,13 @@ from omnitrace.cli.running import Progress, load_tracer, print_json
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.features import Gradients
 from omnitrace.estimator.store import Card, Figures, load, save
-from omnitrace.estimator.train import TrainOptions, train_estimator
 from omnitrace.files import make_folder
 from omnitrace.requests import read_requests
-from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.unitizers import spelled
+
+if TYPE_CHECKING:
+    from omnitrace.estimator.train import TrainOptions
+    from omnitrace.sources.options import SourceOptions
 
 __all__ = ["layers_of", "rates_of", "show_file", "train_file"]
 
@@ -71,6 +73,8 @@ def train_file(
     int
         2 if some of the requests could not be used, else 0.
     """
+    from omnitrace.estimator.train import train_estimator  # not above: a card needs no torch
+
     if out.is_dir():
         raise InputError(f"{str(out)!r} is a folder", legal="the name of a file to write")
     entries = read_requests(requests, media_root=media_root)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from omnitrace.models.devices import checked_device
 from omnitrace.plugins.manager import registry
 from omnitrace.reference import MODELS, model_path
 
-__all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local"]
+__all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local", "without_bars"]
 
 REFERENCE = "reference"
 _BUILT_IN = ", ".join(map(repr, MODELS))
@@ -51,6 +53,29 @@ def first_line(error: Exception) -> str:
     """Return the first line of what an error of a reader says; its name and value without one."""
     said = str(error).strip()
     return said.splitlines()[0] if said else repr(error)
+
+
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Let ``transformers`` show no progress bars of its own; those of downloads are another's.
+
+    A user who has set a hook for bars (``transformers.utils.logging.set_tqdm_hook``) keeps it.
+    """
+    from transformers.utils import logging
+
+    before = logging.set_tqdm_hook(_hidden_bar)
+    if before is _hidden_bar:  # another thread loads a model too, and may end later
+        before = None
+    if before is not None:
+        logging.set_tqdm_hook(before)
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
+
+
+def _hidden_bar(bar: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    return bar(*args, **{**options, "disable": True})
 
 
 def _check_folder(path: Path, options: LoadOptions) -> None:
@@ -94,7 +119,8 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     try:
         config = AutoConfig.from_pretrained(path, **options.for_config())
         adapter_class: type[ModelAdapter] = registry().model_for(config).factory()
-        adapter = adapter_class.load(path, options)
+        with without_bars():
+            adapter = adapter_class.load(path, options)
     except OmnitraceError:
         raise
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files
