@@ -89,8 +89,8 @@ def _notes(
         f"one size: text, image, …: LDS at one size of the sentences that are right, by where "
         f"their evidence lies (the sound of a film is audio; two sources: sums and comparisons); "
         f"sentences: {counts}",
-        "captum: the methods of our plugin, with the passes in brackets; those that take units "
-        "away hide them, whatever the operator here; a top-k drop is of the sentences whose mask "
+        "captum: its methods as our signals, with the passes in brackets; those that ablate units "
+        "hide them, whatever the operator here; a top-k drop is of the sentences whose mask "
         "they did not draw",
         "context-cite, at2, inseq and captum's own text interface take units of text only and "
         "have no row; faithfulness_text has them",

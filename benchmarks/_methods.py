@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import importlib
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -24,10 +21,9 @@ from omnitrace import InputError, Tracer
 from omnitrace.attribution.effects import measured_effects
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import SpanSignal, TokenSignal
+from omnitrace.signals.captum.base import CaptumSignal
 
 if TYPE_CHECKING:
-    import torch
-
     from omnitrace.ablation.scorer import ResponseScorer
 
 __all__ = [
@@ -43,7 +39,6 @@ __all__ = [
 
 _FOLDER: Final = Path(__file__).parent
 _HERE: Final = code_digest(*(_FOLDER / f"_{name}.py" for name in ("cost", "examples", "methods")))
-_CAPTUM_PLUGIN: Final = _FOLDER.parent / "plugins" / "omnitrace-captum"
 _SAMPLES: Final = (32, 64)  # what context-cite is given too
 _STEPS: Final = 8  # forward and backward for each span
 
@@ -140,23 +135,20 @@ class SpanSignalMethod(Method):
         As for :class:`Method`.
     signal:
         The signal; a ``CaptumSignal`` says how many passes it needs.
-    sources:
-        Its code, where that is not the library's.
     """
 
     def __init__(
-        self, name: str, signal: Any, *sources: Path, group: Literal["signal", "peer"] = "signal"
+        self, name: str, signal: Any, *, group: Literal["signal", "peer"] = "signal"
     ) -> None:
         self.name = name
         self.group = group
         self._signal = signal
-        self._sources = sources
 
     @property
     def key(self) -> dict[str, Any]:
-        """The library and the plugin, as they are."""
+        """The library, as it is."""
         said = {"signal": self.name, "parameters": dict(self._signal.parameters)}
-        return said | {"code": [package_code(), code_digest(*self._sources)]}
+        return said | {"code": package_code()}
 
     def refusal(self, example: Example) -> str | None:
         """Say so where the signal has too few passes for this many units or spans."""
@@ -183,21 +175,15 @@ class SpanSignalMethod(Method):
 def _measured_masks(scorer: ResponseScorer) -> Iterator[list[np.ndarray]]:
     """Note the keep-masks that are measured with a scorer, bool ``[m, K]`` each."""
     found: list[np.ndarray] = []
-    measure = scorer.span_logprobs
-
-    def noted(keep: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
-        found.append(keep.cpu().numpy())
-        return measure(keep, *arguments, **options)
-
-    scorer.span_logprobs = noted  # type: ignore[method-assign]
+    before, scorer.measured = scorer.measured, found.append
     try:
         yield found
     finally:
-        del scorer.span_logprobs
+        scorer.measured = before
 
 
 def signal_methods() -> list[Method]:
-    """Every signal that the package registers and that needs no training."""
+    """Every signal of the package that needs no training, but those of captum_methods."""
     made = {
         entry.name: entry.make()
         for entry in registry().signals.values()
@@ -207,47 +193,34 @@ def signal_methods() -> list[Method]:
     for name, signal in made.items():
         if isinstance(signal, TokenSignal):
             found.append(TokenSignalMethod(name))
-        elif isinstance(signal, SpanSignal):
+        elif isinstance(signal, SpanSignal) and not isinstance(signal, CaptumSignal):
             found.append(SpanSignalMethod(name, signal))
     return found
 
 
 def own_methods() -> list[Method]:
-    """Every signal of the package without training, and feature ablation of the captum plugin."""
-    ablation = _captum("perturbation").CaptumFeatureAblation()
-    return [
-        *signal_methods(),
-        SpanSignalMethod("captum-feature-ablation", ablation, _CAPTUM_PLUGIN),
-    ]
+    """Every signal of the package without training, and feature ablation by captum."""
+    ablation = registry().signal("feature-ablation").make()
+    return [*signal_methods(), SpanSignalMethod("captum-feature-ablation", ablation)]
 
 
 def captum_methods() -> list[Method]:
-    """All methods of the captum plugin; what samples gets 64 passes, Kernel SHAP also 32."""
-    taking, gradients = _captum("perturbation"), _captum("gradients")
+    """All methods of captum; what samples gets 64 passes, Kernel SHAP also 32."""
     most = _SAMPLES[-1]
-    signals = {
-        "captum-feature-ablation": taking.CaptumFeatureAblation(),
-        **{
-            f"captum-kernel-shap ({count})": taking.CaptumKernelShap(samples=count)
-            for count in _SAMPLES
-        },
-        f"captum-lime ({most})": taking.CaptumLime(samples=most),
-        f"captum-shapley ({most})": taking.CaptumShapley(max_forwards=most),
-        f"captum-integrated-gradients ({_STEPS} steps)": gradients.CaptumIntegratedGradients(
-            steps=_STEPS
-        ),
-        "captum-input-x-gradient": gradients.CaptumInputXGradient(),
-    }
-    return [
-        SpanSignalMethod(name, signal, _CAPTUM_PLUGIN, group="peer")
-        for name, signal in signals.items()
+    made: list[tuple[str, str, dict[str, int]]] = [
+        ("feature-ablation", "", {}),
+        *(("kernel-shap", f" ({count})", {"samples": count}) for count in _SAMPLES),
+        ("lime", f" ({most})", {"samples": most}),
+        ("shapley", f" ({most})", {"max_forwards": most}),
+        ("integrated-gradients", f" ({_STEPS} steps)", {"steps": _STEPS}),
+        ("input-x-gradient", "", {}),
     ]
-
-
-def _captum(module: str) -> ModuleType:
-    if str(_CAPTUM_PLUGIN) not in sys.path:  # where it is not installed
-        sys.path.append(str(_CAPTUM_PLUGIN))
-    return importlib.import_module(f"omnitrace_captum.{module}")
+    return [
+        SpanSignalMethod(
+            f"captum-{name}{said}", registry().signal(name).make(**parameters), group="peer"
+        )
+        for name, said, parameters in made
+    ]
 
 
 def metered(method: Method, subject: Subject, example: Example) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+import pkgutil
+from typing import TYPE_CHECKING, Any, Final
 
 from omnitrace.plugins.hookspecs import (
     RegisterMetric,
@@ -65,6 +66,11 @@ def _mask_gradient(at: float = 0.5) -> Signal:
     from omnitrace.signals.mask_gradient import MaskGradient
 
     return MaskGradient(at)
+
+
+def _captum(place: str, **parameters: Any) -> Signal:
+    made: Signal = pkgutil.resolve_name(f"omnitrace.signals.captum.{place}")(**parameters)
+    return made
 
 
 def _qwen2_5_omni() -> type[ModelAdapter]:
@@ -226,9 +232,38 @@ _CAUSAL_METRICS: Final = {
 _OF_WORDS: Final = ("top1", "auprc")
 
 
+# Six methods of Captum: where each is, and what it says.
+_CAPTUM: Final = {
+    "feature-ablation": (
+        "perturbation:FeatureAblation",
+        "drop of the log-probability when one unit is ablated (occlusion)",
+    ),
+    "shapley": (
+        "perturbation:Shapley",
+        "Shapley values of the units, by sampled permutations (Castro et al. 2009)",
+    ),
+    "kernel-shap": (
+        "perturbation:KernelShap",
+        "Shapley values of the units, by weighted regression (Lundberg and Lee 2017)",
+    ),
+    "lime": (
+        "perturbation:Lime",
+        "weights of a sparse linear model of random ablations (Ribeiro et al. 2016)",
+    ),
+    "integrated-gradients": (
+        "gradients:IntegratedGradients",
+        "gradients along the way from ablated embeddings (Sundararajan et al. 2017)",
+    ),
+    "input-x-gradient": (
+        "gradients:InputXGradient",
+        "embedding times gradient, a first-order estimate (Shrikumar et al. 2016)",
+    ),
+}
+
+
 @hookimpl
 def register_signals(register: RegisterSignal) -> None:
-    """Register the attention and gradient signals, and the learned estimator."""
+    """Register the signals of attention and gradients, the learned estimator, Captum's methods."""
     register(
         "attention-mean",
         _attention_mean,
@@ -264,6 +299,8 @@ def register_signals(register: RegisterSignal) -> None:
         _mask_gradient,
         summary="gradient by how much of a unit is seen, half of all hidden, in nats",
     )
+    for name, (place, summary) in _CAPTUM.items():
+        register(name, functools.partial(_captum, place), summary=summary)
 
 
 @hookimpl

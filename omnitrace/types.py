@@ -239,6 +239,14 @@ class MediaRecord:
     waveform: tuple[float, ...] = ()
     read: Callable[[], bytes] | None = dataclasses.field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        """Say how long the long ones are: bytes of pictures and hundreds of numbers tell nobody."""
+        short = ("message", "part", "modality", "name", "sha256", "size", "duration")
+        long = ("frame_times", "previews", "preview_times", "waveform")
+        facts = [f"{name}={getattr(self, name)!r}" for name in short]
+        facts += [f"{name}=<{len(getattr(self, name))}>" for name in long if getattr(self, name)]
+        return f"{type(self).__name__}({', '.join(facts)})"
+
 
 # One content part or message in the format of transformers' chat templates.
 Part: TypeAlias = dict[str, Any]

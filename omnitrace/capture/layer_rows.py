@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
+from typing import TYPE_CHECKING
 
 from omnitrace.errors import PluginError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["LayerRows"]
 

@@ -1,10 +1,10 @@
 """The frames of a video file: when each is shown, and the pixels of some of them.
 
 An index of timestamps is read from the packets without decoding (PyAV). The pixels come from
-decord where it is exact, else from PyAV; both give identical arrays. decord is not asked for
-rotated videos, which it returns garbled, for open groups of pictures (x265's default) and intra
-refresh, where it returns wrong frames after seeking, nor for streams whose packets may not be one
-frame each.
+decord where it is installed and exact, else from PyAV; both give identical arrays. decord is not
+asked for rotated videos, which it returns garbled, for open groups of pictures (x265's default) and
+intra refresh, where it returns wrong frames after seeking, nor for streams whose packets may not be
+one frame each.
 """
 
 from __future__ import annotations

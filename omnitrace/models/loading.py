@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.devices import checked_device
 from omnitrace.plugins.registry import registry
 
-__all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local"]
+__all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local", "without_bars"]
 
 REFERENCE = "reference"
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.gguf", "*.bin")
@@ -56,6 +58,29 @@ def first_line(error: Exception) -> str:
     return said.splitlines()[0] if said else repr(error)
 
 
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Let ``transformers`` show no progress bars of its own; those of downloads are another's.
+
+    A user who has set a hook for bars (``transformers.utils.logging.set_tqdm_hook``) keeps it.
+    """
+    from transformers.utils import logging
+
+    before = logging.set_tqdm_hook(_hidden_bar)
+    if before is _hidden_bar:  # another thread loads a model too, and may end later
+        before = None
+    if before is not None:
+        logging.set_tqdm_hook(before)
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
+
+
+def _hidden_bar(bar: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    return bar(*args, **{**options, "disable": True})
+
+
 def _check_folder(path: Path, options: LoadOptions) -> None:
     if options.gguf_file is None and not (path / "config.json").is_file():
         raise ModelError(
@@ -97,7 +122,8 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     try:
         config = AutoConfig.from_pretrained(path, **options.for_config())
         adapter_class: type[ModelAdapter] = registry().model_for(config).factory()
-        adapter = adapter_class.load(path, options)
+        with without_bars():
+            adapter = adapter_class.load(path, options)
     except OmnitraceError:
         raise
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files

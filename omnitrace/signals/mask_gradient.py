@@ -130,7 +130,7 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
         raise NotSupportedError(
             f"the decoder of {scorer.adapter.source} lets positions look ahead",
             legal="decoders in which a position sees only those before it",
-            fix="use a signal that takes whole units away, such as a captum plugin's",
+            fix="use a signal that ablates whole units, such as feature-ablation",
         )
     of = scorer.unit_of
     by_position = torch.cat([seen.log(), seen.new_zeros(1)])[of]  # the last is of no unit: -1

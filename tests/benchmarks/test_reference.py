@@ -52,6 +52,7 @@ from omnitrace.plugins.registry import registry
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.world import MODALITIES, Sample, make_sample, validation_seed
 from omnitrace.types import Modality, Support
+from tests.signals.captum.names import CAPTUM_SIGNALS
 
 USUAL = CurationConfig()
 SIGNALS = ("attention-mean", "grad-sam")
@@ -547,7 +548,8 @@ def test_mistakes_are_told_in_one_line(
 
 def test_every_built_in_signal_is_a_row() -> None:
     ours = {name for name, each in registry().signals.items() if each.package == "omnitrace"}
-    assert set(reference.SIGNALS) == ours
+    # Those that run a method of Captum have rows in faithfulness_omni.py: they take many passes.
+    assert set(reference.SIGNALS) == ours - set(CAPTUM_SIGNALS)
 
 
 def test_defaults_depend_on_quick() -> None:

@@ -18,6 +18,7 @@ from omnitrace.types import Modality
 from tests.helpers.attention_gradients import whole
 from tests.helpers.model_state import assert_unchanged, state
 from tests.helpers.reference_categories import ONE_SOURCE
+from tests.signals.captum.names import CAPTUM_SIGNALS
 
 GRADIENTS = ("grad-sam", "grad-sam-last")
 SIGNALS = ("attention-mean", "attention-last", "value-attention", *GRADIENTS)
@@ -70,8 +71,9 @@ def assert_same(replayed: Trace, live: Trace) -> None:
 
 
 def test_every_built_in_signal_is_tried() -> None:
-    # tests/estimator/test_live.py and tests/signals/test_mask_gradient.py try the others.
-    others = {"estimator", "mask-gradient"}
+    # tests/estimator/test_live.py, tests/signals/test_mask_gradient.py and tests/signals/captum/
+    # try the others.
+    others = {"estimator", "mask-gradient", *CAPTUM_SIGNALS}
     assert {*SIGNALS, *others} == set(build_registry({"omnitrace": builtin}).signals)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import av
@@ -122,6 +123,30 @@ def test_decord_is_really_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(_frames, "_fetch_pyav", None)
     assert len(load_video(path, fps=10).frames) == 3
     assert len(load_video(path.read_bytes(), fps=10).frames) == 3
+
+
+class Unloadable(MetaPathFinder):
+    """Finds decord, and fails to load it as a wheel does whose system library is missing."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "decord":
+            raise OSError("libavformat.so.58: cannot open shared object file")
+
+
+@pytest.mark.parametrize("why", ["not installed", "not loadable"])
+def test_without_decord_pyav_decodes(files, tmp_path: Path, monkeypatch, why: str):
+    path = files.write_video(tmp_path / "a.mp4", VFR, options={"bf": "2", "g": "8"})
+    expected = load_video(path, fps=8)
+    if why == "not installed":
+        without_decord(monkeypatch)
+    else:
+        monkeypatch.delitem(sys.modules, "decord", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [Unloadable(), *sys.meta_path])
+    monkeypatch.setattr(_frames, "_fetch_decord", None)
+    video = load_video(path, fps=8)
+    assert np.array_equal(video.frames, expected.frames)
+    assert np.array_equal(video.times, expected.times)
+    assert (video.duration, video.fps) == (expected.duration, expected.fps)
 
 
 @pytest.mark.parametrize("k", range(8))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import huggingface_hub.constants
 import pytest
 import torch
 from transformers import BertConfig, LlamaConfig, LlamaForCausalLM, Qwen2_5OmniConfig
+from transformers.utils import logging
 
 from omnitrace.errors import ModelError
 from omnitrace.models.base import LoadOptions
 from omnitrace.models.causal_lm import CausalLMAdapter
-from omnitrace.models.loading import adapter_for, load_adapter
+from omnitrace.models.loading import adapter_for, load_adapter, without_bars
 from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
 from omnitrace.plugins.registry import registry
 from tests.helpers import qwen_omni as omni
@@ -94,6 +97,48 @@ def test_the_registry_chooses_by_the_configurations_class(config: Any, name: str
     entry = registry().model_for(config)
     assert entry.name == name
     assert entry.factory().name == name
+
+
+def test_no_bars_are_shown_while_weights_are_loaded(
+    text_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(logging, "_tqdm_active", True)  # the command line switches them off
+
+    def shown(load: Callable[[], object]) -> str:
+        load()
+        return capfd.readouterr().err
+
+    def by_transformers() -> object:
+        return LlamaForCausalLM.from_pretrained(text_model)
+
+    assert "Loading weights" in shown(by_transformers)
+    assert shown(lambda: load_adapter(str(text_model), LoadOptions())) == ""
+    assert "Loading weights" in shown(by_transformers)  # what the user has set stands again
+
+
+def test_a_users_own_hook_for_bars_is_kept(text_model: Path):
+    seen: list[str] = []
+
+    def hook(bar: Callable[..., Any], args: Any, options: Any) -> Any:
+        seen.append(options.get("desc", ""))
+        return bar(*args, **{**options, "disable": True})
+
+    assert logging.set_tqdm_hook(hook) is None
+    try:
+        load_adapter(str(text_model), LoadOptions())
+    finally:
+        assert logging.set_tqdm_hook(None) is hook
+    assert "Loading weights" in seen
+
+
+def test_two_loads_at_once_leave_no_hook_behind():
+    one, other = without_bars(), without_bars()
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        first.enter_context(one)
+        second.enter_context(other)
+        first.close()
+        second.close()
+    assert logging.set_tqdm_hook(None) is None
 
 
 def test_a_model_that_the_user_has_loaded():

@@ -12,6 +12,7 @@ from omnitrace.ablation import DecoderOperator, InputOperator
 from omnitrace.plugins import hookspecs
 from omnitrace.plugins.registry import build_registry, registry
 from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal
+from tests.signals.captum.names import CAPTUM_SIGNALS
 
 
 class Plugin:
@@ -36,13 +37,15 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         "grad-sam-last",
         "estimator",
         "mask-gradient",
+        *CAPTUM_SIGNALS,
     }
     assert set(found.models) == {"causal_lm", "qwen2_5_omni"}
     for entry in found.signals.values():
         assert entry.package == "omnitrace"
         assert entry.summary
         signal = entry.factory()
-        kinds = {"estimator": LiveSpanSignal, "mask-gradient": SpanSignal}
+        spans = ("mask-gradient", *CAPTUM_SIGNALS)
+        kinds = {"estimator": LiveSpanSignal, **dict.fromkeys(spans, SpanSignal)}
         kind = kinds.get(entry.name, TokenSignal)
         others = {LiveSpanSignal, SpanSignal, TokenSignal} - {kind}
         assert isinstance(signal, kind)

@@ -22,7 +22,7 @@ from omnitrace import (
 )
 from omnitrace.attribution.effects import select_by_effect
 from omnitrace.capture.layer_rows import LayerRows
-from omnitrace.engine.answer import answer_run
+from omnitrace.engine.answer import prepared
 from omnitrace.plugins.registry import Entry
 from omnitrace.signals.base import Effect, Need
 from omnitrace.signals.contract import SignalFacts, describe
@@ -134,7 +134,7 @@ def test_a_stream_gives_provisional_supports_and_then_the_final_ones(
 
 def test_only_the_open_span_is_remembered(tracer: Tracer) -> None:
     """However long the answer, what is kept of each token is what its span still needs."""
-    run = answer_run(tracer, MESSAGES, **dictated(tracer, MESSAGES, f"{ANSWER} {ANSWER}"))
+    run = prepared(tracer.setup, MESSAGES, **dictated(tracer, MESSAGES, f"{ANSWER} {ANSWER}"))
     assembler = run.engine.assembler
     kept: list[tuple[int, int]] = []
 

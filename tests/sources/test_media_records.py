@@ -48,3 +48,14 @@ def test_an_image_given_as_an_array_is_stored_as_png():
     record = media_record(MediaPart(0, 0, "user", "image", load_image(pixels)))
     assert record.read is not None
     assert np.array_equal(np.asarray(load_image(record.read()).pixels), pixels)
+
+
+def test_the_repr_says_how_many_previews_and_prints_none(clip: Path):
+    shown = repr(media_record(MediaPart(0, 1, "user", "video", load_video(clip))))
+    assert shown.startswith("MediaRecord(message=0, part=1, modality='video', name='clip.mp4', ")
+    assert "size=(64, 48), duration=1.5" in shown
+    assert shown.endswith("frame_times=<4>, previews=<4>, preview_times=<4>)")
+    assert len(shown) < 300
+    image = np.zeros((4, 4, 3), np.uint8)
+    record = media_record(MediaPart(0, 0, "user", "image", load_image(image)))
+    assert repr(record).endswith("size=(4, 4), duration=None, previews=<1>)")

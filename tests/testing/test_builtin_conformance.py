@@ -9,6 +9,7 @@ from omnitrace.signals.gradients import GradSAM
 from omnitrace.testing import AdapterConformance, SignalConformance
 from omnitrace.testing.harness import reference
 from tests.helpers.text_adapters import text_adapter
+from tests.signals.captum.names import CAPTUM_SIGNALS
 
 
 class TestAttentionMean(SignalConformance):
@@ -51,6 +52,6 @@ def test_none_is_left_out() -> None:
     tested = {cls.signal for cls in SignalConformance.__subclasses__() if hasattr(cls, "signal")}
     found = build_registry({"omnitrace": builtin})
     # The others are held to their promises in tests/estimator and tests/signals.
-    assert set(found.signals) - {"estimator", "mask-gradient"} <= tested
+    assert set(found.signals) - {"estimator", "mask-gradient", *CAPTUM_SIGNALS} <= tested
     adapters = {cls().adapter().name for cls in (TestQwen25Omni, TestCausalLM)}
     assert set(found.models) == adapters

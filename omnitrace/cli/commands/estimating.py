@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from rich.text import Text
 
@@ -18,6 +18,10 @@ from omnitrace.estimator.train import TrainOptions, train_estimator
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.request_files import read_requests
 from omnitrace.sources.unitizers.base import spelled
+
+if TYPE_CHECKING:
+    from omnitrace.estimator.train import TrainOptions
+    from omnitrace.sources.options import SourceOptions
 
 __all__ = ["layers_of", "rates_of", "show_file", "train_file"]
 

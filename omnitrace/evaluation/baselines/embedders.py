@@ -18,7 +18,7 @@ import torch
 from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.evaluation.baselines.similarity import Embedder
 from omnitrace.models.devices import checked_device
-from omnitrace.models.loading import first_line, looks_local
+from omnitrace.models.loading import first_line, looks_local, without_bars
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,7 +59,8 @@ def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
     if looks_local(name) and not path.is_dir():
         raise ModelError(f"there is no folder of an embedder {name!r}", legal=_LEGAL)
     try:
-        model, tokenizer, pictures = _load(str(path) if path.is_dir() else name)
+        with without_bars():
+            model, tokenizer, pictures = _load(str(path) if path.is_dir() else name)
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files
         raise ModelError(
             f"cannot load the embedder {name!r}: {first_line(error)}",

@@ -15,7 +15,6 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from omnitrace.ablation.masks import FEWEST
 from omnitrace.evaluation.metrics.faithfulness import (
     Array,
     area,
@@ -171,6 +170,13 @@ def _evaluation(dealt: Dealt, sized: bool) -> Array:
     return dealt.sized if is_size_controlled(dealt.sized, dealt.sizes) else dealt.sized[:0]
 
 
+def _too_few(masks: int) -> bool:
+    """Whether a correlation of what is measured under so many masks is undefined."""
+    from omnitrace.ablation.masks import FEWEST  # not above: judging by labels needs no torch
+
+    return masks < FEWEST
+
+
 def _lds_masks(scores: Array, dealt: Dealt, *, sized: bool) -> Array:
     return _evaluation(dealt, sized)
 
@@ -179,7 +185,7 @@ def _lds(claim: Claim, *, sized: bool) -> float:
     masks = _evaluation(claim.dealt, sized)
     found = claim.judged(masks)
     fair = ~np.isnan(found)
-    if fair.sum() < FEWEST:
+    if _too_few(int(fair.sum())):
         return float("nan")
     return float(lds(claim.scores[None], masks[fair], found[fair, None])[0])
 
@@ -191,7 +197,7 @@ def _oracle_masks(scores: Array, dealt: Dealt, *, sized: bool) -> Array:
 def _oracle_lds(claim: Claim, *, sized: bool) -> float:
     """LDS of the best additive scores: the same for every method."""
     masks, fit = _evaluation(claim.dealt, sized), claim.dealt.fit
-    if len(masks) < FEWEST or not len(fit):
+    if _too_few(len(masks)) or not len(fit):
         return float("nan")
     found, fitted = (claim.logprobs(each)[:, None] for each in (masks, fit))
     return float(oracle_lds(fit, fitted, masks, found)[0])

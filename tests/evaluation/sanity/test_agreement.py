@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from omnitrace import InputError, NotSupportedError, PluginError, Tracer
-from omnitrace.ablation import InputOperator, effects, leave_one_out
+from omnitrace.ablation import InputOperator, leave_one_out
+from omnitrace.ablation import measurement as effects
 from omnitrace.ablation.operators import Attention
 from omnitrace.evaluation.sanity import Case, operator_agreement
 from omnitrace.evaluation.sanity.agreement import alike_by_group

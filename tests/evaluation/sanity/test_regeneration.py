@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from omnitrace import InputError, NotSupportedError, Tracer
-from omnitrace.ablation import effects, leave_one_out
+from omnitrace.ablation import leave_one_out
+from omnitrace.ablation import measurement as effects
 from omnitrace.ablation.input_operators import AT_THE_INPUT
 from omnitrace.evaluation.sanity import Case, Regeneration, case_of, regeneration
 from tests.helpers.known_evidence import MESSAGES, TRUE_UNITS

@@ -1,7 +1,7 @@
-"""Methods that take units away: ablation, Shapley values, Kernel SHAP, LIME.
+"""Methods that ablate units: feature ablation, Shapley values, Kernel SHAP, LIME.
 
-To Captum the input is one vector of ones, one entry a unit; an entry of zero takes the unit away,
-by an operator of ``omnitrace.ablation``. One forward pass gives the log-probabilities of all spans,
+To Captum the input is one vector of ones, one entry a unit; an entry of zero ablates the unit, by
+an operator of ``omnitrace.ablation``. One forward pass gives the log-probabilities of all spans,
 and no set of units is run twice.
 """
 
@@ -11,25 +11,25 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-from captum._utils.models.linear_model import SkLearnLasso
-from captum.attr import FeatureAblation, KernelShap, Lime, ShapleyValueSampling
-
-from omnitrace import InputError, Span
-from omnitrace_captum.base import CaptumSignal, seeded, whole
+from omnitrace.errors import InputError
+from omnitrace.signals.captum.base import CaptumSignal, seeded, whole
 
 if TYPE_CHECKING:
+    import torch
+    from captum import attr
+
     from omnitrace.ablation.scorer import ResponseScorer
+    from omnitrace.types import Span
 
 __all__ = [
-    "CaptumFeatureAblation",
-    "CaptumKernelShap",
-    "CaptumLime",
-    "CaptumShapley",
+    "FeatureAblation",
+    "KernelShap",
+    "Lime",
+    "Shapley",
     "SpanLogprobs",
 ]
 
-#: How units are taken away, as omnitrace's own effects do.
+#: How units are ablated, as Omnitrace's own effects are measured.
 OPERATOR: Final = "attention"
 
 _PERMUTATIONS = 25  # Captum's default
@@ -48,7 +48,7 @@ class SpanLogprobs:
     advance:
         Told of every forward pass that is done.
     operator:
-        How units are taken away.
+        How units are ablated.
     """
 
     def __init__(
@@ -66,19 +66,23 @@ class SpanLogprobs:
 
     def __call__(self, keep: torch.Tensor) -> torch.Tensor:
         """Return float32 ``[rows, spans]`` for ``keep``, ``[rows, units]`` of 1 and 0."""
+        import torch
+
+        from omnitrace.ablation.measurement import span_logprobs
+
         wanted = keep > 0.5
         keys = [row.tobytes() for row in wanted.numpy()]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
             rows = wanted[list(new.values())]
-            found = self._scorer.span_logprobs(rows, self._spans, operator=self._operator).cpu()
+            found = span_logprobs(self._scorer, rows, self._spans, operator=self._operator).cpu()
             self._known.update(zip(new, found, strict=True))
             self._advance(len(new))
         return torch.stack([self._known[key] for key in keys])
 
 
-class _TakingAway(CaptumSignal):
-    """A signal that takes units away.
+class _Ablating(CaptumSignal):
+    """A signal that ablates units.
 
     Parameters
     ----------
@@ -101,20 +105,20 @@ class _TakingAway(CaptumSignal):
         return SpanLogprobs(scorer, spans, advance, self.operator)
 
 
-class CaptumFeatureAblation(_TakingAway):
-    """The drop of a span's log-probability when one unit is taken away, all others kept.
+class FeatureAblation(_Ablating):
+    """The drop of a span's log-probability when one unit is ablated, all others kept.
 
     Zeiler and Fergus 2014 (arXiv 1311.2901), section 4.2. Costs a pass a unit, and one.
 
     Parameters
     ----------
     operator:
-        How units are taken away; see ``omnitrace list operators``.
+        How units are ablated; see ``omnitrace list operators``.
     max_forwards, progress:
         As for :class:`CaptumSignal`.
     """
 
-    name = "captum-feature-ablation"
+    name = "feature-ablation"
 
     def __init__(
         self, *, operator: str = OPERATOR, max_forwards: int = 512, progress: bool = False
@@ -129,14 +133,17 @@ class CaptumFeatureAblation(_TakingAway):
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's FeatureAblation."""
+        import torch
+        from captum import attr
+
         units = len(scorer.units)
-        found: torch.Tensor = FeatureAblation(self.forward(scorer, spans, advance)).attribute(
+        found: torch.Tensor = attr.FeatureAblation(self.forward(scorer, spans, advance)).attribute(
             torch.ones(1, units), baselines=0.0, perturbations_per_eval=scorer.rows()
         )
         return found.reshape(len(spans), units)
 
 
-class CaptumShapley(_TakingAway):
+class Shapley(_Ablating):
     """Shapley values by sampled permutations: they sum to f(all units) - f(no unit).
 
     Castro et al. 2009 (doi 10.1016/j.cor.2008.04.004).
@@ -149,10 +156,10 @@ class CaptumShapley(_TakingAway):
     seed:
         Of the permutations.
     operator, max_forwards, progress:
-        As for :class:`CaptumFeatureAblation`.
+        As for :class:`FeatureAblation`.
     """
 
-    name = "captum-shapley"
+    name = "shapley"
 
     def __init__(
         self,
@@ -182,8 +189,11 @@ class CaptumShapley(_TakingAway):
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's ShapleyValueSampling."""
+        import torch
+        from captum import attr
+
         units = len(scorer.units)
-        method = ShapleyValueSampling(self.forward(scorer, spans, advance))
+        method = attr.ShapleyValueSampling(self.forward(scorer, spans, advance))
         with seeded(self.seed):
             found: torch.Tensor = method.attribute(
                 torch.ones(1, units),
@@ -194,7 +204,7 @@ class CaptumShapley(_TakingAway):
         return found.reshape(len(spans), units)
 
 
-class _Regression(_TakingAway):
+class _Regression(_Ablating):
     """A linear model of randomly drawn ablations, fitted for each span on the same draws.
 
     Parameters
@@ -236,7 +246,11 @@ class _Regression(_TakingAway):
             return self.samples
         return min(self.max_forwards, 2 + _SAMPLES_PER_UNIT * units)
 
-    def _fitted(self, method: KernelShap | Lime, units: int, rows: int, spans: int) -> torch.Tensor:
+    def _fitted(
+        self, method: attr.KernelShap | attr.Lime, units: int, rows: int, spans: int
+    ) -> torch.Tensor:
+        import torch
+
         found = []
         for span in range(spans):
             with seeded(self.seed):  # the same draws, so that no pass is made twice
@@ -253,7 +267,7 @@ class _Regression(_TakingAway):
         return torch.stack(found).float()
 
 
-class CaptumKernelShap(_Regression):
+class KernelShap(_Regression):
     """Shapley values by weighted regression: they sum to f(all units) - f(no unit).
 
     Lundberg and Lee 2017 (arXiv 1705.07874), section 4.1.
@@ -266,10 +280,10 @@ class CaptumKernelShap(_Regression):
     seed:
         Of the draws.
     operator, max_forwards, progress:
-        As for :class:`CaptumFeatureAblation`.
+        As for :class:`FeatureAblation`.
     """
 
-    name = "captum-kernel-shap"
+    name = "kernel-shap"
 
     def __init__(
         self,
@@ -286,15 +300,18 @@ class CaptumKernelShap(_Regression):
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's KernelShap."""
+        import torch
+        from captum import attr
+
         units = len(scorer.units)
         forward = self.forward(scorer, spans, advance)
         if units == 1:  # Captum would draw from sets that are neither empty nor whole
             ends = forward(torch.tensor([[1.0], [0.0]]))
             return (ends[0] - ends[1])[:, None]
-        return self._fitted(KernelShap(forward), units, scorer.rows(), len(spans))
+        return self._fitted(attr.KernelShap(forward), units, scorer.rows(), len(spans))
 
 
-class CaptumLime(_Regression):
+class Lime(_Regression):
     """Weights of a sparse linear model of ablations in which each unit is kept at even odds.
 
     Ribeiro et al. 2016 (arXiv 1602.04938), section 3; near ablations weigh more. Weights are
@@ -303,12 +320,12 @@ class CaptumLime(_Regression):
     Parameters
     ----------
     samples, seed, operator, max_forwards, progress:
-        As for :class:`CaptumKernelShap`.
+        As for :class:`KernelShap`.
     alpha:
         Strength of the lasso.
     """
 
-    name = "captum-lime"
+    name = "lime"
 
     def __init__(
         self,
@@ -330,6 +347,9 @@ class CaptumLime(_Regression):
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's Lime."""
+        from captum import attr
+        from captum._utils.models.linear_model import SkLearnLasso
+
         forward = self.forward(scorer, spans, advance)
-        method = Lime(forward, interpretable_model=SkLearnLasso(alpha=self.alpha))
+        method = attr.Lime(forward, interpretable_model=SkLearnLasso(alpha=self.alpha))
         return self._fitted(method, len(scorer.units), scorer.rows(), len(spans))

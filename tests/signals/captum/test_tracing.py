@@ -1,4 +1,4 @@
-"""The plugin in the tracer, on requests whose evidence is known."""
+"""Captum's methods in the tracer, on requests whose evidence is known."""
 
 from __future__ import annotations
 
@@ -7,29 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omnitrace_captum.gradients import CaptumInputXGradient, CaptumIntegratedGradients
-from omnitrace_captum.perturbation import (
-    CaptumFeatureAblation,
-    CaptumKernelShap,
-    CaptumLime,
-    CaptumShapley,
-)
 
 from omnitrace import Trace, Tracer
 from omnitrace.evaluation.labels.matching import true_units
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
+from omnitrace.signals.captum.gradients import InputXGradient, IntegratedGradients
+from omnitrace.signals.captum.perturbation import FeatureAblation, KernelShap, Lime, Shapley
 from omnitrace.testing.requests import request
 from omnitrace.types import Modality
 from tests.helpers.reference_categories import ONE_SOURCE
 
 SIGNALS: list[Any] = [
-    CaptumFeatureAblation(),
-    CaptumShapley(permutations=5),
-    CaptumKernelShap(samples=48),
-    CaptumLime(samples=48),
-    CaptumIntegratedGradients(steps=16),
-    CaptumInputXGradient(),
+    FeatureAblation(),
+    Shapley(permutations=5),
+    KernelShap(samples=48),
+    Lime(samples=48),
+    IntegratedGradients(steps=16),
+    InputXGradient(),
 ]
 ORDERS: list[tuple[Modality, ...]] = [("text", "image"), ("image", "audio"), ("audio",), ("text",)]
 
@@ -59,7 +54,7 @@ def messages(path: Path) -> list[dict[str, Any]]:
 def test_the_true_evidence_has_the_largest_effect(
     reference: Tracer, samples: list[tuple[Sample, Path]], tmp_path: Path
 ) -> None:
-    tracer = Tracer(adapter=reference.adapter, signal=CaptumFeatureAblation())
+    tracer = Tracer(adapter=reference.adapter, signal=FeatureAblation())
     hits = 0
     for sample, path in samples:
         trace = tracer.replay(messages(path), sample.answer, media_root=path.parent)
@@ -86,7 +81,7 @@ def test_every_modality_has_effects(reference: Tracer, signal: Any) -> None:
     assert set(span.effects) == {unit.id for unit in trace.units}
     for modality in MODALITIES:
         of_modality = [unit.id for unit in trace.units if unit.modality == modality]
-        if signal.name != "captum-lime":  # its lasso sets the weak ones to zero
+        if signal.name != "lime":  # its lasso sets the weak ones to zero
             assert any(span.effects[unit].value != 0 for unit in of_modality), modality
 
 

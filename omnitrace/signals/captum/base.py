@@ -1,4 +1,8 @@
-"""What the six signals share: parameters, the budget of forward passes, the progress bar."""
+"""What the six signals share: parameters, the budget of forward passes, the progress bar.
+
+Here and beside, functions import torch and Captum themselves: listing the signals makes each once
+and must not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-from rich.console import Console
-from rich.progress import Progress
-
-from omnitrace import InputError, Span
+from omnitrace.errors import InputError
 from omnitrace.signals.base import Effect, SpanSignal
 
 if TYPE_CHECKING:
+    import torch
+
     from omnitrace.ablation.scorer import ResponseScorer
+    from omnitrace.types import Span
 
 __all__ = ["CaptumSignal", "seeded", "whole"]
 
@@ -92,6 +95,9 @@ class CaptumSignal(SpanSignal):
         if not self.progress:
             yield lambda done: None
             return
+        from rich.console import Console
+        from rich.progress import Progress
+
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task(self.name, total=total)
             yield lambda done: bar.advance(task, done)
@@ -101,6 +107,8 @@ class CaptumSignal(SpanSignal):
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed the random numbers that Captum draws, all on the CPU, and restore the state after."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

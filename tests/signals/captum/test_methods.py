@@ -8,18 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import omnitrace_captum
 import pytest
 import torch
 from captum.attr import LayerIntegratedGradients
-from omnitrace_captum.base import CaptumSignal
-from omnitrace_captum.gradients import CaptumInputXGradient, CaptumIntegratedGradients
-from omnitrace_captum.perturbation import (
-    CaptumFeatureAblation,
-    CaptumKernelShap,
-    CaptumLime,
-    CaptumShapley,
-)
 
 from omnitrace import InputError, Span, Tracer, builtin
 from omnitrace.ablation.scorer import ResponseScorer
@@ -27,7 +18,11 @@ from omnitrace.engine.prepare import read_answered
 from omnitrace.errors import PluginError
 from omnitrace.plugins.registry import build_registry
 from omnitrace.signals.base import Effect, SpanSignal, TokenSignal
+from omnitrace.signals.captum.base import CaptumSignal
+from omnitrace.signals.captum.gradients import InputXGradient, IntegratedGradients
+from omnitrace.signals.captum.perturbation import FeatureAblation, KernelShap, Lime, Shapley
 from tests.helpers import naive_ablation as naive
+from tests.signals.captum.names import CAPTUM_SIGNALS
 
 NOTE = "The lamp weighs seven grams. The cup weighs five grams. The stone weighs nine grams."
 ANSWER = "The stone weighs nine grams. The lamp weighs seven grams."
@@ -41,12 +36,12 @@ MESSAGES = [
     }
 ]
 SIGNALS: list[type[CaptumSignal]] = [
-    CaptumFeatureAblation,
-    CaptumShapley,
-    CaptumKernelShap,
-    CaptumLime,
-    CaptumIntegratedGradients,
-    CaptumInputXGradient,
+    FeatureAblation,
+    Shapley,
+    KernelShap,
+    Lime,
+    IntegratedGradients,
+    InputXGradient,
 ]
 
 
@@ -93,7 +88,7 @@ def difference(
 def test_feature_ablation_equals_a_loop_of_ablations(
     scorer: ResponseScorer, spans: tuple[Span, ...], operator: str
 ) -> None:
-    signal = CaptumFeatureAblation(operator=operator)
+    signal = FeatureAblation(operator=operator)
     assert signal.parameters["operator"] == operator
     found = values(signal, scorer, spans)
     assert scorer.forwards == 4
@@ -108,21 +103,21 @@ def test_units_are_hidden_unless_another_operator_is_named(
     scorer: ResponseScorer, spans: tuple[Span, ...]
 ) -> None:
     """As omnitrace's own effects are measured; filled with a mean embedding, they differ."""
-    hidden = values(CaptumFeatureAblation(operator="attention"), scorer, spans)
-    assert values(CaptumFeatureAblation(), scorer, spans) == hidden
-    assert values(CaptumFeatureAblation(operator="mean"), scorer, spans) != hidden
+    hidden = values(FeatureAblation(operator="attention"), scorer, spans)
+    assert values(FeatureAblation(), scorer, spans) == hidden
+    assert values(FeatureAblation(operator="mean"), scorer, spans) != hidden
     with pytest.raises(PluginError, match="unknown operator 'nothing'"):
-        values(CaptumFeatureAblation(operator="nothing"), scorer, spans)
+        values(FeatureAblation(operator="nothing"), scorer, spans)
 
 
 def test_one_span_and_many_give_the_same(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
     for signal in (
-        CaptumFeatureAblation(),
-        CaptumShapley(permutations=3),
-        CaptumKernelShap(samples=20),
-        CaptumLime(samples=20),
-        CaptumIntegratedGradients(steps=8),
-        CaptumInputXGradient(),
+        FeatureAblation(),
+        Shapley(permutations=3),
+        KernelShap(samples=20),
+        Lime(samples=20),
+        IntegratedGradients(steps=8),
+        InputXGradient(),
     ):
         both = values(signal, scorer, spans)
         for index, span in enumerate(spans):
@@ -133,16 +128,16 @@ def test_one_span_and_many_give_the_same(scorer: ResponseScorer, spans: tuple[Sp
 def test_shapley_values_are_the_mean_over_permutations_and_sum_up(
     scorer: ResponseScorer, spans: tuple[Span, ...]
 ) -> None:
-    sampled = values(CaptumShapley(permutations=4, seed=3), scorer, spans)
+    sampled = values(Shapley(permutations=4, seed=3), scorer, spans)
     assert scorer.forwards <= 2 + 4 * 2
     for found, total in zip(sampled, difference(scorer, spans), strict=True):
         assert sum(found.values()) == pytest.approx(total, abs=1e-4, rel=2e-5)
-    again = values(CaptumShapley(permutations=4, seed=3), scorer, spans)
+    again = values(Shapley(permutations=4, seed=3), scorer, spans)
     assert again == sampled
-    assert values(CaptumShapley(permutations=1, seed=4), scorer, spans) != sampled
+    assert values(Shapley(permutations=1, seed=4), scorer, spans) != sampled
     exact = exact_shapley(scorer, spans)
-    many = values(CaptumShapley(permutations=240), scorer, spans)
-    regressed = values(CaptumKernelShap(samples=500), scorer, spans)
+    many = values(Shapley(permutations=240), scorer, spans)
+    regressed = values(KernelShap(samples=500), scorer, spans)
     for span in range(2):
         scale = max(map(abs, exact[span].values()))
         assert many[span] == pytest.approx(exact[span], abs=0.2 * scale)
@@ -165,7 +160,7 @@ def exact_shapley(scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[st
 def test_kernel_shap_sums_to_the_difference(
     scorer: ResponseScorer, spans: tuple[Span, ...]
 ) -> None:
-    found = values(CaptumKernelShap(samples=60), scorer, spans)
+    found = values(KernelShap(samples=60), scorer, spans)
     assert scorer.forwards <= 8  # as many as there are sets of three units
     for each, total in zip(found, difference(scorer, spans), strict=True):
         assert sum(each.values()) == pytest.approx(total, abs=1e-2)
@@ -181,11 +176,11 @@ def test_forwards_run_in_batches(
 
     handle = reference.adapter.model.register_forward_pre_hook(count, with_kwargs=True)
     try:
-        CaptumFeatureAblation(operator="mean").effects(scorer, spans)
+        FeatureAblation(operator="mean").effects(scorer, spans)
         # The beginning that all share, all units, then without each of the three, at once.
         assert sizes == [1, 1, 3]
         sizes.clear()
-        CaptumIntegratedGradients(steps=8).effects(scorer, spans)
+        IntegratedGradients(steps=8).effects(scorer, spans)
         assert sizes == [8, 8]  # all steps of a span at once
     finally:
         handle.remove()
@@ -200,7 +195,7 @@ def test_integrated_gradients_are_captums_at_the_embedding_layer(
         lambda given: scorer.summed(scorer.logprobs(embedding(given)), spans), embedding
     )
     nothing = scorer.masked(torch.zeros((1, 3), dtype=torch.bool))
-    for span, found in enumerate(values(CaptumIntegratedGradients(steps=8), scorer, spans)):
+    for span, found in enumerate(values(IntegratedGradients(steps=8), scorer, spans)):
         by_layer = method.attribute(scorer.embeddings, baselines=nothing, target=span, n_steps=8)
         for index, unit in enumerate(scorer.units):
             expected = float(by_layer[0, scorer.unit_of == index].sum())
@@ -208,7 +203,7 @@ def test_integrated_gradients_are_captums_at_the_embedding_layer(
 
 
 def test_integrated_gradients_are_complete(scorer: ResponseScorer, spans: tuple[Span, ...]) -> None:
-    found = values(CaptumIntegratedGradients(steps=100), scorer, spans)
+    found = values(IntegratedGradients(steps=100), scorer, spans)
     for each, total in zip(found, difference(scorer, spans, "mean"), strict=True):
         assert sum(each.values()) == pytest.approx(total, abs=0.02 * abs(total))
 
@@ -216,7 +211,7 @@ def test_integrated_gradients_are_complete(scorer: ResponseScorer, spans: tuple[
 def test_input_times_gradient_is_the_dot_product(
     scorer: ResponseScorer, spans: tuple[Span, ...]
 ) -> None:
-    (found,) = values(CaptumInputXGradient(), scorer, spans[:1])
+    (found,) = values(InputXGradient(), scorer, spans[:1])
     embeddings = scorer.embeddings.clone().requires_grad_()
     scorer.summed(scorer.logprobs(embeddings), spans[:1]).sum().backward()
     assert embeddings.grad is not None
@@ -246,9 +241,9 @@ def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
     assert len(scorer.units) == 1
     ends = logprobs(scorer, [span], [[True], [False]])
     drop = float(ends[0, 0] - ends[1, 0])
-    for kind in (CaptumFeatureAblation, CaptumShapley, CaptumKernelShap):
+    for kind in (FeatureAblation, Shapley, KernelShap):
         assert values(kind(), scorer, [span]) == [pytest.approx({"text-1": drop}, abs=1e-4)]
-    (weight,) = values(CaptumLime(), scorer, [span])
+    (weight,) = values(Lime(), scorer, [span])
     assert 0 < weight["text-1"] <= drop * 1.01
 
 
@@ -271,31 +266,31 @@ def test_the_budget_bounds_the_samples_and_refuses_beforehand(
     scorer: ResponseScorer, spans: tuple[Span, ...]
 ) -> None:
     for signal in (
-        CaptumShapley(max_forwards=7),
-        CaptumKernelShap(max_forwards=7),
-        CaptumLime(max_forwards=7),
-        CaptumIntegratedGradients(max_forwards=17),
-        CaptumInputXGradient(max_forwards=2),
-        CaptumFeatureAblation(max_forwards=4),
+        Shapley(max_forwards=7),
+        KernelShap(max_forwards=7),
+        Lime(max_forwards=7),
+        IntegratedGradients(max_forwards=17),
+        InputXGradient(max_forwards=2),
+        FeatureAblation(max_forwards=4),
     ):
         before = scorer.forwards
         signal.effects(scorer, spans)
         assert 0 < scorer.forwards - before <= signal.max_forwards, signal.name
     before = scorer.forwards
     for signal in (
-        CaptumFeatureAblation(max_forwards=3),
-        CaptumShapley(max_forwards=3),
-        CaptumShapley(permutations=9, max_forwards=10),
-        CaptumKernelShap(max_forwards=4),
-        CaptumLime(samples=20, max_forwards=19),
-        CaptumIntegratedGradients(max_forwards=15),
-        CaptumIntegratedGradients(steps=10, max_forwards=15),
-        CaptumInputXGradient(max_forwards=1),
+        FeatureAblation(max_forwards=3),
+        Shapley(max_forwards=3),
+        Shapley(permutations=9, max_forwards=10),
+        KernelShap(max_forwards=4),
+        Lime(samples=20, max_forwards=19),
+        IntegratedGradients(max_forwards=15),
+        IntegratedGradients(steps=10, max_forwards=15),
+        InputXGradient(max_forwards=1),
     ):
         with pytest.raises(InputError, match="forward passes, more than max_forwards="):
             signal.effects(scorer, spans)
     with pytest.raises(InputError, match="4 samples for 3 units"):
-        CaptumLime(samples=4).effects(scorer, spans)
+        Lime(samples=4).effects(scorer, spans)
     assert scorer.forwards == before
 
 
@@ -309,26 +304,26 @@ def test_random_numbers_are_left_alone(scorer: ResponseScorer, spans: tuple[Span
 def test_progress_is_shown_on_request_and_on_stderr(
     scorer: ResponseScorer, spans: tuple[Span, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    CaptumShapley(permutations=2).effects(scorer, spans)
+    Shapley(permutations=2).effects(scorer, spans)
     assert capfd.readouterr() == ("", "")
-    CaptumShapley(permutations=2, progress=True).effects(scorer, spans)
+    Shapley(permutations=2, progress=True).effects(scorer, spans)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "captum-shapley" in err
+    assert "shapley" in err
     assert "100%" in err  # also where permutations share what they run
 
 
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
-        (CaptumFeatureAblation, {"max_forwards": 0}),
-        (CaptumShapley, {"permutations": 0}),
-        (CaptumShapley, {"seed": -1}),
-        (CaptumKernelShap, {"samples": 2.5}),
-        (CaptumLime, {"alpha": 0.0}),
-        (CaptumLime, {"alpha": "strong"}),
-        (CaptumLime, {"alpha": float("inf")}),
-        (CaptumIntegratedGradients, {"steps": True}),
+        (FeatureAblation, {"max_forwards": 0}),
+        (Shapley, {"permutations": 0}),
+        (Shapley, {"seed": -1}),
+        (KernelShap, {"samples": 2.5}),
+        (Lime, {"alpha": 0.0}),
+        (Lime, {"alpha": "strong"}),
+        (Lime, {"alpha": float("inf")}),
+        (IntegratedGradients, {"steps": True}),
     ],
 )
 def test_bad_parameters_are_named(kind: type[CaptumSignal], wrong: dict[str, Any]) -> None:
@@ -337,17 +332,17 @@ def test_bad_parameters_are_named(kind: type[CaptumSignal], wrong: dict[str, Any
         kind(**wrong)
 
 
-def test_the_plugin_registers_all_six_through_the_hooks() -> None:
-    found = build_registry({"omnitrace": builtin, "omnitrace-captum": omnitrace_captum})
-    ours = {name: each for name, each in found.signals.items() if name.startswith("captum-")}
-    assert set(ours) == {kind.name for kind in SIGNALS}
-    for name, entry in ours.items():
-        signal = entry.factory(max_forwards=99)
-        assert signal.name == name
+def test_the_package_registers_all_six_through_the_hooks() -> None:
+    found = build_registry({"omnitrace": builtin}).signals
+    assert {kind.name for kind in SIGNALS} == set(CAPTUM_SIGNALS)
+    for kind in SIGNALS:
+        entry = found[kind.name]
+        signal = entry.make(max_forwards=99)
+        assert type(signal) is kind
         assert signal.parameters["max_forwards"] == 99
         assert isinstance(signal, SpanSignal)
         assert not isinstance(signal, TokenSignal)
-        assert entry.package == "omnitrace-captum"
+        assert entry.package == "omnitrace"
         assert entry.summary
         assert all(
             isinstance(each, int | float | str | None) for each in signal.parameters.values()

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from captum.attr import InputXGradient, IntegratedGradients
-
-from omnitrace import Span
-from omnitrace_captum.base import CaptumSignal, whole
+from omnitrace.signals.captum.base import CaptumSignal, whole
 
 if TYPE_CHECKING:
-    from omnitrace.ablation.scorer import ResponseScorer
+    import torch
 
-__all__ = ["CaptumInputXGradient", "CaptumIntegratedGradients"]
+    from omnitrace.ablation.scorer import ResponseScorer
+    from omnitrace.types import Span
+
+__all__ = ["InputXGradient", "IntegratedGradients"]
 
 _STEPS = 50  # Captum's default
 _FEWEST_STEPS = 8
 
 
-class CaptumIntegratedGradients(CaptumSignal):
+class IntegratedGradients(CaptumSignal):
     """Gradients along the straight way from the ablated embeddings to the model's own.
 
     Sundararajan et al. 2017 (arXiv 1703.01365). With enough steps a span's effects sum to
@@ -35,7 +34,7 @@ class CaptumIntegratedGradients(CaptumSignal):
         As for :class:`CaptumSignal`.
     """
 
-    name = "captum-integrated-gradients"
+    name = "integrated-gradients"
 
     def __init__(
         self, *, steps: int | None = None, max_forwards: int = 512, progress: bool = False
@@ -58,7 +57,10 @@ class CaptumIntegratedGradients(CaptumSignal):
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's IntegratedGradients."""
-        method = IntegratedGradients(_forward(scorer, spans, advance))
+        import torch
+        from captum import attr
+
+        method = attr.IntegratedGradients(_forward(scorer, spans, advance))
         none = torch.zeros((1, len(scorer.units)), dtype=torch.bool)
         baseline = scorer.masked(none)
         found = [
@@ -74,7 +76,7 @@ class CaptumIntegratedGradients(CaptumSignal):
         return _by_unit(torch.cat(found).detach(), scorer)
 
 
-class CaptumInputXGradient(CaptumSignal):
+class InputXGradient(CaptumSignal):
     """Embedding times gradient: a first-order estimate of the drop when embeddings become zero.
 
     Shrikumar et al. 2016 (arXiv 1605.01713). Costs one forward and one backward pass a span; the
@@ -86,7 +88,7 @@ class CaptumInputXGradient(CaptumSignal):
         As for :class:`CaptumSignal`.
     """
 
-    name = "captum-input-x-gradient"
+    name = "input-x-gradient"
 
     def __init__(self, *, max_forwards: int = 512, progress: bool = False) -> None:
         super().__init__(max_forwards, progress)
@@ -99,7 +101,10 @@ class CaptumInputXGradient(CaptumSignal):
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
         """Run Captum's InputXGradient."""
-        method = InputXGradient(_forward(scorer, spans, advance))
+        import torch
+        from captum import attr
+
+        method = attr.InputXGradient(_forward(scorer, spans, advance))
         found = [
             method.attribute(scorer.embeddings.clone().requires_grad_(), target=span)
             for span in range(len(spans))
