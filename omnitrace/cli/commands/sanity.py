@@ -75,7 +75,7 @@ def sanity(
     from omnitrace.evaluation.sanity import SanityOptions, check_examples
 
     options = SanityOptions(
-        checks=tuple(listed(checks)),
+        checks=listed(checks),
         threshold=threshold,
         top=top,
         max_new_tokens=max_new_tokens,

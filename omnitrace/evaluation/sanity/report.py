@@ -55,7 +55,7 @@ class SanityOptions:
         If no check is named.
     """
 
-    checks: tuple[str, ...] = CHECKS
+    checks: Sequence[str] = CHECKS
     threshold: float = THRESHOLD
     top: int | None = None
     max_new_tokens: int = 256

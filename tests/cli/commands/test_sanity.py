@@ -68,7 +68,7 @@ def test_what_cannot_be_checked_loses_no_other(run: Run, model: str, write_lines
         *("sanity", path, "--model", model, "--max-new-tokens", "6", "--checks", "evidence")
     )
     assert result.exit_code == 2
-    assert "single: the answer has" in result.stderr
+    assert "single: the response has" in result.stderr
     assert "legal" in result.stderr.lower()
     assert "Shuffled evidence" in result.stdout
     assert "1 responses" in result.stdout
