@@ -155,7 +155,7 @@ def test_the_baseline_is_judged_as_any_other() -> None:
         {"harbour": TRACE},
         [label()],
         options=EvaluationOptions(draws=10),
-        models=ModelAccess(ask=ask_of),  # type: ignore[arg-type]
+        models=ModelAccess(ask=ask_of),
     )  # type: ignore[arg-type]
     rows = [row for row in found.rows if row.method == SELF]
     assert [row.word for row in rows] == [None] * 5
