@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from omnitrace.trace.io import write_atomically
+from omnitrace._utils.files import write_atomically
 
 __all__ = ["CACHE", "Kept", "code_digest", "digest_of", "installed_version"]
 

@@ -167,9 +167,9 @@ class Decoder:
     def _encode(self, messages: list[dict[str, Any]]) -> tuple[int, ...]:
         tracer = self.tracer
         conversation = read_messages(
-            messages, options=tracer.sources, limits=tracer.limits, media_root=None
+            messages, options=tracer.setup.sources, limits=tracer.setup.limits, media_root=None
         )
-        return tracer.adapter.encode(conversation, tracer.sources).prompt_ids
+        return tracer.adapter.encode(conversation, tracer.setup.sources).prompt_ids
 
     def _length(self, sentences: int) -> int:
         return len(self._encode(self._request(sentences)))

@@ -12,6 +12,7 @@ from _examples import Example, Subject, package_code
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 
+from omnitrace._utils.files import write_atomically
 from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.estimator import Example as Learnt
 from omnitrace.estimator import FeatureRecipe, pooled
@@ -19,7 +20,6 @@ from omnitrace.estimator.collect import FeatureReader
 from omnitrace.estimator.features import with_mask_gradient
 from omnitrace.evaluation.sanity.cases import tracers_of
 from omnitrace.signals.mask_gradient import mask_gradients
-from omnitrace.trace.io import write_atomically
 from omnitrace.types import Span
 
 __all__ = ["KEEP_RATES", "Data", "spans_of"]
@@ -175,7 +175,7 @@ class Data:
 
     def _reduced(self, example: Example, recipe: FeatureRecipe) -> torch.Tensor:
         tracer = self.subject.tracer
-        reader = FeatureReader(recipe, recipe.chosen(sorted(dict(tracer._layers))))
+        reader = FeatureReader(recipe, recipe.chosen(sorted(tracer.setup.layers)))
         (replayer,) = tracers_of(tracer, [reader]).values()
         reader.start([unit.positions for unit in example.trace.units])
         replayer.replay(example.request.messages, list(example.trace.token_ids))

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from omnitrace.signals.base import Effect, LayerRows, LiveSpanSignal
+from omnitrace.capture.layer_rows import LayerRows
+from omnitrace.signals.base import Effect, LiveSpanSignal
 from omnitrace.types import SourceUnit
 
 __all__ = ["HeadShares"]

@@ -119,16 +119,9 @@ def stream_once(decoder: Decoder, signal: str, new_tokens: int, **options: Any) 
 
 def tracer_with(decoder: Decoder, signal: str) -> Any:
     """Return the decoder's tracer with another signal; the model is not tried again."""
-    import copy
-
     from _live import HeadShares
 
-    from omnitrace.signals.resolve import resolve
-
-    tracer = copy.copy(decoder.tracer)
-    found = resolve(HeadShares() if signal == LIVE else signal)
-    tracer.signal, tracer.signal_package, tracer.span_signal, tracer.span_package = found
-    return tracer
+    return decoder.tracer.with_options(signal=HeadShares() if signal == LIVE else signal)
 
 
 def compare(

@@ -28,19 +28,16 @@ from omnitrace.errors import (
 )
 from omnitrace.plugins.hookspecs import hookimpl
 from omnitrace.types import (
-    EndEvent,
+    Effect,
     ImageRegion,
     Layout,
     MediaRecord,
     PositionKind,
-    ProvisionalEvent,
     SourceUnit,
     Span,
-    SpanEvent,
     Support,
     TextRange,
     TimeRange,
-    TokenEvent,
     TokenTrace,
 )
 
@@ -49,7 +46,9 @@ if TYPE_CHECKING:
     from omnitrace.media import MediaLimits
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
-    from omnitrace.trace.trace import Provenance, Trace
+    from omnitrace.trace.events import EndEvent, ProvisionalEvent, SpanEvent, TokenEvent
+    from omnitrace.trace.provenance import Provenance
+    from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
 __version__ = importlib.metadata.version("omnitrace-attribution")
@@ -57,6 +56,7 @@ __version__ = importlib.metadata.version("omnitrace-attribution")
 __all__ = [
     "ConformanceError",
     "CurationConfig",
+    "Effect",
     "EndEvent",
     "ImageRegion",
     "InputError",
@@ -90,10 +90,14 @@ __all__ = [
 # Loaded on first use, so that `import omnitrace` and `omnitrace --help` do not wait for torch.
 _LAZY = {
     "CurationConfig": "omnitrace.attribution.selection",
+    "EndEvent": "omnitrace.trace.events",
     "MediaLimits": "omnitrace.media",
-    "Provenance": "omnitrace.trace.trace",
+    "Provenance": "omnitrace.trace.provenance",
+    "ProvisionalEvent": "omnitrace.trace.events",
     "SourceOptions": "omnitrace.sources.options",
+    "SpanEvent": "omnitrace.trace.events",
     "Thinking": "omnitrace.segmentation.thinking",
+    "TokenEvent": "omnitrace.trace.events",
     "Trace": "omnitrace.trace.trace",
     "Tracer": "omnitrace.tracer",
 }
@@ -105,3 +109,7 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'omnitrace' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

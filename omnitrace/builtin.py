@@ -9,6 +9,7 @@ from omnitrace.plugins.hookspecs import (
     RegisterMetric,
     RegisterModel,
     RegisterOperator,
+    RegisterPretrained,
     RegisterSignal,
     RegisterUnitizer,
     hookimpl,
@@ -76,6 +77,12 @@ def _causal_lm() -> type[ModelAdapter]:
     from omnitrace.models.causal_lm import CausalLMAdapter
 
     return CausalLMAdapter
+
+
+def _pretrained(name: str) -> Path:
+    from omnitrace.reference import model_path
+
+    return model_path(name)
 
 
 def _attention() -> Operator:
@@ -173,6 +180,10 @@ def _changes(
     return Changes(segments, explained, shortest, longest)
 
 
+_PRETRAINED: Final = {
+    "reference": "a small omni-modal model of Qwen2.5-Omni's classes, with known evidence",
+    "reference-thinking": "the same, writing its steps before the answer",
+}
 # Here and not beside the metrics, so that registering them does not wait for numpy.
 _METRICS: Final = {
     "precision": "share of the chosen units that are true",
@@ -270,6 +281,13 @@ def register_models(register: RegisterModel) -> None:
         config_classes=("PreTrainedConfig",),
         summary="any text model of transformers that uses its attention interface",
     )
+
+
+@hookimpl
+def register_pretrained(register: RegisterPretrained) -> None:
+    """Register the small models that this package brings along."""
+    for name, summary in _PRETRAINED.items():
+        register(name, functools.partial(_pretrained, name), summary=summary)
 
 
 @hookimpl

@@ -16,27 +16,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
 
-    from omnitrace.trace.trace import Trace
 
 __all__ = [
     "Effect",
-    "EndEvent",
-    "Event",
     "ImageRegion",
     "Layout",
     "Locator",
     "MediaRecord",
     "Modality",
     "PositionKind",
-    "ProvisionalEvent",
     "Section",
     "SourceUnit",
     "Span",
-    "SpanEvent",
     "Support",
     "TextRange",
     "TimeRange",
-    "TokenEvent",
     "TokenTrace",
 ]
 
@@ -245,44 +239,6 @@ class MediaRecord:
     waveform: tuple[float, ...] = ()
     read: Callable[[], bytes] | None = dataclasses.field(default=None, repr=False, compare=False)
 
-
-@dataclass(frozen=True, slots=True)
-class TokenEvent:
-    """A token was generated and traced."""
-
-    token: TokenTrace
-    type: Literal["token"] = "token"
-
-
-@dataclass(frozen=True, slots=True)
-class SpanEvent:
-    """A span ended; its supports are final."""
-
-    span: Span
-    type: Literal["span"] = "span"
-
-
-@dataclass(frozen=True, slots=True)
-class ProvisionalEvent:
-    """What supports the text that is in no span yet, as far as it is written and traced.
-
-    ``span`` is that text as if it were a span: its supports may still change, and where it ends,
-    and whether it becomes one span or several, is not known. ``index`` is the next span's.
-    """
-
-    span: Span
-    type: Literal["provisional"] = "provisional"
-
-
-@dataclass(frozen=True, slots=True)
-class EndEvent:
-    """Generation ended; ``trace`` is the whole result."""
-
-    trace: Trace
-    type: Literal["end"] = "end"
-
-
-Event: TypeAlias = TokenEvent | ProvisionalEvent | SpanEvent | EndEvent
 
 # One content part or message in the format of transformers' chat templates.
 Part: TypeAlias = dict[str, Any]

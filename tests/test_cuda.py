@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from omnitrace import Span, Trace, Tracer
-from omnitrace.ablation import effects, random_masks
+from omnitrace.ablation import random_masks
 from omnitrace.capture.attention_hooks import attention_modules
 from omnitrace.estimator import (
     CollectOptions,
@@ -164,8 +164,8 @@ def test_effects(
     trace = reference.replay(sample.messages, sample.answer, media_root=folder)
     moved = there.replay(sample.messages, sample.answer, media_root=folder)
     masks = random_masks(len(trace.units), 8, seed=0)
-    expected = effects(reference, trace, masks, operator=operator)
-    found = effects(there, moved, masks, operator=operator)
+    expected = reference.effects(trace, masks, operator=operator)
+    found = there.effects(moved, masks, operator=operator)
     np.testing.assert_allclose(found.tokens, expected.tokens, atol=1e-3)
 
 

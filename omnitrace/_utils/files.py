@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from omnitrace.errors import InputError
 
-__all__ = ["make_folder", "read_text"]
+__all__ = ["make_folder", "read_text", "write_atomically"]
 
 
 def make_folder(folder: Path) -> Path:
@@ -52,3 +56,19 @@ def read_text(path: Path, *, legal: str, subject: str = "") -> str:
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{named}cannot read {str(path)!r}: {reason}", legal=legal) from error
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of ``path`` when the block ends without an error."""
+    temporary = _beside(path)
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")

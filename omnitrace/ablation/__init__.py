@@ -1,7 +1,7 @@
-"""Causal truth: what happens to a response when source units are taken away.
+"""Causal truth: what happens to a response when source units are ablated.
 
->>> from omnitrace.ablation import effects, leave_one_out
->>> found = effects(tracer, trace, leave_one_out(len(trace.units)))  # doctest: +SKIP
+>>> from omnitrace.ablation import leave_one_out
+>>> found = tracer.effects(trace, leave_one_out(len(trace.units)))  # doctest: +SKIP
 >>> found.drops  # [units, spans], in nats  # doctest: +SKIP
 """
 
@@ -17,13 +17,11 @@ from omnitrace.ablation.measurement import (
     Effects,
     Operators,
     ablated_logprobs,
-    effects,
-    lazy_scorer_of,
     measure,
-    noted_masks,
-    scorer_of,
+    span_logprobs,
 )
 from omnitrace.ablation.operators import DecoderOperator, InputOperator, Operator
+from omnitrace.ablation.scorer import ResponseScorer
 
 __all__ = [
     "Cache",
@@ -34,13 +32,11 @@ __all__ = [
     "MaskDealer",
     "Operator",
     "Operators",
+    "ResponseScorer",
     "ablated_logprobs",
-    "effects",
-    "lazy_scorer_of",
     "leave_one_out",
     "measure",
-    "noted_masks",
     "random_masks",
-    "scorer_of",
     "sized_masks",
+    "span_logprobs",
 ]

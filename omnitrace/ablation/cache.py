@@ -20,10 +20,9 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save as save_tensors
 
-from omnitrace._utils.files import make_folder
+from omnitrace._utils.files import make_folder, write_atomically
 from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.operators import Chosen, Operator
-from omnitrace.trace.io import write_atomically
 
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer

@@ -21,7 +21,7 @@ from omnitrace.ablation.operators import InputOperator
 from omnitrace.errors import InputError
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
-from omnitrace.sources.messages import MediaPart, Part, TextPart
+from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.types import ImageRegion, Modality, SourceUnit, TextRange, TimeRange
 
 __all__ = ["AT_THE_INPUT", "Blur", "Drop", "Freeze", "Grey", "Silence"]

@@ -18,8 +18,8 @@ from omnitrace.types import SourceUnit
 
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer, Rewriting
-    from omnitrace.engine.prepare import Request
-    from omnitrace.sources.messages import Part
+    from omnitrace.models.encoded_request import EncodedRequest
+    from omnitrace.sources.parts import Part
 
 __all__ = ["changed_request", "rows_of"]
 
@@ -44,7 +44,7 @@ def rows_of(
     yield from _input_rows(scorer, _rewriting_of(scorer, chosen), masks, chosen)
 
 
-def changed_request(scorer: ResponseScorer, keep: np.ndarray, chosen: Chosen) -> Request:
+def changed_request(scorer: ResponseScorer, keep: np.ndarray, chosen: Chosen) -> EncodedRequest:
     """Return the request with units taken away at the input, encoded anew.
 
     Parameters
@@ -174,12 +174,12 @@ def _add_changed(
 
 def _without(
     scorer: ResponseScorer, rewriting: Rewriting, keep: np.ndarray, chosen: Chosen
-) -> Request:
+) -> EncodedRequest:
     gone = [unit for unit, kept in zip(scorer.source_units, keep, strict=True) if not kept]
     return _changed(rewriting, gone, chosen) if gone else rewriting.request
 
 
-def _changed(rewriting: Rewriting, gone: list[SourceUnit], chosen: Chosen) -> Request:
+def _changed(rewriting: Rewriting, gone: list[SourceUnit], chosen: Chosen) -> EncodedRequest:
     conversation = rewriting.request.conversation
     parts: list[Part] = []
     for part in conversation.parts:
@@ -198,7 +198,7 @@ def _changed(rewriting: Rewriting, gone: list[SourceUnit], chosen: Chosen) -> Re
     return dataclasses.replace(rewriting.request, conversation=conversation, encoded=encoded)
 
 
-def _check_streams(scorer: ResponseScorer, request: Request, chosen: Chosen) -> None:
+def _check_streams(scorer: ResponseScorer, request: EncodedRequest, chosen: Chosen) -> None:
     """Refuse a unit of pictures and sound at once: an operator changes one of them only."""
     streams = [
         (tokens.modality, set(tokens.positions))

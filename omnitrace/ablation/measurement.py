@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
-from omnitrace.ablation.cache import Cache, Store, digest_of, model_digest
+from omnitrace.ablation.cache import Cache, Store, digest_of
 from omnitrace.ablation.execute import Spent, run_rows
 from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.mask_rows import rows_of
 from omnitrace.ablation.operators import Chosen, Operator, choose_operators
-from omnitrace.ablation.scorer import check_spans
-from omnitrace.engine.provenance import source_options_of
+from omnitrace.ablation.scorer import ResponseScorer, check_spans
 from omnitrace.errors import InputError
-from omnitrace.types import Message, Modality, Span
-
-if TYPE_CHECKING:
-    from omnitrace.ablation.scorer import ResponseScorer
-    from omnitrace.trace.trace import Trace
-    from omnitrace.tracer import Tracer
+from omnitrace.types import Modality, Span
 
 __all__ = [
     "Effects",
     "Operators",
+    "Progress",
     "ablated_logprobs",
-    "effects",
-    "lazy_scorer_of",
+    "checked_masks",
     "measure",
-    "noted_masks",
-    "scorer_of",
+    "span_logprobs",
 ]
 
+Progress: TypeAlias = Callable[[int, int], None]
 Operators: TypeAlias = "str | Operator | Mapping[Modality, str | Operator]"
 
 
@@ -114,112 +103,6 @@ class Effects:
         return np.stack(sums, axis=1) if sums else np.zeros((len(values), 0))
 
 
-def effects(
-    tracer: Tracer,
-    trace: Trace,
-    masks: np.ndarray | torch.Tensor,
-    *,
-    operator: Operators = "attention",
-    messages: Sequence[Message] | None = None,
-    media_root: str | Path | None = None,
-    cache: str | Path | None = None,
-    progress: bool = False,
-    share: bool = True,
-) -> Effects:
-    """Measure the effects of taking units of a trace's request away.
-
-    Parameters
-    ----------
-    tracer:
-        Holds the model, and the options under which the request was traced.
-    trace:
-        The response and its spans.
-    masks:
-        bool ``[m, K]``; False takes a unit away. Masks may repeat: equal ones are run once.
-    operator:
-        How: a registered name, an operator, or one of these for each modality.
-    messages, media_root:
-        The request, where the trace does not remember its media or was cut into units of one's
-        own.
-    cache:
-        A folder in which measured values are kept by content digest and found again.
-    progress:
-        Whether to show a progress bar on stderr.
-    share:
-        Whether work is shared between masks; without, each runs alone and whole.
-
-    Raises
-    ------
-    InputError
-        If the masks have the wrong width or type, the operator does not act on a unit's modality,
-        or the request is not that of the trace.
-    PluginError
-        If the operator is unknown.
-    NotSupportedError
-        If the operator cannot act on this model or request.
-    """
-    scorer = scorer_of(tracer, trace, messages=messages, media_root=media_root)
-    return measure(
-        scorer, trace.spans, masks, operator=operator, cache=cache, progress=progress, share=share
-    )
-
-
-def scorer_of(
-    tracer: Tracer,
-    trace: Trace,
-    *,
-    messages: Sequence[Message] | None = None,
-    media_root: str | Path | None = None,
-) -> ResponseScorer:
-    """Return the scorer of a trace's response; arguments and errors are those of :func:`effects`.
-
-    Making one costs two forward passes: keep it where effects are measured more than once. The
-    request is cut as it was for the trace, whatever the tracer's own options.
-    """
-    request = trace.request() if messages is None else messages
-    scorer = _cutting_alike(tracer, trace).scorer(request, trace.token_ids, media_root=media_root)
-    own = [(unit.id, unit.positions) for unit in trace.units]
-    if own != [(unit.id, unit.positions) for unit in scorer.source_units]:
-        raise InputError(
-            f"the request has {len(scorer.units)} units that are not the {len(own)} of the trace",
-            legal="the request, the model and the SourceOptions of the trace",
-            fix="pass messages= with the units that were traced, to a tracer with the same sources",
-        )
-    return scorer
-
-
-def lazy_scorer_of(tracer: Tracer, trace: Trace) -> LazyScorer:
-    """Return the scorer of a trace's response, made when it is needed; see :func:`scorer_of`.
-
-    What is measured with it is kept by the tokens of prompt and response, the digests of the media
-    and the model.
-    """
-    key = {
-        "model": model_digest(tracer.adapter.model),
-        "prompt": trace.prompt_ids,
-        "media": [each.sha256 for each in trace.media],
-    }
-    return LazyScorer(
-        lambda: scorer_of(tracer, trace),
-        trace.units,
-        trace.token_ids,
-        key,
-        str(tracer.adapter.source),
-    )
-
-
-def _cutting_alike(tracer: Tracer, trace: Trace) -> Tracer:
-    """Return the tracer with the source options of the trace, where that knows them."""
-    if trace.provenance.segmentation.get("sources") == tracer.sources.record():
-        return tracer
-    options = source_options_of(trace)
-    if options is None:
-        return tracer
-    alike = copy.copy(tracer)
-    alike.sources = options
-    return alike
-
-
 def measure(
     scorer: ResponseScorer | LazyScorer,
     spans: Sequence[Span],
@@ -227,22 +110,39 @@ def measure(
     *,
     operator: Operators = "attention",
     cache: str | Path | Cache | None = None,
-    progress: bool | Callable[[int, int], None] = False,
+    progress: Progress | None = None,
     share: bool = True,
 ) -> Effects:
-    """Measure effects with a scorer of one's own; see :func:`effects`.
+    """Measure a response under keep-masks.
 
     Parameters
     ----------
     scorer:
-        Of the response, from :func:`scorer_of` or ``Tracer.scorer``; or one that is made only
-        where a mask is new.
+        Of the response, from ``Tracer.scorer`` or ``Tracer.scorer_of``; or one that is made only
+        where a mask is new (``Tracer.lazy_scorer_of``).
     spans:
         Spans of the response.
+    masks:
+        bool ``[m, K]``; False ablates a unit. Masks may repeat: equal ones are run once.
+    operator:
+        How: a registered name, an operator, or one of these for each modality.
     cache:
-        Also a :class:`~omnitrace.ablation.cache.Cache`, which remembers without a folder too.
+        A folder in which measured values are kept by content digest and found again; or a
+        :class:`~omnitrace.ablation.cache.Cache`, which remembers without a folder too.
     progress:
-        Also a function that is called with the masks done and the masks in all.
+        Called with the masks done and the masks in all.
+    share:
+        Whether work is shared between masks; without, each runs alone and whole.
+
+    Raises
+    ------
+    InputError
+        If the masks have the wrong width or type, or the operator does not act on a unit's
+        modality.
+    PluginError
+        If the operator is unknown.
+    NotSupportedError
+        If the operator cannot act on this model or request.
     """
     units = tuple(unit.id for unit in scorer.source_units)
     keep = checked_masks(masks, len(units))
@@ -291,7 +191,7 @@ def ablated_logprobs(
     masks: np.ndarray | torch.Tensor,
     *,
     operator: Operators = "attention",
-    progress: bool | Callable[[int, int], None] = False,
+    progress: Progress | None = None,
 ) -> torch.Tensor:
     """Return float32 ``[m, T]`` on the CPU: the response's log-probabilities under each mask."""
     keep = checked_masks(masks, len(scorer.units))
@@ -300,6 +200,56 @@ def ablated_logprobs(
     _fill(store, scorer, keep, chosen, progress, share=True)
     found = [values for mask in keep if (values := store.get(mask)) is not None]
     return torch.from_numpy(np.stack(found)) if found else torch.zeros((0, scorer.tokens))
+
+
+def span_logprobs(
+    scorer: ResponseScorer,
+    keep: torch.Tensor,
+    spans: Sequence[Span],
+    *,
+    operator: str = "attention",
+    max_forwards: int | None = None,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """Return the log-probability of each span with only some units left, in nats.
+
+    One forward pass a row of ``keep`` gives the values of all spans; what rows share from the
+    beginning on runs once (:mod:`omnitrace.ablation.prefix_sharing`).
+
+    Parameters
+    ----------
+    scorer:
+        Of the response.
+    keep:
+        bool ``[m, units]``.
+    spans:
+        Spans of the response.
+    operator:
+        Name of the operator that ablates the units; by default as effects are measured.
+    max_forwards:
+        Refuse more rows than this; None for no limit.
+    progress:
+        Called with the rows done and the rows in all; equal rows run once.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``[m, spans]``, without gradients.
+
+    Raises
+    ------
+    InputError
+        If ``keep`` has the wrong shape or more rows than ``max_forwards``.
+    """
+    keep = scorer.checked_keep(keep)
+    if max_forwards is not None and len(keep) > max_forwards:
+        raise InputError(
+            f"{len(keep)} forward passes are more than max_forwards={max_forwards}",
+            legal=f"at most {max_forwards} rows",
+            fix="raise max_forwards, or draw fewer rows",
+        )
+    found = ablated_logprobs(scorer, keep, operator=operator, progress=progress)
+    return scorer.summed(found.to(scorer.embeddings.device), spans)
 
 
 def checked_masks(masks: np.ndarray | torch.Tensor, units: int) -> np.ndarray:
@@ -322,78 +272,41 @@ def checked_masks(masks: np.ndarray | torch.Tensor, units: int) -> np.ndarray:
     return array
 
 
-_NOTES: contextvars.ContextVar[list[np.ndarray] | None] = contextvars.ContextVar(
-    "omnitrace_noted_masks", default=None
-)
-
-
-@contextlib.contextmanager
-def noted_masks() -> Iterator[list[np.ndarray]]:
-    """Note the masks, bool ``[m, K]`` each, that anybody measures in this thread meanwhile.
-
-    So one learns what a span signal was fitted on: such masks must not judge it.
-    """
-    notes: list[np.ndarray] = []
-    token = _NOTES.set(notes)
-    try:
-        yield notes
-    finally:
-        _NOTES.reset(token)
-
-
 def _fill(
     store: Store,
     scorer: ResponseScorer | LazyScorer,
     masks: np.ndarray,
     chosen: Chosen,
-    progress: bool | Callable[[int, int], None],
+    progress: Progress | None,
     share: bool,
 ) -> tuple[Spent, int]:
     """Measure the masks that the store does not hold yet; return also the tokens of a loop."""
-    if (notes := _NOTES.get()) is not None:
-        notes.append(masks)
+    measured = None if isinstance(scorer, LazyScorer) else scorer.measured
+    if measured is not None:
+        measured(masks)
     wanted = np.array([store.get(mask) is None for mask in masks], dtype=bool)
     missing = np.unique(masks[wanted], axis=0)
     spent = Spent()
     if not len(missing):
         return spent, 0
     scorer = scorer.made() if isinstance(scorer, LazyScorer) else scorer
+    done = 0
     try:
-        with _bar(progress, len(missing)) as advance:
-            for indices, rows in rows_of(scorer, missing, chosen):
+        for indices, rows in rows_of(scorer, missing, chosen):
 
-                def found(
-                    batch: Sequence[int], values: torch.Tensor, of: Sequence[int] = indices
-                ) -> None:
-                    for row, value in zip(batch, values.float().numpy(), strict=True):
-                        store.add(missing[of[row]], value.copy())
-                    advance(len(batch))
+            def found(
+                batch: Sequence[int], values: torch.Tensor, of: Sequence[int] = indices
+            ) -> None:
+                nonlocal done
+                for row, value in zip(batch, values.float().numpy(), strict=True):
+                    store.add(missing[of[row]], value.copy())
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(missing))
 
-                part = run_rows(scorer, rows, found, share=share)
-                spent.rows += part.rows
-                spent.tokens += part.tokens
+            part = run_rows(scorer, rows, found, share=share)
+            spent.rows += part.rows
+            spent.tokens += part.tokens
     finally:
         store.save()  # also what was measured before Ctrl-C
     return spent, len(missing) * scorer.embeddings.shape[1]
-
-
-@contextlib.contextmanager
-def _bar(
-    progress: bool | Callable[[int, int], None], total: int
-) -> Iterator[Callable[[int], None]]:
-    if progress is False:
-        yield lambda done: None
-        return
-    if callable(progress):
-        so_far = 0
-
-        def tell(done: int) -> None:
-            nonlocal so_far
-            so_far += done
-            progress(so_far, total)
-
-        yield tell
-        return
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("ablating", total=total)
-        yield lambda done: bar.advance(task, done)

@@ -21,7 +21,7 @@ from omnitrace.types import Modality, SourceUnit
 if TYPE_CHECKING:
     from omnitrace.ablation.lazy_scorer import LazyScorer
     from omnitrace.ablation.scorer import ResponseScorer
-    from omnitrace.sources.messages import Part
+    from omnitrace.sources.parts import Part
 
 __all__ = [
     "Attention",

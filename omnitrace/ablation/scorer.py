@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 
 from omnitrace.ablation.contrast import TokenValues
@@ -32,7 +33,7 @@ from omnitrace.models.forward import (
 from omnitrace.types import Layout, Modality, SourceUnit, Span
 
 if TYPE_CHECKING:
-    from omnitrace.engine.prepare import Request
+    from omnitrace.models.encoded_request import EncodedRequest
     from omnitrace.sources.messages import Conversation
 
 __all__ = ["ResponseScorer", "Rewriting", "check_spans"]
@@ -59,7 +60,7 @@ def check_spans(spans: Sequence[Span], tokens: int) -> None:
 class Rewriting:
     """What it takes to change a request itself: the request, and what encodes another one."""
 
-    request: Request
+    request: EncodedRequest
     encode: Callable[[Conversation], Encoded]
 
 
@@ -72,7 +73,7 @@ class ResponseScorer:
         The model.
     inputs:
         The model's inputs of the prompt and all tokens of the response but the last, batch 1, on
-        the model's device; see ``Request.inputs_with`` in :mod:`omnitrace.engine.prepare`.
+        the model's device; see :meth:`omnitrace.models.encoded_request.EncodedRequest.inputs_with`.
     layout:
         Units of the prompt.
     response:
@@ -87,10 +88,13 @@ class ResponseScorer:
         are estimated.
     rewriting:
         The request that ``inputs`` come from, for operators that change the input itself.
+    measured:
+        Called with the keep-masks, bool ``[m, K]``, that are measured with this scorer. Masks that
+        a span signal was fitted on must not evaluate it.
 
     Attributes
     ----------
-    adapter, model, memory, rewriting, response, foils, source_units:
+    adapter, model, memory, rewriting, measured, response, foils, source_units:
         As given; ``dtype`` is what the decoder is fed.
     reach, forwards:
         How far the layers look on these inputs; how many rows have run since.
@@ -113,6 +117,7 @@ class ResponseScorer:
         foils: Sequence[int | None] | None = None,
         memory: int = _MEMORY,
         rewriting: Rewriting | None = None,
+        measured: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         length = inputs["input_ids"].shape[1]
         if not response or length != layout.prompt_length + len(response) - 1:
@@ -125,9 +130,10 @@ class ResponseScorer:
         self.model = adapter.model
         self.memory = memory
         self.rewriting = rewriting
+        self.measured = measured
         self.response = tuple(response)
         self.foils = None if foils is None else tuple(foils)
-        self._told = TokenValues(self.response, self.foils)
+        self._token_values = TokenValues(self.response, self.foils)
         self.forwards = 0
         self.reach = AttentionReach()
         fed = self._record(inputs, options or {})
@@ -212,7 +218,7 @@ class ResponseScorer:
         torch.Tensor
             float32 ``[m, N, d]``.
         """
-        keep = self._checked_keep(keep)
+        keep = self.checked_keep(keep)
         # Positions without a unit have the index -1, the column added last.
         always = torch.ones((len(keep), 1), dtype=torch.bool, device=keep.device)
         kept = torch.cat([keep, always], dim=1)[:, self._unit_of]
@@ -259,56 +265,8 @@ class ResponseScorer:
             inside[span.token_start : span.token_end, column] = 1.0
         return values @ inside
 
-    def span_logprobs(
-        self,
-        keep: torch.Tensor,
-        spans: Sequence[Span],
-        *,
-        operator: str = "attention",
-        max_forwards: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> torch.Tensor:
-        """Return the log-probability of each span with only some units left, in nats.
-
-        One forward pass a row of ``keep`` gives the values of all spans; what rows share from the
-        beginning on runs once (:mod:`omnitrace.ablation`).
-
-        Parameters
-        ----------
-        keep:
-            bool ``[m, units]``.
-        spans:
-            Spans of the response.
-        operator:
-            Name of the operator that takes the units away; by default as effects are measured.
-        max_forwards:
-            Refuse more rows than this; None for no limit.
-        progress:
-            Called with the rows done and the rows in all; equal rows run once.
-
-        Returns
-        -------
-        torch.Tensor
-            float32 ``[m, spans]``, without gradients.
-
-        Raises
-        ------
-        InputError
-            If ``keep`` has the wrong shape or more rows than ``max_forwards``.
-        """
-        keep = self._checked_keep(keep)
-        if max_forwards is not None and len(keep) > max_forwards:
-            raise InputError(
-                f"{len(keep)} forward passes are more than max_forwards={max_forwards}",
-                legal=f"at most {max_forwards} rows",
-                fix="raise max_forwards, or draw fewer rows",
-            )
-        from omnitrace.ablation.measurement import ablated_logprobs
-
-        found = ablated_logprobs(self, keep, operator=operator, progress=progress or False)
-        return self.summed(found.to(self._embeddings.device), spans)
-
-    def _checked_keep(self, keep: torch.Tensor) -> torch.Tensor:
+    def checked_keep(self, keep: torch.Tensor) -> torch.Tensor:
+        """Return keep-masks on the model's device; raise InputError unless bool ``[m, units]``."""
         shape = tuple(keep.shape)
         if len(shape) != 2 or shape[1] != len(self._units) or keep.dtype != torch.bool:
             raise InputError(
@@ -359,7 +317,7 @@ class ResponseScorer:
 
     def values(self, logits: torch.Tensor) -> torch.Tensor:
         """Return ``[rows, T]`` as ``logprobs`` does, from logits ``[rows, T, vocabulary]``."""
-        return self._told(logits).to(self._embeddings.device)
+        return self._token_values(logits).to(self._embeddings.device)
 
     def _without_units(self) -> torch.Tensor:
         """Return ``[1, N, d]``: each unit's positions at the mean embedding of its modality."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
 from omnitrace.capture.decode import attention_rows
+from omnitrace.capture.layer_rows import LayerRows
+from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.capture.visibility import last_mask
+from omnitrace.errors import NotSupportedError
 
-if TYPE_CHECKING:
-    from omnitrace.capture.gradients import GradientTap
-
-__all__ = ["Head", "Listened"]
+__all__ = ["GradientTap", "Head", "Listened", "StepState"]
 
 
 class Head(torch.autograd.Function):
@@ -95,3 +100,92 @@ class Listened(torch.autograd.Function):
         share = row[..., -1].to(above.dtype).view(batch, groups, -1, 1)
         by_value = (share * above).sum(dim=2, keepdim=True)
         return by_query, by_key.view_as(new_key), by_value.view_as(new_value), None, None
+
+
+@dataclass(slots=True)
+class StepState:
+    """What a capture and the taps of its layers both know of the step that runs.
+
+    Attributes
+    ----------
+    prompt_length:
+        Number of prompt tokens.
+    listening:
+        Whether this forward call is a step whose gradients are wanted.
+    replaying_prompt:
+        Whether it runs the last prompt token once more.
+    fresh:
+        By layer, the key and value that the step itself adds to the cache.
+    """
+
+    prompt_length: int
+    listening: bool = False
+    replaying_prompt: bool = False
+    fresh: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+
+class GradientTap:
+    """One decoder layer: its prompt's keys and values, then row and gradient of every step."""
+
+    def __init__(self, state: StepState, layer: int, *, values: bool) -> None:
+        self._state = state
+        self.layer = layer
+        self.steps: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
+        self.norms = ValueNorms() if values else None
+        self.prompt: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.context = 0
+        self.row: torch.Tensor | None = None
+        self.gradient: torch.Tensor | None = None
+
+    def __call__(self, call: AttentionCall) -> torch.Tensor | None:
+        """Note what the layer shows; in a step, return its output with the exact backward pass."""
+        state = self._state
+        queries = call.query.shape[2]
+        if not state.replaying_prompt:
+            self.context += queries
+            if self.norms is not None:
+                self.norms.add(call, self.context)
+        if not state.listening:
+            if self.context == state.prompt_length:
+                keys = call.key[:, :, : self.context], call.value[:, :, : self.context]
+                self.prompt = keys[0].detach(), keys[1].detach()
+            return None
+        new = state.fresh.pop(self.layer, None)
+        batch, heads, _, dim = call.key.shape
+        if new is None or new[0].shape != (batch, heads, 1, dim):
+            raise NotSupportedError(
+                f"layer {self.layer} attends to keys that it does not cache itself, so gradients "
+                "by its attention cannot be had from a single step",
+                legal="models in which every layer caches the keys it attends to",
+                fix="use a signal that needs rows only",
+            )
+        return Listened.apply(call.query, *new, self, call)  # type: ignore[no-any-return]
+
+    def commit(self) -> None:
+        """Keep row and gradient of the step that was differentiated, at absolute positions."""
+        row, gradient = self.row, self.gradient
+        assert row is not None, "every layer lies between the embedding and the logits"
+        assert gradient is not None
+        missing = self.context - row.shape[-1]  # a sliding window's cache has the last keys only
+        if missing:
+            row, gradient = (nn.functional.pad(each, (missing, 0)) for each in (row, gradient))
+        self.steps.append((row, gradient))
+        self.row = self.gradient = None
+
+    def read(self, steps: int, batch: int) -> LayerRows:
+        """Return what the first steps left, such that no later step changes it."""
+        rows, gradients = zip(*itertools.islice(self.steps, steps), strict=True)
+        width = rows[-1].shape[-1]
+        return LayerRows(
+            self.layer,
+            lambda reuse: _join([row[batch] for row in rows]),
+            gradients=lambda: _join([gradient[batch] for gradient in gradients]),
+            value_norms=None if self.norms is None else self.norms.reader(width, batch),
+        )
+
+
+def _join(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Put the rows of several steps together, float32 ``[heads, steps, context]``."""
+    width = rows[-1].shape[-1]
+    padded = [nn.functional.pad(row, (0, width - row.shape[-1])) for row in rows]
+    return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)

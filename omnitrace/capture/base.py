@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from omnitrace.capture.attention_hooks import Tap
-from omnitrace.signals.base import LayerRows
+from omnitrace.capture.layer_rows import LayerRows
 
 __all__ = ["Capture"]
 

@@ -19,10 +19,10 @@ import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.capture.visibility import last_mask
 from omnitrace.errors import NotSupportedError
-from omnitrace.signals.base import LayerRows
 
 __all__ = ["RowCapture", "attention_rows"]
 

@@ -16,8 +16,6 @@ prompt token runs once more beside it, on the keys and values that the prefill l
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,12 +23,10 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-from omnitrace.capture.attention_hooks import AttentionCall
-from omnitrace.capture.backward import Head, Listened
+from omnitrace.capture.backward import GradientTap, Head, StepState
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.parameters import frozen
-from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.errors import NotSupportedError
-from omnitrace.signals.base import LayerRows
 
 __all__ = ["GradientCapture"]
 
@@ -52,72 +48,6 @@ class _Prompt(DynamicLayer):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return all of the prompt; the last token's key and value are there already."""
         return self._all
-
-
-class GradientTap:
-    """One decoder layer: its prompt's keys and values, then row and gradient of every step."""
-
-    def __init__(self, capture: GradientCapture, layer: int, *, values: bool) -> None:
-        self._capture = capture
-        self.layer = layer
-        self.steps: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
-        self.norms = ValueNorms() if values else None
-        self.prompt: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.context = 0
-        self.row: torch.Tensor | None = None
-        self.gradient: torch.Tensor | None = None
-
-    def __call__(self, call: AttentionCall) -> torch.Tensor | None:
-        capture = self._capture
-        queries = call.query.shape[2]
-        if not capture.replaying_prompt:
-            self.context += queries
-            if self.norms is not None:
-                self.norms.add(call, self.context)
-        if not capture.listening:
-            if self.context == capture.prompt_length:
-                keys = call.key[:, :, : self.context], call.value[:, :, : self.context]
-                self.prompt = keys[0].detach(), keys[1].detach()
-            return None
-        new = capture.fresh.pop(self.layer, None)
-        batch, heads, _, dim = call.key.shape
-        if new is None or new[0].shape != (batch, heads, 1, dim):
-            raise NotSupportedError(
-                f"layer {self.layer} attends to keys that it does not cache itself, so gradients "
-                "by its attention cannot be had from a single step",
-                legal="models in which every layer caches the keys it attends to",
-                fix="use a signal that needs rows only",
-            )
-        return Listened.apply(call.query, *new, self, call)  # type: ignore[no-any-return]
-
-    def commit(self) -> None:
-        """Keep row and gradient of the step that was differentiated, at absolute positions."""
-        row, gradient = self.row, self.gradient
-        assert row is not None, "every layer lies between the embedding and the logits"
-        assert gradient is not None
-        missing = self.context - row.shape[-1]  # a sliding window's cache has the last keys only
-        if missing:
-            row, gradient = (nn.functional.pad(each, (missing, 0)) for each in (row, gradient))
-        self.steps.append((row, gradient))
-        self.row = self.gradient = None
-
-    def read(self, steps: int, batch: int) -> LayerRows:
-        """Return what the first steps left, such that no later step changes it."""
-        rows, gradients = zip(*itertools.islice(self.steps, steps), strict=True)
-        width = rows[-1].shape[-1]
-        return LayerRows(
-            self.layer,
-            lambda reuse: _join([row[batch] for row in rows]),
-            gradients=lambda: _join([gradient[batch] for gradient in gradients]),
-            value_norms=None if self.norms is None else self.norms.reader(width, batch),
-        )
-
-
-def _join(rows: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Put the rows of several steps together, float32 ``[heads, steps, context]``."""
-    width = rows[-1].shape[-1]
-    padded = [nn.functional.pad(row, (0, width - row.shape[-1])) for row in rows]
-    return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
 
 
 class GradientCapture:
@@ -153,11 +83,8 @@ class GradientCapture:
         foils: Sequence[int | None] | None = None,
         values: bool = False,
     ) -> None:
-        self.prompt_length = prompt_length
-        self.listening = False
-        self.replaying_prompt = False
-        self.fresh: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self.taps = [GradientTap(self, layer, values=values) for layer in every]
+        self.state = StepState(prompt_length)
+        self.taps = [GradientTap(self.state, layer, values=values) for layer in every]
         self._wanted = [tap for tap in self.taps if tap.layer in set(layers)]
         self._target = target
         self._foils = foils
@@ -236,7 +163,7 @@ class GradientCapture:
         """Run the last prompt token again, with gradients, on what the prefill cached."""
         layers = []
         for tap in self.taps:
-            if tap.prompt is None or tap.prompt[0].shape[2] < self.prompt_length:
+            if tap.prompt is None or tap.prompt[0].shape[2] < self.state.prompt_length:
                 raise NotSupportedError(
                     f"the prefill left only a part of the prompt's keys in layer {tap.layer}",
                     legal="gradients with a prompt that is read in one piece",
@@ -245,7 +172,7 @@ class GradientCapture:
             layers.append(_Prompt(*tap.prompt))
             tap.prompt = None
         cache = Cache(layers=layers)
-        self.replaying_prompt = True
+        self.state.replaying_prompt = True
         try:
             self._model(
                 input_ids=self._last_id,
@@ -256,7 +183,7 @@ class GradientCapture:
                 return_dict=True,
             )
         finally:
-            self.replaying_prompt = False
+            self.state.replaying_prompt = False
             self._unwatch(cache)  # else all of the prompt's keys and values stay for good
 
     def _before(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -265,7 +192,7 @@ class GradientCapture:
             ids = args[0]
         if ids is None:
             raise NotSupportedError("gradients need the tokens that are fed to the model")
-        if self.taps[0].context < self.prompt_length:
+        if self.taps[0].context < self.state.prompt_length:
             self._last_id = ids[:, -1:]
             mask = kwargs.get("attention_mask")
             flat = isinstance(mask, torch.Tensor) and mask.dim() == 2
@@ -278,33 +205,33 @@ class GradientCapture:
                 fix="leave use_cache on, or use a signal that needs rows only",
             )
         self._watch(cache)
-        self.listening = True
+        self.state.listening = True
         self._grad_mode = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
 
     def _after(
         self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
     ) -> Any:
-        if not self.listening:
+        if not self.state.listening:
             return None
         if output is not None:  # it is None where the forward raised
             self._logits = output.logits[:, -1]
             output.logits = output.logits.detach()
-        self.listening = False
+        self.state.listening = False
         torch.set_grad_enabled(self._grad_mode)
-        self.fresh.clear()
+        self.state.fresh.clear()
         return output
 
     def _embedded(self, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor | None:
-        return output.detach().requires_grad_() if self.listening else None
+        return output.detach().requires_grad_() if self.state.listening else None
 
     def _head(self, module: nn.Linear, args: Any, output: torch.Tensor) -> torch.Tensor | None:
-        if not self.listening or module.weight.device != output.device:  # offloaded again
+        if not self.state.listening or module.weight.device != output.device:  # offloaded again
             return None
         return Head.apply(args[0], output, module.weight)  # type: ignore[no-any-return]
 
     def _decoding(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        if not self.listening and kwargs.get("position_ids") is not None:
+        if not self.state.listening and kwargs.get("position_ids") is not None:
             self._position_ids = kwargs["position_ids"][..., -1:]
 
     def _watch(self, cache: Any) -> None:
@@ -317,8 +244,8 @@ class GradientCapture:
         def watched(
             key: torch.Tensor, value: torch.Tensor, layer: int, *args: Any, **kwargs: Any
         ) -> Any:
-            if capture.listening:
-                capture.fresh[layer] = key, value
+            if capture.state.listening:
+                capture.state.fresh[layer] = key, value
             return update(key.detach(), value.detach(), layer, *args, **kwargs)
 
         cache.update = watched

@@ -9,9 +9,9 @@ import torch
 
 from omnitrace.capture.attention_hooks import AttentionCall
 from omnitrace.capture.decode import Scratch, attention_rows
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.capture.visibility import pass_mask
-from omnitrace.signals.base import LayerRows
 
 __all__ = ["ReplayCapture"]
 

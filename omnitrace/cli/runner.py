@@ -25,12 +25,13 @@ from omnitrace.cli.exit_codes import DEFECT, INTERRUPTED, MISTAKE, say, say_defe
 from omnitrace.cli.loading import load_tracer
 from omnitrace.errors import OmnitraceError
 from omnitrace.sources.request_files import Request, RequestProblem
-from omnitrace.types import EndEvent, Event, Section, SpanEvent
+from omnitrace.types import Section
 
 if TYPE_CHECKING:
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.signals.base import Signal
     from omnitrace.sources.options import SourceOptions
+    from omnitrace.trace.events import Event
     from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
@@ -149,6 +150,8 @@ class Runner:
     def _trace(
         self, request: Request, tracer: Tracer, status: StatusLine, where: str, *, several: bool
     ) -> None:
+        from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
+
         console = make_console()
         names = names_of_request(request.messages)
         with self._events(request, tracer) as events:
@@ -181,6 +184,8 @@ class Runner:
                 provisional=None,
                 **self.options,
             )
+        from omnitrace.trace.events import EndEvent, SpanEvent
+
         trace = tracer.trace(request.messages, media_root=request.media_root, **self.options)
         return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])
 

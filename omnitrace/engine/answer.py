@@ -1,4 +1,4 @@
-"""What the tracer's ways to answer a request share: running it, and finishing the trace."""
+"""What a tracer's ways to answer a request share: running it, and finishing the trace."""
 
 from __future__ import annotations
 
@@ -6,63 +6,30 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
+import numpy as np
 import torch
 
+from omnitrace._utils.checks import check_whole
 from omnitrace.attribution.effects import measured_effects
-from omnitrace.engine.prepare import read_request, scorer_of
-from omnitrace.engine.session import Run, traced_run
-from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
-from omnitrace.signals.base import LiveSpanSignal
+from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
+from omnitrace.engine.prepare import read_answered, read_request, response_scorer
+from omnitrace.engine.session import Session, live_session, replay_session
+from omnitrace.engine.setup import Setup
+from omnitrace.errors import NotSupportedError, OmnitraceError
+from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
 from omnitrace.streaming.stream import Emitter
 from omnitrace.streaming.worker import Backlog
+from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
-from omnitrace.types import EndEvent
 
-if TYPE_CHECKING:
-    from omnitrace.tracer import Tracer
-
-__all__ = ["PROVISIONAL", "QUEUE_SIZE", "answer_run", "check_whole", "finished", "streamed"]
-
-PROVISIONAL: Final = 8
-QUEUE_SIZE: Final = 4
+__all__ = ["finished", "prepared", "replayed", "streamed"]
 
 
-def streamed(
-    tracer: Tracer,
-    messages: Asked,
-    *,
-    block: int | None = None,
-    provisional: int | None = PROVISIONAL,
-    queue_size: int = QUEUE_SIZE,
-    **options: Any,
-) -> Callable[[Backlog, Emitter], None]:
-    """Prepare a stream; return the work that is to be done in its thread."""
-    if not tracer.streams:
-        assert tracer.span_signal is not None
-        raise NotSupportedError(
-            f"{tracer.span_signal.name!r} is a span signal: it measures an answer that is "
-            "finished, and cannot be streamed",
-            legal="streams with a token signal, such as 'attention-mean', or a live span signal",
-            fix="call trace() instead",
-        )
-    check_whole("queue_size", queue_size, 0)
-    if provisional is not None:
-        check_whole("provisional", provisional, 1)
-    run = answer_run(tracer, messages, block=block, **options)
-    run.engine.assembler.provisional = provisional
-
-    def work(backlog: Backlog, emit: Emitter) -> None:
-        run.run(emit, check=emit.check, queue_size=queue_size, backlog=backlog)
-        emit(EndEvent(run.trace()))
-
-    return work
-
-
-def answer_run(
-    tracer: Tracer,
+def prepared(
+    setup: Setup,
     messages: Asked,
     *,
     max_new_tokens: int | None = None,
@@ -70,36 +37,91 @@ def answer_run(
     media_root: str | Path | None = None,
     block: int | None = None,
     **generate: Any,
-) -> Run:
-    """Read a request and prepare to answer it."""
-    block = tracer.block if block is None else block
+) -> Session:
+    """Read a request and prepare to answer it; options are those of ``TraceOptions``."""
+    block = setup.block if block is None else block
     check_whole("block", block, 1)
-    return traced_run(
-        tracer,
-        read_request(tracer, messages, media_root),
+    return live_session(
+        setup,
+        read_request(setup, messages, media_root),
         {"max_new_tokens": max_new_tokens, **generate},
         seed=seed,
         block=block,
     )
 
 
-def finished(
-    tracer: Tracer,
-    run: Run,
-    foils: Sequence[int | None] | None = None,
-    check: Callable[[], None] = lambda: None,
+def streamed(
+    setup: Setup, messages: Asked, options: StreamOptions
+) -> Callable[[Backlog, Emitter], None]:
+    """Prepare a stream; return the work that is to be done in its thread."""
+    if not setup.streams:
+        assert setup.signals.span is not None
+        raise NotSupportedError(
+            f"{setup.signals.span.name!r} is a span signal: it measures a response that is "
+            "finished, and cannot be streamed",
+            legal="streams with a token signal, such as 'attention-mean', or a live span signal",
+            fix="call trace() instead",
+        )
+    trace_options: dict[str, Any] = {**options}
+    queue_size = trace_options.pop("queue_size", QUEUE_SIZE)
+    provisional = trace_options.pop("provisional", PROVISIONAL)
+    check_whole("queue_size", queue_size, 0)
+    if provisional is not None:
+        check_whole("provisional", provisional, 1)
+    session = prepared(setup, messages, **trace_options)
+    session.engine.assembler.provisional = provisional
+
+    def work(backlog: Backlog, emit: Emitter) -> None:
+        session.run(emit, check=emit.check, queue_size=queue_size, backlog=backlog)
+        emit(EndEvent(session.trace()))
+
+    return work
+
+
+def replayed(
+    setup: Setup, messages: Asked, response: str | Sequence[int], options: ReplayOptions
 ) -> Trace:
-    """Run to the end; then let the span signal speak, if there is one that waits for it."""
-    run.run(lambda event: None, check=check)
-    trace = run.trace()
-    measuring = tracer.span_signal
-    if measuring is None or isinstance(measuring, LiveSpanSignal) or not trace.spans:
+    """Attribute a response that exists already; see ``Tracer.replay``."""
+    against = options.get("against")
+    silent = setup.streams and gradient_target(setup.signals.token.needs) is None
+    if against is not None and silent:
+        chosen = setup.signals.span or setup.signals.token
+        raise NotSupportedError(
+            f"the signal {chosen.name!r} cannot contrast two responses: attention does "
+            "not depend on what else might have been written",
+            legal="a signal with gradients, such as 'grad-sam', or a span signal that measures",
+        )
+    block = options.get("block")
+    block = setup.block if block is None else block
+    check_whole("block", block, 1)
+    given = read_answered(setup, messages, response, against, options.get("media_root"))
+    session = replay_session(setup, given.request, given.ids, given.foils, block=block)
+    return finished(setup, session, given.foils, measured=options.get("measured"))
+
+
+def finished(
+    setup: Setup,
+    session: Session,
+    foils: Sequence[int | None] | None = None,
+    *,
+    check: Callable[[], None] = lambda: None,
+    measured: Callable[[np.ndarray], None] | None = None,
+) -> Trace:
+    """Run to the end; then ask the span signal, if there is one that needs the whole response."""
+    session.run(lambda event: None, check=check)
+    trace = session.trace()
+    span = setup.signals.span
+    if span is None or isinstance(span, LiveSpanSignal) or not trace.spans:
         return trace
     started = time.perf_counter()
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            scorer = scorer_of(tracer, run.request, trace.token_ids, foils)
-            effects = measured_effects(measuring, scorer, trace.spans, package=tracer.span_package)
+            scorer = response_scorer(
+                setup, session.request, trace.token_ids, foils, measured=measured
+            )
+            effects = measured_effects(
+                span, scorer, trace.spans, package=setup.signals.span_package
+            )
     except OmnitraceError as error:
         error.text = trace.text
         raise
@@ -107,9 +129,3 @@ def finished(
     timings = {**trace.provenance.timings, "effects": seconds}
     provenance = dataclasses.replace(trace.provenance, timings=timings)
     return dataclasses.replace(trace, provenance=provenance).with_effects(effects)
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """Raise InputError unless the option ``name`` is a whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} is {value!r}", legal=f"a whole number of at least {least}")

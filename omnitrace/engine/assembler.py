@@ -19,23 +19,15 @@ from omnitrace.attribution.masses import Masses, measure, token_traces
 from omnitrace.attribution.rollout import Relay
 from omnitrace.attribution.selection import CurationConfig
 from omnitrace.attribution.spans import SpanBuilder, tokens_of
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.score_buffer import ScoreRows
 from omnitrace.errors import OmnitraceError
 from omnitrace.segmentation.salience import Salience
-from omnitrace.signals.base import LayerRows, LiveSpanSignal, TokenSignal, subject_of
+from omnitrace.signals.base import LiveSpanSignal, TokenSignal, subject_of
 from omnitrace.signals.contract import scored
 from omnitrace.signals.shared_pass import Reduce, reducer_of, scored_and_reduced
-from omnitrace.types import (
-    Effect,
-    Event,
-    Layout,
-    ProvisionalEvent,
-    Section,
-    Span,
-    SpanEvent,
-    TokenEvent,
-    TokenTrace,
-)
+from omnitrace.trace.events import Event, ProvisionalEvent, SpanEvent, TokenEvent
+from omnitrace.types import Effect, Layout, Section, Span, TokenTrace
 
 __all__ = ["Assembler", "Block"]
 

@@ -1,21 +1,19 @@
-"""How a run becomes the provenance of its trace."""
+"""Where the trace of a request comes from: enough to make it again."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from omnitrace.sources.options import SourceOptions
-from omnitrace.trace.trace import Provenance, Trace
+from omnitrace.engine.setup import Setup
+from omnitrace.signals.base import Signal
+from omnitrace.trace.provenance import Provenance
 
-if TYPE_CHECKING:
-    from omnitrace.engine.session import Run
-    from omnitrace.signals.base import Signal
-
-__all__ = ["provenance_of", "source_options_of"]
+__all__ = ["provenance_of"]
 
 _PACKAGES: Final = (
     "omnitrace-attribution",
@@ -27,59 +25,64 @@ _PACKAGES: Final = (
 )
 
 
-def provenance_of(run: Run) -> Provenance:
-    """Say where the trace of a finished run comes from: enough to make it again."""
-    tracer = run.tracer
-    adapter = tracer.adapter
-    digest = hashlib.sha256(
-        json.dumps(adapter.model.config.to_dict(), sort_keys=True, default=str).encode()
-    ).hexdigest()
+def provenance_of(
+    setup: Setup,
+    *,
+    layers: Sequence[int],
+    generation: Mapping[str, Any],
+    seed: int | None,
+    segmentation: Mapping[str, Any],
+    timings: Mapping[str, float],
+    finished: bool,
+) -> Provenance:
+    """Put together what a trace remembers of its making.
+
+    Parameters
+    ----------
+    setup:
+        Model, signals and options.
+    layers:
+        Decoder layers whose rows were read, at least one.
+    generation, seed, timings, finished:
+        As the trace's :class:`~omnitrace.trace.trace.Provenance` has them.
+    segmentation:
+        What the segmenter says of itself; how sources were cut is added.
+    """
+    adapter = setup.adapter
+    config = json.dumps(adapter.model.config.to_dict(), sort_keys=True, default=str)
+    attention = setup.layers[layers[0]].config._attn_implementation  # type: ignore[union-attr]
     return Provenance(
         model=adapter.source,
         adapter=adapter.name,
         revision=adapter.revision,
-        config_digest=digest,
+        config_digest=hashlib.sha256(config.encode()).hexdigest(),
         processor=type(adapter.processor).__name__,
-        attention=str(run.modules[0].config._attn_implementation),  # type: ignore[union-attr]
+        attention=str(attention),
         dtype=str(adapter.model.dtype).removeprefix("torch."),
-        signal=_signal_record(run),
-        generation=run.generation,
-        seed=run.seed,
-        salience=tracer.salience.name,
+        signal=_signal_record(setup, layers),
+        generation=generation,
+        seed=seed,
+        salience=setup.salience.name,
         segmentation={
-            "unit": tracer.span_unit,
-            "language": tracer.sources.language,
-            "sources": tracer.sources.record(),
-            **run.engine.segmenter.record(),
+            "unit": setup.span_unit,
+            "language": setup.sources.language,
+            "sources": setup.sources.record(),
+            **segmentation,
         },
         versions={package: importlib.metadata.version(package) for package in _PACKAGES},
-        timings={name: round(seconds, 6) for name, seconds in run.timings.items()},
-        finished=run.finished(run.engine.ids),
+        timings={name: round(seconds, 6) for name, seconds in timings.items()},
+        finished=finished,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def source_options_of(trace: Trace) -> SourceOptions | None:
-    """Return the options under which the request of a trace was cut, None if it does not say.
-
-    Raises
-    ------
-    InputError
-        If a unitizer is not installed here.
-    """
-    record = trace.provenance.segmentation.get("sources")
-    if not record:
-        return None
-    return SourceOptions.from_record(record, trace.provenance.segmentation.get("language", "en"))
-
-
-def _signal_record(run: Run) -> dict[str, Any]:
+def _signal_record(setup: Setup, layers: Sequence[int]) -> dict[str, Any]:
     """Describe what chose the supports; beside a span signal, also what scored the tokens."""
-    token, span = run.tracer.signal, run.tracer.span_signal
+    token, span = setup.signals.token, setup.signals.span
     chosen: Signal = token if span is None else span
     return {
         "name": chosen.name,
         "parameters": dict(chosen.parameters),
         **({} if span is None else {"token_signal": token.name}),
-        "layers": list(run.layers),
+        "layers": list(layers),
     }

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,10 +20,11 @@ from omnitrace.capture.parameters import input_device
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.engine.assembler import Assembler, Block
 from omnitrace.engine.decode_loop import Engine
-from omnitrace.engine.prepare import Request
 from omnitrace.engine.provenance import provenance_of
+from omnitrace.engine.setup import Setup
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.detokenize import Detokenizer
+from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.models.generation import (
     TokenStreamer,
     defers,
@@ -37,26 +38,23 @@ from omnitrace.signals.base import gradient_target, subject_of
 from omnitrace.signals.contract import chosen_layers
 from omnitrace.sources.media_records import media_record
 from omnitrace.streaming.worker import Backlog, Worker
+from omnitrace.trace.events import Event
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Event
 
-if TYPE_CHECKING:
-    from omnitrace.tracer import Tracer
-
-__all__ = ["Run", "replay_run", "traced_run"]
+__all__ = ["Session", "live_session", "replay_session"]
 
 
 @dataclass(slots=True)
-class Run:
+class Session:
     """What is running: the engine, the capture that feeds it, and what becomes provenance."""
 
-    tracer: Tracer
-    request: Request
+    setup: Setup
+    request: EncodedRequest
     capture: Capture
     modules: Sequence[nn.Module]
     layers: Sequence[int]
     engine: Engine
-    work: Callable[[Run, Callable[[int], None]], None]
+    work: Callable[[Session, Callable[[int], None]], None]
     generation: Mapping[str, Any]
     seed: int | None = None
     finished: Callable[[Sequence[int]], bool] = lambda ids: True
@@ -70,7 +68,7 @@ class Run:
         queue_size: int = 0,
         backlog: Backlog | None = None,
     ) -> None:
-        """Run the model, passing every event to ``emit`` as it happens.
+        """Session the model, passing every event to ``emit`` as it happens.
 
         Parameters
         ----------
@@ -83,7 +81,7 @@ class Run:
         backlog:
             Is told how this thread and the worker keep pace.
         """
-        adapter = self.tracer.adapter
+        adapter = self.setup.adapter
         model = adapter.model
         backlog = backlog or Backlog()
 
@@ -148,20 +146,28 @@ class Run:
             salience=found.salience_weights(),
             media=tuple(media_record(part) for part in conversation.media()),
             config=found.config,
-            provenance=provenance_of(self),
+            provenance=provenance_of(
+                self.setup,
+                layers=self.layers,
+                generation=self.generation,
+                seed=self.seed,
+                segmentation=self.engine.segmenter.record(),
+                timings=self.timings,
+                finished=self.finished(self.engine.ids),
+            ),
         )
 
 
-def traced_run(
-    tracer: Tracer,
-    request: Request,
+def live_session(
+    setup: Setup,
+    request: EncodedRequest,
     generate: Mapping[str, Any],
     *,
     seed: int | None,
     block: int,
-) -> Run:
+) -> Session:
     """Prepare to let the model answer, with its own ``generate``."""
-    config, extra = generation_config(tracer.adapter.model, generate)
+    config, extra = generation_config(setup.adapter.model, generate)
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
         return RowCapture(
@@ -172,10 +178,10 @@ def traced_run(
             values=values,
         )
 
-    def work(run: Run, push: Callable[[int], None]) -> None:
+    def work(session: Session, push: Callable[[int], None]) -> None:
         arguments = dict(extra)
         streamer = TokenStreamer(push, also=arguments.pop("streamer", None))
-        model = tracer.adapter.model
+        model = setup.adapter.model
         model.generate(
             **request.inputs(input_device(model)),
             **request.encoded.generate_options,
@@ -184,8 +190,8 @@ def traced_run(
             streamer=streamer,
         )
 
-    return _run(
-        tracer,
+    return _session(
+        setup,
         request,
         rows,
         work,
@@ -196,25 +202,25 @@ def traced_run(
     )
 
 
-def replay_run(
-    tracer: Tracer,
-    request: Request,
+def replay_session(
+    setup: Setup,
+    request: EncodedRequest,
     response: Sequence[int],
     foils: Sequence[int | None] | None,
     *,
     block: int,
-) -> Run:
+) -> Session:
     """Prepare to attribute ``response``, which the model need not have written.
 
     Rows come from one pass over prompt and response. Gradients come step by step from the cache, as
     in generation: ``generate`` runs, and may choose nothing but the response.
     """
-    model = tracer.adapter.model
+    model = setup.adapter.model
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
         return ReplayCapture(layers, request.prompt_length, values=values)
 
-    def one_pass(run: Run, push: Callable[[int], None]) -> None:
+    def one_pass(session: Session, push: Callable[[int], None]) -> None:
         inputs = request.inputs_with(response, input_device(model))
         with torch.no_grad():
             # The logits of a long prompt would be the largest tensor of all.
@@ -222,7 +228,7 @@ def replay_run(
         for token_id in response:
             push(token_id)
 
-    def step_by_step(run: Run, push: Callable[[int], None]) -> None:
+    def step_by_step(session: Session, push: Callable[[int], None]) -> None:
         config, _ = generation_config(model, {"max_new_tokens": len(response)})
         model.generate(
             **request.inputs(input_device(model)),
@@ -232,9 +238,9 @@ def replay_run(
             logits_processor=LogitsProcessorList([_Forced(response, request.prompt_length)]),
         )
 
-    stepwise = gradient_target(tracer.needs) is not None
-    return _run(
-        tracer,
+    stepwise = gradient_target(setup.needs) is not None
+    return _session(
+        setup,
         request,
         rows,
         step_by_step if stepwise else one_pass,
@@ -257,32 +263,32 @@ class _Forced(LogitsProcessor):  # type: ignore[misc]
         return forced
 
 
-def _run(
-    tracer: Tracer,
-    request: Request,
+def _session(
+    setup: Setup,
+    request: EncodedRequest,
     rows: Callable[[Sequence[int], bool], Capture],
-    work: Callable[[Run, Callable[[int], None]], None],
+    work: Callable[[Session, Callable[[int], None]], None],
     *,
     block: int,
     generation: Mapping[str, Any],
     foils: Sequence[int | None] | None = None,
     **options: Any,
-) -> Run:
-    by_index = dict(tracer._layers)
+) -> Session:
+    by_index = dict(setup.layers)
     every = sorted(by_index)
-    signal, live = tracer.signal, tracer.live_signal
-    layers = chosen_layers(signal, every, subject=subject_of(signal, tracer.signal_package))
+    signal, live = setup.signals.token, setup.live_signal
+    layers = chosen_layers(signal, every, subject=subject_of(signal, setup.signals.token_package))
     read = list[int]()
     if live is not None:
-        read = chosen_layers(live, every, subject=subject_of(live, tracer.span_package))
+        read = chosen_layers(live, every, subject=subject_of(live, setup.signals.span_package))
         layers = sorted({*layers, *read})
-    values = "values" in tracer.needs
-    target = gradient_target(tracer.needs)
+    values = "values" in setup.needs
+    target = gradient_target(setup.needs)
     if target is None:
         capture = rows(layers, values)
         heard = layers
     else:
-        _check_gradients(tracer, every)
+        _check_gradients(setup, every)
         capture = GradientCapture(
             layers, every, request.prompt_length, target=target, foils=foils, values=values
         )
@@ -292,26 +298,26 @@ def _run(
         assembler=Assembler(
             layout=request.layout,
             signal=signal,
-            package=tracer.signal_package,
+            package=setup.signals.token_package,
             live=live,
-            live_package=tracer.span_package,
+            live_package=setup.signals.span_package,
             live_layers=frozenset(read),
-            salience=tracer.salience,
-            config=tracer.curation,
+            salience=setup.salience,
+            config=setup.curation,
         ),
-        detokenizer=Detokenizer(tracer.adapter.tokenizer),
+        detokenizer=Detokenizer(setup.adapter.tokenizer),
         segmenter=SectionSegmenter.after_prompt(
-            tracer.thinking,
-            tracer.adapter.tokenizer,
+            setup.thinking,
+            setup.adapter.tokenizer,
             request.encoded.prompt_ids,
             request.layout,
-            unit=tracer.span_unit,
-            language=tracer.sources.language,
+            unit=setup.span_unit,
+            language=setup.sources.language,
         ),
         block=block,
     )
-    return Run(
-        tracer,
+    return Session(
+        setup,
         request,
         capture,
         [by_index[layer] for layer in heard],
@@ -323,12 +329,12 @@ def _run(
     )
 
 
-def _check_gradients(tracer: Tracer, every: Sequence[int]) -> None:
-    config = tracer.adapter.model.config.get_text_config(decoder=True)
+def _check_gradients(setup: Setup, every: Sequence[int]) -> None:
+    config = setup.adapter.model.config.get_text_config(decoder=True)
     depth = getattr(config, "num_hidden_layers", len(every))
     if depth != len(every):
         raise NotSupportedError(
-            f"{depth - len(every)} of the {depth} layers of {tracer.adapter.source} have no "
+            f"{depth - len(every)} of the {depth} layers of {setup.adapter.source} have no "
             "softmax attention; their states would have to be differentiated too",
             legal="gradients in models whose layers all have softmax attention",
             fix="use a signal that needs rows only, such as 'attention-mean'",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from omnitrace.estimator.examples import Example, HeldOut
     from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
     from omnitrace.estimator.finished import FinishedEstimator, load_signal
-    from omnitrace.estimator.fit import FitOptions, fit_weights
+    from omnitrace.estimator.fit import fit_weights
+    from omnitrace.estimator.fit_options import FitOptions
     from omnitrace.estimator.signal import SHIPPED, Estimator
     from omnitrace.estimator.store import Card, Learned, load, save
     from omnitrace.estimator.train import TrainOptions, calibrated, quality, train_estimator

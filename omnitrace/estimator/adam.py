@@ -11,7 +11,7 @@ import torch
 from omnitrace.estimator.weights import Fitted
 
 if TYPE_CHECKING:
-    from omnitrace.estimator.fit import FitOptions, Group
+    from omnitrace.estimator.fit_options import FitOptions, Group
 
 __all__ = ["Batch", "climb"]
 
@@ -22,7 +22,7 @@ def climb(folds: Sequence[Sequence[Group]], scale: np.ndarray, options: FitOptio
     Weights belong to features divided by ``scale`` while they are learnt; all start alike, which
     makes the first score that of the mean attention.
     """
-    from omnitrace.estimator.fit import EVERY
+    from omnitrace.estimator.fit_options import EVERY
 
     filled = [fold for fold in folds if fold]
     everything = _scaled([group for fold in filled for group in fold], scale)
@@ -73,7 +73,7 @@ _TINY: Final = 1e-12
 
 
 class Batch:
-    """Groups (:class:`~omnitrace.estimator.fit.Group`), whose units lie one after another.
+    """Groups (:class:`~omnitrace.estimator.fit_options.Group`), whose units lie one after another.
 
     Parameters
     ----------

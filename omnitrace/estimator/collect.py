@@ -18,6 +18,7 @@ from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.ablation.measurement import Effects, measure
 from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
 from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled, with_mask_gradient
@@ -27,10 +28,10 @@ from omnitrace.evaluation.sanity.cases import tracers_of
 from omnitrace.evaluation.span_scores import span_scores
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.attention import AttentionMean
-from omnitrace.signals.base import LayerRows
 from omnitrace.signals.mask_gradient import mask_gradients
 from omnitrace.signals.shared_pass import averaged_and_read
-from omnitrace.sources.messages import Conversation, TextPart
+from omnitrace.sources.messages import Conversation
+from omnitrace.sources.parts import TextPart
 from omnitrace.sources.request_files import Request
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
@@ -115,7 +116,7 @@ class Collector:
         self.tracer = tracer
         self.options = options or CollectOptions()
         self.fingerprint = model_fingerprint(tracer.adapter.model)
-        self.layers = tuple(self.options.recipe.chosen(sorted(dict(tracer._layers))))
+        self.layers = tuple(self.options.recipe.chosen(sorted(tracer.setup.layers)))
         self._cache = None if cache is None else make_folder(cache)
         self._reader = FeatureReader(self.options.recipe, self.layers)
         (self._replayer,) = tracers_of(tracer, [self._reader]).values()
@@ -234,8 +235,8 @@ class Collector:
             "request": _content(asked),
             "response": _given_response(request),
             "held_out": held_out,
-            "sources": sources_record(tracer.sources),
-            "span_unit": tracer.span_unit,
+            "sources": sources_record(tracer.setup.sources),
+            "span_unit": tracer.setup.span_unit,
             "recipe": self.options.recipe.model_dump(mode="json"),
             "options": [
                 self.options.masks,

@@ -13,10 +13,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
-from omnitrace._utils.files import make_folder
+from omnitrace._utils.files import make_folder, write_atomically
 from omnitrace.errors import InputError
 from omnitrace.estimator.features import MODALITIES
-from omnitrace.trace.io import write_atomically
 from omnitrace.types import Modality
 
 __all__ = ["Example", "HeldOut", "digest_of_examples"]

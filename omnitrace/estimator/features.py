@@ -43,7 +43,8 @@ from omnitrace.types import Modality
 if TYPE_CHECKING:
     import torch
 
-    from omnitrace.signals.base import LayerRows, Need
+    from omnitrace.capture.layer_rows import LayerRows
+    from omnitrace.signals.base import Need
 
 __all__ = [
     "MODALITIES",

@@ -27,7 +27,7 @@ from omnitrace.estimator.features import OFFSETS
 from omnitrace.estimator.weights import Fitted, Network
 
 if TYPE_CHECKING:
-    from omnitrace.estimator.fit import FitOptions, Group
+    from omnitrace.estimator.fit_options import FitOptions, Group
 
 __all__ = ["climb_networks"]
 

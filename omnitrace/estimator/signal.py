@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError
 from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled
 from omnitrace.estimator.store import Learned, ModelFacts, load, sources_record
-from omnitrace.signals.base import LayerRows, LiveSpanSignal, Need
+from omnitrace.signals.base import LiveSpanSignal, Need
 from omnitrace.sources.unitizers.base import spelled
 from omnitrace.types import Effect, SourceUnit
 

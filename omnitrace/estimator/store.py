@@ -15,11 +15,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from omnitrace._utils.files import write_atomically
 from omnitrace.errors import InputError
 from omnitrace.estimator.calibration import Calibration
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe
 from omnitrace.estimator.weights import FitKind, Fitted, Network
-from omnitrace.trace.io import write_atomically
 from omnitrace.types import Modality
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.calibration import Calibration, Judged, calibrate
 from omnitrace.estimator.collect import CollectOptions, Collector
 from omnitrace.estimator.examples import Example, HeldOut, digest_of_examples
-from omnitrace.estimator.fit import FitOptions, fit_weights, usual_noise
+from omnitrace.estimator.fit import fit_weights, usual_noise
+from omnitrace.estimator.fit_options import FitOptions
 from omnitrace.estimator.store import (
     CalibrationFacts,
     Card,
@@ -233,7 +234,7 @@ def _card(
             layers=collector.layers,
             heads=features // (len(collector.layers) * recipe.per_head),
         ),
-        sources=sources_record(tracer.sources),
+        sources=sources_record(tracer.setup.sources),
         recipe=recipe,
         fit=FitFacts(
             kind=fitted.kind,
@@ -258,7 +259,7 @@ def _card(
             keep_rates=collect.keep_rates,
             operator=collect.operator,
             modalities=tuple(sorted({kind for each in everything for kind in each.modalities})),
-            span_unit=tracer.span_unit,
+            span_unit=tracer.setup.span_unit,
             seed=collect.seed,
         ),
         quality={

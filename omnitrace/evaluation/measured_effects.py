@@ -192,7 +192,7 @@ def measure_by(
         on; looked up when the trace is measured.
     """
     from omnitrace.ablation.cache import Cache
-    from omnitrace.ablation.measurement import lazy_scorer_of, measure
+    from omnitrace.ablation.measurement import measure
 
     kept = Cache(cache)
     newest: dict[object, ResponseScorer] = {}
@@ -202,7 +202,7 @@ def measure_by(
     about = {"operator": _named(operator), "masks": masks, "seed": seed}
 
     def of(example: str, trace: Trace) -> MeasuredResponse:
-        lazy = lazy_scorer_of(tracer, trace)
+        lazy = tracer.lazy_scorer_of(trace)
         positions = tuple(unit.positions for unit in trace.units)
         response = (example, trace.prompt_ids, trace.token_ids, positions)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.baselines.self_citation import AskOf
 from omnitrace.evaluation.labels.prompt import Ask
 from omnitrace.models.generation import greedy_ids
-from omnitrace.sources.messages import read_messages
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 from omnitrace.types import Message
@@ -70,23 +69,32 @@ def respond(
         Longest response, in tokens.
     """
     adapter = tracer.adapter
-    conversation = read_messages(
-        messages, options=tracer.sources, limits=tracer.limits, media_root=media_root
-    )
-    encoded = adapter.encode(conversation, tracer.sources)
+    conversation = tracer.read(messages, media_root=media_root)
+    encoded = adapter.encode(conversation, tracer.setup.sources)
     adapter.check_length(len(encoded.prompt_ids))
     return greedy_ids(adapter, encoded, max_new_tokens)
 
 
-def replayed(tracer: Tracer, trace: Trace) -> Trace:
+def replayed(
+    tracer: Tracer, trace: Trace, *, measured: Callable[[np.ndarray], None] | None = None
+) -> Trace:
     """Attribute the response of a trace again, with the signal and options of a tracer.
+
+    Parameters
+    ----------
+    tracer:
+        Of the model that wrote the response.
+    trace:
+        The response and its request.
+    measured:
+        As for ``Tracer.replay``.
 
     Raises
     ------
     InputError
         If the trace does not hold its media, or its request is of other tokens with this model.
     """
-    again = tracer.replay(trace.request(), trace.token_ids)
+    again = tracer.replay(trace.request(), trace.token_ids, measured=measured)
     check_same_prompt(again, trace)
     return again
 

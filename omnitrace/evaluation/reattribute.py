@@ -87,16 +87,13 @@ class Reattribution:
         progress, failed:
             Called with what is being done, and with each failure.
         """
-        from omnitrace.ablation import noted_masks  # these wait for torch
-        from omnitrace.tracer import Tracer
-
-        signal_tracer = Tracer(adapter=tracer.adapter, signal=signal)
+        signal_tracer = tracer.with_options(signal=signal)
         self.fitted.clear()
         for name, example in self._examples:
             progress(f"{signal}: {name}")
+            masks: list[np.ndarray] = []
             try:
-                with noted_masks() as masks:
-                    found = self._replayed(signal_tracer, name, example)
+                found = self._replayed(signal_tracer, name, example, masks.append)
             except OmnitraceError as error:
                 failure = Failure(name, signal, str(error))
                 self.failures.append(failure)
@@ -108,7 +105,11 @@ class Reattribution:
                 yield found
 
     def _replayed(
-        self, tracer: Tracer, name: str, example: Entry | Path
+        self,
+        tracer: Tracer,
+        name: str,
+        example: Entry | Path,
+        measured: Callable[[np.ndarray], None],
     ) -> tuple[str, Trace] | None:
         if isinstance(example, RequestProblem):
             raise example.error
@@ -118,7 +119,10 @@ class Reattribution:
                     self.unlabelled.append(name)
                 return None
             response = self._responses[name]
-            return name, tracer.replay(example.messages, response, media_root=example.media_root)
+            return name, tracer.replay(
+                example.messages, response, media_root=example.media_root, measured=measured
+            )
         from omnitrace.evaluation.model_access import replayed  # it waits for torch
 
-        return label_id(example, self._labels), replayed(tracer, Trace.load(example))
+        trace = replayed(tracer, Trace.load(example), measured=measured)
+        return label_id(example, self._labels), trace

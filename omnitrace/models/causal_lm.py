@@ -10,8 +10,9 @@ import torch
 from omnitrace.errors import InputError
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
 from omnitrace.models.chat_template import locate_texts, text_geometry, tokenize_with_offsets
-from omnitrace.sources.messages import Conversation, TextPart
+from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import TextPart
 
 __all__ = ["CausalLMAdapter"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from omnitrace.errors import InputError, ModelError
-from omnitrace.sources.messages import TextPart
+from omnitrace.sources.parts import TextPart
 from omnitrace.sources.token_map import TextTokens
 
 __all__ = [

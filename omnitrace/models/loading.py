@@ -10,20 +10,18 @@ from omnitrace.errors import InputError, ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.devices import checked_device
 from omnitrace.plugins.registry import registry
-from omnitrace.reference import MODELS, model_path
 
 __all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local"]
 
 REFERENCE = "reference"
-_BUILT_IN = ", ".join(map(repr, MODELS))
-
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.gguf", "*.bin")
 
 
 def _resolve(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
     """Return what ``from_pretrained`` takes: a built-in model, a folder, or a hub id."""
-    if name in MODELS:
-        return str(model_path(name)), options
+    pretrained = registry().pretrained
+    if name in pretrained:
+        return str(pretrained[name].make()), options
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -35,9 +33,14 @@ def _resolve(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
     if looks_local(name):
         raise ModelError(
             f"there is no model folder {name!r}",
-            legal=f"{_BUILT_IN}, a hub id such as 'Qwen/Qwen2.5-Omni-3B', a folder, a GGUF file",
+            legal=f"{_shipped()}, a hub id such as 'Qwen/Qwen2.5-Omni-3B', a folder, a GGUF file",
         )
     return name, options
+
+
+def _shipped() -> str:
+    """Name the models that come with installed packages."""
+    return ", ".join(map(repr, registry().pretrained))
 
 
 def looks_local(name: str) -> bool:
@@ -100,7 +103,7 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files
         raise ModelError(
             f"cannot load the model {name!r}: {first_line(error)}",
-            legal=f"{_BUILT_IN}, a hub id, a local folder, or a GGUF file",
+            legal=f"{_shipped()}, a hub id, a local folder, or a GGUF file",
             fix="check the name, the network, and that the folder holds config, weights, processor",
         ) from error
     adapter.source = name

@@ -30,8 +30,9 @@ from omnitrace.models.chat_template import (
     tokenize_with_offsets,
 )
 from omnitrace.models.qwen2_5_omni_towers import tower_features
-from omnitrace.sources.messages import Conversation, MediaPart, TextPart
+from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.unitizers.user_defined import name_of
 

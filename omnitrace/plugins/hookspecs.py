@@ -1,6 +1,8 @@
 """The hooks that a plugin can implement.
 
-A hook only *registers* named factories; nothing is called through pluggy while a model runs.
+A hook only *registers* named factories; nothing is called through pluggy while a model runs. What a
+factory must make is said by each hook and checked when it is made: this module imports none of it,
+so that the packages that look plugins up may be below those that define what plugins make.
 
 .. code-block:: python
 
@@ -19,21 +21,16 @@ and in the plugin's ``pyproject.toml``::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import pluggy
-
-if TYPE_CHECKING:
-    from omnitrace.ablation.operators import Operator
-    from omnitrace.evaluation.metrics.spans import Metric
-    from omnitrace.models.base import ModelAdapter
-    from omnitrace.signals.base import Signal
-    from omnitrace.sources.unitizers.base import Unitizer
 
 __all__ = [
     "RegisterMetric",
     "RegisterModel",
     "RegisterOperator",
+    "RegisterPretrained",
     "RegisterSignal",
     "RegisterUnitizer",
     "hookimpl",
@@ -45,9 +42,9 @@ hookimpl = pluggy.HookimplMarker("omnitrace")
 
 
 class RegisterSignal(Protocol):
-    """Registers a signal under a name; ``factory(**parameters)`` makes one."""
+    """Registers a signal: ``factory(**parameters)`` makes an :mod:`omnitrace.signals` Signal."""
 
-    def __call__(self, name: str, factory: Callable[..., Signal], *, summary: str = "") -> None:
+    def __call__(self, name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
         """Register ``factory`` as ``name``; raises PluginError if the name is taken."""
 
 
@@ -57,7 +54,7 @@ class RegisterModel(Protocol):
     def __call__(
         self,
         name: str,
-        load_class: Callable[[], type[ModelAdapter]],
+        load_class: Callable[[], Any],
         *,
         config_classes: tuple[str, ...],
         summary: str = "",
@@ -69,18 +66,28 @@ class RegisterModel(Protocol):
         """
 
 
-class RegisterOperator(Protocol):
-    """Registers an ablation operator under a name; ``factory()`` makes one."""
+class RegisterPretrained(Protocol):
+    """Registers a model that a package brings along, under the name that users load it by."""
 
-    def __call__(self, name: str, factory: Callable[..., Operator], *, summary: str = "") -> None:
+    def __call__(self, name: str, folder: Callable[[], Path], *, summary: str = "") -> None:
+        """Register the folder that ``folder()`` returns, as ``save_pretrained`` wrote it.
+
+        Raises PluginError if the name is taken.
+        """
+
+
+class RegisterOperator(Protocol):
+    """Registers an operator: ``factory()`` makes an :class:`omnitrace.ablation.Operator`."""
+
+    def __call__(self, name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
         """Register ``factory`` as ``name``; raises PluginError if the name is taken."""
 
 
 class RegisterMetric(Protocol):
-    """Registers a metric of evaluation under a name; ``factory()`` makes one."""
+    """Registers a metric: ``factory()`` makes an :class:`omnitrace.evaluation.Metric`."""
 
     def __call__(
-        self, name: str, factory: Callable[[], Metric], *, words: bool = False, summary: str = ""
+        self, name: str, factory: Callable[[], Any], *, words: bool = False, summary: str = ""
     ) -> None:
         """Register ``factory`` as ``name``; raises PluginError if the name is taken.
 
@@ -89,12 +96,12 @@ class RegisterMetric(Protocol):
 
 
 class RegisterUnitizer(Protocol):
-    """Registers a unitizer under a name; ``factory(**parameters)`` makes one."""
+    """Registers a unitizer of :mod:`omnitrace.sources`, which ``factory(**parameters)`` makes."""
 
     def __call__(
         self,
         name: str,
-        factory: Callable[..., Unitizer],
+        factory: Callable[..., Any],
         *,
         modalities: tuple[str, ...],
         summary: str = "",
@@ -117,8 +124,13 @@ def register_models(register: RegisterModel) -> None:
 
 
 @hookspec
+def register_pretrained(register: RegisterPretrained) -> None:
+    """Register models that the package brings along, for ``Tracer.from_pretrained(name)``."""
+
+
+@hookspec
 def register_operators(register: RegisterOperator) -> None:
-    """Register ablation operators: how a source unit is taken away from the model."""
+    """Register ablation operators: how a source unit is ablated."""
 
 
 @hookspec

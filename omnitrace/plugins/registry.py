@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from omnitrace.plugins import hookspecs
 __all__ = ["Entry", "Registry", "build_registry", "registry"]
 
 _BUILTIN_PACKAGE = "omnitrace"
+# By name: what it registers is above this package, and is imported only when it is asked for.
+_BUILTIN_MODULE = "omnitrace.builtin"
 _CUT = ("image", "audio", "video")
 
 
@@ -51,6 +54,7 @@ class Registry:
 
     signals: dict[str, Entry] = field(default_factory=dict)
     models: dict[str, Entry] = field(default_factory=dict)
+    pretrained: dict[str, Entry] = field(default_factory=dict)
     operators: dict[str, Entry] = field(default_factory=dict)
     metrics: dict[str, Entry] = field(default_factory=dict)
     unitizers: dict[str, Entry] = field(default_factory=dict)
@@ -117,6 +121,9 @@ def _collect(plugin: object, package: str) -> Registry:
     ) -> None:
         _add(found.models, "model", Entry(name, load_class, summary, package, config_classes))
 
+    def register_pretrained(name: str, folder: Callable[[], Any], *, summary: str = "") -> None:
+        _add(found.pretrained, "model", Entry(name, folder, summary, package))
+
     def register_operator(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
         _add(found.operators, "operator", Entry(name, factory, summary, package))
 
@@ -138,6 +145,7 @@ def _collect(plugin: object, package: str) -> Registry:
 
     manager.hook.register_signals(register=register_signal)
     manager.hook.register_models(register=register_model)
+    manager.hook.register_pretrained(register=register_pretrained)
     manager.hook.register_operators(register=register_operator)
     manager.hook.register_metrics(register=register_metric)
     manager.hook.register_unitizers(register=register_unitizer)
@@ -171,6 +179,8 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             continue
         for entry in found.signals.values():
             _add(merged.signals, "signal", entry)
+        for entry in found.pretrained.values():
+            _add(merged.pretrained, "model", entry)
         for entry in found.operators.values():
             _add(merged.operators, "operator", entry)
         for entry in found.metrics.values():
@@ -206,6 +216,5 @@ def _installed_plugins() -> dict[str, object]:
 @functools.cache
 def registry() -> Registry:
     """Return the registry of the built-ins and of every installed plugin."""
-    from omnitrace import builtin
-
+    builtin = importlib.import_module(_BUILTIN_MODULE)
     return build_registry({_BUILTIN_PACKAGE: builtin, **_installed_plugins()})

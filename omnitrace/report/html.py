@@ -19,9 +19,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from omnitrace._utils.files import write_atomically
 from omnitrace.errors import InputError
 from omnitrace.report.view import script_data, trace_view
-from omnitrace.trace.io import write_atomically
 from omnitrace.trace.trace import Trace
 
 __all__ = ["asset", "environment", "render_report", "write_report"]

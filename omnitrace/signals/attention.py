@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from omnitrace.signals.base import LayerRows, TokenSignal
+from omnitrace.capture.layer_rows import LayerRows
+from omnitrace.signals.base import TokenSignal
 
 if TYPE_CHECKING:
     import torch

@@ -20,8 +20,9 @@ from omnitrace.signals.base import (
 )
 
 if TYPE_CHECKING:
+    from omnitrace.capture.layer_rows import LayerRows
     from omnitrace.plugins.registry import Entry
-    from omnitrace.signals.base import LayerRows, TokenSignal
+    from omnitrace.signals.base import TokenSignal
 
 __all__ = [
     "CAUSAL",

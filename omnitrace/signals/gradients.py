@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError
-from omnitrace.signals.base import LayerRows, Need, TokenSignal
+from omnitrace.signals.base import Need, TokenSignal
 
 if TYPE_CHECKING:
     import torch

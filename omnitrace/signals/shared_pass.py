@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.signals.attention import LayerMean
-from omnitrace.signals.base import LayerRows, LiveSpanSignal, Sequential
+from omnitrace.signals.base import LiveSpanSignal, Sequential
 from omnitrace.signals.contract import checked_scores, reduced
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from omnitrace.media import (
     video_previews,
     waveform,
 )
-from omnitrace.sources.messages import MediaPart
+from omnitrace.sources.parts import MediaPart
 from omnitrace.types import MediaRecord
 
 __all__ = ["media_record"]

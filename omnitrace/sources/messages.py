@@ -31,9 +31,10 @@ from omnitrace.media import (
     load_video,
 )
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.types import Message, Modality
 
-__all__ = ["Asked", "Conversation", "MediaPart", "Part", "TextPart", "read_messages"]
+__all__ = ["Asked", "Conversation", "read_messages"]
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _PART_TYPES = ("text", "image", "audio", "video")
@@ -46,36 +47,6 @@ _ALIASES: dict[str, Modality] = {
 }
 # The options that decide what is read, and not only how it is cut.
 _READ_BY: Final = ("system", "history", "video_fps", "use_audio_in_video")
-
-
-@dataclass(frozen=True, slots=True)
-class TextPart:
-    """A text of the conversation, letter for letter as the user passed it."""
-
-    message: int
-    part: int
-    role: str
-    text: str
-    is_source: bool
-    source_id: str | None = None
-    units: tuple[Any, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MediaPart:
-    """A loaded image, audio or video of the conversation."""
-
-    message: int
-    part: int
-    role: str
-    modality: Modality
-    media: LoadedImage | LoadedAudio | LoadedVideo
-    is_source: bool = True
-    source_id: str | None = None
-    units: tuple[Any, ...] | None = None
-
-
-Part: TypeAlias = TextPart | MediaPart
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from omnitrace.sources.messages import MediaPart, TextPart
+from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.regions import Box, Grid, cell_box
 from omnitrace.types import Locator, Modality
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from omnitrace.streaming.stream import Launched, Work
 from omnitrace.streaming.worker import Backlog
-from omnitrace.types import Event
+from omnitrace.trace.events import Event
 
 __all__ = ["AsyncEventStream"]
 

@@ -13,7 +13,7 @@ from typing import Protocol, Self, TypeAlias
 
 from omnitrace.streaming.openmp import release_team
 from omnitrace.streaming.worker import Backlog, Stopped, carrying_thread
-from omnitrace.types import Event
+from omnitrace.trace.events import Event
 
 __all__ = ["Channel", "Emitter", "EventStream", "Launched", "Work"]
 

@@ -16,8 +16,9 @@ from omnitrace.media import LoadedImage, MediaLimits
 from omnitrace.models.base import Encoded, ModelAdapter
 from omnitrace.models.detokenize import Detokenizer
 from omnitrace.sources.layout import build_layout
-from omnitrace.sources.messages import Conversation, MediaPart, TextPart, read_messages
+from omnitrace.sources.messages import Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
 from omnitrace.testing.contract import Promise, promises
 from omnitrace.testing.harness import SEED, settings, untraced

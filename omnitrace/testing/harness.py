@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -12,12 +13,13 @@ import numpy as np
 import torch
 
 from omnitrace.capture.attention_hooks import tapped
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.prepare import read_request
 from omnitrace.errors import ConformanceError, PluginError
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.generation import generation_config
 from omnitrace.plugins.registry import registry
-from omnitrace.signals.base import LayerRows, LiveSpanSignal, SpanSignal, TokenSignal, subject_of
+from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal, subject_of
 from omnitrace.signals.resolve import SIGNAL_MEMBERS
 from omnitrace.testing.requests import request
 from omnitrace.testing.state import model_change, model_state, torch_change, torch_state
@@ -80,7 +82,7 @@ def untraced(adapter: ModelAdapter, inputs: Mapping[str, Any], **generate: Any) 
 @functools.cache
 def _untraced_reference(sampled: bool) -> tuple[int, ...]:
     tracer = reference()
-    encoded = read_request(tracer, _messages(), None).encoded
+    encoded = read_request(tracer.setup, _messages(), None).encoded
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         inputs = {**encoded.inputs, **encoded.generate_options}
@@ -179,7 +181,7 @@ class SignalBench:
             )
         self._adapter = reference().adapter
         self.model = self._adapter.model
-        self.prompt_length = read_request(reference(), _messages(), None).prompt_length
+        self.prompt_length = read_request(reference().setup, _messages(), None).prompt_length
         self._before = model_state(self.model)
         # Before the signal can do anything to the model.
         self._untraced = {sampled: _untraced_reference(sampled) for sampled in (False, True)}
@@ -208,11 +210,12 @@ class SignalBench:
     def _tracer(self, signal: Any, block: int = 16) -> Tracer:
         """Make a tracer without trying the model again, which takes longer than a trace."""
         tracer = copy.copy(self.plain_tracer)
-        tracer.block = block
+        signals = tracer.setup.signals
         if isinstance(signal, TokenSignal):
-            tracer.signal, tracer.signal_package = signal, self.package
+            signals = signals._replace(token=signal, token_package=self.package)
         else:
-            tracer.span_signal, tracer.span_package = signal, self.package
+            signals = signals._replace(span=signal, span_package=self.package)
+        tracer.setup = dataclasses.replace(tracer.setup, signals=signals, block=block)
         return tracer
 
     @contextlib.contextmanager

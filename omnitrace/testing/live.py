@@ -8,8 +8,9 @@ from typing import Final
 import torch
 
 from omnitrace.attribution.effects import EFFECTS_OF
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import ConformanceError
-from omnitrace.signals.base import Effect, LayerRows, LiveSpanSignal
+from omnitrace.signals.base import Effect, LiveSpanSignal
 from omnitrace.signals.contract import (
     LAYERS,
     REDUCED_FINITE,

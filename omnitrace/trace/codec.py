@@ -9,12 +9,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
 from omnitrace.errors import TraceFileError
+from omnitrace.trace.provenance import Provenance
+from omnitrace.trace.record import TraceRecord
 from omnitrace.trace.schema import (
     FORMAT,
     VERSION,
@@ -26,7 +28,6 @@ from omnitrace.trace.schema import (
     TraceModel,
     parse,
 )
-from omnitrace.trace.trace import Provenance, Trace
 from omnitrace.types import (
     Effect,
     ImageRegion,
@@ -44,11 +45,13 @@ from omnitrace.types import (
 
 __all__ = ["from_model", "redacted", "to_model"]
 
+T = TypeVar("T", bound=TraceRecord)
+
 # What a media part of a message may say besides its type and index: never a path, URL or bytes.
 _MEDIA_PART_NAMES: Final = ("id", "source_id")
 
 
-def to_model(trace: Trace, *, media: bool = False) -> tuple[TraceModel, Arrays]:
+def to_model(trace: TraceRecord, *, media: bool = False) -> tuple[TraceModel, Arrays]:
     """Describe a trace; refuse what :func:`from_model` could not read again.
 
     Raises
@@ -144,13 +147,13 @@ def _plain_media(record: MediaRecord, media: bool) -> dict[str, Any]:
     return plain
 
 
-def from_model(model: TraceModel, arrays: Arrays, media: Mapping[int, bytes]) -> Trace:
+def from_model(model: TraceModel, arrays: Arrays, media: Mapping[int, bytes], kind: type[T]) -> T:
     """Build the trace that a document, its arrays and its stored media describe."""
     units = tuple(
         SourceUnit(**_fields_of(unit) | {"locator": _locator(unit.locator)}) for unit in model.units
     )
     by_id = {unit.id: unit for unit in units}
-    return Trace(
+    return kind(
         messages=model.messages,
         text=model.text,
         token_ids=model.token_ids,
@@ -201,7 +204,7 @@ def _record(model: MediaModel, data: bytes | None) -> MediaRecord:
     return MediaRecord(**fields, read=None if data is None else lambda: data)
 
 
-def redacted(trace: Trace) -> Trace:
+def redacted(trace: T) -> T:
     """Return a copy without texts, names, previews and media; see :meth:`Trace.redact`."""
     units = {
         unit.id: dataclasses.replace(unit, id=_neutral_id(unit, i), preview="", source_id=None)

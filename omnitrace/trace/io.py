@@ -14,24 +14,26 @@ import json
 import math
 import shutil
 import struct
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn, Protocol
+from typing import IO, Any, Final, NoReturn, Protocol, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from omnitrace._utils.files import _beside, write_atomically
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.codec import from_model, redacted, to_model
+from omnitrace.trace.record import TraceRecord
 from omnitrace.trace.schema import FORMAT, VERSION, Arrays, TraceModel, parse
-from omnitrace.trace.trace import Trace
 
-__all__ = ["load", "redacted", "save", "to_document", "write_atomically"]
+__all__ = ["DOCUMENT", "SUFFIX", "load", "redacted", "save", "to_document"]
+
+T = TypeVar("T", bound=TraceRecord)
 
 SUFFIX: Final = ".omnitrace"
 DOCUMENT: Final = "trace.json"
@@ -69,7 +71,7 @@ _READ_ERRORS: Final = (
 )
 
 
-def to_document(trace: Trace) -> dict[str, Any]:
+def to_document(trace: TraceRecord) -> dict[str, Any]:
     """Return the trace without its score matrix as JSON-ready values."""
     model, _ = to_model(trace)
     return model.model_dump(mode="json", exclude={"checksums"})
@@ -78,7 +80,7 @@ def to_document(trace: Trace) -> dict[str, Any]:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def save(trace: Trace, path: Path, *, media: bool = False) -> Path:
+def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
     """Write ``trace`` to ``path`` whole or not at all; see :meth:`Trace.save`.
 
     Raises
@@ -109,23 +111,7 @@ def save(trace: Trace, path: Path, *, media: bool = False) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def write_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """Open a new file that takes the place of ``path`` when the block ends without an error."""
-    temporary = _beside(path)
-    try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-
-
-def _members(trace: Trace, media: bool) -> dict[str, bytes]:
+def _members(trace: TraceRecord, media: bool) -> dict[str, bytes]:
     model, arrays = to_model(trace, media=media)
     tensors = save_tensors({name: getattr(arrays, name) for name in _TENSOR_NAMES})
     document = model.model_dump(mode="json", exclude={"checksums"})
@@ -201,8 +187,8 @@ def _write_folder(path: Path, members: Mapping[str, bytes]) -> None:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def load(path: Path) -> Trace:
-    """Read a trace; see :meth:`Trace.load`."""
+def load(path: Path, kind: type[T]) -> T:
+    """Read a trace of this kind; see :meth:`Trace.load`."""
     if not path.exists():
         raise TraceFileError(
             f"there is no trace at {path}",
@@ -211,7 +197,7 @@ def load(path: Path) -> Trace:
         )
     try:
         with _open(path) as members:
-            return _read(path, members)
+            return _read(path, members, kind)
     except TraceFileError:
         raise
     except _READ_ERRORS as error:
@@ -280,7 +266,7 @@ def _open(path: Path) -> Iterator[_Members]:
         yield _Zip(path, archive)
 
 
-def _read(path: Path, members: _Members) -> Trace:
+def _read(path: Path, members: _Members, kind: type[T]) -> T:
     document = _document(path, members.read(DOCUMENT, MAX_DOCUMENT_BYTES))
     checksums = document.get("checksums")
     digest = _digest_of_document(document)
@@ -299,7 +285,7 @@ def _read(path: Path, members: _Members) -> Trace:
     if hashlib.sha256(tensors).hexdigest() != checksums.get("tensors"):
         _refuse(path, f"{TENSORS} is not the one that belongs to {DOCUMENT} (its checksum differs)")
     arrays = _arrays(path, tensors, model)
-    return from_model(model, arrays, _media(path, members, model))
+    return from_model(model, arrays, _media(path, members, model), kind)
 
 
 def _document(path: Path, data: bytes) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -17,51 +16,19 @@ from omnitrace.attribution.rollout import Relay
 from omnitrace.attribution.selection import CurationConfig
 from omnitrace.attribution.spans import SpanBuilder
 from omnitrace.errors import InputError
+from omnitrace.trace import io
+from omnitrace.trace.record import TraceRecord
 from omnitrace.types import (
     Effect,
-    Layout,
-    MediaRecord,
     Message,
     Section,
-    SourceUnit,
     Span,
-    TokenTrace,
 )
 
-__all__ = ["Provenance", "Trace"]
+__all__ = ["Trace"]
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a trace comes from: enough to make it again.
-
-    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke); with a
-    span signal also ``token_signal``, the name of the one that gave the token scores; where
-    attention sinks were taken out, ``sinks`` says how, how many positions and what mass.
-    ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
-    false where the answer was cut off by ``max_new_tokens``.
-    """
-
-    model: str
-    adapter: str
-    revision: str | None = None
-    config_digest: str = ""
-    processor: str = ""
-    attention: str = ""
-    dtype: str = ""
-    signal: Mapping[str, Any] = field(default_factory=dict)
-    generation: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-    salience: str = ""
-    segmentation: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    timings: Mapping[str, float] = field(default_factory=dict)
-    created: str = ""
-    finished: bool = True
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Trace:
+class Trace(TraceRecord):
     """One response, and for each of its tokens and spans where it came from.
 
     Attributes
@@ -88,44 +55,6 @@ class Trace:
     provenance:
         Model, signal, versions, seed, timings.
     """
-
-    messages: tuple[Message, ...]
-    text: str
-    token_ids: tuple[int, ...]
-    prompt_ids: tuple[int, ...]
-    layout: Layout
-    scores: np.ndarray
-    tokens: tuple[TokenTrace, ...]
-    spans: tuple[Span, ...]
-    salience: np.ndarray
-    media: tuple[MediaRecord, ...]
-    config: CurationConfig
-    provenance: Provenance
-
-    def __repr__(self) -> str:
-        return (
-            f"Trace({self.text[:60]!r}{'…' if len(self.text) > 60 else ''}, "
-            f"{len(self.spans)} spans, {len(self.tokens)} tokens, {len(self.units)} units)"
-        )
-
-    @property
-    def units(self) -> tuple[SourceUnit, ...]:
-        """The source units of the request, in prompt order."""
-        return self.layout.units
-
-    def spans_of(self, section: Section) -> tuple[Span, ...]:
-        """Return the spans of the model's thoughts, or those of its answer.
-
-        Raises
-        ------
-        InputError
-            If there is no such section.
-        """
-        if section not in get_args(Section):
-            raise InputError(
-                f"there is no section {section!r}", legal=" or ".join(map(repr, get_args(Section)))
-            )
-        return tuple(span for span in self.spans if span.section == section)
 
     def masses(self) -> Masses:
         """Sum the scores over units, instruction, template and generated positions.
@@ -293,9 +222,7 @@ class Trace:
         masked by ``█`` of the same length, so that all ranges stay valid; digests, positions,
         scores and supports are kept. Token ids are replaced by -1, since they spell the text.
         """
-        from omnitrace.trace.io import redacted
-
-        return redacted(self)
+        return io.redacted(self)
 
     def save(self, path: str | Path, *, media: bool = False) -> Path:
         """Write the trace to ``path``: a folder, or a zip if it ends in ``.omnitrace``.
@@ -303,9 +230,7 @@ class Trace:
         ``media=True`` also stores the original media bytes; otherwise only their digests and
         small previews are stored.
         """
-        from omnitrace.trace.io import save
-
-        return save(self, Path(path), media=media)
+        return io.save(self, Path(path), media=media)
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -316,15 +241,11 @@ class Trace:
         TraceFileError
             If the file is missing, corrupt, foreign or of a newer version.
         """
-        from omnitrace.trace.io import load
-
-        return load(Path(path))
+        return io.load(Path(path), cls)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace without its score matrix as JSON-ready values."""
-        from omnitrace.trace.io import to_document
-
-        return to_document(self)
+        return io.to_document(self)
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML file that shows the response on its sources."""

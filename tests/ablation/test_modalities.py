@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from omnitrace import InputError, SourceOptions, Trace, Tracer
-from omnitrace.ablation import Effects, effects, leave_one_out, measure, random_masks, scorer_of
+from omnitrace.ablation import Effects, leave_one_out, measure, random_masks
 from omnitrace.ablation.input_operators import Blur, Drop, Freeze, Grey, Silence
 from omnitrace.ablation.mask_rows import changed_request
 from omnitrace.ablation.operators import choose_operators
@@ -19,7 +19,8 @@ from omnitrace.media import LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, held_out_seed, make_sample
-from omnitrace.sources.messages import MediaPart, TextPart, read_messages
+from omnitrace.sources.messages import read_messages
+from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.types import Modality
 from tests.helpers import naive_ablation as naive
 from tests.helpers.categories import ONE_SOURCE
@@ -47,16 +48,16 @@ def trace(reference: Tracer, folder: tuple[Sample, Path], messages: Any) -> Trac
 
 
 def test_effects_of_all_modalities_equal_a_loop(reference: Tracer, trace: Trace) -> None:
-    made = scorer_of(reference, trace)
+    made = reference.scorer_of(trace)
     assert made.positions.shape[0] in (3, 4)
     masks = np.concatenate(
         [leave_one_out(len(trace.units))[::4], random_masks(len(trace.units), 8, seed=0)]
     )
-    found = effects(reference, trace, masks)
+    found = reference.effects(trace, masks)
     np.testing.assert_allclose(found.tokens, naive.by_attention(made, masks), atol=1e-4)
     assert found.run_tokens < 0.75 * found.naive_tokens
     assert set(found.operators) == {"text", "image", "audio", "video"}
-    meant = effects(reference, trace, masks, operator="mean")
+    meant = reference.effects(trace, masks, operator="mean")
     np.testing.assert_allclose(meant.tokens, naive.by_mean(made, masks), atol=1e-4)
     made.reach.full = False
     hidden = measure(made, trace.spans, masks)
@@ -71,7 +72,7 @@ def test_what_the_statements_rest_on_has_the_largest_effect(
     kinds = ["text", "image", "audio", "video"]
     assert sorted(asked) == sorted(kinds)
     without = np.array([[unit.modality != kind for unit in trace.units] for kind in kinds])
-    found = effects(reference, trace, without)
+    found = reference.effects(trace, without)
     own = [found.drops[kinds.index(each), span] for span, each in enumerate(asked)]
     assert min(own) > 1.0
     # Whatever else was taken away with the units of another modality mattered less on average.
@@ -81,7 +82,7 @@ def test_what_the_statements_rest_on_has_the_largest_effect(
 def by_input(reference: Tracer, trace: Trace, messages: Any, root: Path, mask: np.ndarray) -> Any:
     """Change the files' contents by hand, and run the model on what its processor makes of them."""
     conversation = read_messages(
-        messages, options=reference.sources, limits=reference.limits, media_root=root
+        messages, options=reference.setup.sources, limits=reference.setup.limits, media_root=root
     )
     gone = [unit for unit, kept in zip(trace.units, mask, strict=True) if not kept]
     parts = []
@@ -91,7 +92,7 @@ def by_input(reference: Tracer, trace: Trace, messages: Any, root: Path, mask: n
             part = operator.edit(part, there) if there else part
         parts.append(part)
     encoded = reference.adapter.encode(
-        type(conversation)(conversation.roles, tuple(parts)), reference.sources
+        type(conversation)(conversation.roles, tuple(parts)), reference.setup.sources
     )
     ids = torch.tensor([trace.token_ids[:-1]])
     inputs = dict(encoded.inputs)
@@ -109,17 +110,17 @@ def test_effects_at_the_input_equal_a_loop(
         [leave_one_out(len(trace.units))[::3], random_masks(len(trace.units), 2, seed=0)]
     )
     root = folder[1].parent
-    found = effects(reference, trace, masks, operator=INPUT)  # type: ignore[arg-type]
+    found = reference.effects(trace, masks, operator=INPUT)  # type: ignore[arg-type]
     expected = np.stack([by_input(reference, trace, messages, root, mask) for mask in masks])
     np.testing.assert_allclose(found.tokens, expected, atol=1e-4)
     assert found.operators == INPUT
     assert found.run_tokens < found.naive_tokens
-    again = effects(reference, trace, masks[:3], operator=INPUT, messages=messages, media_root=root)  # type: ignore[arg-type]
+    again = reference.effects(trace, masks[:3], operator=INPUT, messages=messages, media_root=root)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.tokens, found.tokens[:3], atol=1e-4)
     # Where nothing is taken away by a modality's operator, no operator need be given for it.
     video = [unit.modality == "video" for unit in trace.units]
     keep = np.array([[not each for each in video]])
-    alone = effects(reference, trace, keep, operator={"video": "freeze"})
+    alone = reference.effects(trace, keep, operator={"video": "freeze"})
     assert float(np.abs(alone.drops).max()) > 0.01
 
 
@@ -139,7 +140,7 @@ def test_pictures_and_sound_of_one_film_are_both_taken_away(
     ]
     both = first[0] & first[1]
 
-    made = scorer_of(reference, trace, messages=messages, media_root=tmp_path)
+    made = reference.scorer_of(trace, messages=messages, media_root=tmp_path)
     chosen = choose_operators(made, INPUT, both[None])  # type: ignore[arg-type]
     (before,) = made.rewriting.request.conversation.media()  # type: ignore[union-attr]
     (after,) = changed_request(made, both, chosen).conversation.media()
@@ -159,7 +160,7 @@ def test_pictures_and_sound_of_one_film_are_both_taken_away(
 
 
 def test_portions_of_a_small_memory_give_the_same(reference: Tracer, trace: Trace) -> None:
-    made = scorer_of(reference, trace)
+    made = reference.scorer_of(trace)
     masks = random_masks(len(trace.units), 4, seed=3)
     whole = measure(made, trace.spans, masks, operator=INPUT)  # type: ignore[arg-type]
     made.memory = 8 * made.embeddings.numel() * 2
@@ -176,7 +177,7 @@ def test_an_operator_that_does_not_fit_a_modality_is_refused(
 ) -> None:
     masks = leave_one_out(len(trace.units))
     with pytest.raises(InputError, match=r"'silence' acts on audio.*video unit.*'freeze'"):
-        effects(reference, trace, masks, operator="silence")
+        reference.effects(trace, masks, operator="silence")
 
 
 def test_another_request_or_forgotten_media_are_refused(
@@ -185,15 +186,15 @@ def test_another_request_or_forgotten_media_are_refused(
     masks = leave_one_out(len(trace.units))
     other = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}]}]
     with pytest.raises(InputError, match=r"units that are not the .* of the trace"):
-        effects(reference, trace, masks, messages=other)
+        reference.effects(trace, masks, messages=other)
     trace.save(tmp_path / "t.omnitrace")
     with pytest.raises(InputError, match=r"the video .* is not in the trace.*pass the request"):
-        effects(reference, Trace.load(tmp_path / "t.omnitrace"), masks)
+        reference.effects(Trace.load(tmp_path / "t.omnitrace"), masks)
 
 
 def part_of(messages: Any, root: Path, reference: Tracer, modality: str) -> Any:
     parts = read_messages(
-        messages, options=reference.sources, limits=reference.limits, media_root=root
+        messages, options=reference.setup.sources, limits=reference.setup.limits, media_root=root
     ).parts
     return next(
         p for p in parts if (p.modality if isinstance(p, MediaPart) else "text") == modality
@@ -253,7 +254,7 @@ def test_a_trace_is_measured_as_it_was_cut(
     sources = SourceOptions(image="ward:regions=3", audio="changes:segments=2")
     cutting = Tracer(adapter=reference.adapter, sources=sources)
     trace = cutting.trace(messages, media_root=folder[1].parent, max_new_tokens=4)
-    made = scorer_of(reference, trace)
+    made = reference.scorer_of(trace)
     assert list(made.units) == [unit.id for unit in trace.units]
     assert reference.sources == SourceOptions()
     assert sum(unit.modality == "image" for unit in trace.units) == 3

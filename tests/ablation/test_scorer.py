@@ -13,7 +13,7 @@ import torch
 import transformers as tf
 
 from omnitrace import InputError, ModelError, Span, Tracer
-from omnitrace.ablation import ablated_logprobs
+from omnitrace.ablation import ablated_logprobs, span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine.prepare import read_request
 from omnitrace.models.causal_lm import CausalLMAdapter
@@ -89,21 +89,21 @@ def test_rows_run_alone_or_together_give_the_same() -> None:
     keep = torch.rand((7, 3), generator=torch.Generator().manual_seed(0)) > 0.5
     spans = [span(0, 2), span(1, 5), span(3, 3)]
     seen: list[tuple[int, int]] = []
-    found = alone.span_logprobs(
-        keep, spans, operator="mean", progress=lambda *done: seen.append(done)
+    found = span_logprobs(
+        alone, keep, spans, operator="mean", progress=lambda *done: seen.append(done)
     )
     different = len(torch.unique(keep, dim=0))
     assert different == 5
     assert seen == [(i, different) for i in range(1, 6)]
     assert alone.forwards == different
     assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
-    assert_close(found, together.span_logprobs(keep, spans, operator="mean"))
+    assert_close(found, span_logprobs(together, keep, spans, operator="mean"))
     values = together.logprobs(together.masked(keep))
     assert_close(found[:, 0], values[:, :2].sum(dim=1))
     assert_close(found[:, 1], values[:, 1:].sum(dim=1))
     assert not found[:, 2].any()
     usual = ablated_logprobs(together, keep, operator="attention").float()
-    assert_close(together.span_logprobs(keep, spans), together.summed(usual, spans))
+    assert_close(span_logprobs(together, keep, spans), together.summed(usual, spans))
     assert together.logprobs(together.embeddings[:0]).shape == (0, 5)
 
 
@@ -185,7 +185,7 @@ def test_it_works_inside_inference_mode() -> None:
     model = tiny("llama")
     with torch.inference_mode():
         made = scorer(model)
-        made.span_logprobs(torch.ones((1, 3), dtype=torch.bool), [span(0, 5)])
+        span_logprobs(made, torch.ones((1, 3), dtype=torch.bool), [span(0, 5)])
     assert not made.embeddings.is_inference()
 
 
@@ -209,13 +209,13 @@ def test_bad_arguments_are_refused() -> None:
     made = scorer(model)
     keep = torch.ones((3, 3), dtype=torch.bool)
     with pytest.raises(InputError, match="3 forward passes are more than max_forwards=2"):
-        made.span_logprobs(keep, [span(0, 5)], max_forwards=2)
+        span_logprobs(made, keep, [span(0, 5)], max_forwards=2)
     assert made.forwards == 0
     for bad in (keep.float(), keep[0], keep[:, :2]):
         with pytest.raises(InputError, match="keep is"):
-            made.span_logprobs(bad, [])
+            span_logprobs(made, bad, [])
     with pytest.raises(InputError, match="a span of tokens 0 to 6"):
-        made.span_logprobs(keep, [span(0, 6)])
+        span_logprobs(made, keep, [span(0, 6)])
     with pytest.raises(InputError, match="embeddings of shape"):
         made.logprobs(made.embeddings[:, 1:])
     short = {name: value[:, :12] for name, value in inputs().items()}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from omnitrace import Tracer
 from omnitrace.attribution.rollout import Relay
-from omnitrace.types import EndEvent, SpanEvent
+from omnitrace.trace.events import EndEvent, SpanEvent
 
 
 def random_scores(tokens: int, prompt: int, seed: int) -> np.ndarray:

@@ -182,9 +182,9 @@ def test_a_window_that_flash_attention_is_told(padding: torch.Tensor | None) -> 
     )
     capture = GradientCapture([0], [0], 9)
     tap: Any = capture.taps[0]
-    tap.context, capture.listening = 9, True
-    capture.replaying_prompt = True  # the call's own token is part of the prompt
-    capture.fresh[0] = key[:, :, -1:], value[:, :, -1:]
+    tap.context, capture.state.listening = 9, True
+    capture.state.replaying_prompt = True  # the call's own token is part of the prompt
+    capture.state.fresh[0] = key[:, :, -1:], value[:, :, -1:]
     tap(call).sum().backward()
     assert not tap.row[..., :5].any()
     expected = attention_rows(query, key[:, :, 5:], scale=0.5, visible=[4])

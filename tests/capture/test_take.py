@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from omnitrace import Tracer
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.signals.attention import AttentionMean
-from omnitrace.signals.base import LayerRows, Need
+from omnitrace.signals.base import Need
 from tests.test_tracer import MESSAGES
 
 
@@ -57,7 +58,7 @@ def test_rows_that_were_taken_do_not_change(
     signal = Keeping(*needs)
     tracer = Tracer(adapter=reference.adapter, signal=signal, block=4)
     tracer.trace(MESSAGES, max_new_tokens=14, min_new_tokens=14, **options)
-    assert len(signal.seen) > 3 * len(tracer._layers)
+    assert len(signal.seen) > 3 * len(tracer.setup.layers)
     for seen in signal.seen:
         assert torch.equal(seen.layer.weights, seen.weights)
         assert torch.equal(seen.layer.mean(), seen.mean)

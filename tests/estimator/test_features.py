@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from omnitrace import InputError, Trace, Tracer
 from omnitrace.capture.attention_hooks import AttentionCall, attention_modules, tapped
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.estimator.collect import FeatureReader
 from omnitrace.estimator.features import (
@@ -23,7 +24,6 @@ from omnitrace.estimator.features import (
     with_mask_gradient,
     with_offsets,
 )
-from omnitrace.signals.base import LayerRows
 from tests.estimator.test_train import request_of
 from tests.helpers.adapters import text_adapter
 from tests.helpers.naive_ablation import PROMPT, RESPONSE, UNITS
@@ -215,7 +215,7 @@ def test_gradients_are_those_by_a_bias_on_a_units_logits(values: bool) -> None:
     heads = expected.shape[1]
 
     def read(recipe: FeatureRecipe) -> np.ndarray:
-        reader = FeatureReader(recipe, sorted(dict(tracer._layers)))
+        reader = FeatureReader(recipe, sorted(tracer.setup.layers))
         reader.start(units)
         Tracer(adapter=tracer.adapter, signal=reader).replay(request.messages, trace.token_ids)
         return reader.finish().numpy()

@@ -12,7 +12,7 @@ import scipy.stats
 from omnitrace import InputError
 from omnitrace.estimator import Example, FitOptions, Fitted, fit_weights
 from omnitrace.estimator.features import with_offsets
-from omnitrace.estimator.fit import Group
+from omnitrace.estimator.fit_options import Group
 from tests.helpers.estimators import UNITS, default_truth, made_example
 
 ONE = (10.0,)

@@ -16,7 +16,8 @@ from omnitrace.estimator import Example, FitOptions, Fitted, Network, fit_weight
 from omnitrace.estimator import mlp as module
 from omnitrace.estimator.adam import Batch
 from omnitrace.estimator.features import with_offsets
-from omnitrace.estimator.fit import Group, _groups
+from omnitrace.estimator.fit import _groups
+from omnitrace.estimator.fit_options import Group
 from omnitrace.types import Modality
 from tests.helpers.estimators import UNITS, default_truth, made_example
 

@@ -13,10 +13,11 @@ import torch
 
 from omnitrace import InputError, SourceOptions, Tracer
 from omnitrace.ablation.cache import model_digest, model_fingerprint
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.estimator import Estimator, FeatureRecipe, Learned, pooled, save
 from omnitrace.estimator import signal as module
 from omnitrace.plugins.registry import registry
-from omnitrace.signals.base import LayerRows, LiveSpanSignal, SpanSignal, TokenSignal
+from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal
 from omnitrace.types import SourceUnit, TextRange
 from tests.helpers.adapters import text_adapter
 from tests.helpers.estimators import made_learned
@@ -107,7 +108,7 @@ def fitting(reference: Tracer) -> Learned:
 
 
 def test_the_model_and_the_units_it_was_trained_for(reference: Tracer, fitting: Learned) -> None:
-    Estimator(fitting).check_model(reference.adapter, reference.sources)
+    Estimator(fitting).check_model(reference.adapter, reference.setup.sources)
 
 
 def test_other_weights_are_refused(reference: Tracer, fitting: Learned) -> None:
@@ -117,7 +118,7 @@ def test_other_weights_are_refused(reference: Tracer, fitting: Learned) -> None:
         with torch.no_grad():
             parameter.add_(1.0)
         with pytest.raises(InputError, match=r"trained for 'some-model', and .* has other weights"):
-            Estimator(fitting).check_model(reference.adapter, reference.sources)
+            Estimator(fitting).check_model(reference.adapter, reference.setup.sources)
     finally:
         with torch.no_grad():
             parameter.copy_(kept)
@@ -127,10 +128,10 @@ def test_other_shapes_are_refused(reference: Tracer, fitting: Learned) -> None:
     heads = fitting.card.model.heads
     made = made_learned(layers=(0,), heads=heads + 1)
     with pytest.raises(InputError, match=rf"layers of {heads} heads.*{heads + 1} heads each"):
-        Estimator(made).check_model(reference.adapter, reference.sources)
+        Estimator(made).check_model(reference.adapter, reference.setup.sources)
     deep = made_learned(layers=(0, 99), heads=heads)
     with pytest.raises(InputError, match="layers up to 99"):
-        Estimator(deep).check_model(reference.adapter, reference.sources)
+        Estimator(deep).check_model(reference.adapter, reference.setup.sources)
 
 
 def test_other_units_are_refused(reference: Tracer, fitting: Learned) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from omnitrace import InputError, OmnitraceError, Tracer
-from omnitrace.ablation import MaskDealer, effects, leave_one_out
+from omnitrace.ablation import MaskDealer, leave_one_out
 from omnitrace.estimator import (
     CollectOptions,
     Collector,
@@ -89,7 +89,7 @@ def scorers(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_card_says_what_was_done(learned: Learned, tracer: Tracer) -> None:
     card = learned.card
     assert (card.model.name, card.model.adapter) == (tracer.adapter.source, "causal_lm")
-    assert card.model.layers == tuple(sorted(dict(tracer._layers)))
+    assert card.model.layers == tuple(sorted(tracer.setup.layers))
     assert learned.fitted.weights.shape == (learned.features + 5,)
     assert (card.training.examples, card.training.held_out, card.training.spans) == (4, 1, 8)
     assert card.training.modalities == ("text",)
@@ -105,7 +105,7 @@ def test_what_is_learnt_is_what_was_measured(tracer: Tracer) -> None:
     request = request_of(0)
     example = Collector(tracer, SMALL).example(request)
     trace = tracer.replay(request.messages, request.raw["response"])
-    found = effects(tracer, trace, example.masks, share=False)
+    found = tracer.effects(trace, example.masks, share=False)
     np.testing.assert_allclose(example.logprobs, found.span_logprobs, atol=1e-3)
     dealer = MaskDealer([len(unit.positions) for unit in trace.units], example="r0")
     assert not any(dealer.is_for_evaluation(mask) for mask in example.masks)
@@ -133,7 +133,7 @@ def test_held_out_requests_are_judged_by_masks_of_their_own(tracer: Tracer) -> N
     for mask in np.concatenate([held.example.masks, held.sized_masks]):
         assert dealer.is_for_evaluation(mask)
         assert not (mask == alone).all(axis=1).any()
-    found = effects(tracer, trace, alone)
+    found = tracer.effects(trace, alone)
     np.testing.assert_allclose(held.effects, found.drops.T, atol=1e-3)
     np.testing.assert_allclose(held.baseline, span_scores(trace))
 
@@ -206,7 +206,7 @@ def test_other_answers_are_other_examples(
 def test_effects_of_a_trained_file(learned: Learned, tracer: Tracer, tmp_path: Path) -> None:
     """From the file to effects: those of the weights on the features of the replayed answer."""
     made = Estimator(save(tmp_path / "e.safetensors", learned))
-    made.check_model(tracer.adapter, tracer.sources)
+    made.check_model(tracer.adapter, tracer.setup.sources)
     request = request_of(3)
     example = Collector(tracer, SMALL).example(request)
     trace = tracer.replay(request.messages, request.raw["response"])

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.signals.attention import AttentionMean
-from omnitrace.signals.base import LayerRows
 
 Rows = Iterable[LayerRows]
 

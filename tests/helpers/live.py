@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -10,9 +11,10 @@ import torch
 from transformers import LogitsProcessorList
 
 from omnitrace import Tracer
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.prepare import read_request
 from omnitrace.engine.session import _Forced
-from omnitrace.signals.base import Effect, LayerRows, LiveSpanSignal
+from omnitrace.signals.base import Effect, LiveSpanSignal
 from omnitrace.types import Message, SourceUnit
 
 __all__ = ["ANSWER", "DepthWeighted", "dictated", "with_signal"]
@@ -34,10 +36,11 @@ def dictated(tracer: Tracer, messages: Sequence[Message], answer: str = ANSWER) 
     }
 
 
-def with_signal(tracer: Tracer, signal: LiveSpanSignal) -> Tracer:
-    """Return a tracer with a live span signal, without trying the model again."""
+def with_signal(tracer: Tracer, signal: LiveSpanSignal, block: int = 16) -> Tracer:
+    """Return a tracer with a live span signal that nobody has checked."""
     made = copy.copy(tracer)
-    made.span_signal = signal
+    signals = tracer.setup.signals._replace(span=signal)
+    made.setup = dataclasses.replace(tracer.setup, signals=signals, block=block)
     return made
 
 

@@ -30,8 +30,9 @@ from omnitrace.reference.training.build import (
     build_processor,
     build_tokenizer,
 )
-from omnitrace.sources.messages import Conversation, MediaPart, Part, TextPart
+from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens
 
 RATE = 16_000

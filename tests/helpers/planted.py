@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
-from omnitrace.signals.base import LayerRows, TokenSignal
+from omnitrace.capture.layer_rows import LayerRows
+from omnitrace.signals.base import TokenSignal
 
 FACTS = (
     "The lamp weighs seven grams. Rain fell on the roof. The cup weighs five grams. "

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from omnitrace.attribution.selection import CurationConfig
-from omnitrace.trace.trace import Provenance, Trace
+from omnitrace.trace.provenance import Provenance
+from omnitrace.trace.trace import Trace
 from omnitrace.types import (
     Effect,
     ImageRegion,

@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw
 from omnitrace.attribution.masses import measure, token_traces
 from omnitrace.attribution.selection import CurationConfig
 from omnitrace.attribution.spans import SpanBuilder
-from omnitrace.trace.trace import Provenance, Trace
+from omnitrace.trace.provenance import Provenance
+from omnitrace.trace.trace import Trace
 from omnitrace.types import (
     ImageRegion,
     Layout,

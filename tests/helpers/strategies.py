@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from omnitrace.sources.messages import MediaPart, TextPart
+from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
 
 WORDS = ["The", "ferry", "leaves", "at", "18:40", "no.", "Dr.", "é", "e\u0301", "🙂", "船が出る。"]

@@ -18,7 +18,7 @@ from omnitrace.models.chat_template import (
     text_geometry,
     tokenize_with_offsets,
 )
-from omnitrace.sources.messages import TextPart
+from omnitrace.sources.parts import TextPart
 from tests.helpers import omni, smollm
 
 Render = Callable[[Sequence[str]], str]

@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.plugins.registry import registry
-from omnitrace.signals.base import LayerRows, TokenSignal
+from omnitrace.signals.base import TokenSignal
 from tests.helpers.builtin_signals import BUILTIN_TOKEN_SIGNALS
 
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "omnitrace-example-signal"

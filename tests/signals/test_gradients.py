@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from omnitrace import Tracer
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError, PluginError
 from omnitrace.plugins.registry import registry
-from omnitrace.signals.base import LayerRows, TokenSignal, gradient_target
+from omnitrace.signals.base import TokenSignal, gradient_target
 from omnitrace.signals.gradients import GradSAM, GradSAMLast
 
 ROWS = torch.tensor([[[0.25, 0.75]], [[0.5, 0.5]]])  # [heads, rows, context]

@@ -21,11 +21,13 @@ from omnitrace import (
     Tracer,
 )
 from omnitrace.attribution.effects import select_by_effect
+from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.answer import answer_run
 from omnitrace.plugins.registry import Entry
-from omnitrace.signals.base import Effect, LayerRows, Need
+from omnitrace.signals.base import Effect, Need
 from omnitrace.signals.contract import SignalFacts, describe
-from omnitrace.types import Event, SourceUnit
+from omnitrace.trace.events import Event
+from omnitrace.types import SourceUnit
 from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.helpers.live import ANSWER, DepthWeighted, dictated, with_signal
 from tests.test_tracer import MESSAGES
@@ -270,13 +272,12 @@ def test_a_signal_that_breaks_its_contract_is_named_and_costs_no_text(
     reference: Tracer, options: dict[str, Any], how: str, message: str
 ) -> None:
     before = state(reference.adapter.model)
-    tracer = with_signal(reference, Broken(how))
-    tracer.block = 4
+    tracer = with_signal(reference, Broken(how), block=4)
     with pytest.raises(ConformanceError, match=message) as raised:
         tracer.trace(MESSAGES, **options)
     assert str(raised.value).startswith("the signal 'broken' ")
     assert raised.value.text == ANSWER
-    tracer.span_signal = Broken(how)
+    tracer = with_signal(reference, Broken(how), block=4)
     with pytest.raises(ConformanceError, match=message) as raised:
         list(tracer.stream(MESSAGES, **options))
     assert raised.value.text == ANSWER
@@ -284,8 +285,7 @@ def test_a_signal_that_breaks_its_contract_is_named_and_costs_no_text(
 
 
 def test_an_error_of_our_own_passes_through_with_the_text(reference: Tracer) -> None:
-    tracer = with_signal(reference, Broken("own error"))
-    tracer.block = 2
+    tracer = with_signal(reference, Broken("own error"), block=2)
     with pytest.raises(InputError, match="for another model") as raised:
         tracer.replay(MESSAGES, ANSWER)
     assert raised.value.text == ANSWER
@@ -319,6 +319,6 @@ def test_a_live_span_signal_is_described_as_one_that_streams() -> None:
 
 def test_a_tracer_takes_a_live_span_signal(reference: Tracer) -> None:
     tracer = Tracer(adapter=reference.adapter, signal=DepthWeighted())
-    assert tracer.live_signal is tracer.span_signal
+    assert tracer.setup.live_signal is tracer.setup.signals.span
     assert tracer.streams
-    assert tracer.signal.name == "attention-mean"
+    assert tracer.setup.signals.token.name == "attention-mean"

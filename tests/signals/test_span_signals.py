@@ -20,6 +20,7 @@ from omnitrace import (
     Trace,
     Tracer,
 )
+from omnitrace.ablation import span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.cli import runner as running
 from omnitrace.errors import ConformanceError
@@ -44,7 +45,7 @@ class LeaveOneOut(SpanSignal):
     def effects(self, scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[str, Effect]]:
         count = len(scorer.units)
         keep = torch.cat([torch.ones(1, count), 1 - torch.eye(count)]).bool()
-        values = scorer.span_logprobs(keep, spans)
+        values = span_logprobs(scorer, keep, spans)
         drops = (values[:1] - values[1:]).T.tolist()
         return [
             {

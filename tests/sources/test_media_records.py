@@ -10,7 +10,7 @@ import pytest
 from omnitrace.errors import MediaError
 from omnitrace.media import load_image, load_video
 from omnitrace.sources.media_records import media_record
-from omnitrace.sources.messages import MediaPart
+from omnitrace.sources.parts import MediaPart
 from tests.helpers.media_files import write_video
 
 

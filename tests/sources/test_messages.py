@@ -9,8 +9,9 @@ import pytest
 
 from omnitrace.errors import InputError, MediaError
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo, MediaLimits
-from omnitrace.sources.messages import Conversation, MediaPart, TextPart, read_messages
+from omnitrace.sources.messages import Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import MediaPart, TextPart
 
 IMAGE = {"type": "image", "image": np.zeros((6, 8, 3), np.uint8)}
 AUDIO = {"type": "audio", "audio": np.zeros(1600, np.float32)}

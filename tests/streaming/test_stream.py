@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import itertools
 import threading
@@ -16,7 +17,7 @@ from omnitrace import InputError, ProvisionalEvent, SpanEvent, TokenEvent, Trace
 from omnitrace.segmentation.salience import Salience
 from omnitrace.streaming import stream as streaming
 from omnitrace.streaming.stream import EventStream
-from omnitrace.types import EndEvent
+from omnitrace.trace.events import EndEvent
 from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.helpers.live import ANSWER, DepthWeighted, dictated, with_signal
 from tests.test_tracer import MESSAGES
@@ -172,7 +173,8 @@ class Slow(Salience):
 
 def slowed(reference: Tracer, error: Exception | None = None) -> tuple[Tracer, threading.Event]:
     tracer, go = copy.copy(reference), threading.Event()
-    tracer.salience = Slow(reference.salience, go, error)
+    slow = Slow(reference.setup.salience, go, error)
+    tracer.setup = dataclasses.replace(reference.setup, salience=slow)
     return tracer, go
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from omnitrace import ConformanceError, InputError, PluginError, SpanEvent, TokenEvent, Tracer
 from omnitrace.cli.app import app
 from omnitrace.signals.attention import AttentionMean
-from omnitrace.types import Event
+from omnitrace.trace.events import Event
 from tests.capture.test_attention_hooks import assert_unchanged, state
 from tests.helpers import broken_signals as broken
 

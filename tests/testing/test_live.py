@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from omnitrace.signals.base import Effect, LayerRows
+from omnitrace.capture.layer_rows import LayerRows
+from omnitrace.signals.base import Effect
 from omnitrace.testing import (
     ConformanceError,
     LiveSpanSignalConformance,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from omnitrace.attribution.selection import CurationConfig
 from omnitrace.errors import InputError, TraceFileError
-from omnitrace.trace.trace import Provenance, Trace
+from omnitrace.trace.provenance import Provenance
+from omnitrace.trace.trace import Trace
 from tests.helpers.random_traces import configs, in_tmp_path, same, traces
 from tests.helpers.sample_traces import multimodal_trace, text_trace
 

@@ -27,17 +27,7 @@ from omnitrace.cli.console import (
 from omnitrace.cli.exit_codes import guarded, say
 from omnitrace.cli.loading import load_tracer
 from omnitrace.sources.request_files import Request, read_requests
-from omnitrace.types import (
-    EndEvent,
-    ImageRegion,
-    Locator,
-    Modality,
-    SourceUnit,
-    Span,
-    SpanEvent,
-    TextRange,
-    TimeRange,
-)
+from omnitrace.types import ImageRegion, Locator, Modality, SourceUnit, Span, TextRange, TimeRange
 
 if TYPE_CHECKING:
     from omnitrace.evaluation.labels.schema import Source
@@ -147,6 +137,8 @@ def _trace(
     tracer: Tracer, sample: Sample, request: Request, console: Console, status: StatusLine
 ) -> tuple[Trace, list[Verdict]]:
     """Trace one sample, printing each span beside its truth as soon as it ends."""
+    from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
+
     status.show(f"{sample.id}: reading")
     names = names_of_request(request.messages)
     units = _units_of(tracer, request)
@@ -185,13 +177,14 @@ def _units_of(tracer: Tracer, request: Request) -> tuple[SourceUnit, ...]:
 
     conversation = read_messages(
         request.messages,
-        options=tracer.sources,
-        limits=tracer.limits,
+        options=tracer.setup.sources,
+        limits=tracer.setup.limits,
         media_root=request.media_root,
     )
-    encoded = tracer.adapter.encode(conversation, tracer.sources)
+    sources = tracer.setup.sources
+    encoded = tracer.adapter.encode(conversation, sources)
     features = functools.partial(tracer.adapter.features, encoded)
-    return build_layout(len(encoded.prompt_ids), encoded.geometry, tracer.sources, features).units
+    return build_layout(len(encoded.prompt_ids), encoded.geometry, sources, features).units
 
 
 def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:

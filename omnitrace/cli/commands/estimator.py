@@ -145,7 +145,8 @@ def train(
     """
     from omnitrace.estimator.collect import CollectOptions
     from omnitrace.estimator.features import FeatureRecipe, Gradients
-    from omnitrace.estimator.fit import FitOptions, usual_noise
+    from omnitrace.estimator.fit import usual_noise
+    from omnitrace.estimator.fit_options import FitOptions
     from omnitrace.estimator.train import TrainOptions
     from omnitrace.sources.options import SourceOptions
 

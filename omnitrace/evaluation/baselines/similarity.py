@@ -174,12 +174,11 @@ def _pictures(trace: Trace) -> _Pictures:
     # Imported here: evaluating by labels alone waits for no reader of media.
     from PIL.Image import fromarray
 
-    from omnitrace.engine.provenance import source_options_of
     from omnitrace.media.limits import DEFAULT_LIMITS
     from omnitrace.sources.messages import read_messages
     from omnitrace.sources.options import SourceOptions
 
-    options = source_options_of(trace) or SourceOptions()
+    options = trace.provenance.source_options() or SourceOptions()
     conversation = read_messages(trace.request(), options=options, limits=DEFAULT_LIMITS)
     media = {(part.message, part.part): part.media for part in conversation.media()}
 

@@ -11,10 +11,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from omnitrace._utils.files import read_text
+from omnitrace._utils.files import read_text, write_atomically
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.schema import MISREAD, VERSION, Label
-from omnitrace.trace.io import write_atomically
 
 __all__ = [
     "FileLabel",

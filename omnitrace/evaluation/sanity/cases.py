@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from omnitrace.ablation.measurement import scorer_of
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap_mean
@@ -96,18 +95,9 @@ def tracers_of(tracer: Tracer, signals: Iterable[str | Signal]) -> dict[str, Tra
     """
     found: dict[str, Tracer] = {}
     for signal in signals:
-        made = Tracer(
-            adapter=tracer.adapter,
-            signal=signal,
-            curation=tracer.curation,
-            sources=tracer.sources,
-            limits=tracer.limits,
-            span_unit=tracer.span_unit,
-            thinking=tracer.thinking,
-            salience=None,  # weighs votes, of which no check makes use
-            block=tracer.block,
-        )
-        name = (made.span_signal or made.signal).name
+        # Salience weighs votes, of which no check makes use.
+        made = tracer.with_options(signal=signal, salience=None)
+        name = (made.setup.signals.span or made.setup.signals.token).name
         if name in found or name == CONTROL:
             raise InputError(f"two signals are named {name!r}", legal="each signal once")
         found[name] = made
@@ -176,7 +166,7 @@ def all_scores(traces: Mapping[str, Trace]) -> dict[str, np.ndarray]:
 
 def scorer_of_case(tracer: Tracer, case: Case) -> ResponseScorer:
     """Return what measures the response under changed inputs."""
-    return scorer_of(tracer, case.trace, messages=case.messages, media_root=case.media_root)
+    return tracer.scorer_of(case.trace, messages=case.messages, media_root=case.media_root)
 
 
 def alike(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from omnitrace.errors import InputError
 from omnitrace.segmentation.sentences import segment
-from omnitrace.sources.messages import TextPart
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import TextPart
 from omnitrace.sources.token_map import TextTokens, UnitDraft
 from omnitrace.sources.unitizers.user_defined import intervals, name_of
 from omnitrace.types import TextRange

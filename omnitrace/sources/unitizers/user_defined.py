@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omnitrace.errors import InputError
-from omnitrace.sources.messages import Part, TextPart
+from omnitrace.sources.parts import Part, TextPart
 
 __all__ = ["boxes", "intervals", "name_of"]
 

@@ -15,7 +15,7 @@ from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTMode
 from omnitrace import SourceOptions
 from omnitrace.errors import InputError, ModelError
 from omnitrace.media import load_image
-from omnitrace.sources.messages import MediaPart
+from omnitrace.sources.parts import MediaPart
 from omnitrace.sources.token_map import GridTokens
 from omnitrace.sources.unitizers.base import no_features
 from omnitrace.sources.unitizers.image import image_units

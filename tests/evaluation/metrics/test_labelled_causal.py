@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from omnitrace import InputError, Trace, Tracer
-from omnitrace.ablation import MaskDealer, effects, leave_one_out, noted_masks
+from omnitrace.ablation import MaskDealer, leave_one_out, span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.evaluation import evaluate
@@ -35,6 +35,8 @@ from omnitrace.evaluation.report.export import notes_of, table_of, to_document
 from omnitrace.evaluation.report.html import render_page
 from omnitrace.evaluation.report.results_file import EvaluationFile, read_evaluation
 from omnitrace.evaluation.span_scores import span_scores
+from omnitrace.signals.base import SpanSignal
+from omnitrace.types import Effect, Span
 from tests.helpers.labelled import label, span
 from tests.helpers.planted import ANSWER, FACTS, MESSAGES
 from tests.helpers.sample_traces import multimodal_trace
@@ -241,7 +243,7 @@ def test_evaluate_measures_with_a_model(reference: Tracer, trace: Trace) -> None
     assert after == (total, total)
     assert total > 8
     top = int(span_scores(trace)[0].argmax())
-    drops = effects(reference, trace, leave_one_out(len(trace.units))).drops
+    drops = reference.effects(trace, leave_one_out(len(trace.units))).drops
     assert found.figure("top-1-drop").value == pytest.approx(drops[top, 0], abs=1e-3)
     assert -1 <= found.figure("lds").value <= 1
     assert found.figure("lds", "none").count == 0
@@ -296,16 +298,26 @@ def test_what_a_method_was_fitted_on_does_not_evaluate_it() -> None:
         assert CAUSAL_METRICS[name](item, own) is not None, name
 
 
-def test_masks_that_a_signal_measures_are_noted(reference: Tracer, trace: Trace) -> None:
+class Occlusion(SpanSignal):
+    """Measures two masks: without the first unit, and without the second."""
+
+    name = "occlusion"
+
+    def effects(self, scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[str, Effect]]:
+        keep = leave_one_out(len(scorer.units))[:2]
+        span_logprobs(scorer, torch.from_numpy(keep), spans)
+        return [{} for _ in spans]
+
+
+def test_masks_that_a_signal_measures_are_handed_on(reference: Tracer, trace: Trace) -> None:
     masks = leave_one_out(len(trace.units))
-    with noted_masks() as outer:
-        with noted_masks() as inner:
-            effects(reference, trace, masks[:2])
-        reference.scorer(MESSAGES, ANSWER).span_logprobs(torch.from_numpy(masks[2:]), trace.spans)
-    assert {mask.tobytes() for mask in np.concatenate(inner)} >= {m.tobytes() for m in masks[:2]}
-    np.testing.assert_array_equal(np.concatenate(outer), masks[2:])
-    effects(reference, trace, masks[:2])
-    assert len(outer) == 1
+    seen: list[np.ndarray] = []
+    tracer = reference.with_options(signal=Occlusion())
+    tracer.replay(MESSAGES, ANSWER, measured=seen.append)
+    np.testing.assert_array_equal(np.concatenate(seen), masks[:2])
+    tracer.replay(MESSAGES, ANSWER)
+    tracer.effects(trace, masks[2:], messages=MESSAGES)
+    assert len(seen) == 1
 
 
 def linear_measure(example: str, trace: Trace) -> MeasuredResponse:

@@ -13,7 +13,7 @@ from omnitrace.ablation import InputOperator, effects, leave_one_out
 from omnitrace.ablation.operators import Attention
 from omnitrace.evaluation.sanity import Case, operator_agreement
 from omnitrace.evaluation.sanity.agreement import alike_by_group
-from omnitrace.sources.messages import Part
+from omnitrace.sources.parts import Part
 from omnitrace.types import Modality, SourceUnit
 
 KINDS: tuple[Modality, ...] = ("text", "text", "text", "image", "image")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omnitrace import InputError, Tracer
-from omnitrace.ablation import effects, leave_one_out
+from omnitrace.ablation import leave_one_out
 from omnitrace.evaluation.sanity import CONTROL, Case, shuffled_evidence
 
 
@@ -16,7 +16,7 @@ from omnitrace.evaluation.sanity import CONTROL, Case, shuffled_evidence
 def drops(reference: Tracer, case: Case) -> np.ndarray:
     """What each unit costs each span, ``[S, K]`` in nats."""
     masks = leave_one_out(len(case.trace.units))
-    return effects(reference, case.trace, masks, messages=case.messages).drops.T
+    return reference.effects(case.trace, masks, messages=case.messages).drops.T
 
 
 def test_the_true_effects_lose_what_they_know(

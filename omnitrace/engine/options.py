@@ -1,0 +1,91 @@
+"""The options of one request, declared once for every way to trace it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypedDict
+
+import numpy as np
+
+__all__ = ["PROVISIONAL", "QUEUE_SIZE", "ReplayOptions", "StreamOptions", "TraceOptions"]
+
+#: Tokens after which text that is in no span yet gets provisional supports.
+PROVISIONAL: Final = 8
+#: Blocks that may wait for the worker.
+QUEUE_SIZE: Final = 4
+
+
+class _RequestOptions(TypedDict, total=False):
+    media_root: str | Path | None
+    block: int | None
+
+
+class TraceOptions(_RequestOptions, total=False):
+    """Options of ``trace`` and ``atrace``.
+
+    Attributes
+    ----------
+    media_root:
+        Folder that relative media paths start from.
+    block:
+        Tokens whose attention rows are read at once; None takes the tracer's.
+    max_new_tokens:
+        Longest response in tokens; None takes the generation settings', else 256.
+    seed:
+        Seed for sampling; torch's random state is restored afterwards. None leaves it alone.
+    do_sample, temperature, top_k, top_p, repetition_penalty, generation_config, logits_processor,
+    stopping_criteria, streamer:
+        As for the model's ``generate``, which takes every other argument of its own too. Decoding
+        is greedy unless ``do_sample=True``.
+    """
+
+    max_new_tokens: int | None
+    seed: int | None
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+    generation_config: Any
+    logits_processor: Any
+    stopping_criteria: Any
+    streamer: Any
+
+
+class StreamOptions(TraceOptions, total=False):
+    """Options of ``stream`` and ``astream``: those of ``trace``, and how events come.
+
+    Attributes
+    ----------
+    provisional:
+        After how many more tokens the text that is in no span yet gets provisional supports, at
+        the end of the block; None for none.
+    queue_size:
+        How many blocks may wait to be worked on; decoding waits while there are more, which the
+        stream's ``backlog`` counts. 0 does the work in the decoding loop.
+    """
+
+    provisional: int | None
+    queue_size: int
+
+
+class ReplayOptions(_RequestOptions, total=False):
+    """Options of ``replay``.
+
+    Attributes
+    ----------
+    media_root, block:
+        As for ``trace``.
+    against:
+        Another response: each token that differs from its counterpart there, its *foil*, is
+        explained by what speaks for it and against the foil, in the context of the response; all
+        other tokens get no scores. Needs a signal with gradients, or a span signal that measures:
+        its effects are then on the difference of the two log-probabilities.
+    measured:
+        Called with the keep-masks, bool ``[m, K]``, under which a span signal measures the
+        response: they must not evaluate it.
+    """
+
+    against: str | Sequence[int] | None
+    measured: Callable[[np.ndarray], None] | None

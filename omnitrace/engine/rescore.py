@@ -1,0 +1,91 @@
+"""Measure a traced response again: its scorer, and the effects of ablating its units."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from omnitrace.ablation.cache import Cache, model_digest
+from omnitrace.ablation.lazy_scorer import LazyScorer
+from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
+from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.engine.prepare import read_answered, response_scorer
+from omnitrace.engine.setup import Setup
+from omnitrace.errors import InputError
+from omnitrace.trace.trace import Trace
+from omnitrace.types import Message
+
+__all__ = ["effects", "lazy_scorer_of", "scorer_of"]
+
+
+def effects(
+    setup: Setup,
+    trace: Trace,
+    masks: np.ndarray | torch.Tensor,
+    *,
+    operator: Operators = "attention",
+    messages: Sequence[Message] | None = None,
+    media_root: str | Path | None = None,
+    cache: str | Path | Cache | None = None,
+    progress: Progress | None = None,
+    share: bool = True,
+) -> Effects:
+    """Measure the effects of ablating units of a trace's request; see ``Tracer.effects``."""
+    scorer = scorer_of(setup, trace, messages=messages, media_root=media_root)
+    return measure(
+        scorer, trace.spans, masks, operator=operator, cache=cache, progress=progress, share=share
+    )
+
+
+def scorer_of(
+    setup: Setup,
+    trace: Trace,
+    *,
+    messages: Sequence[Message] | None = None,
+    media_root: str | Path | None = None,
+) -> ResponseScorer:
+    """Return the scorer of a trace's response; see ``Tracer.scorer_of``."""
+    setup = _cutting_alike(setup, trace)
+    asked = trace.request() if messages is None else messages
+    given = read_answered(setup, asked, trace.token_ids, None, media_root)
+    scorer = response_scorer(setup, given.request, given.ids)
+    own = [(unit.id, unit.positions) for unit in trace.units]
+    if own != [(unit.id, unit.positions) for unit in scorer.source_units]:
+        raise InputError(
+            f"the request has {len(scorer.units)} units that are not the {len(own)} of the trace",
+            legal="the request, the model and the SourceOptions of the trace",
+            fix="pass messages= with the units that were traced, to a tracer with the same sources",
+        )
+    return scorer
+
+
+def lazy_scorer_of(setup: Setup, trace: Trace) -> LazyScorer:
+    """Return the scorer of a trace's response, made when it is needed.
+
+    What is measured with it is kept by the tokens of prompt and response, the digests of the media
+    and the model.
+    """
+    key = {
+        "model": model_digest(setup.adapter.model),
+        "prompt": trace.prompt_ids,
+        "media": [each.sha256 for each in trace.media],
+    }
+    return LazyScorer(
+        lambda: scorer_of(setup, trace),
+        trace.units,
+        trace.token_ids,
+        key,
+        str(setup.adapter.source),
+    )
+
+
+def _cutting_alike(setup: Setup, trace: Trace) -> Setup:
+    """Return the setup with the source options of the trace, where that knows them."""
+    if trace.provenance.segmentation.get("sources") == setup.sources.record():
+        return setup
+    options = trace.provenance.source_options()
+    return setup if options is None else dataclasses.replace(setup, sources=options)

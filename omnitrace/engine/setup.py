@@ -1,0 +1,129 @@
+"""What stays the same for all requests of a tracer: model, signals and options, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from omnitrace._utils.checks import check_whole
+from omnitrace.attribution.selection import CurationConfig
+from omnitrace.capture.probe import probe
+from omnitrace.media import MediaLimits
+from omnitrace.models.base import ModelAdapter
+from omnitrace.segmentation.salience import Salience
+from omnitrace.segmentation.sentences import Unit as SpanUnit
+from omnitrace.segmentation.thinking import Thinking
+from omnitrace.signals.base import LiveSpanSignal, ModelBound, Need, Signal
+from omnitrace.signals.resolve import Resolved, resolve
+from omnitrace.sources.options import SourceOptions
+
+__all__ = ["Setup"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """A model, what scores its tokens, and how requests are read and supports selected.
+
+    Attributes
+    ----------
+    adapter:
+        The model, its processor, and how the two map tokens to sources.
+    layers:
+        By index, the decoder layers whose attention can be captured.
+    signals:
+        What scores tokens, and the span signal where one was asked for.
+    curation, sources, limits, span_unit, thinking, salience, block:
+        As for ``Tracer``.
+    """
+
+    adapter: ModelAdapter
+    layers: Mapping[int, nn.Module]
+    signals: Resolved
+    curation: CurationConfig
+    sources: SourceOptions
+    limits: MediaLimits
+    span_unit: SpanUnit
+    thinking: Thinking | None
+    salience: Salience
+    block: int
+
+    @classmethod
+    def create(
+        cls,
+        adapter: ModelAdapter,
+        *,
+        signal: str | Signal = "attention-mean",
+        curation: CurationConfig | None = None,
+        sources: SourceOptions | None = None,
+        limits: MediaLimits | None = None,
+        span_unit: SpanUnit = "sentence",
+        thinking: Thinking | None = Thinking(),  # noqa: B008 - frozen
+        salience: str | None = "auto",
+        block: int = 16,
+    ) -> Setup:
+        """Check the options and try the model; see ``Tracer`` for what they are, and for errors."""
+        check_whole("block", block, 1)
+        sources = sources or SourceOptions()
+        weights = Salience.create(salience, sources.language)
+        signals = resolve(signal)
+        _check_made_for(signals, adapter, sources)
+        return cls(
+            adapter=adapter,
+            layers=dict(probe(adapter.model, adapter.decoder, what=adapter.source)),
+            signals=signals,
+            curation=curation or CurationConfig(),
+            sources=sources,
+            limits=limits or MediaLimits(),
+            span_unit=span_unit,
+            thinking=thinking,
+            salience=weights,
+            block=block,
+        )
+
+    def changed(self, **options: Any) -> Setup:
+        """Return a setup of the same model with some options of :meth:`create` changed."""
+        if "signal" in options:
+            options["signals"] = resolve(options.pop("signal"))
+        made = {
+            "curation": CurationConfig,
+            "sources": SourceOptions,
+            "limits": MediaLimits,
+        }
+        for name, usual in made.items():
+            if name in options:
+                options[name] = options[name] or usual()
+        if "salience" in options:
+            language = options.get("sources", self.sources).language
+            options["salience"] = Salience.create(options["salience"], language)
+        check_whole("block", options.get("block", self.block), 1)
+        changed = dataclasses.replace(self, **options)
+        _check_made_for(changed.signals, changed.adapter, changed.sources)
+        return changed
+
+    @property
+    def live_signal(self) -> LiveSpanSignal | None:
+        """The span signal, if it gives its effects while the model writes."""
+        span = self.signals.span
+        return span if isinstance(span, LiveSpanSignal) else None
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the token signal and a live span signal read while the model writes."""
+        live = self.live_signal
+        return self.signals.token.needs | (frozenset() if live is None else live.needs)
+
+    @property
+    def streams(self) -> bool:
+        """Whether supports can be selected while the model writes."""
+        return self.signals.span is None or self.live_signal is not None
+
+
+def _check_made_for(signals: Resolved, adapter: ModelAdapter, sources: SourceOptions) -> None:
+    """Refuse a signal that was made for another model, or for units that are cut in another way."""
+    chosen = signals.token if signals.span is None else signals.span
+    if isinstance(chosen, ModelBound):
+        chosen.check_model(adapter, sources)

@@ -1,0 +1,41 @@
+"""The parts of a conversation after reading: texts and decoded media."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
+from omnitrace.types import Modality
+
+__all__ = ["MediaPart", "Part", "TextPart"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A text of the conversation, letter for letter as the user passed it."""
+
+    message: int
+    part: int
+    role: str
+    text: str
+    is_source: bool
+    source_id: str | None = None
+    units: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MediaPart:
+    """A loaded image, audio or video of the conversation."""
+
+    message: int
+    part: int
+    role: str
+    modality: Modality
+    media: LoadedImage | LoadedAudio | LoadedVideo
+    is_source: bool = True
+    source_id: str | None = None
+    units: tuple[Any, ...] | None = None
+
+
+Part: TypeAlias = TextPart | MediaPart

@@ -1,0 +1,53 @@
+"""Where a trace comes from: model, signal, options and versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omnitrace.sources.options import SourceOptions
+
+__all__ = ["Provenance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a trace comes from: enough to make it again.
+
+    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke); with a
+    span signal also ``token_signal``, the name of the one that gave the token scores; where
+    attention sinks were taken out, ``sinks`` says how, how many positions and what mass.
+    ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
+    false where the answer was cut off by ``max_new_tokens``.
+    """
+
+    model: str
+    adapter: str
+    revision: str | None = None
+    config_digest: str = ""
+    processor: str = ""
+    attention: str = ""
+    dtype: str = ""
+    signal: Mapping[str, Any] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    salience: str = ""
+    segmentation: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    created: str = ""
+    finished: bool = True
+
+    def source_options(self) -> SourceOptions | None:
+        """Return the options under which the request was cut into units, None if it is not known.
+
+        Raises
+        ------
+        InputError
+            If a unitizer is not installed here.
+        """
+        record = self.segmentation.get("sources")
+        if not record:
+            return None
+        return SourceOptions.from_record(record, self.segmentation.get("language", "en"))
