@@ -15,6 +15,7 @@ import torch
 from omnitrace import InputError, Trace, Tracer
 from omnitrace.ablation import MaskDealer, leave_one_out, span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.engine import rescore
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.evaluation import evaluate
 from omnitrace.evaluation.examples import LabelledItem, labelled_items
@@ -182,13 +183,13 @@ def test_no_mask_runs_twice(
     reference: Tracer, trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[ResponseScorer] = []
-    scorer = reference.scorer
+    scorer_of = rescore.scorer_of
 
     def noted(*arguments: Any, **options: Any) -> ResponseScorer:
-        made.append(scorer(*arguments, **options))
+        made.append(scorer_of(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(reference, "scorer", noted)
+    monkeypatch.setattr(rescore, "scorer_of", noted)
     measure = measure_by(reference, masks=8, cache=tmp_path)
     measured = measure("weights", trace)
     assert made == []
