@@ -21,9 +21,9 @@ from omnitrace.evaluation.baselines.trivial import (
     longest_unit,
     random_units,
 )
-from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.examples import LabelledItem, labelled_items
 from omnitrace.evaluation.metrics.spans import METRICS
-from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.rows import TRACED, ScoreRow, score
 from omnitrace.reference.files import labels, write_sample
 from omnitrace.reference.world import Sample
 
@@ -73,14 +73,14 @@ class Collected:
         By id: the sample, and the token ids of the model's answer.
     """
 
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    items: list[Item] = field(default_factory=list)
+    rows: dict[str, list[ScoreRow]] = field(default_factory=dict)
+    items: list[LabelledItem] = field(default_factory=list)
     groups: dict[Key, frozenset[str]] = field(default_factory=dict)
     outcomes: dict[Key, str] = field(default_factory=dict)
     samples: dict[str, Drawn] = field(default_factory=dict)
     answers: dict[str, Sequence[int]] = field(default_factory=dict)
 
-    def add(self, method: str, items: Sequence[Item]) -> None:
+    def add(self, method: str, items: Sequence[LabelledItem]) -> None:
         """Score what a signal says."""
         self.rows.setdefault(method, []).extend(
             _scored(item, TRACED, item.prediction) for item in items
@@ -97,7 +97,7 @@ class Collected:
         self.answers |= other.answers
 
 
-def _scored(item: Item, method: str, said: Prediction | None) -> Row:
+def _scored(item: LabelledItem, method: str, said: Prediction | None) -> ScoreRow:
     return score(item, method, said, _SPAN_METRICS if item.word is None else _WORD_METRICS)
 
 
@@ -175,13 +175,13 @@ def collect(
     found.samples[label.id] = drawn
     first, *others = traces
     found.answers[label.id] = traces[first].token_ids
-    items = list(items_of(label, traces[first]))
+    items = list(labelled_items(label, traces[first]))
     found.items += items
     found.add(first, items)
     for name in others:
-        found.add(name, list(items_of(label, traces[name])))
+        found.add(name, list(labelled_items(label, traces[name])))
     for name, config in curations.items():
-        found.add(name, list(items_of(label, traces[first].recurate(config))))
+        found.add(name, list(labelled_items(label, traces[first].recurate(config))))
     for item in items:
         if item.word is None:
             key = (item.example, item.span)
@@ -212,7 +212,7 @@ def add_baselines(found: Collected, seed: int) -> None:
             found.rows.setdefault(name, []).append(_scored(item, name, answered))
 
 
-def _told(prior: PositionPrior, item: Item) -> Prediction:
+def _told(prior: PositionPrior, item: LabelledItem) -> Prediction:
     """Let the prior choose one unit of every modality that the evidence is in."""
     modalities = sorted({unit.modality for unit in item.units if unit.id in item.truth})
     said = [

@@ -22,7 +22,7 @@ from omnitrace.evaluation.metrics.bootstrap import (
     bootstrap_mean,
     paired_difference,
 )
-from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.rows import TRACED, ScoreRow
 
 __all__ = [
     "MEASURES",
@@ -140,7 +140,7 @@ def _line(
 ) -> Line:
     level, metric = MEASURES[measure]
 
-    def value(row: Row) -> float | None:
+    def value(row: ScoreRow) -> float | None:
         return row.values[metric]
 
     rows = [row for row in found.rows[method] if row.level == level]
@@ -154,10 +154,10 @@ def _answers(found: Collected, first: str, seed: int, columns: Iterable[str] = C
 
 
 def _means(
-    rows: Sequence[Row],
+    rows: Sequence[ScoreRow],
     groups: Groups,
     columns: Iterable[str],
-    value: Callable[[Row], float | None],
+    value: Callable[[ScoreRow], float | None],
     seed: int,
 ) -> dict[str, Estimate]:
     """Average over the statements of each column; intervals resample whole samples."""
@@ -170,7 +170,7 @@ def _means(
     }
 
 
-def _within(rows: Iterable[Row], groups: Groups, wanted: Collection[str]) -> list[Row]:
+def _within(rows: Iterable[ScoreRow], groups: Groups, wanted: Collection[str]) -> list[ScoreRow]:
     return [row for row in rows if not groups[row.example, row.span].isdisjoint(wanted)]
 
 
@@ -188,12 +188,12 @@ def _change(found: Collected, method: str, first: str, seed: int) -> Line:
     return Line("F1 change", method, estimates)
 
 
-def _spans(found: Collected, method: str) -> list[Row]:
+def _spans(found: Collected, method: str) -> list[ScoreRow]:
     return [row for row in found.rows[method] if row.level == "span"]
 
 
 def _abstention(
-    found: Collected, name: str, method: str, rows: Mapping[str, Sequence[Row]], seed: int
+    found: Collected, name: str, method: str, rows: Mapping[str, Sequence[ScoreRow]], seed: int
 ) -> Line:
     """Tell refusals from the statements of each column."""
     measure, statistic = _ABSTENTION[name]
@@ -205,7 +205,7 @@ def _abstention(
     return Line(measure, method, estimates)
 
 
-def cross_fitted(found: Collected, rows: Sequence[Row]) -> list[Row]:
+def cross_fitted(found: Collected, rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     """Let rows abstain below the grounding that is best for the samples of the other half."""
     halves = {name: number % 2 for number, name in enumerate(found.samples)}
     ordinary = _within(rows, found.groups, {ALL, REFUSAL})
@@ -218,7 +218,7 @@ def cross_fitted(found: Collected, rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def best_threshold(rows: Iterable[Row]) -> tuple[float, float]:
+def best_threshold(rows: Iterable[ScoreRow]) -> tuple[float, float]:
     """Return the grounding below which abstaining agrees best with the labels, and its F1.
 
     For ``CurationConfig.min_grounding``; to be fitted on validation samples. It is the middle

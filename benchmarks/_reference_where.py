@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.labels.matching import named_units
 from omnitrace.evaluation.labels.schema import Source
 from omnitrace.types import ImageRegion, SourceUnit
@@ -28,7 +28,7 @@ _NOTHING: Final = "no support"
 OUTCOMES: Final = (RIGHT, _ONE_OF_BOTH, _NEXT, _SAME, _STREAM, _PART, _MODALITY, _NOTHING)
 
 
-def outcome_of(item: Item, sources: Sequence[Source]) -> str:
+def outcome_of(item: LabelledItem, sources: Sequence[Source]) -> str:
     """Say how the supports of a statement lie to its evidence.
 
     One piece of evidence is found if the strongest support names it, two are if there is a support
@@ -56,7 +56,7 @@ def outcome_of(item: Item, sources: Sequence[Source]) -> str:
     return _ONE_OF_BOTH if any(found) else _place(item)
 
 
-def _place(item: Item) -> str:
+def _place(item: LabelledItem) -> str:
     top = next(unit for unit in item.units if unit.id == item.top)
     places = [_relation(top, unit, item.units) for unit in item.units if unit.id in item.truth]
     return min(places, key=OUTCOMES.index, default=_MODALITY)

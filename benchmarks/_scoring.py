@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from omnitrace.ablation import MaskDealer
-from omnitrace.evaluation.faithfulness_run import faithfulness
+from omnitrace.evaluation.faithfulness_run import FaithfulnessOptions, faithfulness
 from omnitrace.evaluation.metrics.bootstrap import (
     Estimate,
     bootstrap,
@@ -99,11 +99,13 @@ def judge(
         every,
         dealer(),
         span_tokens=span_tokens,
-        masks=plan.masks,
-        sized=plan.sized,
-        oracle=plan.oracle,
-        ks=plan.ks,
-        controls=False,  # they are among the scores
+        options=FaithfulnessOptions(
+            masks=plan.masks,
+            sized=plan.sized,
+            oracle=plan.oracle,
+            ks=plan.ks,
+            controls=False,  # they are among the scores
+        ),
     )
     arrays = {method: dict(metrics) for method, metrics in found.values.items()}
     if plan.dropped:

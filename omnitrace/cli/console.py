@@ -1,4 +1,4 @@
-"""Say spans, supports and locators in a terminal.
+"""Say spans, supports, locators and progress in a terminal.
 
 Everything that a model or a user wrote goes through :func:`plain`, so that it can neither carry
 terminal commands nor rich markup.
@@ -6,12 +6,15 @@ terminal commands nor rich markup.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from omnitrace.types import ImageRegion, Locator, Section, Span, Support, TextRange
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PartNames",
+    "StatusLine",
     "describe",
     "make_console",
     "names_of_request",
     "names_of_trace",
     "plain",
+    "print_json",
+    "print_notes",
     "print_section",
     "print_span",
     "print_table",
@@ -48,6 +54,39 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(
         file=sys.stderr if stderr else sys.stdout, highlight=False, markup=False, emoji=False
     )
+
+
+class StatusLine:
+    """What is being done, on stderr and only if that is a terminal."""
+
+    def __init__(self) -> None:
+        console = make_console(stderr=True)
+        self._status = Status(Text(""), console=console) if console.is_terminal else None
+        self._live = False
+
+    def __enter__(self) -> StatusLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, text: str) -> None:
+        """Show a line until the next one."""
+        if self._status is not None:
+            self._status.update(Text(plain(text)))
+            self._status.start()
+            self._live = True
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Clear the line while something else is printed; stdout may be the same terminal."""
+        if self._status is None or not self._live:
+            yield
+            return
+        self._status.stop()
+        yield
+        self._status.start()
 
 
 def plain(text: str) -> str:
@@ -127,7 +166,7 @@ def print_span(console: Console, span: Span, names: PartNames | None = None) -> 
 
 
 def print_unsupported(console: Console, text: str) -> None:
-    """Print an answer of which nothing is known but its words."""
+    """Print a response of which nothing is known but its words."""
     for line in text.splitlines():
         console.print(Text(plain(line), style="bold"), soft_wrap=True)
     note = "      no supports: the signal failed"
@@ -160,6 +199,19 @@ def print_table(console: Console, rows: Sequence[Sequence[str]]) -> None:
         cells = [f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)]
         text = "  ".join(cells).rstrip()
         console.print(Text(text, style="bold" if number == 0 else ""), soft_wrap=True)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Write one JSON document as one line on stdout."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "") == "utf8"
+    line = json.dumps(document, ensure_ascii=not utf8, allow_nan=False)
+    print(line, flush=True)
+
+
+def print_notes(console: Console, notes: Iterable[str]) -> None:
+    """Print what is said below a table, a line each."""
+    for note in notes:
+        console.print(Text(plain(note), style="dim"), soft_wrap=True)
 
 
 def names_of_trace(trace: Trace) -> PartNames:

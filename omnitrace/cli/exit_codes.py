@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, ParamSpec
 
 import typer
@@ -14,7 +14,16 @@ import typer
 from omnitrace.cli.console import plain
 from omnitrace.errors import OmnitraceError
 
-__all__ = ["DEFECT", "INTERRUPTED", "MISTAKE", "guarded", "say", "say_defect", "say_mistake"]
+__all__ = [
+    "DEFECT",
+    "INTERRUPTED",
+    "MISTAKE",
+    "guarded",
+    "say",
+    "say_defect",
+    "say_mistake",
+    "say_problems",
+]
 
 DEFECT: Final = 1
 MISTAKE: Final = 2
@@ -59,6 +68,12 @@ def say(text: str) -> None:
 def say_mistake(text: str) -> None:
     """Print a mistake that the user can mend on stderr."""
     say(f"error: {text}")
+
+
+def say_problems(problems: Iterable[object]) -> None:
+    """Print several mistakes, a line each."""
+    for problem in problems:
+        say_mistake(str(problem))
 
 
 def say_defect() -> None:

@@ -29,7 +29,7 @@ from omnitrace.estimator.store import (
 from omnitrace.estimator.weights import Fitted
 from omnitrace.evaluation.metrics.bootstrap import bootstrap_mean
 from omnitrace.evaluation.metrics.faithfulness import control_scores, lds
-from omnitrace.evaluation.sanity.cases import Tell, silent
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
 from omnitrace.sources.request_files import Entry, Request, RequestProblem
 from omnitrace.tracer import Tracer
 
@@ -75,7 +75,7 @@ def train_estimator(
     options: TrainOptions | None = None,
     *,
     cache: Path | None = None,
-    tell: Tell = silent,
+    tell: ProgressCallback = no_progress,
     failed: Callable[[str, OmnitraceError], None] | None = None,
 ) -> Learned:
     """Train an estimator for the model of a tracer.
@@ -169,7 +169,7 @@ class _Run:
     """Makes examples of requests, one by one, and tells what fails."""
 
     collector: Collector
-    tell: Tell
+    tell: ProgressCallback
     failed: Callable[[str, OmnitraceError], None]
 
     def held_out(

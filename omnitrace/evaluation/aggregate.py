@@ -13,7 +13,7 @@ from omnitrace.evaluation.metrics.agreement import abstention_auroc, abstention_
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap, bootstrap_mean
 from omnitrace.evaluation.metrics.faithfulness import share_of_oracle
 from omnitrace.evaluation.metrics.labelled_causal import SHARES
-from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.rows import TRACED, ScoreRow
 
 __all__ = [
     "ALL",
@@ -56,7 +56,7 @@ class Figure:
     estimate: Estimate
 
 
-def groups_of(row: Row) -> list[str]:
+def groups_of(row: ScoreRow) -> list[str]:
     """Return the groups that a row is in: "all", "modality: …", "sources: …", "category: …"."""
     number = str(row.sources) if row.sources < 2 else "2+"
     groups = [ALL, f"modality: {row.modality}", f"sources: {number}"]
@@ -64,7 +64,7 @@ def groups_of(row: Row) -> list[str]:
 
 
 def figures_of(
-    rows: Iterable[Row],
+    rows: Iterable[ScoreRow],
     *,
     whole: Collection[str] = TOGETHER,
     level: float = 0.95,
@@ -77,7 +77,7 @@ def figures_of(
     as spans were said, the abstention: its F1, and of the trace the AUROC of its grounding; and
     where the oracle's LDS was computed, the share of it; of these, the ones that ``whole`` names.
     """
-    sorted_rows: dict[tuple[str, str, str], list[Row]] = {}
+    sorted_rows: dict[tuple[str, str, str], list[ScoreRow]] = {}
     for row in rows:
         for group in groups_of(row):
             sorted_rows.setdefault((row.method, row.level, group), []).append(row)
@@ -98,15 +98,15 @@ def figures_of(
     return tuple(found)
 
 
-def by_example(rows: Iterable[Row]) -> list[list[Row]]:
+def by_example(rows: Iterable[ScoreRow]) -> list[list[ScoreRow]]:
     """Group rows by their example, in the order in which examples come."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[ScoreRow]] = {}
     for row in rows:
         groups.setdefault(row.example, []).append(row)
     return list(groups.values())
 
 
-def together(rows: Sequence[Row], method: str) -> tuple[int, dict[str, Statistic]]:
+def together(rows: Sequence[ScoreRow], method: str) -> tuple[int, dict[str, Statistic]]:
     """Return what is no mean over spans: the micro scores, the abstention, shares of the oracle.
 
     Parameters
@@ -151,7 +151,7 @@ def together(rows: Sequence[Row], method: str) -> tuple[int, dict[str, Statistic
     return len(examples), statistics
 
 
-def _share(examples: Sequence[Sequence[Row]], part: str, whole: str) -> Statistic:
+def _share(examples: Sequence[Sequence[ScoreRow]], part: str, whole: str) -> Statistic:
     """Return the quotient of two metrics' means over the spans where both are defined."""
     pairs = [
         np.array([[row.values[name] for name in (part, whole)] for row in each], dtype=np.float64)

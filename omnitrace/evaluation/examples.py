@@ -19,16 +19,16 @@ from omnitrace.trace.trace import Trace
 from omnitrace.types import ImageRegion, SourceUnit, Span, TimeRange
 
 if TYPE_CHECKING:
-    from omnitrace.evaluation.measured_effects import Measured
+    from omnitrace.evaluation.measured_effects import MeasuredResponse
 
-__all__ = ["Item", "Place", "items_of", "modality_of", "predicted_places"]
+__all__ = ["LabelledItem", "Place", "labelled_items", "modality_of", "predicted_places"]
 
 #: A box or an interval (as a box of height 1) in a part, ``(message, part)``.
 Place: TypeAlias = tuple[tuple[int, int], Box]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Item:
+class LabelledItem:
     """A labelled span or word of one example.
 
     Attributes
@@ -85,10 +85,10 @@ class Item:
     effects: bool = False
     options: tuple[frozenset[str], ...] = ()
     option: int | None = None
-    measured: Measured | None = None
+    measured: MeasuredResponse | None = None
 
 
-def items_of(label: Label, trace: Trace) -> Iterator[Item]:
+def labelled_items(label: Label, trace: Trace) -> Iterator[LabelledItem]:
     """Yield the spans of a label, each followed by its words.
 
     Raises
@@ -115,7 +115,7 @@ def items_of(label: Label, trace: Trace) -> Iterator[Item]:
             yield replace(unsaid, tokens=tokens, masses=scores, prediction=prediction)
 
 
-def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
+def _said(unsaid: LabelledItem, span: Span, masses: np.ndarray) -> LabelledItem:
     """Add what the trace says of a labelled span."""
     tokens = (span.token_start, span.token_end)
     mass = masses[slice(*tokens)].sum(axis=0)
@@ -132,7 +132,7 @@ def _said(unsaid: Item, span: Span, masses: np.ndarray) -> Item:
     )
 
 
-def _with_options(item: Item, labelled: LabelledSpan, trace: Trace) -> Item:
+def _with_options(item: LabelledItem, labelled: LabelledSpan, trace: Trace) -> LabelledItem:
     if not labelled.options:
         return item
     options = tuple(
@@ -149,11 +149,11 @@ def _unsaid(
     labelled: LabelledSpan,
     sources: Sequence[Source],
     trace: Trace,
-) -> Item:
+) -> LabelledItem:
     """Return what the label alone says of a span or word."""
     named = [named_units(source, trace.units, trace.messages) for source in sources]
     missed = [f"\0unreachable {i}" for i, found in enumerate(named) if not found]
-    return Item(
+    return LabelledItem(
         example=example,
         span=index,
         word=word,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.measured_effects import Rows
+from omnitrace.evaluation.measured_effects import MaskedLogprobs
 from omnitrace.evaluation.metrics.causal import Claim, EffectMetric, effect_metrics
 from omnitrace.evaluation.metrics.faithfulness import (
     Array,
@@ -23,11 +23,37 @@ from omnitrace.evaluation.metrics.faithfulness import (
 if TYPE_CHECKING:
     from omnitrace.ablation.masks import MaskDealer
 
-__all__ = ["Faithfulness", "Measure", "faithfulness"]
+__all__ = ["Faithfulness", "FaithfulnessOptions", "MeasureMasks", "faithfulness"]
 
-Measure: TypeAlias = Callable[[Array], Array]
+MeasureMasks: TypeAlias = Callable[[Array], Array]
 
-_ORACLE: Final = "oracle and calibration"  # no attribution: what they are fitted on judges all
+_ORACLE: Final = "oracle and calibration"  # no attribution: what they are fitted on evaluates all
+
+
+@dataclass(frozen=True, slots=True)
+class FaithfulnessOptions:
+    """What is measured of one example.
+
+    Parameters
+    ----------
+    masks, sized, oracle:
+        How many masks for LDS, for its size-controlled form, and to fit the oracle and the
+        calibration of R² on (256 or more for a figure; with 0 there is neither).
+    ks, curves:
+        The k of top-k drop and sufficiency; whether to measure the curves, of ``K + 1`` masks for
+        each signal and span.
+    controls, seed:
+        Whether to add :func:`~omnitrace.evaluation.metrics.faithfulness.control_scores`, and the
+        seed of the random ones.
+    """
+
+    masks: int = 64
+    sized: int = 64
+    oracle: int = 0
+    ks: Sequence[int] = (1, 3, 5)
+    curves: bool = False
+    controls: bool = True
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,24 +87,18 @@ class Faithfulness:
 
 
 def faithfulness(
-    measure: Measure,
+    measure: MeasureMasks,
     scores: Mapping[str, Array],
     dealer: MaskDealer,
     *,
     span_tokens: Array,
-    masks: int = 64,
-    sized: int = 64,
-    oracle: int = 0,
-    ks: Sequence[int] = (1, 3, 5),
-    curves: bool = False,
-    controls: bool = True,
-    seed: int = 0,
+    options: FaithfulnessOptions | None = None,
 ) -> Faithfulness:
     """Measure the faithfulness of several attributions of one example on the same masks.
 
-    A mask that an attribution was fitted on does not judge it: where top-k drop, sufficiency, R² or
-    a curve would need one, they are undefined; so is the size-controlled LDS where the units allow
-    of no masks of one size. The rest of what is undefined, and why, is in
+    A mask that an attribution was fitted on does not evaluate it: where top-k drop, sufficiency, R²
+    or a curve would need one, they are undefined; so is the size-controlled LDS where the units
+    allow of no masks of one size. The rest of what is undefined, and why, is in
     :mod:`omnitrace.evaluation.metrics.causal`.
 
     Parameters
@@ -89,46 +109,43 @@ def faithfulness(
     scores:
         By signal: float ``[S, K]``.
     dealer:
-        Deals the example's masks, and knows what the signals were fitted on: tell it before with
+        Deals the example's masks, and knows what the signals were fitted on: name it before with
         ``dealer.fitted(masks, by=name)``, the name being that in ``scores``.
     span_tokens:
         ``|S|`` of each span, at least 1.
-    masks, sized, oracle:
-        How many masks for LDS, for its size-controlled form, and to fit the oracle and the
-        calibration of R² on (256 or more for a figure; with 0 there is neither).
-    ks, curves:
-        The k of top-k drop and sufficiency; whether to measure the curves, of ``K + 1`` masks for
-        each signal and span.
-    controls, seed:
-        Whether to add :func:`control_scores`, and the seed of the random ones.
+    options:
+        What is measured.
 
     Raises
     ------
     InputError
         If scores have the wrong shape or are not finite, or the masks run out.
     """
+    options = options or FaithfulnessOptions()
     tokens = np.asarray(span_tokens, dtype=np.int64)
     every = _checked_scores(scores, len(tokens), dealer.units)
-    if controls:
-        every |= control_scores(dealer.sizes, len(tokens), seed=seed)
+    if options.controls:
+        every |= control_scores(dealer.sizes, len(tokens), seed=options.seed)
     dealt = _Dealt(
         dealer.sizes,
-        dealer.evaluation(masks),
-        dealer.sized_evaluation(sized),
-        dealer.fit(oracle, by=_ORACLE),
+        dealer.evaluation(options.masks),
+        dealer.sized_evaluation(options.sized),
+        dealer.fit(options.oracle, by=_ORACLE),
     )
-    rows = Rows(functools.partial(_checked_rows, measure, len(tokens)))
+    rows = MaskedLogprobs(functools.partial(_checked_rows, measure, len(tokens)))
 
     def claims(name: str, scores: Array) -> list[Claim]:
-        def judges(asked: Array) -> Array:
+        def not_fitted(asked: Array) -> Array:
             return ~dealer.was_fitted(asked, by=name)
 
         return [
-            Claim(row, dealt, functools.partial(rows.logprobs, tokens=(s, s + 1)), length, judges)
+            Claim(
+                row, dealt, functools.partial(rows.logprobs, tokens=(s, s + 1)), length, not_fitted
+            )
             for s, (row, length) in enumerate(zip(scores, tokens.tolist(), strict=True))
         ]
 
-    metrics, best = _chosen(ks, curves=curves, oracle=oracle > 0)
+    metrics, best = _named_metrics(options.ks, curves=options.curves, oracle=options.oracle > 0)
     said = {name: claims(name, each) for name, each in every.items()}
     unscored = claims(_ORACLE, np.zeros((len(tokens), dealer.units)))  # the oracle finds its own
     needed = [masks for each in said.values() for masks in _needed(metrics, each)]
@@ -153,7 +170,7 @@ class _Dealt:
 _Metrics: TypeAlias = Mapping[str, EffectMetric]
 
 
-def _chosen(ks: Sequence[int], *, curves: bool, oracle: bool) -> tuple[_Metrics, _Metrics]:
+def _named_metrics(ks: Sequence[int], *, curves: bool, oracle: bool) -> tuple[_Metrics, _Metrics]:
     """Return the metrics of attributions, and those of the oracle."""
     every = effect_metrics(ks)
     names = ["lds", "size-controlled-lds"]
@@ -182,7 +199,7 @@ def _values(metrics: _Metrics, claims: Sequence[Claim]) -> dict[str, Array]:
     }
 
 
-def _checked_rows(measure: Measure, spans: int, masks: Array) -> Array:
+def _checked_rows(measure: MeasureMasks, spans: int, masks: Array) -> Array:
     found = np.asarray(measure(masks), dtype=np.float64)
     if found.shape != (len(masks), spans):
         raise InputError(

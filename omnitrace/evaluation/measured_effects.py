@@ -1,7 +1,7 @@
 """What the model says of a response without some of its units: the ground of all causal metrics.
 
-The metrics are in :mod:`omnitrace.evaluation.metrics.causal`. All methods of one example are judged
-by the same masks, and so are two evaluations of the same labels with the same seed.
+The metrics are in :mod:`omnitrace.evaluation.metrics.causal`. All methods of one example are
+evaluated by the same masks, and so are two evaluations of the same labels with the same seed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:  # the ablation waits for torch, of which judging by labels has no need
+if TYPE_CHECKING:  # the ablation waits for torch, of which labels alone have no need
     from omnitrace.ablation.measurement import Operators
     from omnitrace.ablation.operators import Operator
     from omnitrace.ablation.scorer import ResponseScorer
     from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
-__all__ = ["FIT_MASKS", "MASKS", "MeasureOf", "Measured", "Rows", "measure_by"]
+__all__ = [
+    "FIT_MASKS",
+    "MASKS",
+    "MaskedLogprobs",
+    "MeasureResponse",
+    "MeasuredResponse",
+    "measure_by",
+]
 
 #: Masks for LDS, and as many of equal size.
 MASKS: Final = 64
@@ -29,7 +36,7 @@ MASKS: Final = 64
 FIT_MASKS: Final = 256
 
 
-class Rows:
+class MaskedLogprobs:
     """What a model says under masks, measured when first asked for, and no mask twice.
 
     Parameters
@@ -76,13 +83,13 @@ class Rows:
         return np.array([row.sum(dtype=np.float64) for row in rows])
 
 
-class Measured(Rows):
-    """The log-probabilities of one response under masks, and the masks that judge it.
+class MeasuredResponse(MaskedLogprobs):
+    """The log-probabilities of one response under masks, and the masks that evaluate it.
 
     Parameters
     ----------
     run:
-        As for :class:`Rows`: the log-probability of each token.
+        As for :class:`MaskedLogprobs`: the log-probability of each token.
     sizes:
         Tokens of each unit.
     example, seed:
@@ -91,10 +98,10 @@ class Measured(Rows):
         How many masks for LDS and for its size-controlled form; where the units do not allow of so
         many, a half, a quarter and so on.
     known:
-        As for :class:`Rows`.
+        As for :class:`MaskedLogprobs`.
     fitted:
         bool ``[m, K]``: masks that what the trace says was fitted on, as by a perturbation method.
-        They do not judge it.
+        They do not evaluate it.
     about:
         How it is measured, in JSON values, to be written beside the figures.
 
@@ -142,7 +149,7 @@ class Measured(Rows):
         fewest = 2 * (units + 1)
         return as_many(self._dealer.fit, max(FIT_MASKS, fewest), units, fewest=fewest)
 
-    def judges(self, masks: np.ndarray) -> np.ndarray:
+    def not_fitted(self, masks: np.ndarray) -> np.ndarray:
         """Return bool ``[m]``: on which of bool ``[m, K]`` what the trace says was not fitted."""
         return np.array([mask.tobytes() not in self._fitted for mask in masks], dtype=bool)
 
@@ -156,7 +163,7 @@ class Measured(Rows):
 
 
 #: What measures the response of a trace, by the name of the example.
-MeasureOf: TypeAlias = "Callable[[str, Trace], Measured]"
+MeasureResponse: TypeAlias = "Callable[[str, Trace], MeasuredResponse]"
 
 
 def measure_by(
@@ -167,7 +174,7 @@ def measure_by(
     seed: int = 0,
     cache: str | Path | None = None,
     fitted: Mapping[str, np.ndarray] | None = None,
-) -> MeasureOf:
+) -> MeasureResponse:
     """Return what measures traces with the model that wrote them.
 
     Parameters
@@ -175,9 +182,9 @@ def measure_by(
     tracer:
         Of that model, with the options under which the requests were traced.
     operator:
-        How units are taken away; see :func:`omnitrace.ablation.measure`.
+        How units are ablated; see :func:`omnitrace.ablation.measure`.
     masks, seed:
-        As for :class:`Measured`.
+        As for :class:`MeasuredResponse`.
     cache:
         A folder in which measured values are kept, and found again by another run.
     fitted:
@@ -194,7 +201,7 @@ def measure_by(
 
     about = {"operator": _named(operator), "masks": masks, "seed": seed}
 
-    def of(example: str, trace: Trace) -> Measured:
+    def of(example: str, trace: Trace) -> MeasuredResponse:
         lazy = tracer.lazy_scorer_of(trace)
         positions = tuple(unit.positions for unit in trace.units)
         response = (example, trace.prompt_ids, trace.token_ids, positions)
@@ -210,11 +217,11 @@ def measure_by(
         nothing = np.zeros((1, len(trace.units)), dtype=bool)
 
         def run(keep: np.ndarray) -> np.ndarray:
-            # What is kept is named after the modalities that the masks take away: always all.
+            # What is kept is named after the modalities that the masks ablate: always all.
             every = np.concatenate([keep, nothing])
             return measure(remembering, (), every, operator=operator, cache=kept).tokens[:-1]
 
-        return Measured(
+        return MeasuredResponse(
             run,
             [len(each) for each in positions],
             example,

@@ -1,4 +1,4 @@
-"""What evaluation wants of a model: answers, replies about them, replays, its embeddings."""
+"""What evaluation wants of a model: responses, replies about them, replays, its embeddings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 from omnitrace.types import Message
 
-__all__ = ["InputEmbeddings", "answer", "ask_by", "check_same_prompt", "replayed"]
+__all__ = ["InputEmbeddings", "ask_by", "check_same_prompt", "replayed", "respond"]
 
 
 def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
@@ -29,7 +29,7 @@ def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
     Parameters
     ----------
     tracer:
-        A tracer of the model that wrote the answer.
+        A tracer of the model that wrote the response.
     max_new_tokens:
         Longest reply, in tokens.
     """
@@ -41,7 +41,7 @@ def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
             *earlier, last = messages
             content = [*last["content"], {"type": "text", "text": f"\n\n{text}"}]
             asked = [*earlier, {**last, "content": content}]
-            ids = answer(tracer, asked, max_new_tokens=max_new_tokens)
+            ids = respond(tracer, asked, max_new_tokens=max_new_tokens)
             reply: str = tracer.adapter.tokenizer.decode(list(ids), skip_special_tokens=True)
             return reply
 
@@ -50,7 +50,7 @@ def ask_by(tracer: Tracer, *, max_new_tokens: int = 1024) -> AskOf:
     return of
 
 
-def answer(
+def respond(
     tracer: Tracer,
     messages: Sequence[Message],
     *,
@@ -66,7 +66,7 @@ def answer(
     messages, media_root:
         The request.
     max_new_tokens:
-        Longest answer, in tokens.
+        Longest response, in tokens.
     """
     adapter = tracer.adapter
     conversation = tracer.read(messages, media_root=media_root)
@@ -100,7 +100,7 @@ def replayed(
 
 
 def check_same_prompt(again: Trace, trace: Trace) -> None:
-    """Refuse a trace that was made anew, but of other tokens than the first one.
+    """Refuse a trace that was made again, but of other tokens than the first one.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def check_same_prompt(again: Trace, trace: Trace) -> None:
     if again.prompt_ids != trace.prompt_ids:
         raise InputError(
             f"with {again.provenance.model} the request becomes other tokens than in the trace",
-            legal="the model that wrote the answer, and a trace that is not redacted",
+            legal="the model that wrote the response, and a trace that is not redacted",
             fix=f"name its model, {trace.provenance.model!r}",
         )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
@@ -17,34 +16,32 @@ from omnitrace.evaluation.baselines.trivial import (
     no_unit,
     random_units,
 )
-from omnitrace.evaluation.examples import Item
-from omnitrace.evaluation.measured_effects import Measured
+from omnitrace.evaluation.examples import LabelledItem
+from omnitrace.evaluation.measured_effects import MeasuredResponse
 from omnitrace.evaluation.metrics.labelled_causal import needed_masks
-from omnitrace.evaluation.metrics.registry import Selection
-from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.metrics.registry import MetricSet
+from omnitrace.evaluation.progress import PassesCallback, no_passes
+from omnitrace.evaluation.rows import TRACED, ScoreRow, score
 
-__all__ = ["Said", "Told", "measure_said", "said_of", "score_said"]
-
-#: Told the forward passes that are done and those in all, first with 0 before any of them.
-Told: TypeAlias = Callable[[int, int], None]
+__all__ = ["MethodOutput", "measure_outputs", "method_outputs", "score_outputs"]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MethodOutput:
     """What a method says of an item; None where it says nothing, or the trace not the item."""
 
-    item: Item
+    item: LabelledItem
     method: str
     prediction: Prediction | None
 
 
-def said_of(
-    items: Sequence[Item],
+def method_outputs(
+    items: Sequence[LabelledItem],
     methods: Mapping[str, Mapping[int, Prediction]],
     *,
     baselines: bool = True,
     seed: int = 0,
-) -> list[Said]:
+) -> list[MethodOutput]:
     """Return what the trace, the baselines and other methods say of every item.
 
     Parameters
@@ -58,7 +55,7 @@ def said_of(
     seed:
         Of the random baseline.
     """
-    found = [Said(item, TRACED, item.prediction) for item in items]
+    found = [MethodOutput(item, TRACED, item.prediction) for item in items]
     if baselines:
         found += _baselines(items, seed)
     for method, by_index in methods.items():
@@ -68,11 +65,11 @@ def said_of(
     return found
 
 
-def _said(item: Item, method: str, prediction: Prediction | None) -> Said:
-    return Said(item, method, None if item.prediction is None else prediction)
+def _said(item: LabelledItem, method: str, prediction: Prediction | None) -> MethodOutput:
+    return MethodOutput(item, method, None if item.prediction is None else prediction)
 
 
-def _baselines(items: Sequence[Item], seed: int) -> Iterator[Said]:
+def _baselines(items: Sequence[LabelledItem], seed: int) -> Iterator[MethodOutput]:
     prior = PositionPrior()
     for item in items:
         prior.add(item.example, item.units, item.truth)
@@ -88,20 +85,24 @@ def _baselines(items: Sequence[Item], seed: int) -> Iterator[Said]:
             yield _said(item, name, prediction)
 
 
-def measure_said(said: Sequence[Said], metrics: Collection[str], told: Told | None = None) -> None:
+def measure_outputs(
+    outputs: Sequence[MethodOutput],
+    metrics: Collection[str],
+    progress: PassesCallback = no_passes,
+) -> None:
     """Measure the masks that metrics of effects need, each example's in one go.
 
     Parameters
     ----------
-    said:
+    outputs:
         What all methods say; words are not measured.
     metrics:
         Names of the metrics; those of labels need nothing.
-    told:
+    progress:
         Called before the first forward pass, and after each example.
     """
-    wanted: dict[Measured, list[np.ndarray]] = {}
-    for each in said:
+    wanted: dict[MeasuredResponse, list[np.ndarray]] = {}
+    for each in outputs:
         measured = each.item.measured
         if measured is not None and each.item.word is None and each.prediction is not None:
             masks = needed_masks(metrics, each.item, each.prediction)
@@ -111,22 +112,21 @@ def measure_said(said: Sequence[Said], metrics: Collection[str], told: Told | No
     done, total = 0, sum(len(masks) for _, masks in missing)
     if not total:
         return
-    tell = told or (lambda done, total: None)
-    tell(0, total)
+    progress(0, total)
     for measured, masks in missing:
         measured.prepare(masks)
         done += len(masks)
-        tell(done, total)
+        progress(done, total)
 
 
-def score_said(said: Sequence[Said], selection: Selection) -> tuple[Row, ...]:
-    """Score what all methods say by the chosen metrics."""
+def score_outputs(outputs: Sequence[MethodOutput], metrics: MetricSet) -> tuple[ScoreRow, ...]:
+    """Score what all methods say by the metrics."""
     return tuple(
         score(
             each.item,
             each.method,
             each.prediction,
-            selection.spans if each.item.word is None else selection.words,
+            metrics.spans if each.item.word is None else metrics.words,
         )
-        for each in said
+        for each in outputs
     )

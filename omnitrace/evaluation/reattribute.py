@@ -1,110 +1,128 @@
-"""Answers that are attributed anew, so that labels of one answer judge any signal."""
+"""Attribute responses again, so that labels of one response evaluate any signal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnitrace.cli.commands.trace import Progress, safe_name
-from omnitrace.cli.exit_codes import say_mistake
-from omnitrace.cli.input_files import Examples
 from omnitrace.errors import OmnitraceError
+from omnitrace.evaluation.example_set import Examples, label_id
 from omnitrace.evaluation.labels.io import LabelScan
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
 from omnitrace.sources.request_files import Entry, Request, RequestProblem
 from omnitrace.trace.trace import Trace
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
 
-__all__ = ["Anew", "label_id"]
+__all__ = ["Failure", "FailureCallback", "Reattribution", "no_failure"]
 
 
-class Anew:
-    """Requests with the labelled answers, and traces with their own, for one signal after another.
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An example that could not be attributed by a signal, and why."""
+
+    example: str
+    signal: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.example}, {self.signal}: {self.reason}"
+
+
+#: Called with each failure as soon as it is known.
+FailureCallback = Callable[[Failure], None]
+
+
+def no_failure(failure: Failure) -> None:
+    """Leave failures to be read at the end."""
+
+
+class Reattribution:
+    """Requests with the labelled responses, and traces with their own, by one signal after another.
 
     Parameters
     ----------
-    examples, scan:
-        What is judged, and the labels.
+    examples, labels:
+        What is evaluated, and the labels.
 
     Attributes
     ----------
-    failed, unlabelled:
-        Names of what could not be attributed by some signal, and of requests without a label:
-        these have no answer.
+    failures:
+        What could not be attributed, for every signal.
+    unlabelled:
+        Names of requests without a label: these have no response.
     fitted:
         By the id of the label, bool ``[m, K]``: the masks that the newest signal measured.
     """
 
-    def __init__(self, examples: Examples, scan: LabelScan) -> None:
-        self.failed: list[str] = []
+    def __init__(self, examples: Examples, labels: LabelScan) -> None:
+        self.failures: list[Failure] = []
         self.unlabelled: list[str] = []
         self.fitted: dict[str, np.ndarray] = {}
         self._examples = examples
-        self._scan = scan
-        self._answers = {entry.label.id: entry.label.response for entry in scan.entries}
+        self._labels = labels
+        self._responses = {entry.label.id: entry.label.response for entry in labels.entries}
 
     def traces(
-        self, tracer: Tracer, signal: str, progress: Progress
+        self,
+        tracer: Tracer,
+        signal: str,
+        *,
+        progress: ProgressCallback = no_progress,
+        failed: FailureCallback = no_failure,
     ) -> Iterator[tuple[str, Trace]]:
-        """Yield the id of the label and a trace by ``signal``; what fails is told, others go on.
+        """Yield the id of the label and a trace by ``signal``; of what fails, the others go on.
 
         Parameters
         ----------
         tracer:
-            Of the model that wrote the answers.
+            Of the model that wrote the responses.
         signal:
             Its name.
-        progress:
-            Shows what is done.
+        progress, failed:
+            Called with what is being done, and with each failure.
         """
-        own = tracer.with_options(signal=signal)
+        signal_tracer = tracer.with_options(signal=signal)
         self.fitted.clear()
-        for name, what in self._examples:
-            progress.show(f"{signal}: {name}")
+        for name, example in self._examples:
+            progress(f"{signal}: {name}")
             masks: list[np.ndarray] = []
             try:
-                found = self._one(own, name, what, masks.append)
+                found = self._replayed(signal_tracer, name, example, masks.append)
             except OmnitraceError as error:
-                self._note(self.failed, name)
-                with progress.paused():
-                    say_mistake(f"{name}, {signal}: {error}")
+                failure = Failure(name, signal, str(error))
+                self.failures.append(failure)
+                failed(failure)
                 continue
             if found is not None:
                 if masks:
                     self.fitted[found[0]] = np.concatenate(masks)
                 yield found
 
-    def _one(
-        self, tracer: Tracer, name: str, what: Entry | Path, measured: Callable[[np.ndarray], None]
+    def _replayed(
+        self,
+        tracer: Tracer,
+        name: str,
+        example: Entry | Path,
+        measured: Callable[[np.ndarray], None],
     ) -> tuple[str, Trace] | None:
-        if isinstance(what, RequestProblem):
-            raise what.error
-        if isinstance(what, Request):
-            if name not in self._answers:
-                self._note(self.unlabelled, name)
+        if isinstance(example, RequestProblem):
+            raise example.error
+        if isinstance(example, Request):
+            if name not in self._responses:
+                if name not in self.unlabelled:
+                    self.unlabelled.append(name)
                 return None
-            answer = self._answers[name]
+            response = self._responses[name]
             return name, tracer.replay(
-                what.messages, answer, media_root=what.media_root, measured=measured
+                example.messages, response, media_root=example.media_root, measured=measured
             )
         from omnitrace.evaluation.model_access import replayed  # it waits for torch
 
-        return label_id(what, self._scan), replayed(tracer, Trace.load(what), measured=measured)
-
-    @staticmethod
-    def _note(names: list[str], name: str) -> None:
-        if name not in names:
-            names.append(name)
-
-
-def label_id(path: Path, scan: LabelScan) -> str:
-    """Return the id of the label that a trace file is named after; its own name without one."""
-    ids = [entry.label.id for entry in scan.entries]
-    if path.stem in ids:
-        return path.stem
-    of_name = [each for each in ids if safe_name(each) == path.stem]
-    return of_name[0] if len(of_name) == 1 else path.stem
+        trace = replayed(tracer, Trace.load(example), measured=measured)
+        return label_id(example, self._labels), trace

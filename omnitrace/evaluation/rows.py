@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.metrics.spans import METRICS, WORD_METRICS, Metric
 
-__all__ = ["TRACED", "Row", "score"]
+__all__ = ["TRACED", "ScoreRow", "score"]
 
-#: Name of the method that is judged; the others are baselines.
+#: Name of the method that is evaluated; the others are baselines.
 TRACED: Final = "trace"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoreRow:
     """How one method did on one labelled span, or on one labelled word.
 
     ``values`` holds the metrics, None where one means nothing: all of them where the trace does
@@ -47,11 +47,11 @@ class Row:
 
 
 def score(
-    item: Item,
+    item: LabelledItem,
     method: str,
     prediction: Prediction | None,
     metrics: Mapping[str, Metric] | None = None,
-) -> Row:
+) -> ScoreRow:
     """Score what a method says of an item; None is the item that the trace does not say.
 
     Parameters
@@ -71,7 +71,7 @@ def score(
         abstained = item.ungrounded if traced else not prediction.chosen
         shared = len(prediction.chosen & item.truth)
         common = (shared, len(prediction.chosen), len(item.truth))
-    return Row(
+    return ScoreRow(
         example=item.example,
         span=item.span,
         word=item.word,

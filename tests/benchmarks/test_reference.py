@@ -44,10 +44,10 @@ from common import BenchmarkError
 
 from omnitrace import CurationConfig, ImageRegion, SourceUnit, Span, TextRange, TimeRange, Tracer
 from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.labels.matching import true_units
 from omnitrace.evaluation.labels.schema import TextSource, TimeSource
-from omnitrace.evaluation.rows import Row
+from omnitrace.evaluation.rows import ScoreRow
 from omnitrace.plugins.registry import registry
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.world import MODALITIES, Sample, make_sample, validation_seed
@@ -313,8 +313,8 @@ A2 = TimeSource(message=0, part=0, start=2.0, end=3.0)
 V1 = TimeSource(message=0, part=1, start=1.0, end=2.0, stream="video")
 
 
-def item(sources: Sequence[Any], chosen: Sequence[str], truth: Sequence[str] = ()) -> Item:
-    return Item(
+def item(sources: Sequence[Any], chosen: Sequence[str], truth: Sequence[str] = ()) -> LabelledItem:
+    return LabelledItem(
         example="one",
         span=0,
         word=None,
@@ -368,17 +368,17 @@ def test_outcomes_without_evidence_or_answer() -> None:
 # --- the table
 
 
-def row(example: str, span: int, f1: float | None, **more: Any) -> Row:
+def row(example: str, span: int, f1: float | None, **more: Any) -> ScoreRow:
     values: dict[str, float | None] = {"f1": f1, "time_f1": None, "auprc": f1}
     sources = more.pop("sources", 1)
-    made = Row(
+    made = ScoreRow(
         example, span, None, "trace", None, "text", sources, 3, f1 is not None, False, 0.5,
         (0, 1, 1), values,
     )  # fmt: skip
     return dataclasses.replace(made, **more)
 
 
-def with_rows(rows: Sequence[Row], other: Sequence[Row] = ()) -> Collected:
+def with_rows(rows: Sequence[ScoreRow], other: Sequence[ScoreRow] = ()) -> Collected:
     made = Collected(rows={"one": list(rows), "gate off": list(other or rows)})
     for name in BASELINES:
         made.rows[name] = list(rows)
@@ -431,7 +431,7 @@ def test_refusals_are_told_apart_and_are_in_no_column() -> None:
 
 
 def test_the_threshold_is_fitted_to_the_other_half() -> None:
-    def sample(name: str, low: float, high: float) -> list[Row]:
+    def sample(name: str, low: float, high: float) -> list[ScoreRow]:
         refusal = row(name, 1, 0.0, grounding=low, sources=0)
         return [row(name, 0, 1.0, grounding=high), refusal]
 

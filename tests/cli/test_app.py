@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from omnitrace.cli.commands import trace as running
-from omnitrace.cli.commands.trace import safe_name
+from omnitrace._utils.files import make_folder
+from omnitrace.cli.console import print_json
 from omnitrace.errors import InputError
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import Run
@@ -159,24 +159,6 @@ def test_a_reader_that_leaves_is_no_defect(
     assert errors == ""
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a-1.b", "a-1.b"),
-        ("../../etc/passwd", "etc_passwd"),
-        ("C:\\x\x00y", "C_x_y"),
-        ("...", "request"),
-        ("", "request"),
-        ("Bild 3 – Übung", "Bild_3_Übung"),  # noqa: RUF001
-        ("con", "_con"),
-        ("LPT1.txt", "_LPT1.txt"),
-        ("x" * 500, "x" * 60),
-    ],
-)
-def test_safe_names(name: str, expected: str) -> None:
-    assert safe_name(name) == expected
-
-
 def test_json_is_ascii_where_stdout_is_not_utf8(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -184,11 +166,11 @@ def test_json_is_ascii_where_stdout_is_not_utf8(
     for encoding in ("ascii", "latin-1", "UTF-8"):
         with path.open("w", encoding=encoding) as file:
             monkeypatch.setattr(sys, "stdout", file)
-            running.print_json({"text": "é漢"})
+            print_json({"text": "é漢"})
         assert json.loads(path.read_bytes().decode(encoding)) == {"text": "é漢"}
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the folder"):
-        running.make_folder(tmp_path / "file")
+        make_folder(tmp_path / "file")

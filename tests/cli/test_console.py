@@ -10,7 +10,9 @@ import io
 import pytest
 from rich.console import Console
 
+from omnitrace.cli import console as console_module
 from omnitrace.cli.console import (
+    StatusLine,
     describe,
     make_console,
     names_of_request,
@@ -181,3 +183,19 @@ def test_the_console_interprets_nothing(capsys: pytest.CaptureFixture[str]) -> N
     captured = capsys.readouterr()
     assert captured.out == "[red]x[/red] :smile: 1\n"
     assert captured.err == "[red]y[/red]\n"
+
+
+def test_the_status_line_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        console = Console(file=io.StringIO(), force_terminal=terminal, markup=False)
+        monkeypatch.setattr(console_module, "make_console", lambda console=console, **_: console)
+        with StatusLine() as status:
+            status.show("[red]first\x1b")
+            with status.paused():
+                console.print("between")
+            status.show("second")
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert "between" in text
+        assert ("[red]first\\x1b" in text) is terminal
+        assert ("second" in text) is terminal

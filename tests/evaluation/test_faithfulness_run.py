@@ -8,7 +8,7 @@ import pytest
 from omnitrace import InputError
 from omnitrace.ablation import MaskDealer, leave_one_out, measure
 from omnitrace.ablation.masks import FEWEST
-from omnitrace.evaluation.faithfulness_run import faithfulness
+from omnitrace.evaluation.faithfulness_run import FaithfulnessOptions, faithfulness
 from tests.helpers import naive_ablation as naive
 
 SIZES = [4, 9, 5, 7, 6, 8, 5, 4, 9, 6, 7, 5, 6, 8]
@@ -34,9 +34,7 @@ def test_the_true_weights_of_a_planted_model_are_found_faithful() -> None:
         {"truth": WEIGHTS, "upside down": -WEIGHTS},
         dealer,
         span_tokens=np.array([3, 5]),
-        oracle=64,
-        ks=(1, 3),
-        curves=True,
+        options=FaithfulnessOptions(oracle=64, ks=(1, 3), curves=True),
     )
     assert len(planted.asked) == 1
     assert len(np.unique(planted.asked[0], axis=0)) == len(planted.asked[0]) == found.masks
@@ -69,7 +67,11 @@ def test_what_a_signal_was_fitted_on_judges_nothing() -> None:
     without[0, best] = False
     dealer.fitted(without)
     found = faithfulness(
-        Planted(), {"truth": WEIGHTS}, dealer, span_tokens=np.array([3, 5]), controls=False
+        Planted(),
+        {"truth": WEIGHTS},
+        dealer,
+        span_tokens=np.array([3, 5]),
+        options=FaithfulnessOptions(controls=False),
     )
     drops = found.values["truth"]["top-1-drop"]
     assert np.isnan(drops[0])
@@ -84,7 +86,11 @@ def test_a_mask_that_one_signal_was_fitted_on_judges_the_others() -> None:
     dealer.fitted(leave_one_out(len(SIZES)), by="fitted")
     scores = {"fitted": WEIGHTS, "free": WEIGHTS}
     found = faithfulness(
-        Planted(), scores, dealer, span_tokens=np.array([3, 5]), oracle=32, controls=False
+        Planted(),
+        scores,
+        dealer,
+        span_tokens=np.array([3, 5]),
+        options=FaithfulnessOptions(oracle=32, controls=False),
     )
     fitted, free = found.values["fitted"], found.values["free"]
     assert np.isnan(fitted["top-1-drop"]).all()
@@ -105,12 +111,9 @@ def test_what_the_oracle_is_fitted_on_judges_all_scores() -> None:
         {"truth": np.eye(units)},  # for each unit a span that rests on it
         dealer,
         span_tokens=np.ones(units),
-        masks=16,
-        sized=8,
-        oracle=count,
-        ks=(1,),
-        curves=True,
-        controls=False,
+        options=FaithfulnessOptions(
+            masks=16, sized=8, oracle=count, ks=(1,), curves=True, controls=False
+        ),
     )
     truth = found.values["truth"]
     np.testing.assert_allclose(truth["top-1-drop"], 1)
@@ -127,9 +130,7 @@ def test_masks_that_keep_all_or_nothing_judge_whoever_measured_them() -> None:
         {"mine": WEIGHTS, "other": WEIGHTS},
         dealer,
         span_tokens=np.array([3, 5]),
-        ks=(units,),
-        curves=True,
-        controls=False,
+        options=FaithfulnessOptions(ks=(units,), curves=True, controls=False),
     )
     mine, other = found.values["mine"], found.values["other"]
     assert mine.keys() == other.keys()
@@ -149,8 +150,7 @@ def test_r_squared_is_undefined_where_effects_hardly_differ() -> None:
             {"truth": WEIGHTS},
             MaskDealer(SIZES, example="e"),
             span_tokens=np.array([3, 5]),
-            oracle=64,
-            controls=False,
+            options=FaithfulnessOptions(oracle=64, controls=False),
         )
         assert (np.isnan(found.values["truth"]["r-squared"]) == undefined).all()
 
@@ -162,9 +162,7 @@ def test_lds_is_undefined_with_too_few_masks() -> None:
             {"truth": WEIGHTS},
             MaskDealer(SIZES, example="f"),
             span_tokens=np.array([3, 5]),
-            masks=count,
-            sized=count,
-            controls=False,
+            options=FaithfulnessOptions(masks=count, sized=count, controls=False),
         )
         for name in ("lds", "size-controlled-lds"):
             assert (np.isnan(found.values["truth"][name]) == undefined).all()
@@ -178,10 +176,7 @@ def test_it_runs_on_a_model() -> None:
         {"mine": np.random.default_rng(0).random((2, 6))},
         dealer,
         span_tokens=np.array([3, 4]),
-        masks=12,
-        sized=6,
-        oracle=12,
-        ks=(1,),
+        options=FaithfulnessOptions(masks=12, sized=6, oracle=12, ks=(1,)),
     )
     for metrics in found.values.values():
         assert (np.abs(metrics["lds"]) <= 1).all()

@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from omnitrace.evaluation.baselines.trivial import all_units
-from omnitrace.evaluation.evaluate import evaluate
-from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.evaluation import evaluate
+from omnitrace.evaluation.examples import LabelledItem, labelled_items
 from omnitrace.evaluation.labels.schema import Label, LabelledSpan, Option, TextSource
 from omnitrace.evaluation.labels.validate import check_label
 from omnitrace.evaluation.metrics.spans import consistency
+from omnitrace.evaluation.options import EvaluationOptions
 from tests.helpers.sample_labels import EVIDENCE, label, span
 from tests.helpers.sample_traces import multimodal_trace
 
@@ -35,12 +36,12 @@ def asked(*options: Option) -> LabelledSpan:
     return span(TEXT, EVIDENCE[1], options=options)
 
 
-def item_of(*options: Option) -> Item:
-    (item,) = items_of(label(spans=[asked(*options)]), TRACE)
+def item_of(*options: Option) -> LabelledItem:
+    (item,) = labelled_items(label(spans=[asked(*options)]), TRACE)
     return item
 
 
-def value(item: Item) -> float | None:
+def value(item: LabelledItem) -> float | None:
     assert item.prediction is not None
     return consistency(item, item.prediction)
 
@@ -103,7 +104,7 @@ def test_it_is_a_metric_of_evaluations() -> None:
     found = evaluate(
         {"harbour": TRACE},
         [label(spans=[asked(RIGHT, WRONG), span("A fog horn", EVIDENCE[2])])],
-        draws=10,
+        options=EvaluationOptions(draws=10),
     )
     figure = found.figure("option_consistency")
     assert (figure.value, figure.count, figure.undefined) == (1, 1, 1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from omnitrace import EndEvent, SourceOptions, Span, SpanEvent, Trace, Tracer
-from omnitrace.cli.commands.demo import judge
+from omnitrace.cli.commands.demo import check_statement
 from omnitrace.media import MediaLimits
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample
@@ -77,7 +77,7 @@ def test_the_answers_are_right(traced: list[tuple[Sample, Path, Trace]]) -> None
 
 def test_the_strongest_supports_are_the_evidence(traced: list[tuple[Sample, Path, Trace]]) -> None:
     hits = [
-        judge(statement, span, trace.units).named
+        check_statement(statement, span, trace.units).named
         for statement, span, trace in pairs(traced)
         if statement.sources
     ]

@@ -21,7 +21,7 @@ from omnitrace import (
     Tracer,
 )
 from omnitrace.ablation.scorer import ResponseScorer
-from omnitrace.cli.commands import trace as running
+from omnitrace.cli import runner as running
 from omnitrace.errors import ConformanceError
 from omnitrace.signals.base import Effect, SpanSignal
 from omnitrace.sources.request_files import Request

@@ -9,28 +9,33 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from omnitrace.cli.commands.trace import Progress, load_tracer, make_folder
-from omnitrace.cli.console import describe, make_console, names_of_request, plain, print_span
-from omnitrace.cli.exit_codes import say
-from omnitrace.evaluation.labels.matching import true_units
-from omnitrace.evaluation.labels.schema import ImageSource, Source, TimeSource
-from omnitrace.reference.files import write_sample
-from omnitrace.reference.questions import LEADS
-from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample
+from omnitrace._utils.files import make_folder
+from omnitrace.cli.console import (
+    StatusLine,
+    describe,
+    make_console,
+    names_of_request,
+    plain,
+    print_span,
+)
+from omnitrace.cli.exit_codes import guarded, say
+from omnitrace.cli.loading import load_tracer
 from omnitrace.sources.request_files import Request, read_requests
-from omnitrace.trace.events import EndEvent, SpanEvent
 from omnitrace.types import ImageRegion, Locator, Modality, SourceUnit, Span, TextRange, TimeRange
 
 if TYPE_CHECKING:
+    from omnitrace.evaluation.labels.schema import Source
+    from omnitrace.reference.world import Sample, Statement
     from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
-__all__ = ["Verdict", "draw_samples", "judge", "run_demo"]
+__all__ = ["Verdict", "check_statement", "demo", "draw_samples", "run_demo"]
 
 _ORDERS: Final[tuple[tuple[Modality, ...], ...]] = (
     ("text", "image", "audio", "video"),
@@ -38,8 +43,22 @@ _ORDERS: Final[tuple[tuple[Modality, ...], ...]] = (
     ("audio", "video", "text", "image"),
 )
 _QUESTIONS: Final = 5
-_VALUES: Final = re.compile(rf"\b({'|'.join(LEADS)}) (?:a )?\w+")
 _DRAWS: Final = 10_000  # seeds of one demo; about one in 40 asks about everything
+
+
+@guarded
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for inputs, traces and report.")] = Path(
+        "out/demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other samples.")] = 0,
+) -> None:
+    """Trace three generated requests with known truth, with the model in the package.
+
+    Writes real PNG, WAV and MP4 files, the traces and a report.html, and prints each statement
+    with its supports and the truth beside it.
+    """
+    run_demo(out, seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +77,30 @@ class Verdict:
 
 def run_demo(out: Path, seed: int) -> list[Verdict]:
     """Write three samples, trace them, print what supports each statement beside the truth."""
+    from omnitrace.reference.files import write_sample
+    from omnitrace.report.html import write_report
+
     os.environ["HF_HUB_OFFLINE"] = "1"
     make_folder(out)
     console = make_console()
     traces: list[Trace] = []
     verdicts: list[Verdict] = []
     notes: list[list[str]] = []
-    with Progress() as progress:
-        tracer = load_tracer("reference", "attention-mean", progress)
+    with StatusLine() as status:
+        tracer = load_tracer("reference", "attention-mean", status)
         for sample in draw_samples(seed):
-            progress.show(f"{sample.id}: writing the media files")
+            status.show(f"{sample.id}: writing the media files")
             path = write_sample(sample, make_folder(out / sample.id))
-            with progress.paused():
+            with status.paused():
                 _print_head(console, sample, path)
             request = read_requests(path)[0]
             assert isinstance(request, Request)
-            trace, found = _trace(tracer, sample, request, console, progress)
+            trace, found = _trace(tracer, sample, request, console, status)
             trace.save(out / f"{sample.id}.omnitrace")
             traces.append(trace)
             verdicts += found
             notes.append([_truth(verdict, sample) for verdict in found])
     _print_counts(console, verdicts)
-    from omnitrace.report.html import write_report
-
     report = out / "report.html"
     titles = [f"Generated sample {i + 1} of {len(traces)}" for i in range(len(traces))]
     write_report(traces, report, titles=titles, notes=notes)
@@ -92,8 +112,10 @@ def draw_samples(seed: int) -> list[Sample]:
     """Draw three samples that the model never saw.
 
     Each asks about all four modalities, has a statement that rests on two sources, and one question
-    whose answer is told nowhere.
+    whose answer is stated nowhere.
     """
+    from omnitrace.reference.world import held_out_seed, make_sample
+
     numbers = itertools.count(seed * _DRAWS)
     samples: list[Sample] = []
     for order in _ORDERS:
@@ -112,10 +134,12 @@ def _asks_about_everything(sample: Sample) -> bool:
 
 
 def _trace(
-    tracer: Tracer, sample: Sample, request: Request, console: Console, progress: Progress
+    tracer: Tracer, sample: Sample, request: Request, console: Console, status: StatusLine
 ) -> tuple[Trace, list[Verdict]]:
     """Trace one sample, printing each span beside its truth as soon as it ends."""
-    progress.show(f"{sample.id}: reading")
+    from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
+
+    status.show(f"{sample.id}: reading")
     names = names_of_request(request.messages)
     units = _units_of(tracer, request)
     open_statements = list(sample.statements)
@@ -127,13 +151,13 @@ def _trace(
                 trace = event.trace
             elif isinstance(event, SpanEvent):
                 statement = _statement_of(event.span, open_statements)
-                with progress.paused():
+                with status.paused():
                     print_span(console, event.span, names)
                     if statement is None:
                         console.print("      nobody asked for this", style="yellow")
                         continue
                     open_statements.remove(statement)
-                    verdict = judge(statement, event.span, units)
+                    verdict = check_statement(statement, event.span, units)
                     verdicts[statement.question] = verdict
                     _print_truth(console, verdict, sample)
     assert trace is not None  # the last event of every stream
@@ -171,11 +195,20 @@ def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | No
 
 def _claim(sentence: str) -> str:
     """Return a sentence without the values that it says: what it is about."""
-    return _VALUES.sub(r"\1", sentence)
+    return _values().sub(r"\1", sentence)
 
 
-def judge(statement: Statement, span: Span, units: Sequence[SourceUnit]) -> Verdict:
+@functools.cache
+def _values() -> re.Pattern[str]:
+    from omnitrace.reference.questions import LEADS
+
+    return re.compile(rf"\b({'|'.join(LEADS)}) (?:a )?\w+")
+
+
+def check_statement(statement: Statement, span: Span, units: Sequence[SourceUnit]) -> Verdict:
     """Compare a span with the label of what it says; ``units`` are those of the request."""
+    from omnitrace.evaluation.labels.matching import true_units
+
     first = {support.unit.id for support in span.supports[: len(statement.sources)]}
     if statement.sources:
         named = all(first & true_units([source], units) for source in statement.sources)
@@ -186,6 +219,8 @@ def judge(statement: Statement, span: Span, units: Sequence[SourceUnit]) -> Verd
 
 def _place(source: Source, sample: Sample) -> str:
     """Say where the evidence is, in the words of supports."""
+    from omnitrace.evaluation.labels.schema import ImageSource, TimeSource
+
     message, part = source.message, source.part
     modality: str = sample.order[part]
     locator: Locator
@@ -211,14 +246,14 @@ def _truth(verdict: Verdict, sample: Sample) -> str:
     """Say what is true, where it is seen, and how the span did, in one line."""
     statement = verdict.statement
     places = [_place(source, sample) for source in statement.sources]
-    told = " and ".join(places) or "told nowhere"
+    where = " and ".join(places) or "stated nowhere"
     if verdict.span is None:
-        return f"truth: {statement.text} ({told}): not answered"
+        return f"truth: {statement.text} ({where}): not answered"
     if places:
         how = f"{'names' if verdict.named else 'misses'} the evidence"
     else:
         how = "names no source" if verdict.named else "names a source all the same"
-    return f"truth: {statement.text} ({told}): {'true' if verdict.true else 'false'}, {how}"
+    return f"truth: {statement.text} ({where}): {'true' if verdict.true else 'false'}, {how}"
 
 
 def _print_truth(console: Console, verdict: Verdict, sample: Sample) -> None:

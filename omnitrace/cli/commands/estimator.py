@@ -1,21 +1,36 @@
-"""The commands about learned estimators. Whatever is heavy is imported inside the commands."""
+"""``omnitrace estimator``: train and show estimators. Whatever is heavy is imported inside."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from omnitrace.cli.exit_codes import guarded
-from omnitrace.cli.options import AudioUnits, Device, ImageUnits, VideoUnits
-from omnitrace.errors import InputError
+from omnitrace._utils.files import make_folder
+from omnitrace.cli.console import StatusLine, print_json
+from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
+from omnitrace.cli.loading import load_tracer
+from omnitrace.cli.options import (
+    AudioUnits,
+    Device,
+    ImageUnits,
+    MaxNewTokens,
+    MediaRoot,
+    VideoUnits,
+)
+from omnitrace.errors import InputError, OmnitraceError
+
+if TYPE_CHECKING:
+    from omnitrace.estimator.train import TrainOptions
+    from omnitrace.tracer import Tracer
 
 __all__ = ["estimator"]
 
 estimator = typer.Typer(
     no_args_is_help=True,
-    help="Estimators that predict from attention what taking a source away would do.",
+    help="Estimators that predict from attention what ablating a source would do.",
 )
 
 
@@ -26,7 +41,7 @@ def train(
         Path,
         typer.Option(
             help="A .json or .jsonl file of requests; one with a field 'response' is not answered "
-            "anew."
+            "again."
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The estimator, a safetensors file.")],
@@ -48,7 +63,7 @@ def train(
         ),
     ] = "0.5,0.7",
     operator: Annotated[
-        str, typer.Option(help="How units are taken away; see 'omnitrace list operators'.")
+        str, typer.Option(help="How units are ablated; see 'omnitrace list operators'.")
     ] = "attention",
     reduction: Annotated[
         str, typer.Option(metavar="sum|mean", help="Over the tokens of a unit.")
@@ -81,8 +96,8 @@ def train(
         typer.Option(
             "--mask-gradient",
             help="Also look at the gradient by how much of each unit is seen, half of everything "
-            "hidden: closer to measured effects, but of finished answers only, at a pass an answer "
-            "and a backward pass a span.",
+            "hidden: closer to measured effects, but of finished responses only, at a pass a "
+            "response and a backward pass a span.",
         ),
     ] = False,
     noise: Annotated[
@@ -103,21 +118,17 @@ def train(
     video_units: VideoUnits = "bins",
     held_out: Annotated[
         float,
-        typer.Option(help="Share of the requests that judge and calibrate, between 0 and 1."),
+        typer.Option(help="Share of the requests that evaluate and calibrate, between 0 and 1."),
     ] = 0.2,
     evaluation_masks: Annotated[
-        int, typer.Option(min=4, help="Masks that judge a held-out request, of either form of LDS.")
+        int,
+        typer.Option(min=4, help="Masks that evaluate a held-out request, of either form of LDS."),
     ] = 64,
     level: Annotated[
         float, typer.Option(help="Share of units that intervals cover, between 0 and 1.")
     ] = 0.9,
-    max_new_tokens: Annotated[
-        int, typer.Option(min=1, help="Longest answer to a request, in tokens.")
-    ] = 256,
-    media_root: Annotated[
-        Path | None,
-        typer.Option(help="Where relative media paths start; by default the file's folder."),
-    ] = None,
+    max_new_tokens: MaxNewTokens = 256,
+    media_root: MediaRoot = None,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -132,7 +143,6 @@ def train(
     given again, and another fit starts from the same measurements. The estimator is for sources
     that are cut by the same units.
     """
-    from omnitrace.cli.commands.estimating import layers_of, rates_of, train_file
     from omnitrace.estimator.collect import CollectOptions
     from omnitrace.estimator.features import FeatureRecipe, Gradients
     from omnitrace.estimator.fit import usual_noise
@@ -155,7 +165,7 @@ def train(
         reduction=reduction,  # type: ignore[arg-type]  # checked above
         normalise="raw" if raw else "shares",
         values=values,
-        layers=layers_of(layers),
+        layers=_layers(layers),
         pooling=pooling,  # type: ignore[arg-type]  # checked above
         relay=relay,
         gradients=gradients,  # type: ignore[arg-type]  # checked above
@@ -165,7 +175,7 @@ def train(
         collect=CollectOptions(
             recipe=recipe,
             masks=masks,
-            keep_rates=rates_of(keep_rates),
+            keep_rates=_rates(keep_rates),
             evaluation_masks=evaluation_masks,
             operator=operator,
             max_new_tokens=max_new_tokens,
@@ -179,18 +189,92 @@ def train(
         held_out=held_out,
         level=level,
     )
+    sources = SourceOptions(image=image_units, audio=audio_units, video=video_units)
     raise typer.Exit(
-        train_file(
+        _train(
             requests,
             out,
             options,
-            model=model,
-            device=device,
-            sources=SourceOptions(image=image_units, audio=audio_units, video=video_units),
+            load=lambda status: load_tracer(
+                model, "attention-mean", status, device=device, sources=sources
+            ),
             media_root=media_root,
-            cache=cache,
+            cache=cache or out.with_name(f"{out.name}.cache"),
         )
     )
+
+
+def _train(
+    requests: Path,
+    out: Path,
+    options: TrainOptions,
+    *,
+    load: Callable[[StatusLine], Tracer],
+    media_root: Path | None,
+    cache: Path,
+) -> int:
+    """Train an estimator on a file of requests, write it, print its card; return the exit code."""
+    from omnitrace.cli.estimator_output import print_card
+    from omnitrace.estimator.store import save
+    from omnitrace.estimator.train import train_estimator
+    from omnitrace.sources.request_files import read_requests
+
+    if out.is_dir():
+        raise InputError(f"{str(out)!r} is a folder", legal="the name of a file to write")
+    entries = read_requests(requests, media_root=media_root)
+    make_folder(out.parent)
+    failed: list[str] = []
+    with StatusLine() as status:
+        tracer = load(status)
+
+        def say_failure(name: str, error: OmnitraceError) -> None:
+            failed.append(name)
+            with status.paused():
+                say_mistake(f"{name}: {error}")
+
+        try:
+            learned = train_estimator(
+                tracer,
+                entries,
+                options,
+                cache=cache,
+                tell=status.show,
+                failed=say_failure,
+            )
+        except KeyboardInterrupt:
+            with status.paused():
+                say(f"what was measured is kept in {cache}; the same command goes on from there")
+            raise
+    print_card(save(out, learned), learned.card)
+    say(f"wrote {out}")
+    if failed:
+        say(f"{len(failed)} of {len(entries)} requests could not be used: {', '.join(failed)}")
+    return MISTAKE if failed else 0
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    """Read ``--keep-rates``."""
+    try:
+        return tuple(float(each) for each in text.split(",") if each.strip())
+    except ValueError as error:
+        raise InputError(
+            f"--keep-rates is {text!r}", legal="numbers between 0 and 1, separated by commas"
+        ) from error
+
+
+def _layers(text: str | None) -> Literal["all"] | tuple[int, ...]:
+    """Read ``--layers``."""
+    if text is None:
+        return "all"
+    try:
+        found = tuple(int(each) for each in text.split(",") if each.strip())
+    except ValueError:
+        found = ()
+    if not found:
+        raise InputError(
+            f"--layers is {text!r}", legal="indices of layers, separated by commas, such as 4,5,6"
+        )
+    return found
 
 
 @estimator.command()
@@ -202,6 +286,11 @@ def show(
     ] = False,
 ) -> None:
     """Print the card of an estimator: what it is for, how it was trained, how good it is."""
-    from omnitrace.cli.commands.estimating import show_file
+    from omnitrace.cli.estimator_output import print_card
+    from omnitrace.estimator.store import load
 
-    show_file(path, as_json=as_json)
+    card = load(path).card
+    if as_json:
+        print_json(card.model_dump(mode="json"))
+    else:
+        print_card(path, card)

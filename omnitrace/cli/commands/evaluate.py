@@ -1,4 +1,4 @@
-"""The commands that judge traces by labels. Whatever is heavy is imported inside the commands."""
+"""``omnitrace evaluate``: traces, and responses that are attributed again, against labels."""
 
 from __future__ import annotations
 
@@ -7,53 +7,47 @@ from typing import Annotated
 
 import typer
 
-from omnitrace.cli.exit_codes import guarded
-from omnitrace.cli.options import Device
+from omnitrace.cli.console import StatusLine
+from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake, say_problems
+from omnitrace.cli.loading import load_tracer
+from omnitrace.cli.options import Device, MediaRoot, listed
 
-__all__ = ["evaluation"]
-
-_Traces = Annotated[
-    list[Path],
-    typer.Argument(metavar="TRACES...", help="Trace files, or folders of them, as --out wrote."),
-]
-
-evaluation = typer.Typer()
+__all__ = ["evaluate"]
 
 
-@evaluation.command("evaluate")
 @guarded
-def evaluate_(
+def evaluate(
     paths: Annotated[
         list[Path],
         typer.Argument(
             metavar="RUN|REQUESTS...",
             help="Traces, as --out wrote, and folders of them; or request files (.json, .jsonl), "
-            "whose labelled answers are then attributed: name --model.",
+            "whose labelled responses are then attributed: name --model.",
         ),
     ],
     labels: Annotated[Path, typer.Option(help="The label file (docs/labels.md).")],
     signals: Annotated[
         str | None,
         typer.Option(
-            help="Attribute the answers anew with each of these, separated by commas, and compare "
-            "them: name --model. Media must be in the traces (trace --media)."
+            help="Attribute the responses again with each of these, separated by commas, and "
+            "compare them: name --model. Media must be in the traces (trace --media)."
         ),
     ] = None,
     second_labels: Annotated[
         Path | None,
-        typer.Option(help="Labels by a second person: the ceiling, as the method 'human'."),
+        typer.Option(help="Labels by a second annotator: the ceiling, as the method 'human'."),
     ] = None,
     ask_model: Annotated[
         str | None,
         typer.Option(
-            help="The model that wrote the answers: ask it for the sources of its sentences, as "
+            help="The model that wrote the responses: ask it for the sources of its sentences, as "
             "the method 'self'. Media must be in the traces (trace --media)."
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="The model that wrote the answers: also measure effects with it, for 'lds' and "
+            help="The model that wrote the responses: also measure effects with it, for 'lds' and "
             "'top-1-drop' and, if named, the costlier metrics of effects; and the baseline "
             "'embedding'. Media must be in the traces (trace --media)."
         ),
@@ -70,16 +64,15 @@ def evaluate_(
     ] = None,
     operator: Annotated[
         str,
-        typer.Option(help="How effects take units away; see 'omnitrace list operators'."),
+        typer.Option(
+            help="How units are ablated to measure effects; see 'omnitrace list operators'."
+        ),
     ] = "attention",
     cache: Annotated[
         Path | None,
         typer.Option(help="A folder to keep measured effects in, for another run to find."),
     ] = None,
-    media_root: Annotated[
-        Path | None,
-        typer.Option(help="Where relative media paths of requests start; by default their file."),
-    ] = None,
+    media_root: MediaRoot = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Only these, separated by commas; see 'omnitrace list metrics'."),
@@ -102,205 +95,59 @@ def evaluate_(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of intervals and random choices.")] = 0,
 ) -> None:
-    """Judge attributions by labels of their evidence; saved traces need no model for that.
+    """Evaluate attributions by labels of their evidence; saved traces need no model for that.
 
     A trace belongs to the label whose id its file is named after. Baselines that never look at the
-    signal are judged beside it, with intervals over examples and paired differences. With several
-    --signals there is a table for each, and the paired differences to the first of them; the files
-    then get the signal's name before their ending, for 'omnitrace compare'.
+    signal are evaluated beside it, with intervals over examples and paired differences. With
+    several --signals there is a table for each, and the paired differences to the first of them;
+    the files then get the signal's name before their ending, for 'omnitrace compare'.
     """
-    from omnitrace.cli.evaluation_output import Outputs, evaluate_files
+    from omnitrace.cli.evaluation_output import Outputs, print_run
+    from omnitrace.evaluation.labels.io import LabelError
+    from omnitrace.evaluation.options import EvaluationModels, EvaluationOptions
+    from omnitrace.evaluation.run import RunCallbacks, evaluate_files
 
-    raise typer.Exit(
-        evaluate_files(
-            paths,
-            labels,
-            signals=None if signals is None else _listed(signals),
-            media_root=media_root,
-            second_labels=second_labels,
-            ask_model=ask_model,
-            model=model,
-            device=device,
+    options = EvaluationOptions(
+        metrics=None if metrics is None else listed(metrics),
+        baselines=not no_baselines,
+        skip_invalid=skip_invalid,
+        seed=seed,
+    )
+    with StatusLine() as status:
+        models = EvaluationModels(
+            traced=model,
+            asked=ask_model,
             embedder=embedder,
-            cache=cache,
-            operator=operator,
-            metrics=None if metrics is None else _listed(metrics),
-            outputs=Outputs(json_out, csv_out, html),
-            skip_invalid=skip_invalid,
-            baselines=not no_baselines,
-            seed=seed,
-        )
-    )
-
-
-@evaluation.command()
-@guarded
-def compare(
-    first: Annotated[
-        Path, typer.Argument(metavar="A.json", help="What 'evaluate --json' wrote: before.")
-    ],
-    second: Annotated[
-        Path, typer.Argument(metavar="B.json", help="The same labels and requests: after.")
-    ],
-    fail_if: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RULE",
-            help="METRIC[.low|.high][@GROUP] OP NUMBER: exit with 1 if it holds for the difference "
-            "B - A, or for that end of its interval. Repeatable.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the intervals.")] = 0,
-) -> None:
-    """Compare two evaluations of the same labels: paired differences B - A with intervals.
-
-    GROUP is a name of the first column; without one, all spans. "f1 < -0.02" fails if F1 fell by
-    more than 0.02; "f1.high < 0" fails only if the whole interval is below 0:
-
-        omnitrace compare main.json branch.json --fail-if "f1.high@modality: image < 0"
-    """
-    from omnitrace.cli.commands.compare import compare_files
-
-    raise typer.Exit(compare_files(first, second, fail_if or (), seed=seed))
-
-
-@evaluation.command()
-@guarded
-def sanity(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="REQUESTS|RUN...",
-            help="Request files (.json, .jsonl) to answer, or traces (with their media) and "
-            "folders of them.",
-        ),
-    ],
-    model: Annotated[
-        str, typer.Option(help="The model; for traces the one that wrote them.")
-    ] = "reference",
-    device: Device = None,
-    signals: Annotated[
-        str, typer.Option(help="Separated by commas; see 'omnitrace list signals'.")
-    ] = "attention-mean",
-    checks: Annotated[
-        str, typer.Option(help="Only these, separated by commas.")
-    ] = "randomisation,evidence,operators,regeneration",
-    out: Annotated[Path | None, typer.Option(help="Write everything to this JSON file.")] = None,
-    media_root: Annotated[
-        Path | None,
-        typer.Option(help="Where relative media paths of requests start; by default their file."),
-    ] = None,
-    max_new_tokens: Annotated[
-        int, typer.Option(min=1, help="Longest answer to a request, in tokens.")
-    ] = 256,
-    threshold: Annotated[
-        float,
-        typer.Option(min=-1, max=1, help="Randomisation is passed below this rank correlation."),
-    ] = 0.5,
-    top: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Regeneration takes away only so many units of largest effect, those that signals "
-            "name first, and 8 random ones; by default all.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
-) -> None:
-    """Check whether attributions deserve belief at all: four questions, answered with a model.
-
-    randomisation: do scores change as the decoder layers are randomised, from the last one down?
-    evidence: does it cost the answer less if the scores are handed to other units? operators: do
-    ways to take a unit away agree on which units matter? regeneration: does the model write
-    something else without a unit, where teacher forcing says so?
-    """
-    from omnitrace.cli.commands.sanity import check_files
-
-    raise typer.Exit(
-        check_files(
-            paths,
-            model=model,
             device=device,
-            signals=_listed(signals),
-            checks=_listed(checks),
-            out=out,
-            media_root=media_root,
-            max_new_tokens=max_new_tokens,
-            threshold=threshold,
-            top=top,
-            seed=seed,
+            operator=operator,
+            cache=cache,
+            load=lambda name, device: load_tracer(name, "attention-mean", status, device=device),
         )
-    )
 
+        def show_passes(done: int, total: int) -> None:
+            if not done:
+                with status.paused():
+                    say(f"measuring effects takes up to {total} forward passes")
+            status.show(f"measuring effects: {done} of {total} forward passes")
 
-def _listed(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+        def say_failure(failure: object) -> None:
+            with status.paused():
+                say_mistake(str(failure))
 
-
-label = typer.Typer(no_args_is_help=True, help="Make and check label files.")
-evaluation.add_typer(label, name="label")
-
-
-@label.command()
-@guarded
-def init(
-    traces: _Traces,
-    out: Annotated[Path, typer.Option(help="The label file to write; it must not exist.")],
-) -> None:
-    """Write a label file to fill in: the spans of traces, each still without its evidence."""
-    from omnitrace.cli.evaluation_output import make_template
-
-    make_template(traces, out)
-
-
-@label.command()
-@guarded
-def check(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A label file.")],
-    traces: _Traces,
-) -> None:
-    """Check a label file against the requests of traces, and report every mistake in a line."""
-    from omnitrace.cli.evaluation_output import check_labels
-
-    raise typer.Exit(check_labels(labels, traces))
-
-
-@label.command("import")
-@guarded
-def import_(
-    paper: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Labels in the OmniTrace paper's form.")
-    ],
-    out: Annotated[Path, typer.Option(help="The label file to write.")],
-    image_base: Annotated[
-        int, typer.Option(min=0, max=1, help="The number of the first image: 0 or 1.")
-    ] = 0,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Leave out what cannot be mapped.")
-    ] = False,
-) -> None:
-    """Turn labels in the OmniTrace paper's form into a label file."""
-    from omnitrace.cli.evaluation_output import import_labels
-
-    raise typer.Exit(import_labels(paper, out, image_base=image_base, skip_invalid=skip_invalid))
-
-
-@label.command()
-@guarded
-def judge(
-    traces: _Traces,
-    out: Annotated[
-        Path, typer.Option(help="The label file; labels that it holds already are kept.")
-    ],
-    model: Annotated[str, typer.Option(help="Name of the judging model at the endpoint.")],
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a reply.")] = 120.0,
-) -> None:
-    """Let a model label traces: an OpenAI-compatible endpoint that you name.
-
-    Off unless OMNITRACE_JUDGE_URL (such as https://host/v1) is set; OMNITRACE_JUDGE_KEY is sent as
-    its key. The texts and media of the traces go there. A reply that cannot be used is asked for
-    once more; traces that fail are listed, and tried again by the next run.
-    """
-    from omnitrace.cli.commands.judge import judge_files
-
-    raise typer.Exit(judge_files(traces, out, model, timeout=timeout))
+        try:
+            found = evaluate_files(
+                paths,
+                labels,
+                signals=None if signals is None else listed(signals),
+                second_labels=second_labels,
+                media_root=media_root,
+                models=models,
+                options=options,
+                callbacks=RunCallbacks(status.show, show_passes, say_failure),
+            )
+        except LabelError as error:
+            with status.paused():
+                say_problems(error.problems)
+            raise typer.Exit(MISTAKE) from None
+    print_run(found, Outputs(json_out, csv_out, html), title=labels.name, seed=seed)
+    raise typer.Exit(MISTAKE if found.failures else 0)

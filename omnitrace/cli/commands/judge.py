@@ -1,70 +1,60 @@
-"""``omnitrace label judge``: labels by a model behind an endpoint, kept as they come."""
+"""``omnitrace label judge``: labels by an LLM judge behind an endpoint, kept as they come."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from omnitrace.cli.commands.trace import Progress
-from omnitrace.cli.exit_codes import MISTAKE, say, say_mistake
-from omnitrace.cli.input_files import find_traces
-from omnitrace.errors import InputError, TraceFileError
-from omnitrace.evaluation.labels.io import read_labels, write_labels
-from omnitrace.evaluation.labels.llm_judge import Endpoint, JudgeError, judge_trace
-from omnitrace.evaluation.labels.schema import Label
-from omnitrace.trace.trace import Trace
+import typer
 
-__all__ = ["KEY", "URL", "judge_files"]
+from omnitrace.cli.console import StatusLine
+from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
+from omnitrace.cli.options import Traces
+from omnitrace.errors import InputError
 
-URL: Final = "OMNITRACE_JUDGE_URL"
-KEY: Final = "OMNITRACE_JUDGE_KEY"
+__all__ = ["judge"]
+
+_URL: Final = "OMNITRACE_JUDGE_URL"
+_KEY: Final = "OMNITRACE_JUDGE_KEY"
 
 
-def judge_files(paths: Sequence[Path], out: Path, model: str, *, timeout: float = 120.0) -> int:
-    """Label traces that the file does not have yet, write it after each one; list what failed.
+@guarded
+def judge(
+    traces: Traces,
+    out: Annotated[
+        Path, typer.Option(help="The label file; labels that it holds already are kept.")
+    ],
+    model: Annotated[str, typer.Option(help="Name of the judge at the endpoint.")],
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for a reply.")] = 120.0,
+) -> None:
+    """Let an LLM judge label traces: an OpenAI-compatible endpoint that you name.
 
-    Returns
-    -------
-    int
-        0 if every trace has a label now, else 2.
+    Off unless OMNITRACE_JUDGE_URL (such as https://host/v1) is set; OMNITRACE_JUDGE_KEY is sent as
+    its key. The texts and media of the traces go there. A reply that cannot be used is asked for
+    once more; traces that fail are listed, and tried again by the next run.
     """
-    url = os.environ.get(URL, "").strip()
+    from omnitrace.evaluation.example_set import find_traces
+    from omnitrace.evaluation.labels.llm_judge import Endpoint, label_traces
+
+    url = os.environ.get(_URL, "").strip()
     if not url:
         raise InputError(
-            f"there is no judge: {URL} is not set",
+            f"there is no judge: {_URL} is not set",
             legal="the URL of an OpenAI-compatible service, such as https://host/v1",
-            fix=f"set {URL} (and {KEY} if the service wants a key); traces are then sent there",
+            fix=f"set {_URL} (and {_KEY} if the service wants a key); traces are then sent there",
         )
-    endpoint = Endpoint(url, model, os.environ.get(KEY, "").strip(), timeout)
-    files = find_traces(paths)
-    labels = {label.id: label for label in read_labels(out)} if out.exists() else {}
-    before = len(labels)
-    failed: list[str] = []
-    with Progress() as progress:
-        for number, path in enumerate(files, start=1):
-            if path.stem in labels:
-                continue
-            progress.show(f"{path.stem} ({number} of {len(files)})")
-            label = _judged(path, endpoint, failed, progress)
-            if label is not None:
-                labels[label.id] = label
-                write_labels(out, labels.values())
-    kept = f", {before} were there" if before else ""
-    say(f"{len(labels) - before} labels written to {out}{kept}; {len(failed)} traces failed")
-    if failed:
-        say(f"not labelled: {', '.join(failed)}; run the same again to try only these")
-    return MISTAKE if failed else 0
+    endpoint = Endpoint(url, model, os.environ.get(_KEY, "").strip(), timeout)
+    files = find_traces(traces)
+    with StatusLine() as status:
 
+        def say_failure(name: str, reason: str) -> None:
+            with status.paused():
+                say_mistake(f"{name}: {reason}")
 
-def _judged(path: Path, endpoint: Endpoint, failed: list[str], progress: Progress) -> Label | None:
-    """Return the label of a trace; None where the judge fails for it, which is told."""
-    try:
-        trace = Trace.load(path)
-        return judge_trace(path.stem, trace, endpoint)
-    except (TraceFileError, JudgeError) as error:
-        failed.append(path.stem)
-        with progress.paused():
-            say_mistake(f"{path.stem}: {error}")
-        return None
+        done = label_traces(files, out, endpoint, progress=status.show, failed=say_failure)
+    kept = f", {done.kept} were there" if done.kept else ""
+    say(f"{len(done.labelled)} labels written to {out}{kept}; {len(done.failed)} traces failed")
+    if done.failed:
+        say(f"not labelled: {', '.join(done.failed)}; run the same again to try only these")
+    raise typer.Exit(MISTAKE if done.failed else 0)

@@ -1,25 +1,33 @@
-"""The tables of ``omnitrace list``: a heading, then one row for each thing that is installed."""
+"""``omnitrace list``: a table of what is installed, one line for each thing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-from omnitrace.errors import PluginError
+import typer
+
+from omnitrace.cli.console import make_console, print_table
+from omnitrace.cli.exit_codes import guarded
+from omnitrace.errors import InputError, PluginError
 from omnitrace.plugins.registry import Entry, registry
-from omnitrace.signals.contract import SignalFacts, describe
 
-__all__ = ["LISTINGS"]
+if TYPE_CHECKING:
+    from omnitrace.signals.contract import SignalFacts
 
-Row = tuple[str, ...]
+__all__ = ["list_"]
+
+TableLine: TypeAlias = tuple[str, ...]
 
 
-def _signals() -> list[Row]:
+def _signals() -> list[TableLine]:
+    from omnitrace.signals.contract import describe
+
     heading = ("name", "needs", "cost", "streams", "package", "summary")
     return [heading, *(_signal(describe(entry)) for entry in registry().signals.values())]
 
 
-def _signal(facts: SignalFacts) -> Row:
+def _signal(facts: SignalFacts) -> TableLine:
     if facts.problem:
         summary = f"{facts.summary} (cannot be made: {facts.problem})".lstrip()
         return facts.name, "?", "?", "?", facts.package, summary
@@ -28,12 +36,12 @@ def _signal(facts: SignalFacts) -> Row:
     return facts.name, needs, facts.cost, streams, facts.package, facts.summary
 
 
-def _models() -> list[Row]:
+def _models() -> list[TableLine]:
     entries = registry().models.values()
     return [("name", "package", "summary"), *((e.name, e.package, e.summary) for e in entries)]
 
 
-def _operators() -> list[Row]:
+def _operators() -> list[TableLine]:
     entries = registry().operators.values()
     heading = ("name", "modalities", "package", "summary")
     return [heading, *((e.name, _modalities(e), e.package, e.summary) for e in entries)]
@@ -46,29 +54,46 @@ def _modalities(entry: Entry) -> str:
         return "?"
 
 
-def _metrics() -> list[Row]:
+def _metrics() -> list[TableLine]:
     from omnitrace.evaluation.aggregate import TOGETHER  # much to load for the other lists
 
-    rows = [
+    lines = [
         (e.name, "spans, words" if e.words else "spans", e.package, e.summary)
         for e in registry().metrics.values()
     ]
     together = [(name, "all spans", "omnitrace", text) for name, text in TOGETHER.items()]
-    return [("name", "scores", "package", "summary"), *rows, *together]
+    return [("name", "scores", "package", "summary"), *lines, *together]
 
 
-def _unitizers() -> list[Row]:
-    rows = [
+def _unitizers() -> list[TableLine]:
+    lines = [
         (e.name, ", ".join(e.modalities), e.package, e.summary)
         for e in registry().unitizers.values()
     ]
-    return [("name", "modalities", "package", "summary"), *rows]
+    return [("name", "modalities", "package", "summary"), *lines]
 
 
-LISTINGS: Final[dict[str, Callable[[], list[Row]]]] = {
+_LISTINGS: Final[dict[str, Callable[[], list[TableLine]]]] = {
     "metrics": _metrics,
     "models": _models,
     "operators": _operators,
     "signals": _signals,
     "unitizers": _unitizers,
 }
+
+
+@guarded
+def list_(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="signals|models|operators|metrics|unitizers", help="What to list."),
+    ],
+) -> None:
+    """List the installed signals, models, operators, metrics or unitizers, and their packages.
+
+    For a signal also: what it needs, what an answer costs with it, and whether its scores come
+    while the model writes.
+    """
+    if kind not in _LISTINGS:
+        raise InputError(f"there is no kind {kind!r}", legal=", ".join(sorted(_LISTINGS)))
+    print_table(make_console(), _LISTINGS[kind]())

@@ -1,295 +1,188 @@
-"""Run requests one after the other, print what comes, and keep what is done."""
+"""``omnitrace trace``: answer requests, and say what supports each statement."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.status import Status
-from rich.text import Text
+import typer
 
 from omnitrace._utils.files import make_folder
-from omnitrace.cli.console import (
-    make_console,
-    names_of_request,
-    plain,
-    print_section,
-    print_span,
-    print_unsupported,
-)
-from omnitrace.cli.exit_codes import DEFECT, INTERRUPTED, MISTAKE, say, say_defect, say_mistake
-from omnitrace.errors import OmnitraceError
-from omnitrace.sources.request_files import Request, RequestProblem
-from omnitrace.trace.events import EndEvent, Event, SpanEvent
-from omnitrace.types import Section
+from omnitrace.cli.exit_codes import guarded
+from omnitrace.cli.inline_request import QuickForm
+from omnitrace.cli.options import AudioUnits, Device, ImageUnits, MaxNewTokens, VideoUnits
+from omnitrace.cli.runner import Runner, TraceOutput
+from omnitrace.errors import InputError
+from omnitrace.sources.request_files import Request, RequestProblem, read_requests
 
 if TYPE_CHECKING:
-    from omnitrace.segmentation.thinking import Thinking
     from omnitrace.signals.base import Signal
-    from omnitrace.sources.options import SourceOptions
-    from omnitrace.trace.trace import Trace
-    from omnitrace.tracer import Tracer
 
-__all__ = ["Progress", "Runner", "load_tracer", "make_folder", "print_json", "safe_name"]
-
-_NAME_LENGTH: Final = 60
-_BLOCK: Final = 8  # tokens between two signs of life; spans come when they end all the same
-_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+__all__ = ["trace"]
 
 
-def safe_name(name: str) -> str:
-    """Return a file name, without ending, that is safe on every system."""
-    safe = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:_NAME_LENGTH].rstrip("._-")
-    return f"_{safe}" if _RESERVED.fullmatch(safe) else safe or "request"
+@guarded
+def trace(
+    request: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="REQUEST",
+            help="A .json file with one request or a list of them, a .jsonl file with one a line, "
+            "or a question file of the OmniTrace paper.",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="A source text; @file.txt reads a file, @@ stands for @. Repeatable."),
+    ] = None,
+    image: Annotated[list[str] | None, typer.Option(help="An image file. Repeatable.")] = None,
+    audio: Annotated[list[str] | None, typer.Option(help="An audio file. Repeatable.")] = None,
+    video: Annotated[list[str] | None, typer.Option(help="A video file. Repeatable.")] = None,
+    ask: Annotated[
+        str | None, typer.Option(help="The question about them; @file.txt reads a file.")
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="'reference' (the small model in the package; 'reference-thinking' writes its "
+            "thoughts first), a hub id, a folder or a GGUF file."
+        ),
+    ] = "reference",
+    device: Device = None,
+    signal: Annotated[
+        str, typer.Option(help="What scores the sources; see 'omnitrace list signals'.")
+    ] = "attention-mean",
+    estimator_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--estimator",
+            metavar="FILE",
+            help="Instead of --signal: a file of 'omnitrace estimator train', whose effects choose "
+            "the supports.",
+        ),
+    ] = None,
+    image_units: ImageUnits = "grid",
+    audio_units: AudioUnits = "bins",
+    video_units: VideoUnits = "bins",
+    max_new_tokens: MaxNewTokens = 256,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write <id>.omnitrace for each request into this folder."),
+    ] = None,
+    media_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where relative media paths start; by default the request file's folder, or the "
+            "working folder for the quick form."
+        ),
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="With --out: also write report.html.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON document a request, one a line, and no more."),
+    ] = False,
+    media: Annotated[
+        bool,
+        typer.Option("--media", help="With --out: keep the original media in the trace files."),
+    ] = False,
+    thinking: Annotated[
+        tuple[str, str],
+        typer.Option(
+            metavar="OPEN CLOSE", help="What the model writes before and after its thoughts."
+        ),
+    ] = ("<think>", "</think>"),
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Sample tokens instead of taking the likeliest.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --sample: the seed.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="With --sample: the temperature, above 0.")
+    ] = None,
+) -> None:
+    """Answer requests and say what supports each statement, while it is written.
 
+    Either name a REQUEST file, or use the quick form:
 
-def print_json(document: Mapping[str, Any]) -> None:
-    """Write one JSON document as one line on stdout."""
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "") == "utf8"
-    line = json.dumps(document, ensure_ascii=not utf8, allow_nan=False)
-    print(line, flush=True)
+        omnitrace trace --image a.png --audio b.wav --ask "What is seen, what is heard?"
 
-
-class Progress:
-    """What is being done, on stderr and only if that is a terminal."""
-
-    def __init__(self) -> None:
-        console = make_console(stderr=True)
-        self._status = Status(Text(""), console=console) if console.is_terminal else None
-        self._live = False
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def show(self, text: str) -> None:
-        """Show a line until the next one."""
-        if self._status is not None:
-            self._status.update(Text(plain(text)))
-            self._status.start()
-            self._live = True
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Clear the line while something else is printed; stdout may be the same terminal."""
-        if self._status is None or not self._live:
-            yield
-            return
-        self._status.stop()
-        yield
-        self._status.start()
-
-
-def load_tracer(
-    model: str,
-    signal: str | Signal,
-    progress: Progress,
-    *,
-    device: str | None = None,
-    **options: Any,
-) -> Tracer:
-    """Load a model, quietly, to the device of ``--device``; ``options`` are those of ``Tracer``."""
-    progress.show(f"loading {model}")
-    if not sys.stderr.isatty():  # read by tqdm when it is imported: no bars in log files
-        os.environ.setdefault("TQDM_DISABLE", "1")
-    from transformers.utils import logging
-
-    from omnitrace.models.devices import usual_device
-    from omnitrace.tracer import Tracer
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-    if device == "auto":
-        return Tracer.from_pretrained(model, signal=signal, device_map="auto", **options)
-    return Tracer.from_pretrained(model, signal=signal, device=device or usual_device(), **options)
-
-
-@dataclass(slots=True)
-class Runner:
-    """Traces requests.
-
-    Parameters
-    ----------
-    model, signal, thinking:
-        As for ``Tracer.from_pretrained``; loaded when the first request needs them.
-    device:
-        Of ``--device``.
-    sources:
-        How sources are cut.
-    options:
-        What ``Tracer.stream`` is given besides the request (or ``trace``, with a span signal).
-    out:
-        Folder for the traces, if they are kept.
-    html, media:
-        Also write a report; also keep the original media in the traces.
-    as_json:
-        Print one JSON document a request, instead of the spans.
+    The quick form puts the sources in the order texts, images, audios, videos, however the options
+    stand on the command line, and the question last; a request file keeps any order. Parts are
+    called by their index in the message. In a file of several requests a bad one is reported and
+    the others go on.
     """
+    from omnitrace.segmentation.thinking import Thinking
+    from omnitrace.sources.options import SourceOptions
 
-    model: str
-    signal: str | Signal
-    sources: SourceOptions | None = None
-    thinking: Thinking | None = None
-    device: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    out: Path | None = None
-    html: bool = False
-    media: bool = False
-    as_json: bool = False
+    quick = QuickForm(text or (), image or (), audio or (), video or (), ask)
+    if out is None and (html or media):
+        option = "--html" if html else "--media"
+        raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
+    markers = Thinking(*thinking)
+    options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
+    entries = _entries(request, quick, media_root)
+    runner = Runner(
+        model,
+        _signal(signal, estimator_file),
+        sources=SourceOptions(image=image_units, audio=audio_units, video=video_units),
+        thinking=markers,
+        device=device,
+        options=options,
+        output=TraceOutput(None if out is None else make_folder(out), html, media, as_json),
+    )
+    raise typer.Exit(runner.run(entries))
 
-    _saved: dict[str, Path] = field(default_factory=dict)
-    _taken: set[str] = field(default_factory=set)
-    _mistakes: list[str] = field(default_factory=list)
-    _defects: list[str] = field(default_factory=list)
-    _done: int = 0
 
-    def run(self, entries: Sequence[Request | RequestProblem]) -> int:
-        """Trace all entries, and return the exit code; a failed one does not stop the others."""
-        interrupted = False
-        with Progress() as progress:
-            tracer: Tracer | None = None
-            try:
-                for number, entry in enumerate(entries):
-                    if isinstance(entry, Request) and tracer is None:
-                        tracer = load_tracer(
-                            self.model,
-                            self.signal,
-                            progress,
-                            sources=self.sources,
-                            thinking=self.thinking,
-                            device=self.device,
-                        )
-                    where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
-                    progress.show(f"{entry.id}{where}: reading")
-                    self._one(entry, tracer, progress, where, several=len(entries) > 1)
-            except KeyboardInterrupt:
-                interrupted = True
-        if self.html and self._saved:
-            self._report()
-        if interrupted:
-            kept = f"; kept in {self.out}" if self._saved else ""
-            say(f"interrupted after {self._done} of {len(entries)} requests{kept}")
-            return INTERRUPTED
-        return self._sum_up(len(entries))
-
-    def _one(
-        self,
-        entry: Request | RequestProblem,
-        tracer: Tracer | None,
-        progress: Progress,
-        where: str,
-        *,
-        several: bool,
-    ) -> None:
-        try:
-            if isinstance(entry, RequestProblem):
-                raise entry.error
-            assert tracer is not None
-            self._trace(entry, tracer, progress, where, several=several)
-            self._done += 1
-        except OmnitraceError as error:
-            self._mistakes.append(entry.id)
-            text = error.text
-            with progress.paused():
-                if text and not self.as_json:
-                    print_unsupported(make_console(), text)
-                say_mistake(f"{entry.id}: {error}" if several else str(error))
-            self._print_failure(entry.id, str(error), text)
-        except BrokenPipeError:
-            raise
-        except Exception as error:
-            self._defects.append(entry.id)
-            with progress.paused():
-                say_defect()
-            self._print_failure(entry.id, f"{type(error).__name__}: {error}")
-
-    def _trace(
-        self, request: Request, tracer: Tracer, progress: Progress, where: str, *, several: bool
-    ) -> None:
-        console = make_console()
-        names = names_of_request(request.messages)
-        with self._events(request, tracer) as events:
-            if several and not self.as_json:
-                with progress.paused():
-                    console.print(Text(plain(request.id), style="bold underline"), soft_wrap=True)
-            tokens = 0
-            section: Section = "answer"
-            for event in events:
-                if isinstance(event, EndEvent):
-                    self._keep(request.id, event.trace, progress)
-                elif isinstance(event, SpanEvent):
-                    if not self.as_json:
-                        with progress.paused():
-                            section = print_section(console, event.span.section, section)
-                            print_span(console, event.span, names)
-                else:
-                    tokens += 1
-                    progress.show(f"{request.id}{where}: {tokens} tokens")
-
-    def _events(
-        self, request: Request, tracer: Tracer
-    ) -> contextlib.AbstractContextManager[Iterable[Event]]:
-        """Return what happens, as it happens where the signal allows it."""
-        if tracer.streams:
-            return tracer.stream(
-                request.messages,
-                media_root=request.media_root,
-                block=_BLOCK,
-                provisional=None,
-                **self.options,
+def _entries(
+    request: Path | None, quick: QuickForm, media_root: Path | None
+) -> Sequence[Request | RequestProblem]:
+    """Return the requests of a file, or the one of the quick form."""
+    if request is not None:
+        if quick:
+            raise InputError(
+                "both a REQUEST file and the quick form were given",
+                legal="either a file, or --text, --image, --audio, --video and --ask",
             )
-        trace = tracer.trace(request.messages, media_root=request.media_root, **self.options)
-        return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])
+        return read_requests(request, media_root=media_root)
+    if not quick:
+        raise InputError(
+            "there is no request", legal="a REQUEST file, or --ask with sources of its own"
+        )
+    if media_root is not None and not media_root.is_dir():
+        raise InputError(f"the media root {str(media_root)!r} is no folder")
+    return [quick.request(media_root)]
 
-    def _keep(self, name: str, trace: Trace, progress: Progress) -> None:
-        if self.out is not None:
-            path = self.out / f"{self._file_name(name)}.omnitrace"
-            self._saved[name] = trace.save(path, media=self.media)
-        with progress.paused():
-            if self.as_json:
-                print_json({"id": name, **trace.to_dict()})
-            elif not trace.spans:
-                make_console().print(Text("(the response is empty)", style="dim"))
 
-    def _file_name(self, name: str) -> str:
-        safe = base = safe_name(name)
-        number = 1
-        while safe.casefold() in self._taken:
-            number += 1
-            safe = f"{base}-{number}"
-        self._taken.add(safe.casefold())
-        return safe
+def _signal(name: str, estimator_file: Path | None) -> str | Signal:
+    """Return what ``--signal`` or ``--estimator`` names."""
+    if estimator_file is None:
+        from omnitrace.plugins.registry import registry
 
-    def _print_failure(self, name: str, reason: str, text: str = "") -> None:
-        """Keep the documents on stdout in step with the requests."""
-        if self.as_json:
-            print_json({"id": name, "error": reason} | ({"text": text} if text else {}))
+        registry().signal(name)
+        return name
+    if name not in ("attention-mean", "estimator"):
+        raise InputError(f"both --signal {name} and --estimator are given", legal="one of them")
+    from omnitrace.estimator.finished import load_signal
 
-    def _report(self) -> None:
-        from omnitrace.report.html import write_report
-        from omnitrace.trace.trace import Trace
+    return load_signal(estimator_file)
 
-        assert self.out is not None
-        traces = [Trace.load(path) for path in self._saved.values()]
-        path = self.out / "report.html"
-        write_report(traces, path, titles=list(self._saved))
-        say(f"wrote {path}")
 
-    def _sum_up(self, count: int) -> int:
-        if self._saved:
-            say(f"wrote {len(self._saved)} of {count} traces to {self.out}")
-        failed = [*self._mistakes, *self._defects]
-        if failed and count > 1:
-            say(f"{len(failed)} of {count} requests failed: {', '.join(failed)}")
-        if self._defects:
-            return DEFECT
-        return MISTAKE if self._mistakes else 0
+def _sampling(sample: bool, seed: int | None, temperature: float | None) -> dict[str, Any]:
+    if not sample:
+        for option, value in (("--seed", seed), ("--temperature", temperature)):
+            if value is not None:
+                raise InputError(
+                    f"{option} means nothing without --sample",
+                    legal="greedy decoding, or --sample with --seed and --temperature",
+                    fix=f"add --sample, or leave out {option}",
+                )
+        return {}
+    options: dict[str, Any] = {"do_sample": True, "seed": seed}
+    if temperature is not None:
+        if not 0 < temperature < float("inf"):
+            raise InputError(f"--temperature is {temperature}", legal="a number above 0")
+        options["temperature"] = temperature
+    return options

@@ -171,7 +171,7 @@ def _said(trace: Trace, first: int, last: int) -> str:
 
 def _pictures(trace: Trace) -> _Pictures:
     """Read the media of a trace, and return what cuts out the pictures of a unit."""
-    # Imported here: judging by labels alone waits for no reader of media.
+    # Imported here: evaluating by labels alone waits for no reader of media.
     from PIL.Image import fromarray
 
     from omnitrace.media.limits import DEFAULT_LIMITS

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _BINS: Final = 20
-_REACH: Final = 0.1  # a true unit speaks for places up to this far from its own
+_REACH: Final = 0.1  # a true unit counts for places up to this far from its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ class PositionPrior:
 
     A unit's score is the number of true units of its modality that were seen near its place; each
     counts ``1 − distance/0.1``, down to 0. The scores are kept by example, so that one can be left
-    out of what judges it.
+    out of what evaluates it.
     """
 
     _counts: dict[tuple[str | None, Modality], np.ndarray] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class PositionPrior:
         units:
             The units of a request.
         without:
-            The example that is judged; what was counted of it does not count.
+            The example that is evaluated; what was counted of it does not count.
         modality:
             Tell the prior where the evidence is; other units then score 0.
         """

@@ -1,8 +1,8 @@
-"""Labels by a judge: a model behind an OpenAI-compatible endpoint that is shown the sources.
+"""Labels by an LLM judge: a model behind an OpenAI-compatible endpoint that is shown the sources.
 
 Nothing is sent anywhere unless the user names an endpoint. What is sent of a trace: its texts, the
-answer, its images (the originals where the trace holds them, else its small previews), its
-recordings where the trace holds them, and of a film the preview frames with their times.
+response, its images (the originals where the trace holds them, else its small previews), its
+audio where the trace holds it, and of a video the preview frames with their times.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from omnitrace.errors import InputError
-from omnitrace.evaluation.labels.io import label_mistakes
+from omnitrace.errors import InputError, TraceFileError
+from omnitrace.evaluation.labels.io import label_mistakes, read_labels, write_labels
 from omnitrace.evaluation.labels.prompt import Questions, questions_of
 from omnitrace.evaluation.labels.schema import Label
 from omnitrace.evaluation.labels.template import template_line
 from omnitrace.evaluation.labels.validate import check_label
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
 from omnitrace.trace.trace import Trace
 from omnitrace.types import MediaRecord
 
-__all__ = ["Chat", "Endpoint", "JudgeError", "judge_trace"]
+__all__ = ["Chat", "Endpoint", "JudgeError", "JudgeRun", "label_trace", "label_traces"]
 
 _PATH: Final = "/chat/completions"
 _LONGEST: Final = 4 << 20  # bytes of a reply
@@ -128,7 +130,67 @@ def _content(data: bytes) -> str:
     return content
 
 
-def judge_trace(name: str, trace: Trace, chat: Chat) -> Label:
+@dataclass(frozen=True, slots=True)
+class JudgeRun:
+    """What a run over traces did.
+
+    ``labelled`` are the names of traces that got a label, ``kept`` is how many labels were there
+    before, ``failed`` says of the other traces why they have none.
+    """
+
+    labelled: tuple[str, ...]
+    kept: int
+    failed: Mapping[str, str]
+
+
+def label_traces(
+    traces: Sequence[Path],
+    out: Path,
+    chat: Chat,
+    *,
+    progress: ProgressCallback = no_progress,
+    failed: Callable[[str, str], None] | None = None,
+) -> JudgeRun:
+    """Label the traces that a label file does not have yet; it is written after each one.
+
+    Parameters
+    ----------
+    traces:
+        Trace files; a label gets the name of its file as its id.
+    out:
+        The label file; labels that it holds already are kept.
+    chat:
+        The judge, such as an :class:`Endpoint`.
+    progress, failed:
+        Called with what is being done; and with the name of a trace that gets no label, and why.
+
+    Raises
+    ------
+    InputError
+        If the label file cannot be read or written, or the service refuses.
+    """
+    labels = {label.id: label for label in read_labels(out)} if out.exists() else {}
+    kept = len(labels)
+    labelled: list[str] = []
+    reasons: dict[str, str] = {}
+    for number, path in enumerate(traces, start=1):
+        name = path.stem
+        if name in labels:
+            continue
+        progress(f"{name} ({number} of {len(traces)})")
+        try:
+            labels[name] = label_trace(name, Trace.load(path), chat)
+        except (TraceFileError, JudgeError) as error:
+            reasons[name] = str(error)
+            if failed is not None:
+                failed(name, str(error))
+            continue
+        labelled.append(name)
+        write_labels(out, labels.values())
+    return JudgeRun(tuple(labelled), kept, reasons)
+
+
+def label_trace(name: str, trace: Trace, chat: Chat) -> Label:
     """Ask a judge for the sources of every sentence of a trace, and make a label of its reply.
 
     A reply that cannot be read whole is sent back once with what is wrong in it.
@@ -211,12 +273,12 @@ def _shown(questions: Questions) -> list[dict[str, Any]]:
         if data is None or kind is None:
             raise JudgeError(f"the image {image.name!r} is not in the trace")
         parts += [_text(f"I{number}:"), _picture(data, kind)]
-    for number, record in enumerate(questions.recordings, start=1):
-        parts += _recording(number, record)
+    for number, record in enumerate(questions.timed_media, start=1):
+        parts += _timed_medium(number, record)
     return parts
 
 
-def _recording(number: int, record: MediaRecord) -> list[dict[str, Any]]:
+def _timed_medium(number: int, record: MediaRecord) -> list[dict[str, Any]]:
     if record.modality == "video":
         if not record.previews:
             raise JudgeError(f"there are no frames of the video {record.name!r} in the trace")

@@ -1,10 +1,10 @@
-"""Ask somebody which sources support each sentence of an answer, and read the reply strictly.
+"""Ask somebody which sources support each sentence of a response, and read the reply strictly.
 
-The paper's protocol, as far as it is public, is to show the sources with numbers and the answer cut
-into numbered sentences, and to ask for the sources of *each* sentence: numbers of texts and images,
-times of a recording, as JSON. The wording here is our own, and so are regions of images, which the
-paper does not ask for. The same questions go to the model itself
-(:mod:`~omnitrace.evaluation.baselines.self_citation`) and to a judge
+The paper's protocol, as far as it is public, is to show the sources with numbers and the response
+cut into numbered sentences, and to ask for the sources of *each* sentence: numbers of texts and
+images, times of audio and video, as JSON. The wording here is our own, and so are regions of
+images, which the paper does not ask for. The same questions go to the model itself
+(:mod:`~omnitrace.evaluation.baselines.self_citation`) and to an LLM judge
 (:mod:`~omnitrace.evaluation.labels.llm_judge`).
 """
 
@@ -28,7 +28,7 @@ from omnitrace.types import MediaRecord, TextRange
 __all__ = ["Answer", "Ask", "Questions", "questions_of"]
 
 _TASK: Final = """\
-Above are the sources of a request{shown}.{asked}This is an answer to it, cut into numbered \
+Above are the sources of a request{shown}.{asked}This is a response to it, cut into numbered \
 sentences:
 
 {sentences}
@@ -48,7 +48,7 @@ _TEXT: Final = re.compile(r"T(\d+)")
 _IMAGE: Final = re.compile(rf"I(\d+)(?:\s*\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\])?")
 _TIMES: Final = re.compile(r"R(\d+)\s+([\d:.]+)\s*s?\s*[-–]\s*([\d:.]+)\s*s?")  # noqa: RUF001
 
-_Item = TypeVar("_Item")
+_Numbered = TypeVar("_Numbered")
 
 
 class Ask(Protocol):
@@ -91,17 +91,17 @@ class Questions:
         Their words.
     texts:
         Place and words of the numbered texts: ``T1`` is the first.
-    images, recordings:
+    images, timed_media:
         The numbered media: ``I1``, ``R1``.
     request:
-        What the user said that is no source: the question that the answer is to.
+        What the user said that is no source: the question that the response is to.
     """
 
     spans: tuple[int, ...]
     sentences: tuple[str, ...]
     texts: tuple[tuple[TextRange, str], ...]
     images: tuple[MediaRecord, ...]
-    recordings: tuple[MediaRecord, ...]
+    timed_media: tuple[MediaRecord, ...]
     request: str = ""
 
     def listing(self) -> str:
@@ -110,7 +110,7 @@ class Questions:
         for number, image in enumerate(self.images, 1):
             width, height = image.size or (0, 0)
             lines.append(f"I{number}: image {number}, {width} by {height} pixels")
-        for number, record in enumerate(self.recordings, 1):
+        for number, record in enumerate(self.timed_media, 1):
             lasts = "" if record.duration is None else f", {record.duration:g} seconds"
             lines.append(f"R{number}: {record.modality} {number}{lasts}")
         return "\n".join(lines)
@@ -121,10 +121,10 @@ class Questions:
         Parameters
         ----------
         media_above:
-            Whether the one who is asked has the images and recordings before the question.
+            Whether the one who is asked has the images, audio and videos before the question.
         """
-        media = media_above and (self.images or self.recordings)
-        shown = ", the images and recordings in the order of their numbers" if media else ""
+        media = media_above and (self.images or self.timed_media)
+        shown = ", the images, audio and videos in the order of their numbers" if media else ""
         forms, example = [], "T1"
         if self.texts:
             forms.append("T and the number of a text: T1")
@@ -133,8 +133,10 @@ class Questions:
                 "I and the number of an image, with the box of the region in pixels "
                 "[left, top, right, bottom] if it is not the whole image: I1 [0, 0, 80, 60]"
             )
-        if self.recordings:
-            forms.append("R, the number of a recording, and seconds from its start: R1 2.5-4")
+        if self.timed_media:
+            forms.append(
+                "R, the number of an audio or a video, and seconds from its start: R1 2.5-4"
+            )
         if not self.texts:
             example = "I1" if self.images else "R1 2.5-4"
         numbered = (f"{n}. {' '.join(text.split())}" for n, text in enumerate(self.sentences, 1))
@@ -200,7 +202,7 @@ class Questions:
                 raise ValueError(f"the box is outside the image of {image.size} pixels")
             return ImageSource(message=image.message, part=image.part, box=box)  # type: ignore[arg-type]
         if match := _TIMES.fullmatch(name):
-            record = _numbered(self.recordings, match[1])
+            record = _numbered(self.timed_media, match[1])
             start, end = seconds_of(match[2]), seconds_of(match[3])
             if start is None or end is None:
                 raise ValueError("no seconds")
@@ -210,7 +212,7 @@ class Questions:
         raise ValueError("no name of a source")
 
 
-def _numbered(items: Sequence[_Item], number: str) -> _Item:
+def _numbered(items: Sequence[_Numbered], number: str) -> _Numbered:
     index = int(number)
     if not 1 <= index <= len(items):
         raise ValueError(f"there are {len(items)} of these")
@@ -218,7 +220,7 @@ def _numbered(items: Sequence[_Item], number: str) -> _Item:
 
 
 def questions_of(trace: Trace) -> Questions:
-    """Return the question about a trace: its sentences, texts, images and recordings.
+    """Return the question about a trace: its sentences, texts, images, audio and videos.
 
     Raises
     ------
@@ -237,7 +239,7 @@ def questions_of(trace: Trace) -> Questions:
         raise InputError(
             "there is nothing to ask about: the trace has "
             f"{len(spans)} sentences and {len(trace.units)} units",
-            legal="an answer with a sentence, to a request with a source",
+            legal="a response with a sentence, to a request with a source",
         )
     if not trace.text.strip("█ \n"):
         raise InputError(
@@ -248,7 +250,7 @@ def questions_of(trace: Trace) -> Questions:
         sentences=tuple(trace.spans[i].text.strip() for i in spans),
         texts=texts,
         images=tuple(record for record in media if record.modality == "image"),
-        recordings=tuple(record for record in media if record.modality != "image"),
+        timed_media=tuple(record for record in media if record.modality != "image"),
         request=_request(trace, used),
     )
 

@@ -1,9 +1,10 @@
 """The label file: which evidence a person (or a generator) names for what a model wrote.
 
 JSON Lines, one request a line. Everything is in the coordinates of the user, none in those of a
-model: characters of a text part, pixels of an image as displayed, seconds of a recording. So the
-same labels judge every model, every signal and every way to cut sources into units. All ranges are
-half-open. ``docs/labels.md`` describes the format, ``docs/labels.schema.json`` is its JSON Schema.
+model: characters of a text part, pixels of an image as displayed, seconds of audio or video. So the
+same labels evaluate every model, every signal and every way to cut sources into units. All ranges
+are half-open. ``docs/labels.md`` describes the format, ``docs/labels.schema.json`` is its JSON
+Schema.
 """
 
 from __future__ import annotations

@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from omnitrace.errors import InputError
+from omnitrace.evaluation.labels.io import write_text
 from omnitrace.evaluation.labels.matching import part_of
 from omnitrace.evaluation.labels.schema import VERSION
 from omnitrace.trace.trace import Trace
 
-__all__ = ["parts_of", "template_line"]
+__all__ = ["parts_of", "template_line", "write_template"]
 
 _SHOWN: Final = 60
+
+
+def write_template(traces: Sequence[Path], out: Path) -> dict[str, list[tuple[str, ...]]]:
+    """Write a label file to fill in; return the parts that its sources can name, by trace.
+
+    Parameters
+    ----------
+    traces:
+        Trace files; a label gets the name of its file as its id.
+    out:
+        The label file to write.
+
+    Raises
+    ------
+    InputError
+        If the file exists already, or cannot be written.
+    """
+    if out.exists():
+        raise InputError(
+            f"{str(out)!r} exists", fix="choose another name, so that no label is lost"
+        )
+    lines: list[str] = []
+    parts: dict[str, list[tuple[str, ...]]] = {}
+    for path in traces:
+        trace = Trace.load(path)
+        lines.append(template_line(path.stem, trace))
+        parts[path.stem] = parts_of(trace)
+    write_text(out, "".join(f"{line}\n" for line in lines))
+    return parts
 
 
 def template_line(name: str, trace: Trace) -> str:

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from omnitrace.errors import InputError
+from omnitrace.evaluation.labels.io import LabelProblem, LabelScan
 from omnitrace.evaluation.labels.matching import part_of, quoted_range
 from omnitrace.evaluation.labels.schema import ImageSource, Label, Source, TextSource, TimeSource
 from omnitrace.trace.trace import Trace
 from omnitrace.types import MediaRecord
 
-__all__ = ["check_label"]
+__all__ = ["check_label", "check_labels"]
 
 # Seconds by which a label may end after the medium: durations are rounded when written down.
 _SLACK: Final = 1e-3
 
 
+def check_labels(
+    labels: LabelScan, traces: Iterable[tuple[str, Trace]]
+) -> tuple[LabelProblem, ...]:
+    """Return every mistake of a label file against its traces, in the order of its lines.
+
+    Parameters
+    ----------
+    labels:
+        What :func:`~omnitrace.evaluation.labels.io.scan_labels` returns.
+    traces:
+        Pairs of a label's id and a trace; those without a label are ignored. A label without a
+        trace is a mistake.
+    """
+    problems = list(labels.problems)
+    entries = {entry.label.id: entry for entry in labels.entries}
+    for name, trace in traces:
+        entry = entries.pop(name, None)
+        if entry is not None:
+            mistakes = check_label(entry.label, trace)
+            problems += [LabelProblem(labels.file, entry.line, *each) for each in mistakes]
+    for entry in entries.values():
+        message = f"there is no trace of {entry.label.id!r} to check it against"
+        problems.append(LabelProblem(labels.file, entry.line, "id", message))
+    return tuple(sorted(problems, key=lambda problem: problem.line))
+
+
 def check_label(label: Label, trace: Trace) -> list[tuple[str, str]]:
     """Return (field, mistake) for every source that the trace's request does not have.
 
-    The response need not be the trace's: labels also judge another answer to the same request.
+    The response need not be the trace's: labels also evaluate another response to the same request.
     """
     media = {(record.message, record.part): record for record in trace.media}
     found = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.metrics.agreement import (
     CalibrationBin,
     PositionBias,
@@ -41,7 +41,7 @@ def positions_of(units: Sequence[SourceUnit], names: AbstractSet[str]) -> list[f
     return [(i + 0.5) / len(units) for i, unit in enumerate(units) if unit.id in names]
 
 
-def measure_bias(items: Iterable[Item]) -> Bias:
+def measure_bias(items: Iterable[LabelledItem]) -> Bias:
     """Measure the bias of what traces say of labelled spans; spans that they do not say are out."""
     predicted: list[float] = []
     labelled: list[float] = []
@@ -59,7 +59,7 @@ def measure_bias(items: Iterable[Item]) -> Bias:
     return Bias(tuple(bins), calibration_error(bins), position_bias(chosen), position_bias(true))
 
 
-def _shares(item: Item) -> list[tuple[float, float]]:
+def _shares(item: LabelledItem) -> list[tuple[float, float]]:
     """Return (predicted, labelled) share for each modality; nothing where either is undefined."""
     kinds = [unit.modality for unit in item.units]
     mass = modality_shares([float(each) for each in item.masses], kinds)

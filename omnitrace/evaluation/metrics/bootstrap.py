@@ -1,7 +1,7 @@
 """Bootstrap intervals over examples, with undefined values counted.
 
 The spans of one example are not independent, so whole examples are drawn, with replacement, and
-everything is computed anew on what was drawn (percentile bootstrap; Efron & Tibshirani 1993,
+everything is computed again on what was drawn (percentile bootstrap; Efron & Tibshirani 1993,
 chapter 13). The same seed gives the same interval.
 """
 
@@ -19,7 +19,7 @@ from omnitrace.errors import InputError
 __all__ = ["Estimate", "bootstrap", "bootstrap_mean", "paired_difference"]
 
 #: The values of one example; None (or NaN) where a value is undefined.
-Group: TypeAlias = Sequence[float | None]
+ExampleValues: TypeAlias = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Estimate:
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
     def figures(self) -> dict[str, float | int | None]:
-        """Return JSON-ready values; what is not finite is null, what was left out is told."""
+        """Return JSON-ready values; what is not finite is null, what was left out is counted."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         found: dict[str, float | int | None] = {
             k: v if math.isfinite(v) else None for k, v in numbers.items()
@@ -54,7 +54,7 @@ class Estimate:
 
 
 def bootstrap_mean(
-    groups: Sequence[Group], *, level: float = 0.95, draws: int = 2000, seed: int = 0
+    groups: Sequence[ExampleValues], *, level: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> Estimate:
     """Return the mean over all defined values, with an interval over resampled groups.
 
@@ -75,8 +75,8 @@ def bootstrap_mean(
 
 
 def paired_difference(
-    first: Sequence[Group],
-    second: Sequence[Group],
+    first: Sequence[ExampleValues],
+    second: Sequence[ExampleValues],
     *,
     level: float = 0.95,
     draws: int = 2000,
@@ -142,7 +142,7 @@ def _gone(value: float | None) -> bool:
     return value is None or math.isnan(value)
 
 
-def _summed(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, int]:
+def _summed(groups: Sequence[ExampleValues]) -> tuple[np.ndarray, np.ndarray, int]:
     """Return sum and number of the defined values of each example that has any."""
     defined = [
         [value for value in group if value is not None and not math.isnan(value)]

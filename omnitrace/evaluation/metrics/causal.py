@@ -2,7 +2,7 @@
 
 The formulas are in :mod:`omnitrace.evaluation.metrics.faithfulness`. Here is what stands around
 them, whoever asks, :func:`omnitrace.evaluation.faithfulness_run.faithfulness` or ``omnitrace
-evaluate``: which masks may judge which scores, and where a metric is undefined. Each metric says
+evaluate``: which masks may evaluate which scores, and where a metric is undefined. Each metric says
 beforehand which masks it needs, so that all that an example needs is measured in one go.
 """
 
@@ -59,7 +59,7 @@ class Dealt(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """What one method says of one span, and what judges it.
+    """What one method says of one span, and the masks that evaluate it.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Claim:
         From bool ``[m, K]`` to float64 ``[m]``: ``f(v)`` of the span, in nats.
     length:
         The span's tokens.
-    judges:
+    not_fitted:
         From bool ``[m, K]`` to bool ``[m]``: on which masks the scores were *not* fitted; None for
         all.
     effects:
@@ -82,18 +82,18 @@ class Claim:
     dealt: Dealt
     logprobs: Callable[[Array], Array]
     length: int
-    judges: Callable[[Array], Array] | None = None
+    not_fitted: Callable[[Array], Array] | None = None
     effects: bool = False
 
-    def judged(self, masks: Array) -> Array:
+    def fair_logprobs(self, masks: Array) -> Array:
         """Return ``f(v)``, float64 ``[m]``, NaN for masks that the scores were fitted on.
 
-        Masks that keep all or nothing say nothing of a ranking, and always judge.
+        Masks that keep all or nothing say nothing of a ranking, and are always fair.
         """
         found = self.logprobs(masks)
-        if self.judges is not None:
+        if self.not_fitted is not None:
             ends = masks.all(axis=1) | ~masks.any(axis=1)
-            found = np.where(ends | self.judges(masks), found, np.nan)
+            found = np.where(ends | self.not_fitted(masks), found, np.nan)
         return found
 
 
@@ -183,7 +183,7 @@ def _lds_masks(scores: Array, dealt: Dealt, *, sized: bool) -> Array:
 
 def _lds(claim: Claim, *, sized: bool) -> float:
     masks = _evaluation(claim.dealt, sized)
-    found = claim.judged(masks)
+    found = claim.fair_logprobs(masks)
     fair = ~np.isnan(found)
     if _too_few(int(fair.sum())):
         return float("nan")
@@ -208,7 +208,7 @@ def _without_top(scores: Array, dealt: Dealt, *, k: int) -> Array:
 
 
 def _top_drop(claim: Claim, *, k: int, per_token: bool = False) -> float:
-    full, without = claim.judged(_without_top(claim.scores, claim.dealt, k=k))
+    full, without = claim.fair_logprobs(_without_top(claim.scores, claim.dealt, k=k))
     if per_token:
         return float(full - without) / claim.length if claim.length else float("nan")
     return float(full - without)
@@ -219,7 +219,7 @@ def _only_top(scores: Array, dealt: Dealt, *, k: int) -> Array:
 
 
 def _sufficiency(claim: Claim, *, k: int) -> float:
-    full, only = claim.judged(_only_top(claim.scores, claim.dealt, k=k))
+    full, only = claim.fair_logprobs(_only_top(claim.scores, claim.dealt, k=k))
     return float(full - only)
 
 
@@ -228,7 +228,7 @@ def _curve(scores: Array, dealt: Dealt, *, kind: _Kind) -> Array:
 
 
 def _area(claim: Claim, *, kind: _Kind, normalised: bool) -> float:
-    return area(claim.judged(curve_masks(claim.scores, kind)), kind, normalised=normalised)
+    return area(claim.fair_logprobs(curve_masks(claim.scores, kind)), kind, normalised=normalised)
 
 
 def _alone(scores: Array, dealt: Dealt) -> Array:
@@ -273,6 +273,6 @@ def _explained(predicted: Array, effects: Array) -> float:
 
 def _single_effects(claim: Claim) -> Array:
     """Return float64 ``[K]``: what the span loses without each unit, in nats."""
-    found = claim.judged(_alone(claim.scores, claim.dealt))
+    found = claim.fair_logprobs(_alone(claim.scores, claim.dealt))
     effects: Array = found[0] - found[1:]
     return effects

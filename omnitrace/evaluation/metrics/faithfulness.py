@@ -1,4 +1,4 @@
-"""Faithfulness: whether scores say what really happens when units are taken away.
+"""Faithfulness: whether scores say what really happens when units are ablated.
 
 Notation, as in all our figures: ``v ∈ {0, 1}^K`` is a keep-mask over the ``K`` units of an example
 (1 = kept), ``f(v) = Σ_{t∈S} log p(y_t | ablate(x, v), y_<t)`` the teacher-forced log-probability of
@@ -252,7 +252,7 @@ def _check_curve(kind: str) -> None:
 def calibration(scores: Array, masks: Array, logprobs: Array) -> Array:
     """Fit the factor to nats of each span, ``[S]``: ``b`` of ``min Σ_i (f(v_i) - a - b τ·v_i)²``.
 
-    Fit it on masks that nothing is judged by. NaN where the prediction is constant.
+    Fit it on masks that evaluate nothing. NaN where the prediction is constant.
     """
     scores, masks, logprobs = _checked(scores, masks, logprobs)
     predicted = masks.astype(np.float64) @ scores.T

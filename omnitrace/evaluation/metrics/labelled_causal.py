@@ -1,4 +1,4 @@
-"""Metrics of labelled spans that ask the model: what really happens when units are taken away.
+"""Metrics of labelled spans that ask the model: what really happens when units are ablated.
 
 They are registered beside those that labels alone decide, and mean nothing where no model measures.
 What each computes is in :mod:`omnitrace.evaluation.metrics.causal`.
@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.metrics.causal import Claim, EffectMetric, effect_metrics
 
 __all__ = ["CAUSAL_METRICS", "DEFAULT", "KS", "SHARES", "CausalMetric", "needed_masks"]
@@ -30,7 +30,7 @@ class CausalMetric:
 
     metric: EffectMetric
 
-    def __call__(self, item: Item, prediction: Prediction, /) -> float | None:
+    def __call__(self, item: LabelledItem, prediction: Prediction, /) -> float | None:
         """Return the value, None where it is undefined or nothing measures."""
         if item.measured is None or not item.units:
             return None
@@ -40,7 +40,7 @@ class CausalMetric:
             item.measured,
             functools.partial(item.measured.logprobs, tokens=item.tokens),
             item.tokens[1] - item.tokens[0],
-            judges=item.measured.judges if own else None,
+            not_fitted=item.measured.not_fitted if own else None,
             effects=own and item.effects,
         )
         value = self.metric.value(claim)
@@ -62,7 +62,7 @@ SHARES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-def needed_masks(names: Iterable[str], item: Item, prediction: Prediction) -> np.ndarray:
+def needed_masks(names: Iterable[str], item: LabelledItem, prediction: Prediction) -> np.ndarray:
     """Return bool ``[m, K]``, all masks that causal metrics need for what a method says of an item.
 
     Other names, and items that are not measured, need none.

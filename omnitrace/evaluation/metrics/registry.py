@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from omnitrace.errors import InputError, OmnitraceError, PluginError, unknown_name
 from omnitrace.evaluation.aggregate import TOGETHER
 from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS, DEFAULT, SHARES
 from omnitrace.evaluation.metrics.spans import Metric
 from omnitrace.plugins.registry import Entry, registry
 
-__all__ = ["Selection", "select_metrics"]
+__all__ = ["MetricSet", "select_metrics"]
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class MetricSet:
     """Metrics to compute: of spans and of words by name, and the names of what is no mean.
 
     ``named`` are the names in the order in which they were asked for; empty for the default ones.
@@ -30,7 +30,7 @@ class Selection:
     named: tuple[str, ...] = ()
 
 
-def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False) -> Selection:
+def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False) -> MetricSet:
     """Choose metrics by name; without names, those of labels, of plugins, and the cheap of effects.
 
     A name of :data:`~omnitrace.evaluation.metrics.labelled_causal.SHARES` brings the two metrics
@@ -54,7 +54,7 @@ def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False
     if names is None:
         left_out = CAUSAL_METRICS.keys() - (DEFAULT if measured else ())
         entries = {name: entry for name, entry in entries.items() if name not in left_out}
-        return Selection(
+        return MetricSet(
             _made(entries.values()), _made(_of_words(entries.values())), tuple(TOGETHER)
         )
     named = tuple(dict.fromkeys(names))
@@ -67,12 +67,12 @@ def select_metrics(names: Iterable[str] | None = None, *, measured: bool = False
             raise InputError(
                 f"the metric {name!r} is of measured effects, and no model measures them",
                 legal="metrics of labels alone, or a model",
-                fix="give the model that wrote the answers: --model NAME, or measure=measure_by(…)",
+                fix="name the model that wrote them: --model NAME, or ModelAccess(measure=…)",
             )
     parts = [part for name in named for part in SHARES.get(name, (name,))]
     chosen = [entries[name] for name in dict.fromkeys(parts) if name in entries]
     together = tuple(name for name in named if name in TOGETHER)
-    return Selection(_made(chosen), _made(_of_words(chosen)), together, named)
+    return MetricSet(_made(chosen), _made(_of_words(chosen)), together, named)
 
 
 def _of_words(entries: Iterable[Entry]) -> list[Entry]:
@@ -88,7 +88,7 @@ def _checked(entry: Entry) -> Metric:
     metric = entry.make()
     subject = f"the metric {entry.name!r} of the package {entry.package!r}"
 
-    def score(item: Item, prediction: Prediction, /) -> float | None:
+    def score(item: LabelledItem, prediction: Prediction, /) -> float | None:
         place = f"span {item.span} of {item.example!r}"
         try:
             value = metric(item, prediction)

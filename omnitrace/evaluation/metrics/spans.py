@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 
 from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.examples import Item, Place, predicted_places
+from omnitrace.evaluation.examples import LabelledItem, Place, predicted_places
 from omnitrace.evaluation.labels.matching import Box
 from omnitrace.evaluation.metrics.agreement import (
     average_precision,
@@ -32,29 +32,29 @@ _Pair: TypeAlias = tuple[list[Box], list[Box]]
 class Metric(Protocol):
     """Scores what a method says of one labelled span, or word, of one example."""
 
-    def __call__(self, item: Item, prediction: Prediction, /) -> float | None:
+    def __call__(self, item: LabelledItem, prediction: Prediction, /) -> float | None:
         """Return the score, or None where it means nothing; then it is counted, not averaged.
 
         ``prediction`` is what the trace says if it is ``item.prediction``, else a baseline's.
         """
 
 
-def precision(item: Item, prediction: Prediction) -> float:
+def precision(item: LabelledItem, prediction: Prediction) -> float:
     """Share of the chosen units that are true."""
     return set_scores(prediction.chosen, item.truth).precision
 
 
-def recall(item: Item, prediction: Prediction) -> float:
+def recall(item: LabelledItem, prediction: Prediction) -> float:
     """Share of the true units that are chosen."""
     return set_scores(prediction.chosen, item.truth).recall
 
 
-def f1(item: Item, prediction: Prediction) -> float:
+def f1(item: LabelledItem, prediction: Prediction) -> float:
     """F1 of the chosen units as a set against the true ones."""
     return set_scores(prediction.chosen, item.truth).f1
 
 
-def time_f1(item: Item, prediction: Prediction) -> float | None:
+def time_f1(item: LabelledItem, prediction: Prediction) -> float | None:
     """F1 of the one-second bins, where the label names seconds."""
     if not item.seconds:
         return None
@@ -62,12 +62,12 @@ def time_f1(item: Item, prediction: Prediction) -> float | None:
     return time_scores([(box[0], box[2]) for box in said], [(box[0], box[2]) for box in true]).f1
 
 
-def interval_iou(item: Item, prediction: Prediction) -> float | None:
+def interval_iou(item: LabelledItem, prediction: Prediction) -> float | None:
     """Intersection over union of the chosen and the labelled seconds, where there are such."""
     return box_iou(*_intervals(item, prediction)) if item.seconds else None
 
 
-def region_iou(item: Item, prediction: Prediction) -> float | None:
+def region_iou(item: LabelledItem, prediction: Prediction) -> float | None:
     """Intersection over union of the chosen and the labelled regions, where there are such."""
     if not item.regions:
         return None
@@ -75,7 +75,7 @@ def region_iou(item: Item, prediction: Prediction) -> float | None:
     return box_iou(*side_by_side(predicted_places(units, ImageRegion), item.regions))
 
 
-def top1(item: Item, prediction: Prediction) -> float | None:
+def top1(item: LabelledItem, prediction: Prediction) -> float | None:
     """Whether the strongest unit is true; of a traced span, its strongest support is meant."""
     if not item.truth:
         return None
@@ -85,12 +85,12 @@ def top1(item: Item, prediction: Prediction) -> float | None:
     return top_one(prediction.scores, truth) if truth.any() else 0.0
 
 
-def auprc(item: Item, prediction: Prediction) -> float | None:
+def auprc(item: LabelledItem, prediction: Prediction) -> float | None:
     """Average precision of the unit scores, before any selection."""
     return average_precision(prediction.scores, _true(item)) if item.truth else None
 
 
-def consistency(item: Item, prediction: Prediction) -> float | None:
+def consistency(item: LabelledItem, prediction: Prediction) -> float | None:
     """Whether the option with the most mass in the span is the one that was chosen.
 
     OmniTrace, Appendix B.3. None where there are no options, or where units cannot tell them
@@ -123,11 +123,11 @@ METRICS: Final[Mapping[str, Metric]] = {
 WORD_METRICS: Final = ("top1", "auprc")
 
 
-def _true(item: Item) -> np.ndarray:
+def _true(item: LabelledItem) -> np.ndarray:
     return np.array([unit.id in item.truth for unit in item.units], dtype=bool)
 
 
-def _intervals(item: Item, prediction: Prediction) -> _Pair:
+def _intervals(item: LabelledItem, prediction: Prediction) -> _Pair:
     units = [unit for unit in item.units if unit.id in prediction.chosen]
     return side_by_side(predicted_places(units, TimeRange), item.seconds)
 

@@ -13,7 +13,7 @@ from omnitrace.evaluation.aggregate import by_example
 from omnitrace.evaluation.metrics.agreement import PositionBias
 from omnitrace.evaluation.metrics.bias import Bias
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap_mean
-from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.rows import TRACED, ScoreRow
 
 __all__ = ["LENGTHS", "calibration_plot", "f1_by_length", "length_plot", "position_plot"]
 
@@ -85,7 +85,9 @@ def position_plot(bias: Bias) -> dict[str, Any] | None:
     )
 
 
-def length_plot(rows: Sequence[Row], *, draws: int = 1000, seed: int = 0) -> dict[str, Any] | None:
+def length_plot(
+    rows: Sequence[ScoreRow], *, draws: int = 1000, seed: int = 0
+) -> dict[str, Any] | None:
     """Return the F1 of the trace by the length of the span; None where there is no F1."""
     found = f1_by_length(rows, draws=draws, seed=seed)
     if not found:
@@ -108,13 +110,13 @@ def length_plot(rows: Sequence[Row], *, draws: int = 1000, seed: int = 0) -> dic
 
 
 def f1_by_length(
-    rows: Sequence[Row], *, draws: int = 1000, seed: int = 0
+    rows: Sequence[ScoreRow], *, draws: int = 1000, seed: int = 0
 ) -> list[tuple[int, int | None, Estimate]]:
     """Return first and last number of words and the mean F1 of the trace, for each filled bin."""
-    judged = [r for r in rows if r.method == TRACED and r.level == "span" and "f1" in r.values]
+    scored = [r for r in rows if r.method == TRACED and r.level == "span" and "f1" in r.values]
     found: list[tuple[int, int | None, Estimate]] = []
     for first, last in LENGTHS:
-        here = [r for r in judged if first <= r.length and (last is None or r.length <= last)]
+        here = [r for r in scored if first <= r.length and (last is None or r.length <= last)]
         groups = [[row.values["f1"] for row in each] for each in by_example(here)]
         estimate = bootstrap_mean(groups, draws=draws, seed=seed)
         if estimate.count:

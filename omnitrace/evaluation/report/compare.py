@@ -1,4 +1,4 @@
-"""Compare two evaluations of the same labels, span by span, and judge rules of a regression gate.
+"""Compare two evaluations of the same labels, span by span, and check the rules of a gate.
 
 Every difference is B − A (so a loss of quality is negative), on the pairs in which both are
 defined: the same labelled span or word, in the same example, said by both traces. Intervals are
@@ -21,11 +21,11 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.aggregate import ALL, TOGETHER, by_example, groups_of, together
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap, paired_difference
 from omnitrace.evaluation.report.results_file import EvaluationFile
-from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.rows import TRACED, ScoreRow
 
-__all__ = ["Difference", "Rule", "compare", "judge", "parse_rule", "table_of_differences"]
+__all__ = ["Difference", "Rule", "check_rule", "compare", "parse_rule", "table_of_differences"]
 
-_Pair: TypeAlias = tuple[Row, Row]
+_Pair: TypeAlias = tuple[ScoreRow, ScoreRow]
 
 _WORDS: Final = "words"
 _FORM: Final = (
@@ -142,7 +142,7 @@ def compare(
     return tuple(found)
 
 
-def _groups(row: Row) -> list[str]:
+def _groups(row: ScoreRow) -> list[str]:
     names = groups_of(row)
     if row.level == "span":
         return names
@@ -151,7 +151,7 @@ def _groups(row: Row) -> list[str]:
 
 def _pairs(first: EvaluationFile, second: EvaluationFile) -> list[_Pair]:
     _check_labels(first, second)
-    sides: list[dict[tuple[str, int, int | None], Row]] = []
+    sides: list[dict[tuple[str, int, int | None], ScoreRow]] = []
     for each in (first, second):
         rows = {(r.example, r.span, r.word): r for r in each.rows if r.method == TRACED}
         if not rows:
@@ -185,10 +185,12 @@ def _check_labels(first: EvaluationFile, second: EvaluationFile) -> None:
                 fix="evaluate the traces of the same requests for both",
             )
     if first.effects and second.effects and first.effects != second.effects:
-        told = [", ".join(f"{k} {v}" for k, v in each.effects.items()) for each in (first, second)]
+        settings = [
+            ", ".join(f"{k} {v}" for k, v in each.effects.items()) for each in (first, second)
+        ]
         raise InputError(
-            f"the effects in {first.path!r} are measured with {told[0]}, those in "
-            f"{second.path!r} with {told[1]}",
+            f"the effects in {first.path!r} are measured with {settings[0]}, those in "
+            f"{second.path!r} with {settings[1]}",
             legal="two evaluations whose effects are measured alike",
             fix="evaluate both with the same --operator and --seed",
         )
@@ -271,13 +273,13 @@ def table_of_differences(differences: Iterable[Difference]) -> list[list[str]]:
     return rows
 
 
-def judge(rule: Rule, differences: Sequence[Difference]) -> tuple[bool, Difference]:
+def check_rule(rule: Rule, differences: Sequence[Difference]) -> tuple[bool, Difference]:
     """Say whether a rule fails the comparison, and by which difference.
 
     Raises
     ------
     InputError
-        If there is no such metric or group, or the difference is undefined: a gate that judges
+        If there is no such metric or group, or the difference is undefined: a gate that checks
         nothing must not pass.
     """
     groups = dict.fromkeys(each.group for each in differences)
@@ -290,7 +292,7 @@ def judge(rule: Rule, differences: Sequence[Difference]) -> tuple[bool, Differen
     found = here[rule.metric]
     if not math.isfinite(rule.subject(found.estimate)):
         raise InputError(
-            f"the rule {rule.text!r} cannot be judged: {rule.metric!r} is undefined in the group "
+            f"the rule {rule.text!r} cannot be checked: {rule.metric!r} is undefined in the group "
             f"{group!r}",
             legal="a metric with at least one pair in which both are defined",
         )

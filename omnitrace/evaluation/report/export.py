@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from omnitrace.evaluation.aggregate import ALL, TOGETHER
-from omnitrace.evaluation.evaluate import Evaluation
+from omnitrace.evaluation.evaluation import Evaluation
 from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS
 from omnitrace.evaluation.metrics.spans import METRICS
-from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.rows import TRACED, ScoreRow
 
 __all__ = ["FORMAT", "VERSION", "notes_of", "table_of", "to_csv", "to_document"]
 
@@ -53,8 +53,8 @@ _EXPLAINED: Final = {
     ),
     "deletion-auc and insertion-auc are of log-probabilities, in nats; normalised they run from 0 "
     "without any unit to 1 with all": frozenset(name for name in CAUSAL_METRICS if "-auc" in name),
-    "r-squared is of scores that one factor a span turns into nats, fitted on masks that judge "
-    "nothing": frozenset({"r-squared"}),
+    "r-squared is of scores that one factor a span turns into nats, fitted on masks that "
+    "evaluate nothing": frozenset({"r-squared"}),
     "r-squared-of-effects is of the effects as a span signal gives them, not calibrated": frozenset(
         {"r-squared-of-effects"}
     ),
@@ -164,13 +164,13 @@ def notes_of(evaluation: Evaluation) -> list[str]:
 def _undefined(evaluation: Evaluation) -> Iterator[str]:
     """Yield how many spans lack a value of metrics that were named, or are of effects.
 
-    Of the trace all of these are told, of other methods where their number is another one. Metrics
+    Of the trace all of these are said, of other methods where their number is another one. Metrics
     of labels mean nothing for spans of some kinds by their definition.
     """
     found: dict[str, dict[str, int]] = {}
-    told = (CAUSAL_METRICS.keys() | evaluation.metrics) - TOGETHER.keys()
+    wanted = (CAUSAL_METRICS.keys() | evaluation.metrics) - TOGETHER.keys()
     for figure in evaluation.figures:
-        if figure.level == "span" and figure.group == ALL and figure.metric in told:
+        if figure.level == "span" and figure.group == ALL and figure.metric in wanted:
             found.setdefault(figure.method, {})[figure.metric] = figure.estimate.undefined
     traced = found.get(TRACED, {})
     for method, counts in found.items():
@@ -193,8 +193,8 @@ def _of_embedder(evaluation: Evaluation) -> Iterator[str]:
 
 def _of_effects(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.effects and not CAUSAL_METRICS.keys().isdisjoint(_computed(evaluation)):
-        told = ", ".join(f"{name} {value}" for name, value in evaluation.effects.items())
-        yield f"effects are measured with {told}"
+        settings = ", ".join(f"{name} {value}" for name, value in evaluation.effects.items())
+        yield f"effects are measured with {settings}"
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -238,13 +238,13 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def _flat_names() -> Iterator[str]:
-    for field in dataclasses.fields(Row):
+    for field in dataclasses.fields(ScoreRow):
         if field.name not in ("counts", "values"):
             yield field.name
     yield from ("common_units", "chosen_units", "true_units")
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: ScoreRow) -> dict[str, Any]:
     flat = dataclasses.asdict(row)
     values, (common, chosen, true) = flat.pop("values"), flat.pop("counts")
     flat |= {"common_units": common, "chosen_units": chosen, "true_units": true}

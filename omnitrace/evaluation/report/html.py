@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from omnitrace.evaluation.evaluate import Evaluation
+from omnitrace.evaluation.evaluation import Evaluation
 from omnitrace.evaluation.report.charts import calibration_plot, length_plot, position_plot
 from omnitrace.evaluation.report.export import notes_of, table_of
 from omnitrace.report.html import asset, environment
@@ -22,7 +22,7 @@ def render_page(evaluation: Evaluation, *, title: str = "Evaluation") -> str:
     Parameters
     ----------
     evaluation:
-        What :func:`~omnitrace.evaluation.evaluate.evaluate` returned.
+        What :func:`~omnitrace.evaluation.evaluation.evaluate` returned.
     title:
         Heading of the page, such as the name of the label file.
     """

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
-from omnitrace.evaluation.evaluate import Evaluation
+from omnitrace.evaluation.evaluation import Evaluation
 from omnitrace.evaluation.labels.io import label_mistakes
 from omnitrace.evaluation.report.export import FORMAT, VERSION
-from omnitrace.evaluation.rows import Row
+from omnitrace.evaluation.rows import ScoreRow
 
 __all__ = ["EvaluationFile", "file_of", "read_evaluation"]
 
@@ -28,14 +28,14 @@ Count: TypeAlias = Annotated[int, Field(ge=0)]
 class EvaluationFile:
     """The rows of an evaluation, and of which labels they are.
 
-    ``labels`` has the digest of each label that was judged, by its id, and ``effects`` how effects
-    were measured, as in :class:`~omnitrace.evaluation.evaluate.Evaluation`.
+    ``labels`` has the digest of each label that was used, by its id, and ``effects`` how effects
+    were measured, as in :class:`~omnitrace.evaluation.evaluation.Evaluation`.
     """
 
     path: str
     signals: tuple[str, ...]
     labels: Mapping[str, str]
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
     effects: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,11 +60,11 @@ class _Row(BaseModel):
     chosen_units: Count
     true_units: Count
 
-    def row(self) -> Row:
+    def row(self) -> ScoreRow:
         flat = self.model_dump()
         values = {name: flat.pop(name) for name in self.__pydantic_extra__}
         counts = (flat.pop("common_units"), flat.pop("chosen_units"), flat.pop("true_units"))
-        return Row(**flat, counts=counts, values=values)
+        return ScoreRow(**flat, counts=counts, values=values)
 
 
 class _Document(BaseModel):

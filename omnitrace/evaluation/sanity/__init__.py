@@ -2,7 +2,7 @@
 
 >>> from omnitrace.evaluation.sanity import case_of, shuffled_evidence, tracers_of
 >>> tracers = tracers_of(tracer, ["attention-mean", "grad-sam"])  # doctest: +SKIP
->>> cases = [case_of(tracers, "one", messages, answer)]  # doctest: +SKIP
+>>> cases = [case_of(tracers, "one", messages, response)]  # doctest: +SKIP
 >>> shuffled_evidence(tracer, cases)[0].difference  # doctest: +SKIP
 
 ``docs/sanity.md`` says what each of them asks, and what failing looks like.
@@ -29,7 +29,14 @@ from omnitrace.evaluation.sanity.randomisation import (
     randomised_layers,
 )
 from omnitrace.evaluation.sanity.regeneration import Regenerated, Regeneration, regeneration
-from omnitrace.evaluation.sanity.report import CHECKS, Sanity, SanityDocument, check_all
+from omnitrace.evaluation.sanity.report import (
+    CHECKS,
+    Sanity,
+    SanityDocument,
+    SanityOptions,
+    check_all,
+)
+from omnitrace.evaluation.sanity.run import check_examples
 
 __all__ = [
     "CHECKS",
@@ -43,11 +50,13 @@ __all__ = [
     "Regeneration",
     "Sanity",
     "SanityDocument",
+    "SanityOptions",
     "Shuffled",
     "Stage",
     "case_of",
     "case_of_trace",
     "check_all",
+    "check_examples",
     "operator_agreement",
     "parameter_randomisation",
     "randomised_layers",

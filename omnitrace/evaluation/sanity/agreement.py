@@ -1,4 +1,4 @@
-"""Agreement between ablation operators: how far the truth depends on how a unit is taken away.
+"""Agreement between ablation operators: how far the truth depends on how a unit is ablated.
 
 Every operator takes each unit away alone, and ranks the units by what that costs each span. Where
 two operators rank them alike, an effect is a fact about the unit; where they do not, it is one
@@ -20,7 +20,8 @@ from omnitrace.ablation.operators import Operator
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.evaluation.metrics.bootstrap import Estimate
-from omnitrace.evaluation.sanity.cases import Case, Draws, Tell, alike, scorer_of_case, silent
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
+from omnitrace.evaluation.sanity.cases import Case, Draws, alike, scorer_of_case
 from omnitrace.plugins.registry import registry
 from omnitrace.tracer import Tracer
 from omnitrace.types import Modality, Span
@@ -52,7 +53,7 @@ class OperatorAgreement:
     """How operators agree, pair by pair.
 
     ``refused`` says of operators why they could not act, for how many responses, by name: such as
-    "silence" on the sound of a film that is one unit with its pictures.
+    "silence" on the sound of a video that is one unit with its pictures.
     """
 
     pairs: tuple[Agreement, ...]
@@ -81,7 +82,7 @@ def operator_agreement(
     *,
     operators: Sequence[str | Operator] | None = None,
     interval: Draws | None = None,
-    tell: Tell = silent,
+    progress: ProgressCallback = no_progress,
 ) -> OperatorAgreement:
     """Take every unit away by every operator that acts on it, and compare the effects.
 
@@ -93,8 +94,8 @@ def operator_agreement(
         Names or operators; all that are registered by default.
     interval:
         Of the estimates.
-    tell:
-        Told before each response and operator.
+    progress:
+        Called before each response and operator.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def operator_agreement(
         scorer = scorer_of_case(tracer, case)
         effects: dict[str, np.ndarray] = {}
         for operator in made:
-            tell(f"{case.name}: {operator.name}")
+            progress(f"{case.name}: {operator.name}")
             try:
                 effects[operator.name] = _single_effects(scorer, case.trace.spans, operator)
             except NotSupportedError as error:

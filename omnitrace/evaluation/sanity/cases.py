@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
@@ -24,7 +24,6 @@ __all__ = [
     "CONTROL",
     "Case",
     "Draws",
-    "Tell",
     "alike",
     "all_scores",
     "beyond_size",
@@ -32,23 +31,14 @@ __all__ = [
     "case_of_trace",
     "same_everywhere",
     "scorer_of_case",
-    "silent",
     "tracers_of",
 ]
 
 #: The control beside the signals: the number of tokens of each unit. It never looks at the model.
 CONTROL: Final = "unit-size"
 
-#: Is told, in a few words, what is being done.
-Tell: TypeAlias = Callable[[str], None]
-
-
 # What rounding leaves of 1 - r² where a ranking is by size alone.
 _SLACK: Final = 1e-9
-
-
-def silent(text: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +123,12 @@ def case_of(
     name, messages, media_root:
         The example and its request.
     response:
-        The answer, as text or as token ids.
+        The response, as text or as token ids.
 
     Raises
     ------
     InputError
-        If the answer has no span or the request no two units: then nothing can be ranked.
+        If the response has no span or the request no two units: then nothing can be ranked.
     """
     traces = {
         signal: tracer.replay(messages, response, media_root=media_root)
@@ -147,7 +137,7 @@ def case_of(
     trace = next(iter(traces.values()))
     if not trace.spans or len(trace.units) < 2:
         raise InputError(
-            f"the answer has {len(trace.spans)} spans and the request {len(trace.units)} units",
+            f"the response has {len(trace.spans)} spans and the request {len(trace.units)} units",
             legal="at least one span, and two units to tell apart",
         )
     return Case(name, trace, messages, media_root, all_scores(traces))

@@ -1,13 +1,13 @@
 """Shuffled evidence: scores must lose by being handed to other units.
 
-The scores of each span are handed out anew among the units, at random. Everything about them but
+The scores of each span are handed out again among the units, at random. Everything about them but
 which unit has which stays: their distribution, and how many units they name. A signal that names
-the units a span rests on must lose by that: what is named now, taken away, must cost the span less.
+the units a span rests on must lose by that: what is named now, ablated, must cost the span less.
 
 The evidence could also be shuffled in the request, by exchanging the texts of the units, to see
 whether the scores follow. We do not: it exists for text alone; sentences that point at each other
-lose what they mean; and whether the old answer is still right is then unknown, so that there is no
-truth to compare with. Handing out the scores works for every modality and is judged by effects.
+lose what they mean; and whether the old response is still right is then unknown, so that there is
+no truth to compare with. Handing out the scores works for every modality, and effects evaluate it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,8 @@ from omnitrace.ablation.measurement import Operators, measure
 from omnitrace.errors import InputError
 from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.metrics.faithfulness import without_top_masks
-from omnitrace.evaluation.sanity.cases import (
-    Case,
-    Draws,
-    Tell,
-    same_everywhere,
-    scorer_of_case,
-    silent,
-)
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
+from omnitrace.evaluation.sanity.cases import Case, Draws, same_everywhere, scorer_of_case
 from omnitrace.tracer import Tracer
 
 __all__ = ["Shuffled", "shuffled_evidence"]
@@ -61,7 +55,7 @@ def shuffled_evidence(
     operator: Operators = "attention",
     interval: Draws | None = None,
     seed: int = 0,
-    tell: Tell = silent,
+    progress: ProgressCallback = no_progress,
 ) -> tuple[Shuffled, ...]:
     """Measure the top-k drops of real and of shuffled scores, on the same responses.
 
@@ -72,15 +66,15 @@ def shuffled_evidence(
     cases:
         The responses, with the scores of every signal, from ``case_of``.
     ks:
-        How many of the highest units are taken away.
+        How many of the highest units are ablated.
     shuffles:
         How often the scores of each span are shuffled, at least 1.
     operator:
-        How units are taken away; see :func:`omnitrace.ablation.measure`.
+        How units are ablated; see :func:`omnitrace.ablation.measure`.
     interval, seed:
         Of the estimates; of the shuffles.
-    tell:
-        Told before each response.
+    progress:
+        Called before each response.
 
     Returns
     -------
@@ -99,7 +93,7 @@ def shuffled_evidence(
     interval = interval or Draws(seed=seed)
     found: dict[tuple[str, int], list[tuple[np.ndarray, np.ndarray]]] = {}
     for case in cases:
-        tell(f"{case.name}: shuffled evidence")
+        progress(f"{case.name}: shuffled evidence")
         drops = _drops(tracer, case, ks, shuffles, operator, seed)
         for (signal, k), values in drops.items():
             found.setdefault((signal, k), []).append((values[0], values[1:].mean(axis=0)))

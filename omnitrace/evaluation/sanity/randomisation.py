@@ -1,8 +1,8 @@
 """Parameter randomisation: scores must change as the model loses what it has learnt.
 
 Adebayo et al. 2018, "Sanity Checks for Saliency Maps", the cascading form: the decoder layers are
-re-initialised one after the other, from the last one down, and after each stage the *same* answer
-is attributed anew. Scores that stay as they were show the request, not the model. The cascade is
+re-initialised one after the other, from the last one down, and after each stage the *same* response
+is attributed again. Scores that stay as they were show the request, not the model. The cascade is
 over decoder layers; embeddings, the last norm and the output head stay, as does what any attention
 does without having learnt it: a sum over a unit grows with its length. On the model in this package
 that alone leaves a correlation of 0.5 to 0.7. So the correlation is also given with the unit sizes
@@ -24,16 +24,8 @@ from omnitrace.ablation.masks import generator
 from omnitrace.capture.attention_hooks import attention_modules, model_lock
 from omnitrace.errors import InputError, ModelError, NotSupportedError
 from omnitrace.evaluation.metrics.bootstrap import Estimate
-from omnitrace.evaluation.sanity.cases import (
-    CONTROL,
-    Case,
-    Draws,
-    Tell,
-    alike,
-    all_scores,
-    beyond_size,
-    silent,
-)
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
+from omnitrace.evaluation.sanity.cases import CONTROL, Case, Draws, alike, all_scores, beyond_size
 from omnitrace.models.base import ModelAdapter
 from omnitrace.tracer import Tracer
 
@@ -123,9 +115,9 @@ def parameter_randomisation(
     threshold: float = THRESHOLD,
     interval: Draws | None = None,
     seed: int = 0,
-    tell: Tell = silent,
+    progress: ProgressCallback = no_progress,
 ) -> Randomisation:
-    """Randomise the decoder layers from the last one down, and attribute the answers at each stage.
+    """Randomise the decoder layers from the last one down, and attribute again at each stage.
 
     The weights are restored to the last bit afterwards, also after an exception; until then nobody
     else can use the model.
@@ -143,8 +135,8 @@ def parameter_randomisation(
         Of the estimates.
     seed:
         Of the random weights.
-    tell:
-        Told before each stage.
+    progress:
+        Called before each stage.
 
     Raises
     ------
@@ -163,7 +155,7 @@ def parameter_randomisation(
     found: list[Stage] = []
     with randomised_layers(adapter, seed=seed) as randomise:
         for count in _counts(depth, stages):
-            tell(f"{count} of {depth} layers randomised")
+            progress(f"{count} of {depth} layers randomised")
             randomise(count)
             found += _stage(tracers, cases, count, interval)
     order = [*tracers, CONTROL]

@@ -2,9 +2,9 @@
 
 Teacher forcing keeps the old words: the effect it measures is the *direct* one, given everything
 that was said before. The *total* effect also goes through the words themselves. So each unit is
-taken away at the input, the model answers anew, greedily, and each span of the old answer either
+ablated at the input, the model answers again, greedily, and each span of the old response either
 stands in the new one or it does not; beside that stands the teacher-forced drop of the same units,
-taken away in the same way. Units are taken away at the input and not in the decoder, because
+ablated in the same way. Units are ablated at the input and not in the decoder, because
 ``generate`` then runs as ever on a request like any other.
 """
 
@@ -26,14 +26,8 @@ from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.metrics.faithfulness import spearman
-from omnitrace.evaluation.sanity.cases import (
-    Case,
-    Draws,
-    Tell,
-    same_everywhere,
-    scorer_of_case,
-    silent,
-)
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
+from omnitrace.evaluation.sanity.cases import Case, Draws, same_everywhere, scorer_of_case
 from omnitrace.models.generation import greedy_ids
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
@@ -51,13 +45,13 @@ class Regenerated:
     name:
         Of the example.
     units:
-        Indices ``[U]`` of the units that were taken away, one at a time.
+        Indices ``[U]`` of the units that were ablated, one at a time.
     drops:
         float64 ``[U, S]``: the teacher-forced effect on each span, in nats.
     changed, edited:
-        float64 ``[U, S]``: whether the text of the span is not in the new answer (0 or 1), and the
-        share of its tokens that the new answer does not have in the same order, in [0, 1]. NaN for
-        a span that the model does not write again even with every unit there.
+        float64 ``[U, S]``: whether the text of the span is not in the new response (0 or 1), and
+        the share of its tokens that the new response does not have in the same order, in [0, 1].
+        NaN for a span that the model does not write again even with every unit there.
     unablated:
         float64 ``[S]`` of 0 and 1: these spans.
     """
@@ -77,8 +71,8 @@ class Regeneration:
     Attributes
     ----------
     unablated:
-        Share of the spans that change though nothing is taken away: they are in no other figure.
-        0 where the model wrote the answers greedily.
+        Share of the spans that change though nothing is ablated: they are in no other figure.
+        0 where the model wrote the responses greedily.
     changed, edited:
         Mean over pairs of ``Regenerated.changed`` and ``edited``.
     with_changed, with_edited:
@@ -115,9 +109,9 @@ def regeneration(
     max_new_tokens: int | None = None,
     interval: Draws | None = None,
     seed: int = 0,
-    tell: Tell = silent,
+    progress: ProgressCallback = no_progress,
 ) -> Regeneration:
-    """Let the model answer anew without each unit, and compare with the teacher-forced effects.
+    """Let the model answer again without each unit, and compare with the teacher-forced effects.
 
     Parameters
     ----------
@@ -126,15 +120,15 @@ def regeneration(
     operators:
         The input operator of each modality.
     top, others:
-        With a number, only so many units of largest teacher-forced drop on any span are taken away,
+        With a number, only so many units of largest teacher-forced drop on any span are ablated,
         beside the units that a signal names first and ``others`` random ones; None takes all. The
         choice favours large drops: the share of changed pairs is then no average of all units.
     max_new_tokens:
-        Longest new answer; None allows twice the old one, and 16 tokens more.
+        Longest new response; None allows twice the old one, and 16 tokens more.
     interval, seed:
         Of the estimates; of the random units.
-    tell:
-        Told before each new answer.
+    progress:
+        Called before each new response.
 
     Raises
     ------
@@ -154,18 +148,25 @@ def regeneration(
         try:
             scorer = scorer_of_case(tracer, case)
             masks = leave_one_out(len(scorer.units))
-            tell(f"{case.name}: teacher-forced effects")
+            progress(f"{case.name}: teacher-forced effects")
             drops = measure(scorer, case.trace.spans, masks, operator=operators).drops
             units = _chosen(case, drops, top, others, seed)
             each = regenerated(
-                scorer, case.trace, units, drops[units], operators, max_new_tokens, tell, case.name
+                scorer,
+                case.trace,
+                units,
+                drops[units],
+                operators,
+                max_new_tokens,
+                progress,
+                case.name,
             )
             found.append((case, each))
         except NotSupportedError as error:
             refused[case.name] = error.found
     if not found:
         name, reason = next(iter(refused.items()))
-        raise NotSupportedError(f"no answer can be written anew: {name}: {reason}")
+        raise NotSupportedError(f"no response can be written again: {name}: {reason}")
     return _summed_up(found, refused, interval or Draws(seed=seed))
 
 
@@ -176,10 +177,10 @@ def regenerated(
     drops: np.ndarray,
     operators: Mapping[Modality, str | Operator] = AT_THE_INPUT,
     max_new_tokens: int | None = None,
-    tell: Tell = silent,
+    progress: ProgressCallback = no_progress,
     name: str = "",
 ) -> Regenerated:
-    """Write one answer anew without each of some units.
+    """Write one response again without each of some units.
 
     Parameters
     ----------
@@ -189,21 +190,21 @@ def regenerated(
         Indices of the units, ``[U]``.
     drops:
         float ``[U, S]``: their teacher-forced effects.
-    operators, max_new_tokens, tell:
+    operators, max_new_tokens, progress:
         As for :func:`regeneration`.
     name:
         Of the example.
     """
     limit = max_new_tokens or 2 * len(trace.token_ids) + 16
     everything = np.ones(len(scorer.units), dtype=bool)
-    answers = []
+    responses = []
     for number, mask in enumerate([everything, *leave_one_out(len(scorer.units))[list(units)]]):
-        tell(f"{name}: writing anew, {number} of {len(units)}")
+        progress(f"{name}: writing again, {number} of {len(units)}")
         chosen = choose_operators(scorer, operators, mask[None])
         request = changed_request(scorer, mask, chosen)
-        answers.append(greedy_ids(scorer.adapter, request.encoded, limit))
+        responses.append(greedy_ids(scorer.adapter, request.encoded, limit))
     changed, edited = (
-        np.array([compare(trace, ids, scorer.adapter.tokenizer) for ids in answers])
+        np.array([compare(trace, ids, scorer.adapter.tokenizer) for ids in responses])
         for compare in (_changed, _edited)
     )
     gone = np.where(changed[0] > 0, np.nan, 0.0)
@@ -228,7 +229,7 @@ def _edited(trace: Trace, ids: Sequence[int], _: Any) -> list[float]:
 
 
 def _chosen(case: Case, drops: np.ndarray, top: int | None, others: int, seed: int) -> list[int]:
-    """Return the indices of the units to take away, ascending."""
+    """Return the indices of the units to ablate, ascending."""
     count = len(drops)
     if top is None:
         return list(range(count))

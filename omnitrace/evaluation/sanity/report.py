@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from omnitrace.errors import unknown_name
+from omnitrace.errors import InputError, unknown_name
 from omnitrace.evaluation.metrics.bootstrap import Estimate
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
 from omnitrace.evaluation.sanity.agreement import OperatorAgreement, operator_agreement
-from omnitrace.evaluation.sanity.cases import Case, Draws, Tell, silent
+from omnitrace.evaluation.sanity.cases import Case, Draws
 from omnitrace.evaluation.sanity.evidence import Shuffled, shuffled_evidence
 from omnitrace.evaluation.sanity.randomisation import (
     THRESHOLD,
@@ -22,18 +23,55 @@ from omnitrace.evaluation.sanity.randomisation import (
 from omnitrace.evaluation.sanity.regeneration import Regenerated, Regeneration, regeneration
 from omnitrace.tracer import Tracer
 
-__all__ = ["CHECKS", "Sanity", "SanityDocument", "check_all", "checked_names"]
+__all__ = ["CHECKS", "Sanity", "SanityDocument", "SanityOptions", "check_all", "checked_names"]
 
 #: The checks by name, in the order in which they run.
 CHECKS: Final = ("randomisation", "evidence", "operators", "regeneration")
 
 
 @dataclass(frozen=True, slots=True)
+class SanityOptions:
+    """What is checked, and how.
+
+    Parameters
+    ----------
+    checks:
+        Names out of :data:`CHECKS`.
+    threshold:
+        Randomisation is passed below this rank correlation.
+    top:
+        Regeneration ablates only so many units of largest effect; see
+        :func:`~omnitrace.evaluation.sanity.regeneration.regeneration`.
+    max_new_tokens:
+        Longest response to a request, in tokens.
+    seed:
+        Of all that is drawn at random.
+
+    Raises
+    ------
+    PluginError
+        If there is no such check.
+    InputError
+        If no check is named.
+    """
+
+    checks: Sequence[str] = CHECKS
+    threshold: float = THRESHOLD
+    top: int | None = None
+    max_new_tokens: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not checked_names(self.checks):
+            raise InputError("no check is named", legal="at least one")
+
+
+@dataclass(frozen=True, slots=True)
 class Sanity:
     """What the checks found; None for one that was not asked for.
 
-    ``model`` is where it was loaded from, ``signals`` are those that were judged, ``examples`` the
-    names of the responses, ``skipped`` says of others why they were not judged.
+    ``model`` is where it was loaded from, ``signals`` are those that were checked, ``examples`` the
+    names of the responses, ``skipped`` says of others why they were not checked.
     """
 
     model: str
@@ -70,12 +108,9 @@ def check_all(
     tracers: Mapping[str, Tracer],
     cases: Sequence[Case],
     *,
-    checks: Iterable[str] = CHECKS,
-    threshold: float = THRESHOLD,
-    top: int | None = None,
-    seed: int = 0,
+    options: SanityOptions | None = None,
     skipped: Mapping[str, str] | None = None,
-    tell: Tell = silent,
+    progress: ProgressCallback = no_progress,
 ) -> Sanity:
     """Run the checks that are asked for.
 
@@ -83,36 +118,37 @@ def check_all(
     ----------
     tracers, cases:
         By signal, from ``tracers_of``; the responses, from ``case_of``.
-    checks:
-        Names out of :data:`CHECKS`.
-    threshold:
-        Of the randomisation.
-    top:
-        Of the regeneration.
-    seed:
-        Of all that is drawn.
+    options:
+        What is checked, and how.
     skipped:
         Responses that are not among the cases, and why.
-    tell:
-        Told what is being done.
+    progress:
+        Called with what is being done.
     """
-    asked = checked_names(checks)
+    options = options or SanityOptions()
+    asked = checked_names(options.checks)
     tracer = next(iter(tracers.values()))
+    seed = options.seed
     interval = Draws(seed=seed)
     found: dict[str, Any] = {}
     if "randomisation" in asked:
         found["randomisation"] = parameter_randomisation(
-            tracers, cases, threshold=threshold, interval=interval, seed=seed, tell=tell
+            tracers,
+            cases,
+            threshold=options.threshold,
+            interval=interval,
+            seed=seed,
+            progress=progress,
         )
     if "evidence" in asked:
         found["evidence"] = shuffled_evidence(
-            tracer, cases, interval=interval, seed=seed, tell=tell
+            tracer, cases, interval=interval, seed=seed, progress=progress
         )
     if "operators" in asked:
-        found["operators"] = operator_agreement(tracer, cases, interval=interval, tell=tell)
+        found["operators"] = operator_agreement(tracer, cases, interval=interval, progress=progress)
     if "regeneration" in asked:
         found["regeneration"] = regeneration(
-            tracer, cases, top=top, interval=interval, seed=seed, tell=tell
+            tracer, cases, top=options.top, interval=interval, seed=seed, progress=progress
         )
     return Sanity(
         model=tracer.adapter.source,

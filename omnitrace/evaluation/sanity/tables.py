@@ -80,7 +80,7 @@ def _operators(found: OperatorAgreement) -> Section:
         names = f"{pair.first}, {pair.second}"
         figures = [pair.correlation.text(), pair.same_top.text()]
         rows.append([names, pair.group, str(pair.correlation.count), *figures])
-    notes = ["rank correlation over units of what each, taken away alone, costs a span"]
+    notes = ["rank correlation over units of what each, ablated alone, costs a span"]
     undefined = sum(pair.correlation.undefined for pair in found.pairs if pair.group == ALL)
     if undefined:
         notes.append(f"{undefined} spans are undefined: fewer than two units, or of one effect")
@@ -93,7 +93,7 @@ def _operators(found: OperatorAgreement) -> Section:
 
 def _regeneration(found: Regeneration) -> Section:
     figures = {
-        "spans that change though nothing is taken away": found.unablated,
+        "spans that change though nothing is ablated": found.unablated,
         "(unit, span) pairs that change": found.changed,
         "tokens that change, share": found.edited,
         "correlation of the teacher-forced drop with change": found.with_changed,
@@ -103,8 +103,8 @@ def _regeneration(found: Regeneration) -> Section:
     } | {f"spans that change without the first unit of {k}": v for k, v in found.named.items()}
     rows = [["total effect by regeneration", "value", "count"]]
     rows += [[what, each.text(), str(each.count)] for what, each in figures.items()]
-    notes = ["one unit taken away at a time, at the input, for the new answers and for the drops"]
+    notes = ["one unit ablated at a time, at the input, for the new responses and for the drops"]
     why = "every unit changes them, none does, or the model does not write them again"
     notes += _undefined(found.with_changed, f"spans have no correlation: {why}")
-    notes += [f"{name} cannot be written anew: {why}" for name, why in found.refused.items()]
+    notes += [f"{name} cannot be written again: {why}" for name, why in found.refused.items()]
     return "Total effect by regeneration", rows, notes

@@ -12,6 +12,7 @@ import pytest
 from omnitrace.analysis import TrajectoryConfig, steps_of, trajectory
 from omnitrace.evaluation import evaluate
 from omnitrace.evaluation.labels.schema import Label, LabelledSpan
+from omnitrace.evaluation.options import EvaluationOptions
 from omnitrace.evaluation.report.export import to_document
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import Run
@@ -78,11 +79,11 @@ def test_one_section(run: Run, tmp_path: Path) -> None:
         assert json.loads(result.stdout)["traces"][0]["steps"] == count
 
 
-def test_outcomes_add_how_early_failure_is_told(run: Run, folder: Path) -> None:
+def test_outcomes_add_how_early_failure_is_predicted(run: Run, folder: Path) -> None:
     path = outcomes(folder, harbour=True, t0=False, t1=True, absent=False)
     result = run("analyse", folder, "--by", "tokens", "--window", "2", "--outcomes", path)
     assert result.exit_code == 0, result.stderr
-    assert "Failure told by elapsed share" in result.stdout
+    assert "Failure predicted by elapsed share" in result.stdout
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
     assert {"30%", "100%"} <= rows.keys()
     assert " wrong " in rows["t0"]
@@ -95,16 +96,18 @@ def test_outcomes_add_how_early_failure_is_told(run: Run, folder: Path) -> None:
     again = run("analyse", folder, "--outcomes", path, "--json")
     document = json.loads(again.stdout)
     assert [each["right"] for each in document["traces"]] == [True, False, True, None]
-    told = [each for each in document["predictions"] if each["elapsed"] == 1.0]
-    assert {each["figure"] for each in told} >= {"tortuosity", "path_length"}
-    assert all(each["wrong"] + each["right"] + each["undefined"] == 3 for each in told)
+    whole = [each for each in document["predictions"] if each["elapsed"] == 1.0]
+    assert {each["figure"] for each in whole} >= {"tortuosity", "path_length"}
+    assert all(each["wrong"] + each["right"] + each["undefined"] == 3 for each in whole)
 
 
 def test_outcomes_of_an_evaluation(run: Run, folder: Path, tmp_path: Path) -> None:
     traces = {"harbour": multimodal_trace(), "t0": Trace.load(folder / "t0.omnitrace")}
     no = LabelledSpan(start=0, end=10, text="It is not.", sources=())
     other = Label(version=1, id="t0", response=no.text, spans=(no,))
-    found = evaluate(traces, [label("harbour"), other], baselines=False, draws=10)
+    found = evaluate(
+        traces, [label("harbour"), other], options=EvaluationOptions(baselines=False, draws=10)
+    )
     path = tmp_path / "evaluation.json"
     path.write_text(json.dumps(to_document(found), allow_nan=False))
     result = run("analyse", folder, "--outcomes", path, "--json")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from omnitrace.cli.commands.demo import draw_samples, judge
+from omnitrace.cli.commands.demo import check_statement, draw_samples
 from omnitrace.evaluation.labels.io import read_labels
 from omnitrace.evaluation.labels.matching import true_units
 from omnitrace.evaluation.labels.schema import Source
@@ -89,7 +89,7 @@ def span(said: str, *names: int) -> Span:
         ([FACT, BOX], [0, 2, 1], True),
         ([FACT, BOX], [0, 1, 2], False),  # the second strongest is neither
         ([FACT, BOX], [0], False),
-        ([], [], True),  # told nowhere, and nothing is named
+        ([], [], True),  # stated nowhere, and nothing is named
         ([], [0], False),
     ],
 )
@@ -97,16 +97,16 @@ def test_naming_the_evidence(
     sources: list[dict[str, object]], supports: list[int], named: bool
 ) -> None:
     made = statement(*sources)
-    verdict = judge(made, span(made.text, *supports), UNITS)
+    verdict = check_statement(made, span(made.text, *supports), UNITS)
     assert (verdict.true, verdict.named) == (True, named)
 
 
 def test_only_the_right_words_are_true() -> None:
     made = statement(FACT)
     for said in ("The number in the film is five.", "The number is four.", ""):
-        verdict = judge(made, span(said, 0), UNITS)
+        verdict = check_statement(made, span(said, 0), UNITS)
         assert (verdict.true, verdict.named) == (False, True)
-    assert judge(made, span(f" {made.text}\n", 0), UNITS).true
+    assert check_statement(made, span(f" {made.text}\n", 0), UNITS).true
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12_345])

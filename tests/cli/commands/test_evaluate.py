@@ -1,4 +1,4 @@
-"""``omnitrace evaluate`` and ``omnitrace label``."""
+"""``omnitrace evaluate``."""
 
 from __future__ import annotations
 
@@ -12,41 +12,16 @@ import pytest
 from transformers import AutoConfig
 
 from omnitrace import Tracer, builtin
-from omnitrace.cli.input_files import find_traces
-from omnitrace.errors import InputError
-from omnitrace.evaluation.labels.io import read_labels, write_labels
-from omnitrace.evaluation.labels.schema import Label, TextSource, TimeSource
+from omnitrace.evaluation.labels.io import write_labels
+from omnitrace.evaluation.labels.schema import Label, TextSource
 from omnitrace.evaluation.report.results_file import read_evaluation
 from omnitrace.plugins.hookspecs import RegisterSignal, hookimpl
 from omnitrace.plugins.registry import build_registry
 from tests.helpers.command_line import Run
 from tests.helpers.embedding_models import sentence_encoder
 from tests.helpers.leave_one_out import LeaveOneOut
-from tests.helpers.sample_labels import label, span
-from tests.helpers.sample_traces import ANSWER, multimodal_trace, text_trace
-
-
-@pytest.fixture
-def traces(tmp_path: Path) -> Path:
-    """A folder with a trace file of the request ``a/1`` and a trace folder of ``b``."""
-    folder = tmp_path / "traces"
-    multimodal_trace().save(folder / "a_1.omnitrace")
-    multimodal_trace().save(folder / "b")
-    return folder
-
-
-@pytest.fixture
-def labels(tmp_path: Path) -> Path:
-    return write_labels(tmp_path / "labels.jsonl", [label("a/1"), label("b")])
-
-
-@pytest.fixture
-def wrong(tmp_path: Path) -> Path:
-    bad = label("b", [span("A fog horn", [TimeSource(message=0, part=2, start=1, end=99)])])
-    path = write_labels(tmp_path / "wrong.jsonl", [label("a/1"), bad])
-    with path.open("a", encoding="utf-8") as file:
-        file.write('{"version": 1}\n')
-    return path
+from tests.helpers.sample_labels import span
+from tests.helpers.sample_traces import text_trace
 
 
 def test_evaluate(run: Run, traces: Path, labels: Path, tmp_path: Path) -> None:
@@ -168,7 +143,7 @@ def test_labelled_answers_of_requests_are_attributed_by_signals(
         *("evaluate", requests, "--labels", labels, "--model", model, "--metrics", "f1,auprc"),
         *("--signals", "attention-mean, attention-last", "--json", tmp_path / "out.json"),
     )
-    assert result.exit_code == 2  # one entry is no request; the others are judged all the same
+    assert result.exit_code == 2  # one entry is no request; the others are evaluated all the same
     assert result.stderr.count("is not JSON") == 2
     assert "1 requests have no label: new" in result.stderr
     lines = result.stdout.splitlines()
@@ -187,7 +162,7 @@ def test_labelled_answers_of_requests_are_attributed_by_signals(
     assert "signal: attention-last" in compared.stdout
 
 
-def test_answers_of_traces_are_attributed_anew(run: Run, model: str, tmp_path: Path) -> None:
+def test_answers_of_traces_are_attributed_again(run: Run, model: str, tmp_path: Path) -> None:
     tracer = Tracer.from_pretrained(model, signal="attention-last")
     path = tracer.replay(MESSAGES, SENTENCE).save(tmp_path / "lamp.omnitrace")
     labels = lamp_labels(tmp_path / "labels.jsonl", "lamp")
@@ -223,7 +198,7 @@ class Installed:
         register("leave-one-out", LeaveOneOut, summary="the drop without each unit")
 
 
-def test_no_signal_is_judged_by_masks_that_it_measured(
+def test_no_signal_is_evaluated_by_masks_that_it_measured(
     run: Run,
     model: str,
     write_lines: Callable[..., Path],
@@ -231,7 +206,7 @@ def test_no_signal_is_judged_by_masks_that_it_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = build_registry({"omnitrace": builtin, "mine": Installed()})
-    for module in ("omnitrace.signals.resolve", "omnitrace.cli.evaluation_output"):
+    for module in ("omnitrace.signals.resolve", "omnitrace.evaluation.run"):
         monkeypatch.setattr(f"{module}.registry", lambda: made)
     requests = write_lines({"id": "one", "messages": MESSAGES})
     labels = lamp_labels(tmp_path / "labels.jsonl", "one")
@@ -287,77 +262,6 @@ def test_skip_invalid(run: Run, traces: Path, wrong: Path) -> None:
     assert "5 labelled spans and 1 words in 1 examples" in result.stdout
     assert "mistakes in the labels; their lines are left out" in result.stdout
     assert "line 2, spans[0].sources[0].end" in result.stderr
-
-
-def test_label_init_is_refused_until_it_is_filled_in(
-    run: Run, traces: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "template.jsonl"
-    result = run("label", "init", traces, "--out", out)
-    assert result.exit_code == 0
-    assert "1200 by 900 pixels: pier.png" in result.stdout
-    assert "12 s: horn.wav" in result.stdout
-    before = run("label", "check", out, traces)
-    assert before.exit_code == 2
-    assert before.stderr.count("not labelled yet") == 10
-    out.write_text(out.read_text("utf-8").replace('"sources": null', '"sources": []'), "utf-8")
-    assert run("label", "check", out, traces).exit_code == 0
-    found = read_labels(out)
-    assert [each.id for each in found] == ["a_1", "b"]
-    assert found[0].response == ANSWER
-    assert [each.text for each in found[0].spans] == [s.text for s in multimodal_trace().spans]
-    again = run("label", "init", traces, "--out", out)
-    assert again.exit_code == 2
-    assert "exists" in again.stderr
-
-
-def test_label_check(run: Run, traces: Path, labels: Path, wrong: Path) -> None:
-    good = run("label", "check", labels, traces)
-    assert good.exit_code == 0
-    assert "2 labels with 10 spans are fine" in good.stderr
-    bad = run("label", "check", wrong, traces)
-    assert bad.exit_code == 2
-    told = [line.split(": ")[2] for line in bad.stderr.splitlines()]
-    assert told == [
-        f"{wrong}, line 2, spans[0].sources[0].end",
-        f"{wrong}, line 3, id",
-        f"{wrong}, line 3, response",
-        f"{wrong}, line 3, spans",
-    ]
-    alone = run("label", "check", labels, traces / "b")
-    assert alone.exit_code == 2
-    assert "line 1, id: there is no trace of 'a/1' to check it against" in alone.stderr
-
-
-def test_label_import(run: Run, tmp_path: Path) -> None:
-    entry = {
-        "id": "one",
-        "prompt": "What is it?",
-        "question": [{"text": "A pier."}],
-        "response": "A pier.",
-        "labels": [{"sentence": "A pier.", "text_source": ["A pier."]}],
-    }
-    broken = {**entry, "id": "two", "labels": [{"sentence": "A pier.", "image_source": [0]}]}
-    paper, out = tmp_path / "paper.json", tmp_path / "labels.jsonl"
-    paper.write_text(json.dumps([entry, broken]), encoding="utf-8")
-    refused = run("label", "import", paper, "--out", out)
-    assert refused.exit_code == 2
-    assert "[1].labels[0].image_source[0]: 0 is no number of an image" in refused.stderr
-    assert not out.exists()
-    assert run("label", "import", paper, "--out", out, "--skip-invalid").exit_code == 0
-    assert [each.id for each in read_labels(out)] == ["one"]
-
-
-def test_traces_that_are_none(tmp_path: Path, traces: Path) -> None:
-    assert find_traces([traces]) == [traces / "a_1.omnitrace", traces / "b"]
-    assert find_traces([traces / "b"]) == [traces / "b"]
-    with pytest.raises(InputError, match="there is no"):
-        find_traces([tmp_path / "missing"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no trace"):
-        find_traces([tmp_path / "empty"])
-    with pytest.raises(InputError, match="2 traces are named 'b'"):
-        find_traces([traces, traces / "b"])
 
 
 def test_a_broken_trace_is_the_users_mistake(run: Run, labels: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import read_labels, write_labels
-from omnitrace.evaluation.labels.llm_judge import Endpoint, JudgeError, judge_trace
+from omnitrace.evaluation.labels.llm_judge import Endpoint, JudgeError, label_trace
 from tests.helpers.command_line import Run
 from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import multimodal_trace, text_trace
@@ -196,7 +196,7 @@ def test_media_are_shown() -> None:
         else record
         for record in trace.media
     ]
-    found = judge_trace("harbour", dataclasses.replace(trace, media=tuple(media)), chat)
+    found = label_trace("harbour", dataclasses.replace(trace, media=tuple(media)), chat)
     assert [len(span.sources) for span in found.spans] == [1, 1, 1, 1, 0]
     kinds = [part["type"] for part in asked]
     frames = len(next(record for record in media if record.modality == "video").previews)
@@ -213,9 +213,9 @@ def test_media_are_shown() -> None:
     assert asked[3]["input_audio"]["format"] == "wav"
     without = [dataclasses.replace(record, read=None) for record in trace.media]
     with pytest.raises(JudgeError, match=r"horn.wav' is not in the trace as WAV or MP3"):
-        judge_trace("harbour", dataclasses.replace(trace, media=tuple(without)), chat)
+        label_trace("harbour", dataclasses.replace(trace, media=tuple(without)), chat)
     with pytest.raises(JudgeError, match="redacted"):
-        judge_trace("harbour", trace.redact(), chat)
+        label_trace("harbour", trace.redact(), chat)
 
 
 def test_a_key_that_cannot_be_sent_is_not_told() -> None:

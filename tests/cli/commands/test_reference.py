@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnitrace.cli.commands.reference_samples import draw_held_out
+from omnitrace.cli.commands.reference import draw_held_out
 from omnitrace.evaluation.labels.io import read_labels
 from omnitrace.reference.scenes import Film, Recording
 from omnitrace.reference.world import held_out_seed, make_sample, validation_seed

@@ -62,19 +62,19 @@ def test_a_trace_and_one_check(run: Run, model: str, write_lines: Lines, tmp_pat
     assert "Parameter randomisation" not in result.stdout
 
 
-def test_what_cannot_be_judged_loses_no_other(run: Run, model: str, write_lines: Lines) -> None:
+def test_what_cannot_be_checked_loses_no_other(run: Run, model: str, write_lines: Lines) -> None:
     path = write_lines(ONE_UNIT, "{not json", {"id": "good", **REQUEST})
     result = run(
         *("sanity", path, "--model", model, "--max-new-tokens", "6", "--checks", "evidence")
     )
     assert result.exit_code == 2
-    assert "single: the answer has" in result.stderr
+    assert "single: the response has" in result.stderr
     assert "legal" in result.stderr.lower()
     assert "Shuffled evidence" in result.stdout
     assert "1 responses" in result.stdout
     alone = run("sanity", write_lines(ONE_UNIT), "--model", model, "--max-new-tokens", "6")
     assert alone.exit_code == 2
-    assert "none of 1 examples can be judged" in alone.stderr
+    assert "none of 1 examples can be checked" in alone.stderr
     assert not alone.stdout
 
 

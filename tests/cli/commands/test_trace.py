@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import subprocess
@@ -11,10 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from omnitrace.cli.commands import trace as running
-from omnitrace.cli.commands.trace import Progress
+from omnitrace.cli import runner
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import SAMPLING, Run
 
@@ -134,13 +131,13 @@ def test_nothing_is_loaded_for_nothing(run: Run, write_lines: Lines) -> None:
 def test_a_defect_in_one_request_loses_no_other(
     run: Run, model: str, write_lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = running.names_of_request
+    real = runner.names_of_request
 
     def broken(messages: list[object]) -> object:
-        monkeypatch.setattr(running, "names_of_request", real)
+        monkeypatch.setattr(runner, "names_of_request", real)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(running, "names_of_request", broken)
+    monkeypatch.setattr(runner, "names_of_request", broken)
     result = run("trace", write_lines(TEXT, TEXT), "--model", model, *SAMPLING)
     assert result.exit_code == 1
     assert "ZeroDivisionError" in result.stderr
@@ -170,22 +167,6 @@ def test_ctrl_c_keeps_what_was_written(
         Trace.load(each)
     assert (out / "report.html").is_file()
     assert {each.suffix for each in out.iterdir()} == {".omnitrace", ".html"}
-
-
-def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    for terminal in (True, False):
-        console = Console(file=io.StringIO(), force_terminal=terminal, markup=False)
-        monkeypatch.setattr(running, "make_console", lambda console=console, **_: console)
-        with Progress() as progress:
-            progress.show("[red]first\x1b")
-            with progress.paused():
-                console.print("between")
-            progress.show("second")
-        assert isinstance(console.file, io.StringIO)
-        text = console.file.getvalue()
-        assert "between" in text
-        assert ("[red]first\\x1b" in text) is terminal
-        assert ("second" in text) is terminal
 
 
 def test_thoughts_have_a_heading_of_their_own(run: Run, model: str, sample: Path) -> None:

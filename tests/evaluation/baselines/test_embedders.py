@@ -19,7 +19,8 @@ from omnitrace import InputError, Trace
 from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.evaluation.baselines.embedders import load_embedder
 from omnitrace.evaluation.baselines.similarity import UnitEmbeddings
-from omnitrace.evaluation.evaluate import evaluate
+from omnitrace.evaluation.evaluation import evaluate
+from omnitrace.evaluation.options import EvaluationOptions, ModelAccess
 from omnitrace.evaluation.report.export import notes_of, table_of, to_document
 from omnitrace.types import ImageRegion, TextRange
 from tests.helpers.embedding_models import POSITIONS, clip, sentence_encoder
@@ -207,7 +208,12 @@ def test_a_region_of_a_pixel_is_looked_at(clip_folder: Path, trace: Trace) -> No
 
 
 def test_evaluate_scores_the_embedder(trace: Trace) -> None:
-    found = evaluate({"harbour": trace}, [label()], embedder=Bags(), draws=10)
+    found = evaluate(
+        {"harbour": trace},
+        [label()],
+        options=EvaluationOptions(draws=10),
+        models=ModelAccess(embedder=Bags()),
+    )
     assert found.figure("auprc", "embedder").count == found.figure("auprc").count
     assert found.figure("auprc", "embedder", level="word").count == 1
     assert found.embedder == to_document(found)["embedder"] == "bags"
@@ -217,7 +223,7 @@ def test_evaluate_scores_the_embedder(trace: Trace) -> None:
         "embedder: bags; units that it cannot embed, and that have no score: 12 of image, "
         "6 of audio, 4 of video"
     )
-    without = evaluate({"harbour": trace}, [label()], draws=10)
+    without = evaluate({"harbour": trace}, [label()], options=EvaluationOptions(draws=10))
     assert not any(line.startswith("embedder") for line in notes_of(without))
 
 

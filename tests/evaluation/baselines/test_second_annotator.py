@@ -7,11 +7,12 @@ import pytest
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.baselines.second_annotator import HUMAN, second_opinions
-from omnitrace.evaluation.evaluate import Evaluation, evaluate
+from omnitrace.evaluation.evaluation import Evaluation, evaluate
 from omnitrace.evaluation.labels.io import LabelError
 from omnitrace.evaluation.labels.schema import ImageSource, Label, TextSource, TimeSource
+from omnitrace.evaluation.options import EvaluationOptions
 from omnitrace.evaluation.report.export import notes_of, table_of
-from omnitrace.evaluation.rows import Row
+from omnitrace.evaluation.rows import ScoreRow
 from tests.helpers.sample_labels import EVIDENCE, WORD, label, span, word
 from tests.helpers.sample_traces import multimodal_trace
 
@@ -19,16 +20,18 @@ TRACE = multimodal_trace()
 INSTRUCTION = TextSource(message=0, part=4, quote="the lighthouse")  # of which there is no unit
 
 
-def judged(second: Label, first: Label | None = None) -> Evaluation:
-    return evaluate({"harbour": TRACE}, [first or label()], second=[second], draws=10)
+def evaluated(second: Label, first: Label | None = None) -> Evaluation:
+    return evaluate(
+        {"harbour": TRACE}, [first or label()], second=[second], options=EvaluationOptions(draws=10)
+    )
 
 
-def human(evaluation: Evaluation, level: str = "span") -> list[Row]:
+def human(evaluation: Evaluation, level: str = "span") -> list[ScoreRow]:
     return [row for row in evaluation.rows if row.method == HUMAN and row.level == level]
 
 
 def test_whoever_agrees_is_right() -> None:
-    found = judged(label())
+    found = evaluated(label())
     for metric in ("f1", "top1", "auprc", "micro_f1", "abstention_f1"):
         assert found.figure(metric, HUMAN).value == 1, metric
     assert [row.values for row in human(found, "word")] == [{"top1": 1.0, "auprc": 1.0}]
@@ -45,7 +48,7 @@ def test_only_units_matter() -> None:
         span(texts[2], [TimeSource(message=0, part=2, start=2.0, end=3.0), EVIDENCE[1][0]]),
         span(texts[4], EVIDENCE[1]),
     ]
-    found = judged(label(spans=second))
+    found = evaluated(label(spans=second))
     rows = human(found)
     assert [row.values["f1"] for row in rows] == [1, 0, pytest.approx(2 / 3), None, 0]
     assert [row.said for row in rows] == [True, True, True, False, True]
@@ -57,10 +60,10 @@ def test_only_units_matter() -> None:
 def test_sources_without_a_unit() -> None:
     text = "The ferry Alma leaves at 18:40"
     first = label(spans=[span(text, [EVIDENCE[1][0], INSTRUCTION])])
-    assert human(judged(first, first))[0].values["f1"] == 1
+    assert human(evaluated(first, first))[0].values["f1"] == 1
     sure = TextSource(message=0, part=4, quote="safe to sail")
     other = label(spans=[span(text, [EVIDENCE[1][0], sure])])
-    assert human(judged(other, first))[0].values["f1"] == pytest.approx(2 / 4)
+    assert human(evaluated(other, first))[0].values["f1"] == pytest.approx(2 / 4)
 
 
 def test_another_response_is_matched_by_its_words() -> None:
@@ -89,7 +92,7 @@ def test_another_response_is_matched_by_its_words() -> None:
 
 def test_second_labels_that_cannot_be_used() -> None:
     with pytest.raises(InputError, match="labels none of the spans"):
-        judged(label("other"))
+        evaluated(label("other"))
     wrong = label(spans=[span("A fog horn", [TimeSource(message=0, part=2, start=1, end=99)])])
     with pytest.raises(LabelError, match="99 s is beyond"):
-        judged(wrong)
+        evaluated(wrong)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from omnitrace import Tracer
 from omnitrace.errors import InputError
 from omnitrace.evaluation.baselines.self_citation import SELF, self_attribution
-from omnitrace.evaluation.evaluate import evaluate
+from omnitrace.evaluation.evaluation import evaluate
 from omnitrace.evaluation.labels.prompt import Questions, questions_of
 from omnitrace.evaluation.labels.schema import ImageSource, TextSource, TimeSource
-from omnitrace.evaluation.model_access import answer, ask_by
+from omnitrace.evaluation.model_access import ask_by, respond
+from omnitrace.evaluation.options import EvaluationOptions, ModelAccess
 from omnitrace.evaluation.report.export import notes_of
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
@@ -51,10 +52,10 @@ def test_the_question_names_all_sources_and_sentences() -> None:
     assert "R2: video 2" in prompt
     for number, span in enumerate(TRACE.spans, start=1):
         assert f"{number}. {span.text.strip()}" in prompt
-    assert "the images and recordings" in prompt
+    assert "the images, audio and videos" in prompt
     assert f"The request is:\n\n{QUESTION}\n\n" in prompt
     assert prompt.count(QUESTION) == 1
-    assert "the images and recordings" not in QUESTIONS.prompt(media_above=False)
+    assert "the images, audio and videos" not in QUESTIONS.prompt(media_above=False)
     assert QUESTIONS.spans == (0, 1, 2, 3, 4)
 
 
@@ -150,7 +151,12 @@ def test_the_baseline_is_judged_as_any_other() -> None:
     def ask_of(trace: Trace) -> object:
         return lambda text: RIGHT
 
-    found = evaluate({"harbour": TRACE}, [label()], ask=ask_of, draws=10)  # type: ignore[arg-type]
+    found = evaluate(
+        {"harbour": TRACE},
+        [label()],
+        options=EvaluationOptions(draws=10),
+        models=ModelAccess(ask=ask_of),
+    )  # type: ignore[arg-type]
     rows = [row for row in found.rows if row.method == SELF]
     assert [row.word for row in rows] == [None] * 5
     assert [row.values["f1"] for row in rows[1:3]] == [1, 1]
@@ -161,7 +167,10 @@ def test_the_baseline_is_judged_as_any_other() -> None:
 
 def test_what_cannot_be_read_is_wrong_and_counted() -> None:
     found = evaluate(
-        {"harbour": TRACE}, [label()], ask=lambda trace: lambda text: "No idea.", draws=10
+        {"harbour": TRACE},
+        [label()],
+        options=EvaluationOptions(draws=10),
+        models=ModelAccess(ask=lambda trace: lambda text: "No idea."),
     )
     rows = [row for row in found.rows if row.method == SELF]
     assert [row.values["f1"] for row in rows] == [0] * 5  # also of the span without evidence
@@ -213,7 +222,9 @@ def test_the_media_are_shown_again(reference: Tracer, tmp_path: Path) -> None:
     (request,) = read_requests(file)
     assert isinstance(request, Request)
     trace = reference.trace(request.messages, media_root=request.media_root, max_new_tokens=16)
-    untraced = answer(reference, request.messages, media_root=request.media_root, max_new_tokens=16)
+    untraced = respond(
+        reference, request.messages, media_root=request.media_root, max_new_tokens=16
+    )
     assert untraced == trace.token_ids
     # The question again, alone: the model answers as it did, so it has seen everything.
     seen = [part["type"] for part in trace.messages[0]["content"]]

@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
+from omnitrace.evaluation.labels.io import FileLabel, LabelProblem, LabelScan
 from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
-from omnitrace.evaluation.labels.validate import check_label
+from omnitrace.evaluation.labels.validate import check_label, check_labels
 from tests.helpers.sample_labels import EVIDENCE, WORD, label, span, word
 from tests.helpers.sample_traces import LOG, multimodal_trace
 
@@ -104,3 +105,15 @@ def test_a_message_that_is_a_string_has_one_part() -> None:
     assert check_label(made, trace) == [
         ("spans[0].sources[0].part", "there is no part 1; message 0 has 1")
     ]
+
+
+def test_a_file_of_labels_is_checked_whole() -> None:
+    late = span("A fog horn", [TimeSource(message=0, part=2, start=1, end=99)])
+    entries = (FileLabel(1, label("gone")), FileLabel(2, label("late", [late])))
+    broken = LabelProblem("labels.jsonl", 3, "id", "this field is required")
+    scan = LabelScan("labels.jsonl", entries, (broken,))
+    problems = check_labels(scan, [("late", multimodal_trace()), ("more", multimodal_trace())])
+    assert [(each.line, each.field) for each in problems] == [
+        (1, "id"), (2, "spans[0].sources[0].end"), (3, "id"),
+    ]  # fmt: skip
+    assert "no trace of 'gone'" in problems[0].message

@@ -103,7 +103,12 @@ def test_a_metric_asks_for_no_mask_that_it_did_not_name(seed: int) -> None:
     for name, metric in METRICS.items():
         named = {mask.tobytes() for mask in metric.masks(claim.scores, claim.dealt)}
         watched = Claim(
-            claim.scores, claim.dealt, _only(named, claim.logprobs), 3, claim.judges, effects=True
+            claim.scores,
+            claim.dealt,
+            _only(named, claim.logprobs),
+            3,
+            claim.not_fitted,
+            effects=True,
         )
         assert metric.value(watched) == pytest.approx(metric.value(claim), nan_ok=True), name
 

@@ -15,13 +15,14 @@ import torch
 from omnitrace import InputError, Trace, Tracer
 from omnitrace.ablation import MaskDealer, leave_one_out, span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.engine import rescore
 from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.evaluate import evaluate
-from omnitrace.evaluation.examples import Item, items_of
-from omnitrace.evaluation.faithfulness_run import faithfulness
+from omnitrace.evaluation.evaluation import evaluate
+from omnitrace.evaluation.examples import LabelledItem, labelled_items
+from omnitrace.evaluation.faithfulness_run import FaithfulnessOptions, faithfulness
 from omnitrace.evaluation.labels.io import write_text
 from omnitrace.evaluation.labels.schema import Label, TextSource
-from omnitrace.evaluation.measured_effects import Measured, measure_by
+from omnitrace.evaluation.measured_effects import MeasuredResponse, measure_by
 from omnitrace.evaluation.metrics.faithfulness import lds
 from omnitrace.evaluation.metrics.labelled_causal import (
     CAUSAL_METRICS,
@@ -29,7 +30,8 @@ from omnitrace.evaluation.metrics.labelled_causal import (
     SHARES,
     needed_masks,
 )
-from omnitrace.evaluation.report.compare import compare, judge, parse_rule
+from omnitrace.evaluation.options import EvaluationOptions, ModelAccess
+from omnitrace.evaluation.report.compare import check_rule, compare, parse_rule
 from omnitrace.evaluation.report.export import notes_of, table_of, to_document
 from omnitrace.evaluation.report.html import render_page
 from omnitrace.evaluation.report.results_file import EvaluationFile, read_evaluation
@@ -55,10 +57,12 @@ class Linear:
         return masks @ WEIGHTS.T
 
 
-def planted(run: Callable[[np.ndarray], np.ndarray], **options: Any) -> tuple[Item, Measured]:
+def planted(
+    run: Callable[[np.ndarray], np.ndarray], **options: Any
+) -> tuple[LabelledItem, MeasuredResponse]:
     sizes = [len(unit.positions) for unit in TRACE.units]
-    measured = Measured(run, sizes, "harbour", **options)
-    first = next(iter(items_of(label(), TRACE)))
+    measured = MeasuredResponse(run, sizes, "harbour", **options)
+    first = next(iter(labelled_items(label(), TRACE)))
     return dataclasses.replace(first, tokens=(3, 7), measured=measured), measured
 
 
@@ -72,9 +76,7 @@ def test_the_metrics_are_those_of_the_library(negated: bool) -> None:
         {"mine": scores[None]},
         MaskDealer(measured.sizes, example="harbour"),
         span_tokens=np.array([4]),
-        oracle=256,
-        curves=True,
-        controls=False,
+        options=FaithfulnessOptions(oracle=256, curves=True, controls=False),
     )
     expected = {name: values[0] for name, values in found.values["mine"].items()}
     expected |= {f"oracle-{name}": values[0] for name, values in found.oracle.items()}
@@ -161,9 +163,9 @@ def test_all_masks_are_known_before_the_first_one_is_measured() -> None:
 
 
 def test_few_units_get_as_many_masks_as_there_are() -> None:
-    few = Measured(Linear(), [5, 5, 5, 5], "few")
+    few = MeasuredResponse(Linear(), [5, 5, 5, 5], "few")
     assert 4 <= len(few.plain) < 8
-    none = Measured(Linear(), [5, 5], "two")
+    none = MeasuredResponse(Linear(), [5, 5], "two")
     assert none.plain.shape == none.fit.shape == (0, 2)
     item, _ = planted(lambda masks: masks @ WEIGHTS[:, :2].T)
     two = dataclasses.replace(item, units=TRACE.units[:2], measured=none)
@@ -171,7 +173,7 @@ def test_few_units_get_as_many_masks_as_there_are() -> None:
         assert CAUSAL_METRICS[name](two, Prediction(np.array([1.0, 2.0]), frozenset())) is None
     for undone in (
         dataclasses.replace(item, measured=None),
-        dataclasses.replace(item, units=(), measured=Measured(Linear(), [], "none")),
+        dataclasses.replace(item, units=(), measured=MeasuredResponse(Linear(), [], "none")),
     ):
         for metric in CAUSAL_METRICS.values():
             assert metric(undone, Prediction(np.zeros(len(undone.units)), frozenset())) is None
@@ -181,13 +183,13 @@ def test_no_mask_runs_twice(
     reference: Tracer, trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[ResponseScorer] = []
-    scorer = reference.scorer
+    scorer_of = rescore.scorer_of
 
     def noted(*arguments: Any, **options: Any) -> ResponseScorer:
-        made.append(scorer(*arguments, **options))
+        made.append(scorer_of(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(reference, "scorer", noted)
+    monkeypatch.setattr(rescore, "scorer_of", noted)
     measure = measure_by(reference, masks=8, cache=tmp_path)
     measured = measure("weights", trace)
     assert made == []
@@ -232,10 +234,9 @@ def test_evaluate_measures_with_a_model(reference: Tracer, trace: Trace) -> None
     found = evaluate(
         {"weights": trace},
         [weights_label(trace.text)],
-        measure=measure,
-        metrics=["lds", "top-1-drop", "f1"],
-        told=lambda *numbers: told.append(numbers),
-        draws=10,
+        progress=lambda *numbers: told.append(numbers),
+        options=EvaluationOptions(metrics=["lds", "top-1-drop", "f1"], draws=10),
+        models=ModelAccess(measure=measure),
     )
     assert found.effects == {"operator": "attention", "masks": 8, "seed": 0}
     (before, total), after = told
@@ -253,16 +254,26 @@ def test_evaluate_measures_with_a_model(reference: Tracer, trace: Trace) -> None
 
 
 def test_without_a_model_there_are_none(trace: Trace) -> None:
-    plain = evaluate({"weights": trace}, [weights_label(trace.text)], draws=10)
+    plain = evaluate(
+        {"weights": trace}, [weights_label(trace.text)], options=EvaluationOptions(draws=10)
+    )
     assert not set(CAUSAL_METRICS) & set(plain.rows[0].values)
     for name in ("lds-share-of-oracle", "deletion-auc"):
         with pytest.raises(InputError, match="no model measures them"):
-            evaluate({"weights": trace}, [weights_label(trace.text)], metrics=[name])
+            evaluate(
+                {"weights": trace},
+                [weights_label(trace.text)],
+                options=EvaluationOptions(metrics=[name]),
+            )
     with pytest.raises(InputError, match=r"'lds' is of measured effects.*--model NAME"):
-        evaluate({"weights": trace}, [weights_label(trace.text)], metrics=["lds"])
+        evaluate(
+            {"weights": trace},
+            [weights_label(trace.text)],
+            options=EvaluationOptions(metrics=["lds"]),
+        )
 
 
-def test_what_a_method_was_fitted_on_does_not_judge_it() -> None:
+def test_what_a_method_was_fitted_on_does_not_evaluate_it() -> None:
     alone = leave_one_out(len(TRACE.units))
     plain = planted(Linear())[1].plain
     item, _ = planted(Linear(), fitted=np.concatenate([alone, plain[:10]]))
@@ -282,7 +293,7 @@ def test_what_a_method_was_fitted_on_does_not_judge_it() -> None:
         assert CAUSAL_METRICS[name](item, other) is not None, name
     ends = np.array([[True], [False]]).repeat(len(TRACE.units), axis=1)
     measured = planted(Linear(), fitted=ends)[1]
-    assert not measured.judges(ends).any()
+    assert not measured.not_fitted(ends).any()
     item = dataclasses.replace(item, measured=measured)
     for name in (*names[:3], "insertion-auc", "sufficiency-1"):
         assert CAUSAL_METRICS[name](item, own) is not None, name
@@ -310,13 +321,18 @@ def test_masks_that_a_signal_measures_are_handed_on(reference: Tracer, trace: Tr
     assert len(seen) == 1
 
 
-def linear_measure(example: str, trace: Trace) -> Measured:
+def linear_measure(example: str, trace: Trace) -> MeasuredResponse:
     sizes = [len(unit.positions) for unit in trace.units]
-    return Measured(Linear(), sizes, example, about={"operator": "linear", "seed": 0})
+    return MeasuredResponse(Linear(), sizes, example, about={"operator": "linear", "seed": 0})
 
 
 def test_by_default_only_the_cheap_ones_are_measured() -> None:
-    found = evaluate({"harbour": TRACE}, [label()], measure=linear_measure, draws=10)
+    found = evaluate(
+        {"harbour": TRACE},
+        [label()],
+        options=EvaluationOptions(draws=10),
+        models=ModelAccess(measure=linear_measure),
+    )
     assert set(found.rows[0].values) & set(CAUSAL_METRICS) == set(DEFAULT)
 
 
@@ -324,7 +340,12 @@ def test_every_metric_by_name_with_controls_and_intervals() -> None:
     names = [*CAUSAL_METRICS, *SHARES]
     traces = dict.fromkeys(("a", "b"), TRACE)
     labels = [label(name) for name in traces]
-    found = evaluate(traces, labels, measure=linear_measure, metrics=names, draws=50)
+    found = evaluate(
+        traces,
+        labels,
+        options=EvaluationOptions(metrics=names, draws=50),
+        models=ModelAccess(measure=linear_measure),
+    )
     for method in ("trace", "random", "longest", "all"):
         for name in names:
             estimate = found.figure(name, method)
@@ -348,21 +369,26 @@ def test_every_metric_by_name_with_controls_and_intervals() -> None:
     notes = "\n".join(notes_of(found))
     assert "effects are measured with operator linear, seed 0" in notes
     assert "'random', 'longest' (unit size) and 'all' (uniform)" in notes
-    assert "fitted on masks that judge nothing" in notes
+    assert "fitted on masks that evaluate nothing" in notes
     assert "spans of 'trace' without a value: r-squared-of-effects 10" in notes
     assert "spans of 'none' without a value: lds 10, size-controlled-lds 10, r-squared 10" in notes
 
 
 def test_shares_are_compared_and_gate(tmp_path: Path) -> None:
     def evaluated(metrics: Sequence[str], name: str) -> EvaluationFile:
-        found = evaluate({"a": TRACE}, [label("a")], measure=linear_measure, metrics=metrics)
+        found = evaluate(
+            {"a": TRACE},
+            [label("a")],
+            options=EvaluationOptions(metrics=metrics),
+            models=ModelAccess(measure=linear_measure),
+        )
         path = write_text(tmp_path / name, json.dumps(to_document(found)))
         return read_evaluation(path)
 
     both = evaluated(["lds-share-of-oracle", "sufficiency-3"], "both.json")
     differences = compare(both, both, draws=10)
     for text in ("lds-share-of-oracle < 0", "sufficiency-3 > 0", "oracle-lds < 0"):
-        holds, difference = judge(parse_rule(text), differences)
+        holds, difference = check_rule(parse_rule(text), differences)
         assert not holds
         assert difference.estimate.value == pytest.approx(0)
     # Where only one side has the oracle there is no share to compare.

@@ -13,11 +13,12 @@ from omnitrace import builtin
 from omnitrace.errors import InputError, PluginError
 from omnitrace.evaluation.aggregate import TOGETHER
 from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.evaluate import evaluate
-from omnitrace.evaluation.examples import Item
+from omnitrace.evaluation.evaluation import evaluate
+from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.metrics import registry as selection
 from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS
 from omnitrace.evaluation.metrics.spans import METRICS, WORD_METRICS
+from omnitrace.evaluation.options import EvaluationOptions
 from omnitrace.evaluation.report.export import notes_of, table_of, to_csv
 from omnitrace.plugins import hookspecs
 from omnitrace.plugins.hookspecs import hookimpl
@@ -29,7 +30,7 @@ TRACE = multimodal_trace()
 Install = Callable[[Any], None]
 
 
-def count_of_units(item: Item, prediction: Prediction) -> float | None:
+def count_of_units(item: LabelledItem, prediction: Prediction) -> float | None:
     """How many units are chosen; of words, whose units nobody chose, nothing."""
     return len(prediction.chosen) if item.word is None else None
 
@@ -64,7 +65,7 @@ def test_the_metrics_of_this_package_come_through_the_hook() -> None:
 
 def test_a_plugins_metric_stands_beside_them(install: Install) -> None:
     install(count_of_units)
-    found = evaluate({"harbour": TRACE}, [label()], draws=10)
+    found = evaluate({"harbour": TRACE}, [label()], options=EvaluationOptions(draws=10))
     assert found.figure("units").value == pytest.approx((3 + 1 + 2 + 3 + 0) / 5)
     assert found.figure("units", "all").value == len(TRACE.units)
     assert found.figure("units", level="word").undefined == 1
@@ -76,7 +77,9 @@ def test_a_plugins_metric_stands_beside_them(install: Install) -> None:
 def test_only_what_is_named_is_computed(install: Install) -> None:
     install(count_of_units)
     found = evaluate(
-        {"harbour": TRACE}, [label()], metrics=["units", "micro_f1", "auprc"], draws=10
+        {"harbour": TRACE},
+        [label()],
+        options=EvaluationOptions(metrics=["units", "micro_f1", "auprc"], draws=10),
     )
     heading, first, *_ = table_of(found)
     assert heading == ["method", "group", "count", "units", "micro F1", "AUPRC"]
@@ -88,25 +91,27 @@ def test_only_what_is_named_is_computed(install: Install) -> None:
 
 def test_a_metric_that_does_not_exist() -> None:
     with pytest.raises(PluginError, match=r"unknown metric 'micro_f'.*mean 'micro_f1'") as error:
-        evaluate({"harbour": TRACE}, [label()], metrics=["f1", "micro_f"])
+        evaluate(
+            {"harbour": TRACE}, [label()], options=EvaluationOptions(metrics=["f1", "micro_f"])
+        )
     assert "'auprc'" in error.value.legal
     with pytest.raises(InputError, match="no metric is named"):
-        evaluate({"harbour": TRACE}, [label()], metrics=[])
+        evaluate({"harbour": TRACE}, [label()], options=EvaluationOptions(metrics=[]))
 
 
 def test_a_metric_that_fails_is_named(install: Install) -> None:
-    def fails(item: Item, prediction: Prediction) -> float:
+    def fails(item: LabelledItem, prediction: Prediction) -> float:
         raise KeyError("unit")
 
     install(fails)
     with pytest.raises(
         PluginError, match=r"'units' of the package 'mine' fails for span 0 of 'h.*: Key"
     ):
-        evaluate({"harbour": TRACE}, [label()], draws=10)
+        evaluate({"harbour": TRACE}, [label()], options=EvaluationOptions(draws=10))
     for wrong, message in ((math.nan, "gives nan"), ("many", "fails for")):
         install(lambda item, prediction, wrong=wrong: wrong)
         with pytest.raises(PluginError, match=message):
-            evaluate({"harbour": TRACE}, [label()], draws=10)
+            evaluate({"harbour": TRACE}, [label()], options=EvaluationOptions(draws=10))
 
 
 def test_a_name_that_is_taken() -> None:

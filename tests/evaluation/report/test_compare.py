@@ -12,19 +12,20 @@ import numpy as np
 import pytest
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.evaluate import Evaluation, evaluate
+from omnitrace.evaluation.evaluation import Evaluation, evaluate
 from omnitrace.evaluation.metrics.agreement import abstention_f1, micro_scores
 from omnitrace.evaluation.metrics.bootstrap import Estimate, paired_difference
+from omnitrace.evaluation.options import EvaluationOptions
 from omnitrace.evaluation.report.compare import (
     Difference,
+    check_rule,
     compare,
-    judge,
     parse_rule,
     table_of_differences,
 )
 from omnitrace.evaluation.report.export import to_document
 from omnitrace.evaluation.report.results_file import EvaluationFile, read_evaluation
-from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.rows import TRACED, ScoreRow
 from omnitrace.types import Effect
 from tests.helpers.sample_labels import label
 from tests.helpers.sample_traces import multimodal_trace
@@ -43,13 +44,17 @@ def written(evaluation: Evaluation, path: Path, **changes: Any) -> EvaluationFil
 
 @pytest.fixture
 def a(tmp_path: Path) -> EvaluationFile:
-    found = evaluate({"a": TRACE, "b": TRACE}, [label("a"), label("b")], draws=10)
+    found = evaluate(
+        {"a": TRACE, "b": TRACE}, [label("a"), label("b")], options=EvaluationOptions(draws=10)
+    )
     return written(found, tmp_path / "a.json")
 
 
 @pytest.fixture
 def b(tmp_path: Path) -> EvaluationFile:
-    found = evaluate({"a": TRACE, "b": WORSE}, [label("a"), label("b")], draws=10)
+    found = evaluate(
+        {"a": TRACE, "b": WORSE}, [label("a"), label("b")], options=EvaluationOptions(draws=10)
+    )
     return written(found, tmp_path / "b.json")
 
 
@@ -58,12 +63,14 @@ def one(found: tuple[Difference, ...], metric: str, group: str = "all") -> Diffe
     return difference
 
 
-def spans(file: EvaluationFile) -> list[Row]:
+def spans(file: EvaluationFile) -> list[ScoreRow]:
     return [row for row in file.rows if row.method == TRACED and row.level == "span"]
 
 
 def test_rows_come_back_as_they_were(a: EvaluationFile) -> None:
-    made = evaluate({"a": TRACE, "b": TRACE}, [label("a"), label("b")], draws=10)
+    made = evaluate(
+        {"a": TRACE, "b": TRACE}, [label("a"), label("b")], options=EvaluationOptions(draws=10)
+    )
     assert a.rows == made.rows
     assert a.labels == made.labels == {name: label(name).digest() for name in "ab"}
     assert a.signals == made.signals
@@ -171,32 +178,34 @@ def test_a_rule_is_on_the_difference_or_on_an_end_of_its_interval() -> None:
         "f1.high > 0": True,
         "f1.low < -0.2": True,
     }.items():
-        assert judge(parse_rule(text), found)[0] is holds, text
+        assert check_rule(parse_rule(text), found)[0] is holds, text
 
 
-def test_rules_that_cannot_be_judged(a: EvaluationFile, b: EvaluationFile) -> None:
+def test_rules_that_cannot_be_checked(a: EvaluationFile, b: EvaluationFile) -> None:
     found = compare(a, b, draws=20)
-    assert judge(parse_rule("f1@modality:image,text < 1"), [
+    assert check_rule(parse_rule("f1@modality:image,text < 1"), [
         dataclasses.replace(one(found, "f1"), group="modality: image, text")
     ])[0]  # fmt: skip
     with pytest.raises(InputError, match=r"no metric 'f_1' in the group 'all'.*mean 'f1'"):
-        judge(parse_rule("f_1 < 0"), found)
+        check_rule(parse_rule("f_1 < 0"), found)
     with pytest.raises(InputError, match=r"no group 'modality: vidio'.*mean 'modality: video'"):
-        judge(parse_rule("f1@modality: vidio < 0"), found)
-    with pytest.raises(InputError, match="cannot be judged: 'top1' is undefined"):
-        judge(parse_rule("top1@modality: none < 0"), found)
+        check_rule(parse_rule("f1@modality: vidio < 0"), found)
+    with pytest.raises(InputError, match="cannot be checked: 'top1' is undefined"):
+        check_rule(parse_rule("top1@modality: none < 0"), found)
     assert math.isnan(one(found, "top1", "modality: none").first)
 
 
 def test_files_of_other_labels(tmp_path: Path, a: EvaluationFile) -> None:
     other = label("b").model_copy(update={"spans": label().spans[:2]})
-    found = evaluate({"a": TRACE, "b": TRACE}, [label("a"), other], draws=10)
+    found = evaluate(
+        {"a": TRACE, "b": TRACE}, [label("a"), other], options=EvaluationOptions(draws=10)
+    )
     with pytest.raises(InputError, match="are of other labels: the labels of 'b' differ"):
         compare(a, written(found, tmp_path / "x.json"))
-    found = evaluate({"c": TRACE}, [label("c")], draws=10)
+    found = evaluate({"c": TRACE}, [label("c")], options=EvaluationOptions(draws=10))
     with pytest.raises(InputError, match="are of other labels: all examples differ"):
         compare(a, written(found, tmp_path / "x.json"))
-    found = evaluate({"a": TRACE}, [label("a")], draws=10)
+    found = evaluate({"a": TRACE}, [label("a")], options=EvaluationOptions(draws=10))
     fewer = written(found, tmp_path / "x.json")
     for pair in ((a, fewer), (fewer, a)):
         with pytest.raises(InputError, match=r"x.json' lacks 'b', which .*a.json' has"):
@@ -228,7 +237,7 @@ def test_files_that_are_no_evaluation(tmp_path: Path, text: str, message: str) -
 def test_a_missing_file_and_a_broken_row(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read_evaluation(tmp_path / "none.json")
-    made = evaluate({"a": TRACE}, [label("a")], draws=10)
+    made = evaluate({"a": TRACE}, [label("a")], options=EvaluationOptions(draws=10))
     rows = [{**row, "f1": "high"} for row in to_document(made)["rows"]]
     with pytest.raises(InputError, match=r"rows\[0\].f1: .*not \"high\""):
         written(made, tmp_path / "a.json", rows=rows)

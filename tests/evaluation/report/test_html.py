@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from omnitrace.evaluation.evaluate import Evaluation, evaluate
+from omnitrace.evaluation.evaluation import Evaluation, evaluate
 from omnitrace.evaluation.metrics.agreement import CalibrationBin, position_bias
 from omnitrace.evaluation.metrics.bias import Bias
+from omnitrace.evaluation.options import EvaluationOptions
 from omnitrace.evaluation.report.charts import (
     HEIGHT,
     WIDTH,
@@ -59,7 +60,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    return evaluate({"harbour": TRACE}, [label()], draws=20)
+    return evaluate({"harbour": TRACE}, [label()], options=EvaluationOptions(draws=20))
 
 
 def numbers(corners: str) -> list[tuple[float, float]]:
@@ -96,7 +97,7 @@ def test_everything_is_escaped() -> None:
         span("A fog horn", EVIDENCE[2], category=evil),
         span("The ferry Alma leaves", EVIDENCE[1], category="other"),
     ])  # fmt: skip
-    made_of = evaluate({"harbour": TRACE}, [made], draws=10)
+    made_of = evaluate({"harbour": TRACE}, [made], options=EvaluationOptions(draws=10))
     made_of = dataclasses.replace(made_of, signals=(evil,))
     text = render_page(made_of, title=evil)
     page = Reader(text)
@@ -145,7 +146,9 @@ def test_f1_by_length_by_hand(found: Evaluation) -> None:
 def test_what_was_not_measured_is_not_drawn() -> None:
     nothing = Bias((), None, None, None)
     assert calibration_plot(nothing) is position_plot(nothing) is length_plot([]) is None
-    made = evaluate({"harbour": TRACE}, [label()], metrics=["auprc"], draws=10)
+    made = evaluate(
+        {"harbour": TRACE}, [label()], options=EvaluationOptions(metrics=["auprc"], draws=10)
+    )
     assert length_plot(made.rows) is None
     empty = dataclasses.replace(made, bias=nothing)
     assert not [tag for tag, _ in Reader(render_page(empty)).found if tag == "figure"]

@@ -10,7 +10,6 @@ from scipy.stats import spearmanr
 
 from omnitrace import InputError, NotSupportedError, PluginError, Tracer
 from omnitrace.ablation import InputOperator, leave_one_out
-from omnitrace.ablation import measurement as effects
 from omnitrace.ablation.operators import Attention
 from omnitrace.evaluation.sanity import Case, operator_agreement
 from omnitrace.evaluation.sanity.agreement import alike_by_group
@@ -67,8 +66,7 @@ def test_on_a_model(reference: Tracer, case: Case) -> None:
     assert itself.correlation.count == len(case.trace.spans)
     other = found.of("drop", "attention", "text")
     hidden, dropped = (
-        effects(
-            reference,
+        reference.effects(
             case.trace,
             leave_one_out(len(case.trace.units)),
             operator=operator,

@@ -36,7 +36,7 @@ def test_the_true_effects_lose_what_they_know(
     assert truth.difference.value > 0 > wrong.difference.value
 
 
-def test_every_signal_and_the_control_are_judged(reference: Tracer, case: Case) -> None:
+def test_every_signal_and_the_control_are_evaluated(reference: Tracer, case: Case) -> None:
     found = shuffled_evidence(reference, [case], ks=(1, 2), shuffles=2)
     assert [(each.signal, each.k) for each in found] == [
         (signal, k) for signal in ("attention-mean", "blind", CONTROL) for k in (1, 2)

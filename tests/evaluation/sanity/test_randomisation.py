@@ -83,7 +83,7 @@ def test_weights_are_restored_after_an_exception(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parameter_randomisation(tracers, [case], tell=break_off)
+        parameter_randomisation(tracers, [case], progress=break_off)
     assert seen[1][1], "the first stage has changed no weight"
     assert not changed(model, before)
 

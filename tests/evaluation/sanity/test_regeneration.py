@@ -7,7 +7,6 @@ import pytest
 
 from omnitrace import InputError, NotSupportedError, Tracer
 from omnitrace.ablation import leave_one_out
-from omnitrace.ablation import measurement as effects
 from omnitrace.ablation.input_operators import AT_THE_INPUT
 from omnitrace.evaluation.sanity import Case, Regeneration, case_of, regeneration
 from tests.helpers.known_evidence import MESSAGES, TRUE_UNITS
@@ -24,8 +23,7 @@ def test_the_teacher_forced_part_is_what_effects_measures(
     (one,) = found.examples
     units = len(case.trace.units)
     assert one.units == tuple(range(units))
-    measured = effects(
-        reference,
+    measured = reference.effects(
         case.trace,
         leave_one_out(units),
         operator=AT_THE_INPUT,

@@ -18,6 +18,7 @@ from omnitrace.evaluation.sanity import (
     check_all,
     tracers_of,
 )
+from omnitrace.evaluation.sanity.report import SanityOptions
 from omnitrace.evaluation.sanity.tables import sections_of
 from tests.helpers.known_evidence import ANSWER, MESSAGES, Blind
 
@@ -25,7 +26,7 @@ from tests.helpers.known_evidence import ANSWER, MESSAGES, Blind
 def test_a_document_is_valid_and_says_what_the_tables_say(
     tracers: dict[str, Tracer], case: Case
 ) -> None:
-    found = check_all(tracers, [case], top=1, skipped={"other": "no media"})
+    found = check_all(tracers, [case], skipped={"other": "no media"}, options=SanityOptions(top=1))
     text = json.dumps(found.to_document(), allow_nan=False)
     read = SanityDocument.model_validate_json(text)
     assert (read.signals, read.examples) == (("attention-mean", "blind"), ("weights",))
@@ -53,13 +54,15 @@ def test_a_document_is_valid_and_says_what_the_tables_say(
 
 def test_only_what_is_asked_for_runs(tracers: dict[str, Tracer], case: Case) -> None:
     told: list[str] = []
-    found = check_all(tracers, [case], checks=["evidence"], tell=told.append)
+    found = check_all(
+        tracers, [case], progress=told.append, options=SanityOptions(checks=["evidence"])
+    )
     assert found.evidence is not None
     assert found.randomisation is found.operators is found.regeneration is None
     assert told == ["weights: shuffled evidence"]
     assert found.to_document()["randomisation"] is None
     with pytest.raises(PluginError, match=r"unknown check 'evidnce'.*did you mean 'evidence'"):
-        check_all(tracers, [case], checks=["evidnce"])
+        check_all(tracers, [case], options=SanityOptions(checks=["evidnce"]))
 
 
 def test_what_cannot_be_judged_is_refused(reference: Tracer, tracers: dict[str, Tracer]) -> None:

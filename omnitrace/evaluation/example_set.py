@@ -1,4 +1,4 @@
-"""What a command is given to judge: request files, trace files, and folders of traces."""
+"""What is evaluated: the requests of files, trace files, and folders of traces."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from omnitrace._utils.file_names import safe_name
 from omnitrace.errors import InputError
+from omnitrace.evaluation.labels.io import LabelScan
+from omnitrace.evaluation.progress import ProgressCallback, no_progress
 from omnitrace.sources.request_files import Entry, read_requests
 from omnitrace.trace.io import DOCUMENT, SUFFIX
+from omnitrace.trace.trace import Trace
 
-__all__ = ["Examples", "find_traces", "read_examples"]
+__all__ = ["Examples", "find_traces", "label_id", "load_traces", "read_examples"]
+
+_LEGAL: Final = f"files that end in {SUFFIX}, trace folders, or a folder of these"
 
 
 @dataclass(slots=True)
 class Examples:
-    """What is judged, by name: requests, and traces, whose answer is there."""
+    """What is evaluated, by name: requests, and traces, whose response is there."""
 
     requests: list[Entry] = field(default_factory=list)
     traces: list[Path] = field(default_factory=list)
@@ -75,8 +82,23 @@ def find_traces(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-_LEGAL = f"files that end in {SUFFIX}, trace folders, or a folder of these"
-
-
 def _is_trace(path: Path) -> bool:
     return path.suffix == SUFFIX if path.is_file() else (path / DOCUMENT).is_file()
+
+
+def label_id(path: Path, labels: LabelScan) -> str:
+    """Return the id of the label that a trace file is named after; its own name without one."""
+    ids = [entry.label.id for entry in labels.entries]
+    if path.stem in ids:
+        return path.stem
+    of_name = [each for each in ids if safe_name(each) == path.stem]
+    return of_name[0] if len(of_name) == 1 else path.stem
+
+
+def load_traces(
+    files: Sequence[Path], labels: LabelScan, *, progress: ProgressCallback = no_progress
+) -> Iterator[tuple[str, Trace]]:
+    """Load one trace after the other, by the id of the label that its file is named after."""
+    for number, path in enumerate(files):
+        progress(f"{path.stem} ({number + 1} of {len(files)})")
+        yield label_id(path, labels), Trace.load(path)

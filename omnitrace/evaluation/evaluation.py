@@ -1,29 +1,29 @@
-"""Judge saved traces by labels, without the model: rows, grouped estimates, baselines, bias."""
+"""Evaluate saved traces by labels, without the model: rows, grouped estimates, baselines, bias."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omnitrace.errors import InputError
 from omnitrace.evaluation.aggregate import Figure, figures_of
 from omnitrace.evaluation.baselines.second_annotator import HUMAN, second_opinions
-from omnitrace.evaluation.baselines.self_citation import SELF, AskOf, self_attribution
-from omnitrace.evaluation.baselines.similarity import EMBEDDER, Embedder, UnitEmbeddings
+from omnitrace.evaluation.baselines.self_citation import SELF, self_attribution
+from omnitrace.evaluation.baselines.similarity import EMBEDDER, UnitEmbeddings
 from omnitrace.evaluation.baselines.trivial import Embeddings, Prediction, embedding_similarity
-from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.examples import LabelledItem, labelled_items
 from omnitrace.evaluation.labels.io import FileLabel, LabelError, LabelProblem, LabelScan
 from omnitrace.evaluation.labels.schema import Label
 from omnitrace.evaluation.labels.validate import check_label
-from omnitrace.evaluation.measured_effects import MeasureOf
 from omnitrace.evaluation.metrics.bias import Bias, measure_bias
-from omnitrace.evaluation.metrics.bootstrap import Estimate, Group, paired_difference
+from omnitrace.evaluation.metrics.bootstrap import Estimate, ExampleValues, paired_difference
 from omnitrace.evaluation.metrics.registry import select_metrics
-from omnitrace.evaluation.predictions import Told, measure_said, said_of, score_said
-from omnitrace.evaluation.rows import TRACED, Row
+from omnitrace.evaluation.options import EvaluationOptions, ModelAccess
+from omnitrace.evaluation.predictions import measure_outputs, method_outputs, score_outputs
+from omnitrace.evaluation.progress import PassesCallback, no_passes
+from omnitrace.evaluation.rows import TRACED, ScoreRow
 from omnitrace.trace.trace import Trace
 
 __all__ = ["Counts", "Evaluation", "evaluate"]
@@ -31,7 +31,7 @@ __all__ = ["Counts", "Evaluation", "evaluate"]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much was judged, and what could not be.
+    """How much was evaluated, and what could not be.
 
     ``unsaid``: labelled spans that the trace does not say. ``unreachable``: sources of spans that
     no unit names; they count as missed. ``unlabelled``: traces without a label, ``untraced``:
@@ -60,14 +60,14 @@ class Evaluation:
 
     ``signals`` are the names of the signals that gave the traces. ``rows`` has one for each method
     and labelled span or word, ``figures`` the estimates of their groups, ``bias`` how the choices
-    lie in the request. ``labels`` has the digest of each label that was judged, by its id;
+    lie in the request. ``labels`` has the digest of each label that was used, by its id;
     ``metrics`` are the ones that were asked for, empty where none was named. ``embedder`` is the
     name of the one that gave the method "embedder", empty without. ``effects`` says how effects
     were measured (operator, masks, seed), if they were.
     """
 
     signals: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
     figures: tuple[Figure, ...]
     bias: Bias
     counts: Counts
@@ -132,13 +132,15 @@ class Evaluation:
                 f"only one of the two evaluations has {', '.join(map(repr, odd[:5]))}",
                 legal="two evaluations of the same examples",
             )
-        pairs: list[tuple[Group, Group]] = [(first[name], second[name]) for name in first]
+        pairs: list[tuple[ExampleValues, ExampleValues]] = [
+            (first[name], second[name]) for name in first
+        ]
         return paired_difference([a for a, _ in pairs], [b for _, b in pairs], seed=seed)
 
 
 @dataclass(slots=True)
 class _Collected:
-    items: list[Item] = field(default_factory=list)
+    items: list[LabelledItem] = field(default_factory=list)
     # What other methods than the trace say, by the index of the item.
     methods: dict[str, dict[int, Prediction]] = field(default_factory=dict)
     unread: int = 0
@@ -161,19 +163,11 @@ def evaluate(
     labels: Iterable[Label] | LabelScan,
     *,
     second: Iterable[Label] | LabelScan | None = None,
-    ask: AskOf | None = None,
-    measure: MeasureOf | None = None,
-    metrics: Iterable[str] | None = None,
-    baselines: bool = True,
-    embeddings: Embeddings | None = None,
-    embedder: Embedder | None = None,
-    told: Told | None = None,
-    skip_invalid: bool = False,
-    level: float = 0.95,
-    draws: int = 1000,
-    seed: int = 0,
+    models: ModelAccess | None = None,
+    options: EvaluationOptions | None = None,
+    progress: PassesCallback = no_passes,
 ) -> Evaluation:
-    """Judge traces by labels.
+    """Evaluate traces by labels.
 
     Parameters
     ----------
@@ -182,55 +176,37 @@ def evaluate(
         other, so that they may be loaded only when it is their turn.
     labels:
         The labels; with what :func:`~omnitrace.evaluation.labels.io.scan_labels` returns,
-        mistakes are told with file and line.
+        mistakes are listed with file and line.
     second:
         Labels of the same requests by a second annotator: scored as the method "human", the
         ceiling of agreement. What only the second annotator labelled does not count.
-    ask:
-        Who is asked about a trace, to score the baseline "self"; see
-        :func:`~omnitrace.evaluation.model_access.ask_by`.
-    measure:
-        What measures effects, for the metrics of them
-        (:mod:`omnitrace.evaluation.metrics.labelled_causal`); see
-        :func:`~omnitrace.evaluation.measured_effects.measure_by`. Without it there are none of
-        them.
-    metrics:
-        Names of the metrics to compute. By default all that need labels alone, plugins' included,
-        and with ``measure`` both forms of LDS and the top-k drops: the others of effects cost more.
-    baselines:
-        Also score random, all, longest, no unit, and the position prior of the other examples.
-    embeddings:
-        float ``[vocabulary, width]``, the input embeddings of the traced model (an array, or
-        :class:`~omnitrace.evaluation.model_access.InputEmbeddings`): also score the similarity of
-        spans and text units in them.
-    embedder:
-        Also score the similarity of spans and units in it, as the method "embedder"; see
-        :func:`~omnitrace.evaluation.baselines.embedders.load_embedder`.
-    told:
+    models:
+        What may be asked of models; nothing by default.
+    options:
+        What is computed.
+    progress:
         Called with the forward passes that were done to measure effects, and those in all: with 0
         before the first one, and after each example.
-    skip_invalid:
-        Leave labels with mistakes out instead of refusing; they are counted.
-    level, draws, seed:
-        Of the bootstrap intervals, over examples; the seed is also that of the random baseline.
 
     Raises
     ------
     PluginError
         If a metric is unknown or fails.
     LabelError
-        If labels do not fit their requests and ``skip_invalid`` is not set; it lists all mistakes.
+        If labels do not fit their requests and ``options.skip_invalid`` is not set; it lists all
+        mistakes.
     InputError
         If two labels share an id, no trace has a label (or none a second one), or a metric needs
-        ``measure``.
+        ``models.measure``.
     """
-    selection = select_metrics(metrics, measured=measure is not None)
+    models = models or ModelAccess()
+    options = options or EvaluationOptions()
+    metrics = select_metrics(options.metrics, measured=models.measure is not None)
     scan = _as_scan(labels)
     other = None if second is None else _as_scan(second)
-    embedded = None if embedder is None else UnitEmbeddings(embedder)
-    collected = _collect(traces, scan, other, embeddings, embedded, ask, measure)
+    collected = _collect(traces, scan, other, models)
     problems = [*scan.problems, *(other.problems if other else ()), *collected.problems]
-    if problems and not skip_invalid:
+    if problems and not options.skip_invalid:
         raise LabelError(problems)
     if not collected.examples:
         raise _nothing_found(collected, scan, problems)
@@ -239,18 +215,26 @@ def evaluate(
             f"{other.file!r} labels none of the spans that {scan.file!r} labels",
             legal="second labels of the same requests, by the same ids",
         )
-    said = said_of(collected.items, collected.methods, baselines=baselines, seed=seed)
-    measure_said(said, selection.spans.keys(), told)
-    rows = score_said(said, selection)
+    outputs = method_outputs(
+        collected.items, collected.methods, baselines=options.baselines, seed=options.seed
+    )
+    measure_outputs(outputs, metrics.spans.keys(), progress)
+    rows = score_outputs(outputs, metrics)
     return Evaluation(
         signals=tuple(collected.signals),
         rows=rows,
-        figures=figures_of(rows, whole=selection.together, level=level, draws=draws, seed=seed),
+        figures=figures_of(
+            rows,
+            whole=metrics.together,
+            level=options.level,
+            draws=options.draws,
+            seed=options.seed,
+        ),
         bias=measure_bias(item for item in collected.items if item.word is None),
         counts=_counts(collected, scan, problems),
         labels=collected.examples,
-        metrics=selection.named,
-        embedder="" if embedder is None else embedder.name,
+        metrics=metrics.named,
+        embedder="" if models.embedder is None else models.embedder.name,
         effects=next((i.measured.about for i in collected.items if i.measured is not None), {}),
     )
 
@@ -290,13 +274,12 @@ def _collect(
     traces: Mapping[str, Trace] | Iterable[tuple[str, Trace]],
     scan: LabelScan,
     second: LabelScan | None,
-    embeddings: Embeddings | None,
-    embedded: UnitEmbeddings | None,
-    ask: AskOf | None,
-    measure: MeasureOf | None,
+    models: ModelAccess,
 ) -> _Collected:
+    """Read the traces, one after the other, with what every method says of them."""
     by_id = {entry.label.id: entry for entry in scan.entries}
     seconds = {entry.label.id: entry for entry in second.entries} if second else {}
+    embedded = None if models.embedder is None else UnitEmbeddings(models.embedder)
     found = _Collected()
     seen: set[str] = set()
     for name, trace in traces.items() if isinstance(traces, Mapping) else traces:
@@ -312,30 +295,27 @@ def _collect(
         found.examples[name] = entry.label.digest()
         found.signals[str(trace.provenance.signal.get("name", ""))] = None
         first = len(found.items)
-        measured = None if measure is None else measure(name, trace)
-        found.items += [
-            dataclasses.replace(item, measured=measured) for item in items_of(entry.label, trace)
-        ]
-        if embeddings is not None:
-            said = [_embedded(item, trace, embeddings) for item in found.items[first:]]
+        measured = None if models.measure is None else models.measure(name, trace)
+        items = [replace(item, measured=measured) for item in labelled_items(entry.label, trace)]
+        found.items += items
+        if models.embeddings is not None:
+            said = [_embedded(item, trace, models.embeddings) for item in items]
             found.add("embedding", first, said)
         if embedded is not None:
-            similar, left_out = embedded.similarities(
-                trace, [i.tokens for i in found.items[first:]]
-            )
+            similar, left_out = embedded.similarities(trace, [item.tokens for item in items])
             found.unembedded.update(left_out)
             found.add(EMBEDDER, first, similar)
         other = seconds.get(name)
         if second and other and _fits(other, trace, second, found):
             found.add(HUMAN, first, second_opinions(entry.label, other.label, trace))
-        if ask is not None:
-            asked = self_attribution(trace, ask(trace))
+        if models.ask is not None:
+            asked = self_attribution(trace, models.ask(trace))
             found.unread += len(asked.failures)
             found.add(SELF, first, asked.of_label(entry.label, trace))
     return found
 
 
-def _embedded(item: Item, trace: Trace, embeddings: Embeddings) -> Prediction | None:
+def _embedded(item: LabelledItem, trace: Trace, embeddings: Embeddings) -> Prediction | None:
     return item.prediction and embedding_similarity(trace, item.tokens, embeddings)
 
 

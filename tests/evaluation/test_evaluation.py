@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.evaluate import Evaluation, evaluate
-from omnitrace.evaluation.examples import Item, items_of
+from omnitrace.evaluation.evaluation import Evaluation, evaluate
+from omnitrace.evaluation.examples import LabelledItem, labelled_items
 from omnitrace.evaluation.labels.io import LabelError
 from omnitrace.evaluation.labels.schema import ImageSource, TextSource, TimeSource
 from omnitrace.evaluation.metrics.spans import side_by_side
+from omnitrace.evaluation.options import EvaluationOptions, ModelAccess
 from omnitrace.evaluation.report.export import notes_of, table_of, to_csv, to_document
-from omnitrace.evaluation.rows import TRACED, Row, score
+from omnitrace.evaluation.rows import TRACED, ScoreRow, score
 from omnitrace.trace.trace import Trace
 from omnitrace.types import Effect
 from tests.helpers.sample_labels import EVIDENCE, WORD, label, span
@@ -29,10 +30,10 @@ BASELINES = ["random", "all", "longest", "none", "position"]
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    return evaluate({"harbour": TRACE}, [label()], draws=50)
+    return evaluate({"harbour": TRACE}, [label()], options=EvaluationOptions(draws=50))
 
 
-def traced(evaluation: Evaluation, level: str = "span") -> list[Row]:
+def traced(evaluation: Evaluation, level: str = "span") -> list[ScoreRow]:
     return [row for row in evaluation.rows if row.method == TRACED and row.level == level]
 
 
@@ -81,7 +82,7 @@ def test_the_word(found: Evaluation) -> None:
     (row,) = traced(found, "word")
     assert (row.span, row.word, row.modality) == (1, 0, "text")
     assert row.values == {"top1": 1.0, "auprc": 1.0}
-    (item,) = [item for item in items_of(label(), TRACE) if item.word is not None]
+    (item,) = [item for item in labelled_items(label(), TRACE) if item.word is not None]
     words = TRACE.text[TRACE.tokens[item.tokens[0]].start : TRACE.tokens[item.tokens[1] - 1].end]
     assert words.strip() == WORD
     scores = TRACE.unit_scores()[slice(*item.tokens)].sum(axis=0)
@@ -118,20 +119,32 @@ def test_baselines_are_beside(found: Evaluation) -> None:
     prior = [row.counts[1] for row in found.rows if row.method == "position"]
     assert not any(prior)
     assert {
-        row.method for row in evaluate({"harbour": TRACE}, [label()], baselines=False).rows
+        row.method
+        for row in evaluate(
+            {"harbour": TRACE}, [label()], options=EvaluationOptions(baselines=False)
+        ).rows
     } == {TRACED}
 
 
 def test_the_prior_leaves_the_example_out() -> None:
     traces = {"a": TRACE, "b": TRACE}
-    made = evaluate(traces, [label("a"), label("b", [span("A fog horn", EVIDENCE[2])])], draws=10)
+    made = evaluate(
+        traces,
+        [label("a"), label("b", [span("A fog horn", EVIDENCE[2])])],
+        options=EvaluationOptions(draws=10),
+    )
     rows = {(r.example, r.span): r for r in made.rows if r.method == "position" and r.word is None}
     assert rows["a", 2].values["f1"] == 1  # b was seen, where audio-2 is true
     assert rows["a", 1].values["f1"] == 0
 
 
 def test_embeddings_are_a_baseline_where_given() -> None:
-    made = evaluate({"harbour": TRACE}, [label()], embeddings=np.ones((50_000, 2)), draws=10)
+    made = evaluate(
+        {"harbour": TRACE},
+        [label()],
+        options=EvaluationOptions(draws=10),
+        models=ModelAccess(embeddings=np.ones((50_000, 2))),
+    )
     rows = [row for row in made.rows if row.method == "embedding"]
     assert len(rows) == len(traced(made)) + 1
     assert {row.counts[1] for row in rows if row.word is None} == {1}
@@ -139,7 +152,9 @@ def test_embeddings_are_a_baseline_where_given() -> None:
 
 def test_effects_rank_where_a_span_signal_gave_them() -> None:
     effects = [{unit.id: Effect(float(unit.id == "video-1")) for unit in TRACE.units}] * 5
-    made = evaluate({"harbour": TRACE.with_effects(effects)}, [label()], draws=10)
+    made = evaluate(
+        {"harbour": TRACE.with_effects(effects)}, [label()], options=EvaluationOptions(draws=10)
+    )
     rows = traced(made)
     assert [row.counts[1] for row in rows] == [1] * 5
     assert rows[3].values["top1"] == 0
@@ -156,7 +171,9 @@ def test_spans_that_are_not_said_are_left_out_and_counted() -> None:
         for text in ("The ferry is blue.", "The ferry is red.")
     )
     found = evaluate(
-        {"harbour": trace}, [made_of.model_copy(update={"spans": (wrong, right)})], draws=10
+        {"harbour": trace},
+        [made_of.model_copy(update={"spans": (wrong, right)})],
+        options=EvaluationOptions(draws=10),
     )
     assert found.counts.unsaid == 1
     assert [row.said for row in traced(found)] == [False, True]
@@ -172,7 +189,7 @@ def test_sources_that_no_unit_names_are_misses() -> None:
         span("I hope that this answers your question.", [question]),
         span("The ferry Alma leaves at 18:40", [question, EVIDENCE[1][0]]),
     ]
-    found = evaluate({"harbour": TRACE}, [label(spans=spans)], draws=10)
+    found = evaluate({"harbour": TRACE}, [label(spans=spans)], options=EvaluationOptions(draws=10))
     assert found.counts.unreachable == 2
     rows = traced(found)
     assert rows[0].values["f1"] == 0  # nothing was chosen, but something should have been
@@ -185,7 +202,9 @@ def test_a_whole_image_and_both_streams() -> None:
         span("The lighthouse is a red tower", [ImageSource(message=0, part=1)]),
         span("The video shows the boat", [TimeSource(message=0, part=3, start=4, end=8)]),
     ]
-    rows = traced(evaluate({"harbour": TRACE}, [label(spans=spans)], draws=10))
+    rows = traced(
+        evaluate({"harbour": TRACE}, [label(spans=spans)], options=EvaluationOptions(draws=10))
+    )
     assert rows[0].values["box_iou"] == pytest.approx(2 * 300 * 300 / (1200 * 900))
     assert rows[1].modality == "video"
 
@@ -205,7 +224,7 @@ def test_paired_differences(found: Evaluation) -> None:
         found.figure("f1").value - 0.2
     )
     assert found.difference("f1", found).value == 0
-    other = evaluate({"b": TRACE}, [label("b")], draws=10)
+    other = evaluate({"b": TRACE}, [label("b")], options=EvaluationOptions(draws=10))
     with pytest.raises(InputError, match="only one of the two evaluations has 'b', 'harbour'"):
         found.difference("f1", other)
 
@@ -230,7 +249,9 @@ def test_traces_are_taken_one_after_the_other() -> None:
         for name in ("a", "b", "other"):
             yield name, TRACE
 
-    found = evaluate(lazily(), [label("a"), label("b"), label("c")], draws=10)
+    found = evaluate(
+        lazily(), [label("a"), label("b"), label("c")], options=EvaluationOptions(draws=10)
+    )
     assert (found.counts.examples, found.counts.spans, found.counts.words) == (2, 10, 2)
     assert (found.counts.unlabelled, found.counts.untraced) == (("other",), ("c",))
     notes = notes_of(found)
@@ -243,11 +264,13 @@ def test_labels_that_do_not_fit_their_request() -> None:
     traces = {"a": TRACE, "b": TRACE}
     with pytest.raises(LabelError, match=r"labels, spans\[0\].sources\[0\].end: 99 s is beyond"):
         evaluate(traces, [label("a"), wrong])
-    found = evaluate(traces, [label("a"), wrong], skip_invalid=True, draws=10)
+    found = evaluate(
+        traces, [label("a"), wrong], options=EvaluationOptions(skip_invalid=True, draws=10)
+    )
     assert found.counts.examples == 1
     assert len(found.counts.invalid) == 1
     with pytest.raises(InputError, match="no label is left: 1 mistakes"):
-        evaluate(traces, [wrong], skip_invalid=True)
+        evaluate(traces, [wrong], options=EvaluationOptions(skip_invalid=True))
 
 
 def test_nothing_to_evaluate() -> None:
@@ -290,8 +313,8 @@ def test_the_table(found: Evaluation) -> None:
 
 
 def test_an_answer_that_was_not_said_scores_nothing() -> None:
-    item = next(items_of(label(), TRACE))
+    item = next(labelled_items(label(), TRACE))
     row = score(dataclasses.replace(item, prediction=None), TRACED, None)
-    assert isinstance(item, Item)
+    assert isinstance(item, LabelledItem)
     assert not row.said
     assert set(row.values.values()) == {None}

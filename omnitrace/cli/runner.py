@@ -1,0 +1,234 @@
+"""Run requests one after the other, print what comes, and keep what is done."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from omnitrace._utils.file_names import safe_name
+from omnitrace.cli.console import (
+    StatusLine,
+    make_console,
+    names_of_request,
+    plain,
+    print_json,
+    print_section,
+    print_span,
+    print_unsupported,
+)
+from omnitrace.cli.exit_codes import DEFECT, INTERRUPTED, MISTAKE, say, say_defect, say_mistake
+from omnitrace.cli.loading import load_tracer
+from omnitrace.errors import OmnitraceError
+from omnitrace.sources.request_files import Request, RequestProblem
+from omnitrace.types import Section
+
+if TYPE_CHECKING:
+    from omnitrace.segmentation.thinking import Thinking
+    from omnitrace.signals.base import Signal
+    from omnitrace.sources.options import SourceOptions
+    from omnitrace.trace.events import Event
+    from omnitrace.trace.trace import Trace
+    from omnitrace.tracer import Tracer
+
+__all__ = ["Runner", "TraceOutput"]
+
+_BLOCK: Final = 8  # tokens between two signs of life; spans come when they end all the same
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOutput:
+    """What becomes of traces.
+
+    ``out`` is the folder that they are kept in, if they are; ``html`` also writes a report there,
+    ``media`` also keeps the original media. ``as_json`` prints one JSON document a request, instead
+    of the spans.
+    """
+
+    out: Path | None = None
+    html: bool = False
+    media: bool = False
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class Runner:
+    """Traces requests.
+
+    Parameters
+    ----------
+    model, signal, thinking:
+        As for ``Tracer.from_pretrained``; loaded when the first request needs them.
+    device:
+        Of ``--device``.
+    sources:
+        How sources are cut.
+    options:
+        What ``Tracer.stream`` is given besides the request (or ``trace``, with a span signal).
+    output:
+        What is written and printed.
+    """
+
+    model: str
+    signal: str | Signal
+    sources: SourceOptions | None = None
+    thinking: Thinking | None = None
+    device: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    output: TraceOutput = TraceOutput()
+
+    _saved: dict[str, Path] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+    _mistakes: list[str] = field(default_factory=list)
+    _defects: list[str] = field(default_factory=list)
+    _done: int = 0
+
+    def run(self, entries: Sequence[Request | RequestProblem]) -> int:
+        """Trace all entries, and return the exit code; a failed one does not stop the others."""
+        interrupted = False
+        with StatusLine() as status:
+            tracer: Tracer | None = None
+            try:
+                for number, entry in enumerate(entries):
+                    if isinstance(entry, Request) and tracer is None:
+                        tracer = load_tracer(
+                            self.model,
+                            self.signal,
+                            status,
+                            sources=self.sources,
+                            thinking=self.thinking,
+                            device=self.device,
+                        )
+                    where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
+                    status.show(f"{entry.id}{where}: reading")
+                    self._one(entry, tracer, status, where, several=len(entries) > 1)
+            except KeyboardInterrupt:
+                interrupted = True
+        if self.output.html and self._saved:
+            self._report()
+        if interrupted:
+            kept = f"; kept in {self.output.out}" if self._saved else ""
+            say(f"interrupted after {self._done} of {len(entries)} requests{kept}")
+            return INTERRUPTED
+        return self._sum_up(len(entries))
+
+    def _one(
+        self,
+        entry: Request | RequestProblem,
+        tracer: Tracer | None,
+        status: StatusLine,
+        where: str,
+        *,
+        several: bool,
+    ) -> None:
+        try:
+            if isinstance(entry, RequestProblem):
+                raise entry.error
+            assert tracer is not None
+            self._trace(entry, tracer, status, where, several=several)
+            self._done += 1
+        except OmnitraceError as error:
+            self._mistakes.append(entry.id)
+            text = error.text
+            with status.paused():
+                if text and not self.output.as_json:
+                    print_unsupported(make_console(), text)
+                say_mistake(f"{entry.id}: {error}" if several else str(error))
+            self._print_failure(entry.id, str(error), text)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            self._defects.append(entry.id)
+            with status.paused():
+                say_defect()
+            self._print_failure(entry.id, f"{type(error).__name__}: {error}")
+
+    def _trace(
+        self, request: Request, tracer: Tracer, status: StatusLine, where: str, *, several: bool
+    ) -> None:
+        from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
+
+        console = make_console()
+        names = names_of_request(request.messages)
+        with self._events(request, tracer) as events:
+            if several and not self.output.as_json:
+                with status.paused():
+                    console.print(Text(plain(request.id), style="bold underline"), soft_wrap=True)
+            tokens = 0
+            section: Section = "answer"
+            for event in events:
+                if isinstance(event, EndEvent):
+                    self._keep(request.id, event.trace, status)
+                elif isinstance(event, SpanEvent):
+                    if not self.output.as_json:
+                        with status.paused():
+                            section = print_section(console, event.span.section, section)
+                            print_span(console, event.span, names)
+                else:
+                    tokens += 1
+                    status.show(f"{request.id}{where}: {tokens} tokens")
+
+    def _events(
+        self, request: Request, tracer: Tracer
+    ) -> contextlib.AbstractContextManager[Iterable[Event]]:
+        """Return what happens, as it happens where the signal allows it."""
+        if tracer.streams:
+            return tracer.stream(
+                request.messages,
+                media_root=request.media_root,
+                block=_BLOCK,
+                provisional=None,
+                **self.options,
+            )
+        from omnitrace.trace.events import EndEvent, SpanEvent
+
+        trace = tracer.trace(request.messages, media_root=request.media_root, **self.options)
+        return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])
+
+    def _keep(self, name: str, trace: Trace, status: StatusLine) -> None:
+        if self.output.out is not None:
+            path = self.output.out / f"{self._file_name(name)}.omnitrace"
+            self._saved[name] = trace.save(path, media=self.output.media)
+        with status.paused():
+            if self.output.as_json:
+                print_json({"id": name, **trace.to_dict()})
+            elif not trace.spans:
+                make_console().print(Text("(the response is empty)", style="dim"))
+
+    def _file_name(self, name: str) -> str:
+        safe = base = safe_name(name)
+        number = 1
+        while safe.casefold() in self._taken:
+            number += 1
+            safe = f"{base}-{number}"
+        self._taken.add(safe.casefold())
+        return safe
+
+    def _print_failure(self, name: str, reason: str, text: str = "") -> None:
+        """Keep the documents on stdout in step with the requests."""
+        if self.output.as_json:
+            print_json({"id": name, "error": reason} | ({"text": text} if text else {}))
+
+    def _report(self) -> None:
+        from omnitrace.report.html import write_report
+        from omnitrace.trace.trace import Trace
+
+        assert self.output.out is not None
+        traces = [Trace.load(path) for path in self._saved.values()]
+        path = self.output.out / "report.html"
+        write_report(traces, path, titles=list(self._saved))
+        say(f"wrote {path}")
+
+    def _sum_up(self, count: int) -> int:
+        if self._saved:
+            say(f"wrote {len(self._saved)} of {count} traces to {self.output.out}")
+        failed = [*self._mistakes, *self._defects]
+        if failed and count > 1:
+            say(f"{len(failed)} of {count} requests failed: {', '.join(failed)}")
+        if self._defects:
+            return DEFECT
+        return MISTAKE if self._mistakes else 0
