@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
 
+from omnitrace.estimator.fit_options import EVERY, FitOptions, Group
 from omnitrace.estimator.weights import Fitted
-
-if TYPE_CHECKING:
-    from omnitrace.estimator.fit_options import FitOptions, Group
 
 __all__ = ["Batch", "climb"]
 
@@ -22,8 +20,6 @@ def climb(folds: Sequence[Sequence[Group]], scale: np.ndarray, options: FitOptio
     Weights belong to features divided by ``scale`` while they are learnt; all start alike, which
     makes the first score that of the mean attention.
     """
-    from omnitrace.estimator.fit_options import EVERY
-
     filled = [fold for fold in folds if fold]
     everything = _scaled([group for fold in filled for group in fold], scale)
     chosen = {"rate": options.rates[0], "steps": float(options.steps)}

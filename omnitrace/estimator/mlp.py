@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,10 +24,8 @@ import torch
 from omnitrace.ablation.masks import generator
 from omnitrace.estimator.adam import Batch
 from omnitrace.estimator.features import OFFSETS
+from omnitrace.estimator.fit_options import FitOptions, Group
 from omnitrace.estimator.weights import Fitted, Network
-
-if TYPE_CHECKING:
-    from omnitrace.estimator.fit_options import FitOptions, Group
 
 __all__ = ["climb_networks"]
 

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
 from omnitrace.errors import ConformanceError, OmnitraceError
-from omnitrace.signals.base import (
-    LiveSpanSignal,
-    Need,
-    Signal,
-    SpanSignal,
-    TokenSignal,
-    raising_only_ours,
-)
+from omnitrace.signals.base import LiveSpanSignal, raising_only_ours
 
 if TYPE_CHECKING:
     from omnitrace.capture.layer_rows import LayerRows
-    from omnitrace.plugins.registry import Entry
     from omnitrace.signals.base import TokenSignal
 
 __all__ = [
     "CAUSAL",
-    "COSTS",
-    "DESCRIBES_ITSELF",
     "FINITE",
-    "KNOWN_NEEDS",
     "LAYERS",
     "NON_NEGATIVE",
     "REDUCED_FINITE",
@@ -40,50 +27,26 @@ __all__ = [
     "SHAPE",
     "TENSOR",
     "Breach",
-    "SignalFacts",
-    "breach_of_description",
     "breach_of_reduction",
     "breach_of_scores",
     "checked_scores",
     "chosen_layers",
-    "cost_of",
-    "describe",
     "reduced",
     "scored",
 ]
 
 LAYERS: Final = "layers() chooses at least one of the available layers, ascending and none twice"
-
-
 RETURNS: Final = "score() returns without raising"
-
-
 TENSOR: Final = "scores are a tensor of floating-point numbers"
-
-
 SHAPE: Final = "scores have the shape [rows, context]"
-
-
 FINITE: Final = "scores are finite"
-
-
 NON_NEGATIVE: Final = "scores are not negative"
-
-
 CAUSAL: Final = "the scores of a token are zero from its own position on"
-
-
 REDUCES: Final = "reduce() returns without raising"
-
-
 REDUCED_TENSOR: Final = "reductions are a tensor of floating-point numbers"
-
-
 REDUCED_SHAPE: Final = (
     "reductions have the shape [rows, features, units], with as many features for every block"
 )
-
-
 REDUCED_FINITE: Final = "reductions are finite"
 
 
@@ -274,89 +237,3 @@ def chosen_layers(
     if not chosen or chosen != [layer for layer in available if layer in chosen]:
         raise ConformanceError(subject, LAYERS, f"chose {chosen} out of {list(available)}")
     return chosen
-
-
-DESCRIBES_ITSELF: Final = "a signal has a name, JSON-ready parameters, and needs that exist"
-
-
-KNOWN_NEEDS: Final[tuple[str, ...]] = get_args(Need)
-
-
-_PLAIN: Final = "1× decoding"  # noqa: RUF001
-
-
-_BACKWARD: Final = "≈2.5× decoding"  # noqa: RUF001
-
-
-_LIVE_NEEDS: Final = frozenset(KNOWN_NEEDS) - {"forwards"}
-
-
-# The dearest thing that a signal needs says what an answer costs with it.
-COSTS: Final[dict[str, str]] = {
-    "forwards": "many forwards",
-    "logprob-gradients": _BACKWARD,
-    "logit-gradients": _BACKWARD,
-    "values": _PLAIN,
-    "rows": _PLAIN,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SignalFacts:
-    """One line of the list of signals.
-
-    ``streams`` says whether scores or effects come while the model writes. Where the signal cannot
-    be made, ``problem`` says why, and ``needs``, ``cost`` and ``streams`` are not known.
-    """
-
-    name: str
-    package: str
-    summary: str
-    needs: tuple[str, ...] = ()
-    cost: str = ""
-    streams: bool | None = None
-    problem: str = ""
-
-
-def breach_of_description(signal: Signal) -> str | None:
-    """Look at what a signal says of itself; None if nothing is wrong with it."""
-    if not isinstance(signal.name, str) or not signal.name:
-        return f"has the name {signal.name!r}"
-    try:
-        json.dumps(dict(signal.parameters), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return f"has parameters that are no JSON: {error}"
-    if not isinstance(signal.needs, Set):
-        return f"has needs that are no set: {signal.needs!r}"
-    unknown = sorted(map(str, signal.needs - set(KNOWN_NEEDS)))
-    if unknown:
-        return f"needs {unknown[0]!r}, which is none of {', '.join(KNOWN_NEEDS)}"
-    more = sorted(signal.needs - _LIVE_NEEDS)
-    if more and isinstance(signal, LiveSpanSignal):
-        return f"needs {more[0]!r}; a live span signal sees what the model shows while it writes"
-    return None
-
-
-def cost_of(needs: Collection[str]) -> str:
-    """Return the cost class of a signal with these needs."""
-    return next((cost for need, cost in COSTS.items() if need in needs), "unknown")
-
-
-def describe(entry: Entry) -> SignalFacts:
-    """Make the signal of ``entry`` with its default parameters and say what it is."""
-    try:
-        signal = entry.factory()
-        streams = isinstance(signal, TokenSignal | LiveSpanSignal)
-        if not streams and not isinstance(signal, SpanSignal):
-            raise TypeError(f"{type(signal).__name__} is no signal")
-        needs = tuple(sorted(map(str, signal.needs), key=_order))
-    except Exception as error:  # a plugin may raise anything
-        problem = f"{type(error).__name__}: {error}"
-        return SignalFacts(entry.name, entry.package, entry.summary, problem=problem)
-    return SignalFacts(
-        entry.name, entry.package, entry.summary, needs, cost_of(needs), streams=streams
-    )
-
-
-def _order(need: str) -> int:
-    return KNOWN_NEEDS.index(need) if need in KNOWN_NEEDS else len(KNOWN_NEEDS)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from omnitrace.errors import ConformanceError, PluginError
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LiveSpanSignal, Signal, SpanSignal, TokenSignal, subject_of
-from omnitrace.signals.contract import DESCRIBES_ITSELF, breach_of_description
+from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
 
 __all__ = ["SIGNAL_MEMBERS", "Resolved", "resolve"]
 

@@ -12,16 +12,15 @@ from omnitrace.errors import ConformanceError, InputError, PluginError
 from omnitrace.signals.base import ModelBound, gradient_target
 from omnitrace.signals.contract import (
     CAUSAL,
-    DESCRIBES_ITSELF,
     FINITE,
     LAYERS,
     NON_NEGATIVE,
     RETURNS,
     SHAPE,
-    breach_of_description,
     breach_of_scores,
     chosen_layers,
 )
+from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
 from omnitrace.testing.contract import Promise, promises
 from omnitrace.testing.harness import TOKENS, Failing, SignalBench
 from omnitrace.testing.padding import padded_difference

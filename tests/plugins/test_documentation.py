@@ -9,7 +9,7 @@ import pytest
 from omnitrace import builtin, testing
 from omnitrace.plugins import hookspecs
 from omnitrace.plugins.registry import Entry, build_registry
-from omnitrace.signals.contract import COSTS, KNOWN_NEEDS
+from omnitrace.signals.describe import COSTS, KNOWN_NEEDS
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.answer import prepared
 from omnitrace.plugins.registry import Entry
 from omnitrace.signals.base import Effect, Need
-from omnitrace.signals.contract import SignalFacts, describe
+from omnitrace.signals.describe import SignalFacts, describe
 from omnitrace.trace.events import Event
 from omnitrace.types import SourceUnit
 from tests.helpers.live_signals import DepthWeighted, with_signal

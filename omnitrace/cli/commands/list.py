@@ -13,7 +13,7 @@ from omnitrace.errors import InputError, PluginError
 from omnitrace.plugins.registry import Entry, registry
 
 if TYPE_CHECKING:
-    from omnitrace.signals.contract import SignalFacts
+    from omnitrace.signals.describe import SignalFacts
 
 __all__ = ["list_"]
 
@@ -21,7 +21,7 @@ TableLine: TypeAlias = tuple[str, ...]
 
 
 def _signals() -> list[TableLine]:
-    from omnitrace.signals.contract import describe
+    from omnitrace.signals.describe import describe
 
     heading = ("name", "needs", "cost", "streams", "package", "summary")
     return [heading, *(_signal(describe(entry)) for entry in registry().signals.values())]

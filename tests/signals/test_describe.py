@@ -10,7 +10,7 @@ import pytest
 from omnitrace import builtin
 from omnitrace.plugins.registry import Entry, build_registry
 from omnitrace.signals.base import SpanSignal
-from omnitrace.signals.contract import SignalFacts, cost_of, describe
+from omnitrace.signals.describe import SignalFacts, cost_of, describe
 from omnitrace.types import Effect, Span
 
 
