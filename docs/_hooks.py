@@ -46,4 +46,5 @@ def _command_help() -> str:
 
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="omnitrace")
-    return get_docs_for_click(obj=command, ctx=context, name="omnitrace").partition("\n")[2]
+    text = get_docs_for_click(obj=command, ctx=context, name="omnitrace").partition("\n")[2]
+    return text.replace("][", "]\\[")  # METRIC[.low][@GROUP] is no link

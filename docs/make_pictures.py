@@ -47,7 +47,9 @@ def check(trace: Trace, sample: Sample) -> None:
         truth = frozenset().union(*(true_units([each], trace.units) for each in statement.sources))
         named = {support.unit.id for support in span.supports}
         if span.text != statement.text or named != truth:
-            raise SystemExit(f"{span.text!r} names {sorted(named)}, and the truth is {sorted(truth)}")
+            raise SystemExit(
+                f"{span.text!r} names {sorted(named)}, and the truth is {sorted(truth)}"
+            )
 
 
 def choose(page: Path, statement: int) -> None:

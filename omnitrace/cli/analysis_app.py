@@ -67,7 +67,7 @@ def analyse(
     """Say how the support of responses moves from unit to unit, step by step.
 
     Path length, tortuosity, concentration and switching rate as of vSTREAM, and whether a response
-    is fixed on one unit or wanders; no model is needed (docs/trajectories.md).
+    is fixed on one unit or wanders; no model is needed (docs/how-to/analyse-trajectories.md).
     """
     from omnitrace.analysis.trajectories import TrajectoryConfig
     from omnitrace.cli.analysing import analyse_files

@@ -31,7 +31,7 @@ def evaluate_(
             "whose labelled answers are then attributed: name --model.",
         ),
     ],
-    labels: Annotated[Path, typer.Option(help="The label file (docs/labels.md).")],
+    labels: Annotated[Path, typer.Option(help="The label file (docs/reference/label-format.md).")],
     signals: Annotated[
         str | None,
         typer.Option(

@@ -13,11 +13,12 @@ import doctest
 import io
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import torch
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 from typer.testing import CliRunner
@@ -96,14 +97,21 @@ SYBIL: Final = Sybil(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Let small models run on one thread: several only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def documents(pages: Iterable[Path]) -> list[Any]:
     return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages]
 
 
 @pytest.mark.parametrize("page", documents(WITH_CODE))
-def test_every_snippet_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_snippet_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     document: Document = SYBIL.parse(page)
     examples = list(document.examples())
