@@ -71,7 +71,7 @@ def test_every_need_is_documented_with_its_cost(need: str) -> None:
 def test_the_tutorial_is_the_example_package() -> None:
     """Every line of the tutorial's class body stands in the package."""
     folder = ROOT / "plugins" / "omnitrace-example-signal"
-    tutorial = TUTORIAL.partition("class DeepFocus(TokenSignal):")[2].partition("@hookimpl")[0]
+    tutorial = TUTORIAL.partition("class DeepFocus(TokenSignal):")[2].partition("```")[0]
     code = (folder / "omnitrace_example_signal" / "__init__.py").read_text()
     for line in tutorial.splitlines():
         body = line.strip()
