@@ -12,10 +12,10 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from omnitrace._utils.lazy import lazy_names
 from omnitrace.errors import (
     ConformanceError,
     InputError,
@@ -88,28 +88,16 @@ __all__ = [
 ]
 
 # Loaded on first use, so that `import omnitrace` and `omnitrace --help` do not wait for torch.
-_LAZY = {
-    "CurationConfig": "omnitrace.attribution.selection",
-    "EndEvent": "omnitrace.trace.events",
-    "MediaLimits": "omnitrace.media",
-    "Provenance": "omnitrace.trace.provenance",
-    "ProvisionalEvent": "omnitrace.trace.events",
-    "SourceOptions": "omnitrace.sources.options",
-    "SpanEvent": "omnitrace.trace.events",
-    "Thinking": "omnitrace.segmentation.thinking",
-    "TokenEvent": "omnitrace.trace.events",
-    "Trace": "omnitrace.trace.trace",
-    "Tracer": "omnitrace.tracer",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'omnitrace' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "omnitrace.attribution.selection": ["CurationConfig"],
+        "omnitrace.media": ["MediaLimits"],
+        "omnitrace.segmentation.thinking": ["Thinking"],
+        "omnitrace.sources.options": ["SourceOptions"],
+        "omnitrace.trace.events": ["EndEvent", "ProvisionalEvent", "SpanEvent", "TokenEvent"],
+        "omnitrace.trace.provenance": ["Provenance"],
+        "omnitrace.trace.trace": ["Trace"],
+        "omnitrace.tracer": ["Tracer"],
+    },
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -14,22 +14,16 @@ from omnitrace.ablation.cache import Cache
 from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.measurement import Effects, Operators, Progress
 from omnitrace.ablation.scorer import ResponseScorer
-from omnitrace.attribution.selection import CurationConfig
 from omnitrace.engine import rescore
 from omnitrace.engine.answer import finished, prepared, replayed, streamed
-from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions
+from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions, TracerOptions
 from omnitrace.engine.prepare import read_answered, read_conversation, response_scorer
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError
-from omnitrace.media import MediaLimits
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
-from omnitrace.segmentation.sentences import Unit as SpanUnit
-from omnitrace.segmentation.thinking import Thinking
-from omnitrace.signals.base import Signal
 from omnitrace.signals.resolve import resolve
 from omnitrace.sources.messages import Asked, Conversation
-from omnitrace.sources.options import SourceOptions
 from omnitrace.streaming.async_stream import AsyncEventStream
 from omnitrace.streaming.stream import Emitter, EventStream
 from omnitrace.streaming.worker import Backlog
@@ -37,45 +31,7 @@ from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
 from omnitrace.types import Message
 
-__all__ = ["Tracer", "TracerOptions"]
-
-
-class TracerOptions(TypedDict, total=False):
-    """The options of a tracer.
-
-    Attributes
-    ----------
-    signal:
-        Name of a registered signal, or a signal object. With a span signal, live or not, the token
-        scores are those of "attention-mean", and supports are selected by the effects that it
-        gives.
-    curation:
-        How supports are selected.
-    sources:
-        What counts as a source and how finely sources are cut.
-    limits:
-        Limits on media.
-    span_unit:
-        Spans are sentences or clauses of the response.
-    thinking:
-        How the model marks its thoughts, so that their spans are kept apart from those of the
-        answer; None takes the whole response as the answer.
-    salience:
-        spaCy pipeline that weighs words; "auto" takes an installed one for the language, or
-        spaCy's lexical attributes, which need no download.
-    block:
-        Tokens whose attention rows are read at once, unless a span ends before; larger is faster,
-        smaller is livelier.
-    """
-
-    signal: str | Signal
-    curation: CurationConfig | None
-    sources: SourceOptions | None
-    limits: MediaLimits | None
-    span_unit: SpanUnit
-    thinking: Thinking | None
-    salience: str | None
-    block: int
+__all__ = ["Tracer"]
 
 
 class Tracer:
@@ -88,7 +44,8 @@ class Tracer:
     adapter:
         Instead of both, an adapter for a family that no plugin registers.
     options:
-        See :class:`TracerOptions`: ``signal``, ``curation``, ``sources``, ``limits``,
+        See :class:`~omnitrace.engine.options.TracerOptions`:
+        ``signal``, ``curation``, ``sources``, ``limits``,
         ``span_unit``, ``thinking``, ``salience``, ``block``.
 
     Attributes

@@ -8,7 +8,21 @@ from typing import Any, Final, TypedDict
 
 import numpy as np
 
-__all__ = ["PROVISIONAL", "QUEUE_SIZE", "ReplayOptions", "StreamOptions", "TraceOptions"]
+from omnitrace.attribution.selection import CurationConfig
+from omnitrace.media import MediaLimits
+from omnitrace.segmentation.sentences import Unit as SpanUnit
+from omnitrace.segmentation.thinking import Thinking
+from omnitrace.signals.base import Signal
+from omnitrace.sources.options import SourceOptions
+
+__all__ = [
+    "PROVISIONAL",
+    "QUEUE_SIZE",
+    "ReplayOptions",
+    "StreamOptions",
+    "TraceOptions",
+    "TracerOptions",
+]
 
 #: Tokens after which text that is in no span yet gets provisional supports.
 PROVISIONAL: Final = 8
@@ -89,3 +103,41 @@ class ReplayOptions(_RequestOptions, total=False):
 
     against: str | Sequence[int] | None
     measured: Callable[[np.ndarray], None] | None
+
+
+class TracerOptions(TypedDict, total=False):
+    """The options of a tracer.
+
+    Attributes
+    ----------
+    signal:
+        Name of a registered signal, or a signal object. With a span signal, live or not, the token
+        scores are those of "attention-mean", and supports are selected by the effects that it
+        gives.
+    curation:
+        How supports are selected.
+    sources:
+        What counts as a source and how finely sources are cut.
+    limits:
+        Limits on media.
+    span_unit:
+        Spans are sentences or clauses of the response.
+    thinking:
+        How the model marks its thoughts, so that their spans are kept apart from those of the
+        answer; None takes the whole response as the answer.
+    salience:
+        spaCy pipeline that weighs words; "auto" takes an installed one for the language, or
+        spaCy's lexical attributes, which need no download.
+    block:
+        Tokens whose attention rows are read at once, unless a span ends before; larger is faster,
+        smaller is livelier.
+    """
+
+    signal: str | Signal
+    curation: CurationConfig | None
+    sources: SourceOptions | None
+    limits: MediaLimits | None
+    span_unit: SpanUnit
+    thinking: Thinking | None
+    salience: str | None
+    block: int

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from omnitrace.estimator.calibration import Calibration, calibrate, conformal_quantile
@@ -52,23 +53,19 @@ __all__ = [
     "train_estimator",
 ]
 
-# Loaded on first use: the signal is listed without torch, which training needs.
-_PLACES = {
-    "calibration": ("Calibration", "calibrate", "conformal_quantile"),
-    "collect": ("CollectOptions", "Collector"),
-    "examples": ("Example", "HeldOut"),
-    "features": ("FeatureRecipe", "RowReducer", "pooled"),
-    "finished": ("FinishedEstimator", "load_signal"),
-    "fit": ("FitOptions", "fit_weights"),
-    "signal": ("SHIPPED", "Estimator"),
-    "store": ("Card", "Learned", "load", "save"),
-    "train": ("TrainOptions", "calibrated", "quality", "train_estimator"),
-    "weights": ("Fitted", "Network"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _PLACES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "omnitrace.estimator.calibration": ["Calibration", "calibrate", "conformal_quantile"],
+        "omnitrace.estimator.collect": ["CollectOptions", "Collector"],
+        "omnitrace.estimator.examples": ["Example", "HeldOut"],
+        "omnitrace.estimator.features": ["FeatureRecipe", "RowReducer", "pooled"],
+        "omnitrace.estimator.finished": ["FinishedEstimator", "load_signal"],
+        "omnitrace.estimator.fit": ["fit_weights"],
+        "omnitrace.estimator.fit_options": ["FitOptions"],
+        "omnitrace.estimator.signal": ["Estimator", "SHIPPED"],
+        "omnitrace.estimator.store": ["Card", "Learned", "load", "save"],
+        "omnitrace.estimator.train": ["TrainOptions", "calibrated", "quality", "train_estimator"],
+        "omnitrace.estimator.weights": ["Fitted", "Network"],
+    },
+)

@@ -47,7 +47,8 @@ def usual_noise(recipe: FeatureRecipe) -> float:
     """Return the noise of a fit for these features: 1 nat, or 0 where they know the words.
 
     What masks do to a span that they hardly move is noise to who sees attention alone. Features of
-    gradients foretell it, and then all spans teach alike (docs/estimator.md, "How it learns").
+    gradients predict it, and then all spans teach alike (docs/explanation/estimator.md, "How it
+    learns").
     """
     return 0.0 if recipe.knows_words else 1.0
 

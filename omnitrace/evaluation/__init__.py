@@ -10,8 +10,9 @@ imported on first use, so that labels and saved results wait for no model.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from omnitrace.evaluation.aggregate import Figure, by_example, figures_of, together
@@ -209,52 +210,110 @@ __all__ = [
     "write_template",
 ]
 
-_MODULES = {
-    "aggregate": "Figure by_example figures_of together",
-    "baselines.embedders": "load_embedder",
-    "baselines.similarity": "Embedder",
-    "baselines.trivial": "PositionPrior Prediction all_units longest_unit no_unit random_units",
-    "evaluation": "Counts Evaluation evaluate",
-    "example_set": "Examples find_traces label_id load_traces read_examples",
-    "examples": "LabelledItem labelled_items",
-    "faithfulness_run": "Faithfulness FaithfulnessOptions faithfulness",
-    "labels.io": "LabelError LabelProblem LabelScan read_labels scan_labels write_labels",
-    "labels.llm_judge": "Endpoint JudgeError JudgeRun label_trace label_traces",
-    "labels.matching": "match_spans named_units true_units",
-    "labels.paper_format": "read_paper_labels",
-    "labels.schema": "ImageSource Label LabelledSpan LabelledWord Option Source TextSource "
-    "TimeSource",
-    "labels.template": "write_template",
-    "labels.validate": "check_label check_labels",
-    "measured_effects": "MeasureResponse MeasuredResponse measure_by",
-    "metrics.agreement": "abstention_f1 auroc",
-    "metrics.bootstrap": "Estimate bootstrap bootstrap_mean paired_difference",
-    "metrics.faithfulness": "control_scores defined lds share_of_oracle",
-    "metrics.registry": "MetricSet select_metrics",
-    "metrics.spans": "METRICS Metric",
-    "model_access": "InputEmbeddings ask_by",
-    "options": "EvaluationModels EvaluationOptions ModelAccess",
-    "progress": "PassesCallback ProgressCallback",
-    "reattribute": "Failure Reattribution",
-    "report.compare": "Difference Rule check_rule compare parse_rule table_of_differences",
-    "report.export": "notes_of table_of to_csv to_document",
-    "report.html": "render_page",
-    "report.results_file": "EvaluationFile file_of read_evaluation",
-    "rows": "TRACED ScoreRow score",
-    "run": "EvaluationRun RunCallbacks evaluate_files known_signals",
-    "sanity": "SanityDocument SanityOptions check_examples",
-    "span_scores": "span_scores",
-}
-_LAZY = {name: module for module, names in _MODULES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "omnitrace.evaluation.aggregate": ["Figure", "by_example", "figures_of", "together"],
+        "omnitrace.evaluation.baselines.embedders": ["load_embedder"],
+        "omnitrace.evaluation.baselines.similarity": ["Embedder"],
+        "omnitrace.evaluation.baselines.trivial": [
+            "PositionPrior",
+            "Prediction",
+            "all_units",
+            "longest_unit",
+            "no_unit",
+            "random_units",
+        ],
+        "omnitrace.evaluation.evaluation": ["Counts", "Evaluation", "evaluate"],
+        "omnitrace.evaluation.example_set": [
+            "Examples",
+            "find_traces",
+            "label_id",
+            "load_traces",
+            "read_examples",
+        ],
+        "omnitrace.evaluation.examples": ["LabelledItem", "labelled_items"],
+        "omnitrace.evaluation.faithfulness_run": [
+            "Faithfulness",
+            "FaithfulnessOptions",
+            "faithfulness",
+        ],
+        "omnitrace.evaluation.labels.io": [
+            "LabelError",
+            "LabelProblem",
+            "LabelScan",
+            "read_labels",
+            "scan_labels",
+            "write_labels",
+        ],
+        "omnitrace.evaluation.labels.llm_judge": [
+            "Endpoint",
+            "JudgeError",
+            "JudgeRun",
+            "label_trace",
+            "label_traces",
+        ],
+        "omnitrace.evaluation.labels.matching": ["match_spans", "named_units", "true_units"],
+        "omnitrace.evaluation.labels.paper_format": ["read_paper_labels"],
+        "omnitrace.evaluation.labels.schema": [
+            "ImageSource",
+            "Label",
+            "LabelledSpan",
+            "LabelledWord",
+            "Option",
+            "Source",
+            "TextSource",
+            "TimeSource",
+        ],
+        "omnitrace.evaluation.labels.template": ["write_template"],
+        "omnitrace.evaluation.labels.validate": ["check_label", "check_labels"],
+        "omnitrace.evaluation.measured_effects": [
+            "MeasureResponse",
+            "MeasuredResponse",
+            "measure_by",
+        ],
+        "omnitrace.evaluation.metrics.agreement": ["abstention_f1", "auroc"],
+        "omnitrace.evaluation.metrics.bootstrap": [
+            "Estimate",
+            "bootstrap",
+            "bootstrap_mean",
+            "paired_difference",
+        ],
+        "omnitrace.evaluation.metrics.faithfulness": [
+            "control_scores",
+            "defined",
+            "lds",
+            "share_of_oracle",
+        ],
+        "omnitrace.evaluation.metrics.registry": ["MetricSet", "select_metrics"],
+        "omnitrace.evaluation.metrics.spans": ["METRICS", "Metric"],
+        "omnitrace.evaluation.model_access": ["InputEmbeddings", "ask_by"],
+        "omnitrace.evaluation.options": ["EvaluationModels", "EvaluationOptions", "ModelAccess"],
+        "omnitrace.evaluation.progress": ["PassesCallback", "ProgressCallback"],
+        "omnitrace.evaluation.reattribute": ["Failure", "Reattribution"],
+        "omnitrace.evaluation.report.compare": [
+            "Difference",
+            "Rule",
+            "check_rule",
+            "compare",
+            "parse_rule",
+            "table_of_differences",
+        ],
+        "omnitrace.evaluation.report.export": ["notes_of", "table_of", "to_csv", "to_document"],
+        "omnitrace.evaluation.report.html": ["render_page"],
+        "omnitrace.evaluation.report.results_file": [
+            "EvaluationFile",
+            "file_of",
+            "read_evaluation",
+        ],
+        "omnitrace.evaluation.rows": ["ScoreRow", "TRACED", "score"],
+        "omnitrace.evaluation.run": [
+            "EvaluationRun",
+            "RunCallbacks",
+            "evaluate_files",
+            "known_signals",
+        ],
+        "omnitrace.evaluation.sanity": ["SanityDocument", "SanityOptions", "check_examples"],
+        "omnitrace.evaluation.span_scores": ["span_scores"],
+    },
+)

@@ -29,7 +29,7 @@ from omnitrace.models.chat_template import (
     text_geometry,
     tokenize_with_offsets,
 )
-from omnitrace.models.qwen2_5_omni_towers import tower_features
+from omnitrace.models.qwen2_5_omni_towers import FRAMES_PER_TOKEN, audio_tokens, tower_features
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, TextPart
@@ -38,18 +38,11 @@ from omnitrace.sources.unitizers.user_defined import name_of
 
 __all__ = ["Qwen25OmniAdapter"]
 
-# Mel frames behind one audio token: stride-2 convolution, then average pooling of 2.
-_FRAMES_PER_TOKEN = 4
 # The processor and the model's positions count these tokens, so no text may hold them.
 _RESERVED = (
     *("image_token", "audio_token", "video_token"),
     *("audio_bos_token", "audio_eos_token", "vision_bos_token", "vision_eos_token"),
 )
-
-
-def audio_tokens(mel_frames: int) -> int:
-    """Return how many tokens ``mel_frames`` become, as the model's audio tower counts them."""
-    return max(0, ((mel_frames - 1) // 2 + 1 - 2) // 2 + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +338,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             geometry.append(self._pictures(part, vision, int(grid[0])))
         if sound:
             extractor = self.processor.feature_extractor
-            seconds = _FRAMES_PER_TOKEN * extractor.hop_length / extractor.sampling_rate
+            seconds = FRAMES_PER_TOKEN * extractor.hop_length / extractor.sampling_rate
             intervals = [(k * seconds, (k + 1) * seconds) for k in range(len(sound))]
             audio = next(audio for heard, audio in media.audio if heard is part)
             geometry.append(TimeTokens(part, "audio", sound, intervals, audio.duration))

@@ -14,7 +14,7 @@ from omnitrace.models.base import Encoded
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.sources.unitizers.user_defined import name_of
 
-__all__ = ["tower_features"]
+__all__ = ["audio_tokens", "tower_features"]
 
 
 def tower_features(model: Any, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
@@ -89,3 +89,12 @@ def _heard(model: Any, encoded: Encoded, row: int, kind: str) -> torch.Tensor:
     mask = inputs["feature_attention_mask"][row : row + 1].to(device)
     heard: torch.Tensor = model.get_audio_features(own, mask).last_hidden_state
     return heard
+
+
+# Mel frames behind one audio token: stride-2 convolution, then average pooling of 2.
+FRAMES_PER_TOKEN = 4
+
+
+def audio_tokens(mel_frames: int) -> int:
+    """Return how many tokens ``mel_frames`` become, as the model's audio tower counts them."""
+    return max(0, ((mel_frames - 1) // 2 + 1 - 2) // 2 + 1)

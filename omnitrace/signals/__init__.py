@@ -1,1 +1,73 @@
-"""Signals: what scores the context for each generated token or span."""
+"""Signals: what scores the context for each token, or each source unit for each span.
+
+A signal follows one of three protocols. A :class:`TokenSignal` scores every context token for each
+generated token. A :class:`SpanSignal` gives each source unit a signed effect on each span of a
+finished response; a :class:`LiveSpanSignal` gives it while the model writes. The built-in ones are
+registered by name (``omnitrace list signals``); the classes here are for plugin authors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omnitrace._utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from omnitrace.ablation.scorer import ResponseScorer
+    from omnitrace.capture.layer_rows import LayerRows
+    from omnitrace.signals.attention import AttentionLast, AttentionMean, ValueAttention
+    from omnitrace.signals.base import (
+        LiveSpanSignal,
+        ModelBound,
+        Need,
+        Sequential,
+        Signal,
+        SpanSignal,
+        TokenSignal,
+    )
+    from omnitrace.signals.gradients import GradSAM, GradSAMLast
+    from omnitrace.signals.mask_gradient import MaskGradient
+    from omnitrace.signals.resolve import resolve
+    from omnitrace.types import Effect
+
+__all__ = [
+    "AttentionLast",
+    "AttentionMean",
+    "Effect",
+    "GradSAM",
+    "GradSAMLast",
+    "LayerRows",
+    "LiveSpanSignal",
+    "MaskGradient",
+    "ModelBound",
+    "Need",
+    "ResponseScorer",
+    "Sequential",
+    "Signal",
+    "SpanSignal",
+    "TokenSignal",
+    "ValueAttention",
+    "resolve",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "omnitrace.ablation.scorer": ["ResponseScorer"],
+        "omnitrace.capture.layer_rows": ["LayerRows"],
+        "omnitrace.signals.attention": ["AttentionLast", "AttentionMean", "ValueAttention"],
+        "omnitrace.signals.base": [
+            "LiveSpanSignal",
+            "ModelBound",
+            "Need",
+            "Sequential",
+            "Signal",
+            "SpanSignal",
+            "TokenSignal",
+        ],
+        "omnitrace.signals.gradients": ["GradSAM", "GradSAMLast"],
+        "omnitrace.signals.mask_gradient": ["MaskGradient"],
+        "omnitrace.signals.resolve": ["resolve"],
+        "omnitrace.types": ["Effect"],
+    },
+)

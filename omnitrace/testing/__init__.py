@@ -1,4 +1,4 @@
-"""The conformance kit: proof that a signal or an adapter keeps what its protocol promises.
+"""The conformance kit: proof that a signal or an adapter keeps its contract.
 
 .. code-block:: python
 
@@ -7,19 +7,20 @@
     class TestMySignal(SignalConformance):
         signal = "my-signal"
 
-gives one test for each promise. Without pytest, ``check_signal("my-signal")`` and
+gives one test for each requirement. Without pytest, ``check_signal("my-signal")`` and
 ``check_adapter(adapter)`` do the same, and raise :class:`ConformanceError`, which names the
-promise, at the first that is broken.
+requirement, at the first violation. Pytest imports this package at every start, for its plugin, so
+that all names are loaded on first use.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omnitrace.errors import ConformanceError
+from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from omnitrace.errors import ConformanceError
     from omnitrace.testing.check import check_adapter, check_signal
     from omnitrace.testing.suites import (
         AdapterConformance,
@@ -38,18 +39,16 @@ __all__ = [
     "check_signal",
 ]
 
-# Loaded on first use: pytest imports this package at every start, for its plugin.
-_LAZY = {
-    "AdapterConformance": "suites",
-    "LiveSpanSignalConformance": "suites",
-    "SignalConformance": "suites",
-    "SpanSignalConformance": "suites",
-    "check_adapter": "check",
-    "check_signal": "check",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "omnitrace.errors": ["ConformanceError"],
+        "omnitrace.testing.check": ["check_adapter", "check_signal"],
+        "omnitrace.testing.suites": [
+            "AdapterConformance",
+            "LiveSpanSignalConformance",
+            "SignalConformance",
+            "SpanSignalConformance",
+        ],
+    },
+)

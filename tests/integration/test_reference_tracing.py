@@ -82,7 +82,8 @@ def test_the_strongest_supports_are_the_evidence(traced: list[tuple[Sample, Path
         if statement.sources
     ]
     assert len(hits) >= 12
-    # About half (docs/reference-world.md says why not more); a random unit would hit one or two.
+    # About half (docs/explanation/reference-world.md says why not more); a random unit would hit
+    # one or two.
     assert sum(hits) >= 0.35 * len(hits), hits
 
 

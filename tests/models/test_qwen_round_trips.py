@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo, load_audio
 from omnitrace.models.base import Encoded
-from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter, audio_tokens
+from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+from omnitrace.models.qwen2_5_omni_towers import audio_tokens
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens

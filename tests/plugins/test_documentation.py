@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from omnitrace import builtin, testing
+from omnitrace.cli.app import app
 from omnitrace.plugins import hookspecs
 from omnitrace.plugins.registry import Entry, build_registry
 from omnitrace.signals.describe import COSTS, KNOWN_NEEDS
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-SIGNALS = (ROOT / "docs" / "signals.md").read_text(encoding="utf-8")
-UNITS = (ROOT / "docs" / "units.md").read_text(encoding="utf-8")
-ABLATION = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+PLUGINS = (DOCS / "reference" / "plugins.md").read_text(encoding="utf-8")
+SIGNALS = (DOCS / "reference" / "signals.md").read_text(encoding="utf-8")
+METRICS = (DOCS / "reference" / "metrics.md").read_text(encoding="utf-8")
+COMMANDS = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+TUTORIAL = (DOCS / "tutorials" / "write-a-signal.md").read_text(encoding="utf-8")
+UNITS = (DOCS / "how-to" / "cut-units.md").read_text(encoding="utf-8")
+ABLATION = (DOCS / "explanation" / "ablation.md").read_text(encoding="utf-8")
 BUILTINS = build_registry({"omnitrace": builtin})
 
 
@@ -65,12 +72,12 @@ def test_every_need_is_documented_with_its_cost(need: str) -> None:
 def test_the_tutorial_is_the_example_package() -> None:
     """Every line of the tutorial's class body stands in the package."""
     folder = ROOT / "plugins" / "omnitrace-example-signal"
-    tutorial = PLUGINS.partition("class DeepFocus(TokenSignal):")[2].partition("@hookimpl")[0]
+    tutorial = TUTORIAL.partition("class DeepFocus(TokenSignal):")[2].partition("```")[0]
     code = (folder / "omnitrace_example_signal" / "__init__.py").read_text()
     for line in tutorial.splitlines():
         body = line.strip()
         assert body.startswith("def ") or body in code, body
-    assert 'example-signal = "omnitrace_example_signal"' in PLUGINS
+    assert 'example-signal = "omnitrace_example_signal"' in TUTORIAL
     assert 'example-signal = "omnitrace_example_signal"' in (folder / "pyproject.toml").read_text()
 
 
@@ -78,3 +85,16 @@ def test_the_tutorial_is_the_example_package() -> None:
 def test_the_kit_is_documented(name: str) -> None:
     assert name in PLUGINS
     assert getattr(testing, name).__doc__
+
+
+@pytest.mark.parametrize("entry", BUILTINS.metrics.values(), ids=lambda entry: entry.name)
+def test_every_metric_is_documented(entry: Entry) -> None:
+    kind, number, rest = re.match(r"(.*-)(\d)(.*)|", entry.name).groups()  # type: ignore[union-attr]
+    first = f"{kind}1{rest}" if number else entry.name  # one row for top-1-drop, -3- and -5-
+    assert f"`{first}`" in METRICS
+
+
+def test_every_command_is_documented() -> None:
+    command = typer.main.get_command(app)
+    for name in command.list_commands(typer.Context(command)):  # type: ignore[attr-defined]
+        assert f"`omnitrace {name}`" in COMMANDS

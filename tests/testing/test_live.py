@@ -19,13 +19,15 @@ from omnitrace.testing import (
 from omnitrace.types import SourceUnit
 from tests.helpers.live_signals import DepthWeighted
 
-STREAMING = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text(encoding="utf-8")
+TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorials" / "write-a-signal.md").read_text(
+    "utf-8"
+)
 
 
 def test_the_signal_of_the_page_keeps_its_promises() -> None:
-    code = STREAMING.partition("## Live span signals")[2].partition("```python\n")[2]
+    code = TUTORIAL.partition("## A live span signal")[2].partition("```python\n")[2]
     namespace: dict[str, Any] = {}
-    exec(code.partition("```")[0], namespace)
+    exec(code.partition("```")[0].partition("\n\n\nfor ")[0], namespace)
     check_signal(namespace["LastLayers"])
 
 

@@ -88,7 +88,7 @@ def analyse(
     """Say how the support of responses moves from unit to unit, step by step.
 
     Path length, tortuosity, concentration and switching rate as of vSTREAM, and whether a response
-    is fixed on one unit or wanders; no model is needed (docs/trajectories.md).
+    is fixed on one unit or wanders; no model is needed (docs/how-to/analyse-trajectories.md).
     """
     from omnitrace.analysis.failure import predict_failure
     from omnitrace.analysis.outcomes import read_outcomes

@@ -25,7 +25,7 @@ def evaluate(
             "whose labelled responses are then attributed: name --model.",
         ),
     ],
-    labels: Annotated[Path, typer.Option(help="The label file (docs/labels.md).")],
+    labels: Annotated[Path, typer.Option(help="The label file (docs/reference/label-format.md).")],
     signals: Annotated[
         str | None,
         typer.Option(

@@ -3,8 +3,8 @@
 JSON Lines, one request a line. Everything is in the coordinates of the user, none in those of a
 model: characters of a text part, pixels of an image as displayed, seconds of audio or video. So the
 same labels evaluate every model, every signal and every way to cut sources into units. All ranges
-are half-open. ``docs/labels.md`` describes the format, ``docs/labels.schema.json`` is its JSON
-Schema.
+are half-open. ``docs/reference/label-format.md`` describes the format,
+``docs/reference/labels.schema.json`` is its JSON Schema.
 """
 
 from __future__ import annotations
@@ -232,6 +232,6 @@ def label_schema() -> dict[str, Any]:
 
 
 def write_schema(path: str | Path) -> None:
-    """Write :func:`label_schema` to a file; ``docs/labels.schema.json`` is made so."""
+    """Write :func:`label_schema` to a file; ``docs/reference/labels.schema.json`` is made so."""
     text = json.dumps(label_schema(), indent=2, ensure_ascii=False)
     Path(path).write_text(text + "\n", encoding="utf-8")

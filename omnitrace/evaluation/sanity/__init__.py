@@ -5,7 +5,7 @@
 >>> cases = [case_of(tracers, "one", messages, response)]  # doctest: +SKIP
 >>> shuffled_evidence(tracer, cases)[0].difference  # doctest: +SKIP
 
-``docs/sanity.md`` says what each of them asks, and what failing looks like.
+``docs/explanation/sanity.md`` says what each of them asks, and what failing looks like.
 """
 
 from omnitrace.evaluation.sanity.agreement import (

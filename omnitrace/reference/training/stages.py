@@ -1,6 +1,28 @@
 """The stages of training: how long each is, how large its batches, how fast it learns.
 
-What each of them teaches says :mod:`omnitrace.reference.training.train`.
+Stages, each with a one-cycle learning rate:
+
+*induction*
+    Random words written twice. Without it nothing is looked up in a text for thousands of steps.
+*towers*, *items*
+    The towers alone, against the words' embeddings (:mod:`omnitrace.reference.training.towers`).
+    They stay as they are from then on: trained along, they forgot digits before the text model had
+    learnt to read them (measured), and what they make of a medium can be kept.
+*facts*
+    Notes that tell both facts of everything. Where half of the things have one, a model learns to
+    look up a thing's value, whichever it is, and stays there for thousands of steps; here it leaves
+    that within a hundred (measured).
+*text*
+    Notes alone, of which half of the things have two facts.
+*single*
+    One modality a sample: in short prompts the model soon learns to find what is asked for.
+*steps*, *think*
+    Of the model that thinks (``--thinking``) only: questions of several steps about notes, then
+    about all modalities, with one batch in seven of *mix*.
+*mix*
+    All modalities in any order, and drills of what is learnt last.
+*end*
+    Requests as they will be: any number of questions, some with a medium of a minute.
 """
 
 from __future__ import annotations

@@ -1,28 +1,6 @@
 """Train the reference model: ``python -m omnitrace.reference.training.train --out DIR``.
 
-Stages, each with a one-cycle learning rate:
-
-*induction*
-    Random words written twice. Without it nothing is looked up in a text for thousands of steps.
-*towers*, *items*
-    The towers alone, against the words' embeddings (:mod:`omnitrace.reference.training.towers`).
-    They stay as they are from then on: trained along, they forgot digits before the text model had
-    learnt to read them (measured), and what they make of a medium can be kept.
-*facts*
-    Notes that tell both facts of everything. Where half of the things have one, a model learns to
-    look up a thing's value, whichever it is, and stays there for thousands of steps; here it leaves
-    that within a hundred (measured).
-*text*
-    Notes alone, of which half of the things have two facts.
-*single*
-    One modality a sample: in short prompts the model soon learns to find what is asked for.
-*steps*, *think*
-    Of the model that thinks (``--thinking``) only: questions of several steps about notes, then
-    about all modalities, with one batch in seven of *mix*.
-*mix*
-    All modalities in any order, and drills of what is learnt last.
-*end*
-    Requests as they will be: any number of questions, some with a medium of a minute.
+The stages are those of :mod:`omnitrace.reference.training.stages`.
 
 ``--start`` names a model that has learnt something before
 (:mod:`omnitrace.reference.training.warm`). A checkpoint (safetensors and JSON) is written every two

@@ -17,7 +17,7 @@ from omnitrace.evaluation.labels.io import LabelError, read_labels, scan_labels,
 from omnitrace.evaluation.labels.schema import Label, TextSource, label_schema, write_schema
 from tests.helpers.sample_labels import label
 
-SCHEMA = Path(__file__).parents[3] / "docs" / "labels.schema.json"
+SCHEMA = Path(__file__).parents[3] / "docs" / "reference" / "labels.schema.json"
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -59,7 +59,7 @@ def test_the_schema_in_the_docs_is_current(tmp_path: Path) -> None:
     write_schema(tmp_path / "made.json")
     assert SCHEMA.read_text(encoding="utf-8") == (tmp_path / "made.json").read_text("utf-8"), (
         'write it: python -c "from omnitrace.evaluation.labels.schema import write_schema; '
-        "write_schema('docs/labels.schema.json')\""
+        "write_schema('docs/reference/labels.schema.json')\""
     )
     assert label_schema()["properties"]["version"]["const"] == 1
 
@@ -208,6 +208,6 @@ def test_a_label_made_in_python_is_checked_too() -> None:
 
 
 def test_the_example_in_the_docs_is_a_label() -> None:
-    page = SCHEMA.with_name("labels.md").read_text(encoding="utf-8")
+    page = SCHEMA.with_name("label-format.md").read_text(encoding="utf-8")
     example = page.split("```json\n")[1].split("```")[0]
     assert [len(span.sources) for span in Label.model_validate_json(example).spans] == [1, 2, 0]
