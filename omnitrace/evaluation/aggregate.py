@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -13,33 +13,13 @@ from omnitrace.evaluation.metrics.agreement import abstention_auroc, abstention_
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap, bootstrap_mean
 from omnitrace.evaluation.metrics.faithfulness import share_of_oracle
 from omnitrace.evaluation.metrics.labelled_causal import SHARES
+from omnitrace.evaluation.metrics.registry import TOGETHER
 from omnitrace.evaluation.rows import TRACED, ScoreRow
 
-__all__ = [
-    "ALL",
-    "TOGETHER",
-    "Figure",
-    "Statistic",
-    "by_example",
-    "figures_of",
-    "groups_of",
-    "together",
-]
+__all__ = ["ALL", "Figure", "Statistic", "by_example", "figures_of", "groups_of", "together"]
 
 ALL: Final = "all"
 
-#: What is computed of all spans together, and is no mean over them: its name and what it is.
-TOGETHER: Final[Mapping[str, str]] = {
-    "micro_precision": "precision of the chosen units of all spans at once",
-    "micro_recall": "recall of the same",
-    "micro_f1": "F1 of the same",
-    "abstention_f1": 'F1 of "ungrounded" against spans without evidence',
-    "abstention_auroc": "AUROC of the grounding for the same",
-    **{
-        name: f"mean {part} by mean {whole} (needs --model)"
-        for name, (part, whole) in SHARES.items()
-    },
-}
 
 #: A figure of the examples whose indices are given, some of them several times.
 Statistic: TypeAlias = Callable[[np.ndarray], float | None]

@@ -29,7 +29,7 @@ def _drafts(
         if not tokens.part.is_source:
             continue
         if isinstance(tokens, TextTokens):
-            drafts += text_units(tokens, options)
+            drafts += text_units(tokens, options.text, language=options.language)
         elif isinstance(tokens, GridTokens):
             drafts += image_units(tokens, options.image_unitizer, features)
         else:

@@ -55,7 +55,7 @@ def _modalities(entry: Entry) -> str:
 
 
 def _metrics() -> list[TableLine]:
-    from omnitrace.evaluation.aggregate import TOGETHER  # much to load for the other lists
+    from omnitrace.evaluation.metrics.registry import TOGETHER
 
     lines = [
         (e.name, "spans, words" if e.words else "spans", e.package, e.summary)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from omnitrace.errors import InputError, OmnitraceError, PluginError, unknown_name
-from omnitrace.evaluation.aggregate import TOGETHER
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS, DEFAULT, SHARES
 from omnitrace.evaluation.metrics.spans import Metric
 from omnitrace.plugins.registry import Entry, registry
 
-__all__ = ["MetricSet", "select_metrics"]
+__all__ = ["TOGETHER", "MetricSet", "select_metrics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +105,17 @@ def _checked(entry: Entry) -> Metric:
         return number
 
     return score
+
+
+#: What is computed of all spans together, and is no mean over them: its name and what it is.
+TOGETHER: Final[Mapping[str, str]] = {
+    "micro_precision": "precision of the chosen units of all spans at once",
+    "micro_recall": "recall of the same",
+    "micro_f1": "F1 of the same",
+    "abstention_f1": 'F1 of "ungrounded" against spans without evidence',
+    "abstention_auroc": "AUROC of the grounding for the same",
+    **{
+        name: f"mean {part} by mean {whole} (needs --model)"
+        for name, (part, whole) in SHARES.items()
+    },
+}

@@ -18,8 +18,9 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from omnitrace.errors import InputError
-from omnitrace.evaluation.aggregate import ALL, TOGETHER, by_example, groups_of, together
+from omnitrace.evaluation.aggregate import ALL, by_example, groups_of, together
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap, paired_difference
+from omnitrace.evaluation.metrics.registry import TOGETHER
 from omnitrace.evaluation.report.results_file import EvaluationFile
 from omnitrace.evaluation.rows import TRACED, ScoreRow
 

@@ -8,9 +8,10 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
-from omnitrace.evaluation.aggregate import ALL, TOGETHER
+from omnitrace.evaluation.aggregate import ALL
 from omnitrace.evaluation.evaluation import Evaluation
 from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS
+from omnitrace.evaluation.metrics.registry import TOGETHER
 from omnitrace.evaluation.metrics.spans import METRICS
 from omnitrace.evaluation.rows import TRACED, ScoreRow
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from omnitrace.errors import InputError
 from omnitrace.segmentation.sentences import segment
-from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import TextPart
 from omnitrace.sources.token_map import TextTokens, UnitDraft
 from omnitrace.sources.unitizers.user_defined import intervals, name_of
@@ -15,14 +15,16 @@ from omnitrace.types import TextRange
 
 __all__ = ["text_units"]
 
+TextCut: TypeAlias = Literal["sentence", "paragraph", "whole"]
+
 _PREVIEW = 240
 _PARAGRAPH = re.compile(r"\S(?:.|\n(?!\s*\n))*", re.MULTILINE)
 
 
-def _ranges(part: TextPart, options: SourceOptions) -> list[tuple[int, int]]:
-    if options.text == "sentence":
-        return segment(part.text, language=options.language)
-    if options.text == "paragraph":
+def _ranges(part: TextPart, cut: TextCut, language: str) -> list[tuple[int, int]]:
+    if cut == "sentence":
+        return segment(part.text, language=language)
+    if cut == "paragraph":
         return [
             (m.start(), m.start() + len(m.group().rstrip())) for m in _PARAGRAPH.finditer(part.text)
         ]
@@ -63,12 +65,23 @@ def _assign(
     return owned
 
 
-def text_units(tokens: TextTokens, options: SourceOptions) -> list[UnitDraft]:
+def text_units(
+    tokens: TextTokens, cut: TextCut = "sentence", *, language: str = "en"
+) -> list[UnitDraft]:
     """Cut a source text into units.
 
     Every token of the part belongs to exactly one unit, the one with which it shares most
     characters (white space between sentences: the sentence before). With the user's own ranges,
     tokens outside all ranges belong to none.
+
+    Parameters
+    ----------
+    tokens:
+        The tokens of the part and their characters.
+    cut:
+        Units of a part without ranges of its own.
+    language:
+        Language of the text, for sentence boundaries (ISO 639-1).
     """
     part = tokens.part
     own = part.units is not None
@@ -77,7 +90,7 @@ def text_units(tokens: TextTokens, options: SourceOptions) -> list[UnitDraft]:
         ranges = [(int(start), int(end)) for start, end, _ in chosen]
         names = [unit_id for _, _, unit_id in chosen]
     else:
-        ranges = _ranges(part, options)
+        ranges = _ranges(part, cut, language)
         names = [None] * len(ranges)
     drafts = []
     for (start, end), name, positions in zip(

@@ -11,12 +11,12 @@ import pytest
 
 from omnitrace import builtin
 from omnitrace.errors import InputError, PluginError
-from omnitrace.evaluation.aggregate import TOGETHER
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.evaluation import evaluate
 from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.metrics import registry as selection
 from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS
+from omnitrace.evaluation.metrics.registry import TOGETHER
 from omnitrace.evaluation.metrics.spans import METRICS, WORD_METRICS
 from omnitrace.evaluation.options import EvaluationOptions
 from omnitrace.evaluation.report.export import notes_of, table_of, to_csv

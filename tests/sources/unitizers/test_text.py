@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnitrace.errors import InputError
-from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import TextTokens, UnitDraft
 from omnitrace.sources.unitizers.text import text_units
 from omnitrace.types import TextRange
@@ -45,7 +44,7 @@ def best(token: tuple[int, int], ranges: list[tuple[int, int]]) -> int | None:
 @QUICK
 @given(text_tokens(), st.sampled_from(["sentence", "paragraph", "whole"]))
 def test_every_token_is_in_exactly_one_unit(tokens: TextTokens, cut: Any):
-    drafts = text_units(tokens, SourceOptions(text=cut))
+    drafts = text_units(tokens, cut)
     owned = [position for draft in drafts for position in draft.positions]
     if not tokens.part.text.strip():  # nothing to cite
         assert drafts == []
@@ -63,7 +62,7 @@ def test_every_token_is_in_exactly_one_unit(tokens: TextTokens, cut: Any):
 @QUICK
 @given(text_tokens(), st.sampled_from(["sentence", "paragraph", "whole"]))
 def test_a_token_is_in_the_unit_that_holds_most_of_it(tokens: TextTokens, cut: Any):
-    drafts = text_units(tokens, SourceOptions(text=cut))
+    drafts = text_units(tokens, cut)
     owner = {p: i for i, draft in enumerate(drafts) for p in draft.positions}
     ranges = ranges_of(drafts)
     for position, token in zip(tokens.positions, tokens.ranges, strict=True):
@@ -77,7 +76,7 @@ def test_a_token_is_in_the_unit_that_holds_most_of_it(tokens: TextTokens, cut: A
 def test_the_units_spell_the_text(text: str, cut: Any):
     # One token a character, so that no unit is lost for want of a token.
     tokens = TextTokens(text_part(text), range(len(text)), [(i, i + 1) for i in range(len(text))])
-    drafts = text_units(tokens, SourceOptions(text=cut))
+    drafts = text_units(tokens, cut)
     reached = 0
     for start, end in ranges_of(drafts):
         assert text[reached:start].strip() == ""
@@ -93,7 +92,7 @@ def test_sentences_paragraphs_and_the_whole():
     tokens = TextTokens(text_part(text), range(len(text)), [(i, i + 1) for i in range(len(text))])
 
     def cut(how: Any) -> list[str]:
-        drafts = text_units(tokens, SourceOptions(text=how))
+        drafts = text_units(tokens, how)
         return [text[a:b] for a, b in ranges_of(drafts)]
 
     assert cut("sentence") == ["One is here.", "Two is\nthere!", "Three, no stop", "Four"]
@@ -104,7 +103,7 @@ def test_sentences_paragraphs_and_the_whole():
 def test_long_quotes_are_shortened():
     text = "x" * 300
     tokens = TextTokens(text_part(text), [4], [(0, 300)])
-    (draft,) = text_units(tokens, SourceOptions())
+    (draft,) = text_units(tokens)
     assert draft.preview == "x" * 239 + "…"
 
 
@@ -138,9 +137,9 @@ def test_own_ranges_come_back_with_the_tokens_that_lie_most_in_them(
             expected[owner].append(position)
     if not all(expected):
         with pytest.raises(InputError, match="no token carries"):
-            text_units(tokens, SourceOptions())
+            text_units(tokens)
         return
-    drafts = text_units(tokens, SourceOptions())
+    drafts = text_units(tokens)
     assert ranges_of(drafts) == ranges
     assert [list(draft.positions) for draft in drafts] == expected
     ids = {raw["start"]: raw["id"] for raw in written if isinstance(raw, dict)}

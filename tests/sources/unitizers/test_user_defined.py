@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from omnitrace.errors import InputError
-from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
 from omnitrace.sources.unitizers.image import Grid, image_units
 from omnitrace.sources.unitizers.text import text_units
@@ -21,7 +20,7 @@ WHERE = 'messages[1]["content"]'
 
 def cut_text(units: Any) -> Any:
     tokens = TextTokens(text_part("0123456789", units), range(10), [(i, i + 1) for i in range(10)])
-    return text_units(tokens, SourceOptions())
+    return text_units(tokens)
 
 
 def cut_image(units: Any) -> Any:
