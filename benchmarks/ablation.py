@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
+from common.report import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 
 if TYPE_CHECKING:
     from omnitrace.evaluation.statistics import Estimate
@@ -80,8 +80,7 @@ def make_scorer(units: int) -> Any:
     BenchmarkError
         If the text is cut into another number of units.
     """
-    from _decoding import model_file, story
-
+    from common.decoding import model_file, story
     from omnitrace import Tracer
 
     text = story(units)

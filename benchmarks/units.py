@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from _pool import add_processes, each_of, workers_of
-from common import Result, Table, parser, run_benchmark
+from common.report import Result, Table, parser, run_benchmark
+from common.workers import add_processes, each_of, workers_of
 
 if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
