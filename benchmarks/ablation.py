@@ -73,7 +73,7 @@ class Turn:
 
 
 def make_scorer(units: int) -> Any:
-    """Return the scorer of an answer to a text of so many sentences, each a unit.
+    """Return the scorer of a response to a text of so many sentences, each a unit.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def take_turns(scorer: Any, every: Any, operator: str) -> tuple[list[Turn], Any,
         bool ``[m, K]``, no two masks equal; the last keeps everything, as the shared path runs
         that mask in any case.
     operator:
-        How units are taken away.
+        How units are ablated.
 
     Returns
     -------

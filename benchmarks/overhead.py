@@ -87,7 +87,7 @@ def measure(given: argparse.Namespace) -> Result:
         "it at 95 %",
         "after decoding: closing the last span, assembling the trace",
         "peak growth: of the resident size over the loaded, warmed-up model, each mode in a "
-        "process of its own, median of the processes, eager once; glibc's malloc is told to give "
+        "process of its own, median of the processes, eager once; glibc's malloc is set to give "
         "freed memory back at once (" + " ".join(f"{k}={v}" for k, v in MALLOC.items()) + ")",
         "eager (output_attentions=True) runs in the first alternations only: it is slow, and "
         "keeps layers · heads · n² numbers of the prompt",

@@ -1,4 +1,4 @@
-"""Whether the path of the support tells early that an answer will be wrong, on the reference world.
+"""Whether the path of the support predicts a wrong response early, on the reference world.
 
 This starts ``trajectories/benchmark.py``, which says more.
 """

@@ -1,4 +1,4 @@
-"""Requests with the model's answers, and measured log-probabilities of these answers."""
+"""Requests with the model's responses, and measured log-probabilities of these responses."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def package_code() -> str:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A request, the model's answer to it, and what the answer consists of.
+    """A request, the model's response to it, and what the response consists of.
 
-    ``spans`` are the sentences of the answer that have a token.
+    ``spans`` are the sentences of the response that have a token.
     """
 
     request: Text | WorldRequest
@@ -71,7 +71,7 @@ class Example:
 
     @functools.cached_property
     def spans(self) -> tuple[Span, ...]:
-        """The sentences of the answer."""
+        """The sentences of the response."""
         return tuple(span for span in self.trace.spans if span.token_end > span.token_start)
 
     @property
@@ -144,7 +144,7 @@ class Subject:
         self.forwards = 0  # rows that were run to measure log-probabilities
 
     def ask(self, request: Text | WorldRequest) -> Example:
-        """Let the model answer greedily, or find its answer, which may be empty."""
+        """Let the model answer greedily, or find its response, which may be empty."""
         key = {
             "model": self.digest,
             "request": {"messages": request.messages} if isinstance(request, Text) else request.key,
@@ -172,7 +172,7 @@ class Subject:
         return example
 
     def scorer(self, example: Example) -> ResponseScorer:
-        """Return what teacher-forces the answer; making it costs two forward passes."""
+        """Return what teacher-forces the response; making it costs two forward passes."""
         return self.tracer.scorer(example.request.messages, list(example.trace.token_ids))
 
     def measure(self, example: Example, masks: np.ndarray, operator: str) -> np.ndarray:

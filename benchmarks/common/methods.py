@@ -66,7 +66,7 @@ class Attribution:
 
 
 class Method(abc.ABC):
-    """Scores the units of an example for each span of the answer.
+    """Scores the units of an example for each span of the response.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class TokenSignalMethod(Method):
             self._tracer = Tracer(adapter=subject.tracer.adapter, signal=self.name)
 
     def attribute(self, subject: Subject, example: Example) -> Attribution:
-        """Replay the answer."""
+        """Replay the response."""
         assert self._tracer is not None
         trace = self._tracer.replay(example.request.messages, list(example.trace.token_ids))
         return Attribution.unablated(example.summed(trace.unit_scores()))

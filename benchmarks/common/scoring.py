@@ -34,7 +34,7 @@ class Plan:
     """What is measured: masks for each form of LDS, for the oracle (0: none), the k of the drops.
 
     ``dropped``: whether LDS is measured again with the sentences dropped from the text.
-    ``operator``: how units are taken away otherwise.
+    ``operator``: how units are ablated otherwise.
     """
 
     masks: int

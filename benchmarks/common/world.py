@@ -1,4 +1,4 @@
-"""Requests of the reference world, and which spans of an answer rest on what kind of evidence."""
+"""Requests of the reference world, and which spans of a response rest on what kind of evidence."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
     "evidence_groups",
 ]
 
-#: Where the evidence of a span lies; the sound of a film is audio.
+#: Where the evidence of a span lies; the sound of a video is audio.
 GROUPS: Final = (*MODALITIES, TWO)
 #: Fewer units allow of too few masks to fit and judge with different ones.
 FEWEST_UNITS: Final = 10
@@ -155,7 +155,7 @@ def _next_example(subject: Subject, requests: Iterator[WorldRequest]) -> tuple[E
         if example is not None:
             return example, others
     raise BenchmarkError(
-        f"{_PATIENCE} requests in a row have no answer, or fewer than {FEWEST_UNITS} units: "
+        f"{_PATIENCE} requests in a row have no response, or fewer than {FEWEST_UNITS} units: "
         "is the model trained?"
     )
 

@@ -32,7 +32,7 @@ __all__ = [
     "medium_seconds",
 ]
 
-#: Seconds from which on a recording or film is long, and those of the longest ones.
+#: Seconds from which on audio or video is long, and those of the longest ones.
 LONG: Final = 20.0
 MINUTE: Final = 60.0
 
@@ -61,7 +61,7 @@ class Drawn:
 
 
 def draw_samples(count: int, long_count: int, *, validation: bool) -> list[Drawn]:
-    """Draw samples as they come, and more of them that ask about a long recording or film.
+    """Draw samples as they come, and more of them that ask about a long audio or video.
 
     Parameters
     ----------
@@ -120,14 +120,14 @@ def groups_of(drawn: Drawn, statement: Statement) -> frozenset[str]:
     seconds = medium_seconds(drawn.sample, statement)
     if seconds >= LONG:
         scene = drawn.sample.scenes[statement.sources[0].part]
-        found |= {_LONG_GROUP, f"long {'film' if isinstance(scene, Film) else 'recording'}"}
+        found |= {_LONG_GROUP, f"long {'video' if isinstance(scene, Film) else 'audio'}"}
     if seconds >= MINUTE:
         found.add(_MINUTE_GROUP)
     return frozenset(found)
 
 
 def _modality(sample: Sample, source: Source) -> str:
-    """Say where evidence is; the sound of a film is "audio"."""
+    """Say where evidence is; the sound of a video is "audio"."""
     if isinstance(source, TimeSource):
         return source.stream or modality_of(sample.scenes[source.part])
     return source.type

@@ -40,7 +40,7 @@ def fill(
 
 
 def answer(world: World, request: WorldRequest) -> bool:
-    """Say whether the model's answer can be judged."""
+    """Say whether the model's response can be judged."""
     return asked(world.data.subject, request) is not None
 
 

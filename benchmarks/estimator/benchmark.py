@@ -190,7 +190,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument(
         "--no-captum", dest="captum", action="store_false", help="without Kernel SHAP, the dearest"
     )
-    made.add_argument("--new-tokens", type=int, default=64, help="longest answer (%(default)s)")
+    made.add_argument("--new-tokens", type=int, default=64, help="longest response (%(default)s)")
     made.add_argument("--cache", type=Path, default=CACHE, metavar="FOLDER")
     made.add_argument("--threads", type=int, default=1)
     add_processes(made, "the requests of the reference world")

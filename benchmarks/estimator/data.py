@@ -30,7 +30,7 @@ _SPAN = Span(0, "", 0, 0, 0, 0, 0.0, (), True)
 
 
 def spans_of(example: Example, *, whole: bool = False) -> list[tuple[int, int]]:
-    """Return the tokens of each sentence of an answer, or of the answer as one span."""
+    """Return the tokens of each sentence of a response, or of the response as one span."""
     if whole:
         return [(0, len(example.trace.token_ids))]
     return [(span.token_start, span.token_end) for span in example.spans]
@@ -40,13 +40,13 @@ def spans_of(example: Example, *, whole: bool = False) -> list[tuple[int, int]]:
 class _Seen:
     """Reductions of an example's tokens, float32 ``[tokens, heads, units]``, summed over units.
 
-    ``told`` are what gradients tell of hiding a unit.
+    ``first_order`` is the effect of hiding a unit by its gradients.
     """
 
     direct: torch.Tensor
     weighted: torch.Tensor
-    relayed: torch.Tensor
-    told: torch.Tensor
+    rollout: torch.Tensor
+    first_order: torch.Tensor
 
 
 class Data:
@@ -73,13 +73,17 @@ class Data:
         """Return float32 ``[spans, features, units]`` by a recipe that reads all layers."""
         seen = self._look(example)
         parts = [seen.weighted if recipe.values else seen.direct]
-        parts += [seen.relayed] * recipe.relay
+        parts += [seen.rollout] * recipe.relay
         reduced = torch.cat(parts, dim=1)
         if recipe.reduction == "mean":
             reduced = reduced / torch.from_numpy(example.sizes).clamp(min=1)
         if recipe.gradients != "none":
-            told = seen.told if recipe.gradients == "heads" else seen.told.sum(1, keepdim=True)
-            reduced = torch.cat([reduced, told], dim=1)
+            first_order = (
+                seen.first_order
+                if recipe.gradients == "heads"
+                else seen.first_order.sum(1, keepdim=True)
+            )
+            reduced = torch.cat([reduced, first_order], dim=1)
         found = np.stack([pooled(reduced[start:end], recipe) for start, end in spans])
         if recipe.mask_gradient:
             found = with_mask_gradient(found, self.derivatives(example, spans), recipe)
@@ -88,12 +92,12 @@ class Data:
     def derivatives(self, example: Example, spans: Sequence[tuple[int, int]]) -> np.ndarray:
         """Return float32 ``[spans, units]``: what the signal mask-gradient says.
 
-        The spans are sentences, or the answer as one.
+        The spans are sentences, or the response as one.
         """
-        told = [*spans_of(example), *spans_of(example, whole=True)]
+        known = [*spans_of(example), *spans_of(example, whole=True)]
         if example.name not in self._derived:
-            self._derived[example.name] = self._derive(example, told)
-        return self._derived[example.name][[told.index(span) for span in spans]]
+            self._derived[example.name] = self._derive(example, known)
+        return self._derived[example.name][[known.index(span) for span in spans]]
 
     def learnt(self, example: Example, recipe: FeatureRecipe) -> Learnt:
         """Return what an estimator learns from: the sentences under masks for fitting."""
@@ -145,7 +149,7 @@ class Data:
         return MaskDealer(example.sizes, seed=_SEED, example=example.name)
 
     def _look(self, example: Example) -> _Seen:
-        """Replay the answer, with values, gradients and neither, or find what that showed."""
+        """Replay the response, with values, gradients and neither, or find what that showed."""
         if example.name in self._seen:
             return self._seen[example.name]
         subject = self.subject
@@ -153,10 +157,17 @@ class Data:
         path = subject.kept.path("features", key, ".safetensors")
         if not path.is_file():
             plain = self._reduced(example, FeatureRecipe(relay=True))
-            direct, relayed = plain.chunk(2, dim=1)
+            direct, rollout = plain.chunk(2, dim=1)
             weighted = self._reduced(example, FeatureRecipe(values=True))
-            told = self._reduced(example, FeatureRecipe(gradients="heads")).chunk(2, dim=1)[1]
-            found = {"direct": direct, "weighted": weighted, "relayed": relayed, "told": told}
+            first_order = self._reduced(example, FeatureRecipe(gradients="heads")).chunk(2, dim=1)[
+                1
+            ]
+            found = {
+                "direct": direct,
+                "weighted": weighted,
+                "rollout": rollout,
+                "first_order": first_order,
+            }
             with write_atomically(path) as file:
                 file.write(save_tensors({name: each.contiguous() for name, each in found.items()}))
         self._seen[example.name] = _Seen(**load_file(path))

@@ -18,7 +18,7 @@ __all__ = [
     "AFTER",
     "OURS",
     "PAPER",
-    "TOLD",
+    "WITH_GRADIENTS",
     "Candidate",
     "Chosen",
     "Fitting",
@@ -56,7 +56,7 @@ class Chosen:
     tried: Mapping[str, float]
 
     def scores(self, data: Data, example: Example, *, whole: bool = False) -> np.ndarray:
-        """Return ``[S, K]``, of each sentence, or of the answer as one span."""
+        """Return ``[S, K]``, of each sentence, or of the response as one span."""
         features = data.features(example, self.candidate.recipe, spans_of(example, whole=whole))
         modalities = [unit.modality for unit in example.trace.units]
         return self.fitted.scores(features, modalities)
@@ -87,21 +87,21 @@ OURS: Final = (
         {
             "shares": FeatureRecipe(),
             "value shares": FeatureRecipe(values=True),
-            "value shares, relayed": FeatureRecipe(values=True, relay=True),
-            "largest value shares, relayed": FeatureRecipe(values=True, relay=True, pooling="max"),
+            "value shares, rollout": FeatureRecipe(values=True, relay=True),
+            "largest value shares, rollout": FeatureRecipe(values=True, relay=True, pooling="max"),
         },
     ),
     *_candidates("nnls", {"value shares": FeatureRecipe(values=True)}),
-    *_candidates("mlp", {"shares": FeatureRecipe(), "shares, relayed": FeatureRecipe(relay=True)}),
+    *_candidates("mlp", {"shares": FeatureRecipe(), "shares, rollout": FeatureRecipe(relay=True)}),
 )
-_TOLD: Final = FeatureRecipe(values=True, relay=True, gradients="total")
+_FIRST_ORDER: Final = FeatureRecipe(values=True, relay=True, gradients="total")
 #: Ours with gradients: what hiding a unit does to the written words, to first order.
-TOLD: Final = (
+WITH_GRADIENTS: Final = (
     *_candidates(
         "ridge",
         {
             "value shares, first-order effects": FeatureRecipe(values=True, gradients="total"),
-            "value shares, relayed, first-order effects": _TOLD,
+            "value shares, rollout, first-order effects": _FIRST_ORDER,
             "value shares, first-order effects of heads": FeatureRecipe(
                 values=True, gradients="heads"
             ),
@@ -114,18 +114,18 @@ TOLD: Final = (
             "shares, first-order effects of heads": FeatureRecipe(gradients="heads"),
         },
     ),
-    *_candidates("ridge", {"value shares, relayed, first-order effects": _TOLD}, alike=True),
+    *_candidates("ridge", {"value shares, rollout, first-order effects": _FIRST_ORDER}, alike=True),
     *_candidates(
         "mlp", {"shares, first-order effects": FeatureRecipe(gradients="total")}, alike=True
     ),
 )
 _AFTER: Final = {
     "shares, mask gradient": FeatureRecipe(mask_gradient=True),
-    "value shares, relayed, mask gradient": FeatureRecipe(
+    "value shares, rollout, mask gradient": FeatureRecipe(
         values=True, relay=True, mask_gradient=True
     ),
 }
-#: Ours of a finished answer: attention, and the gradient by how much of a unit is seen.
+#: Ours of a finished response: attention, and the gradient by how much of a unit is seen.
 AFTER: Final = tuple(
     candidate
     for kind in ("ridge", "mlp")

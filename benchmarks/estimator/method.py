@@ -22,7 +22,7 @@ _HERE: Final = code_digest(Path(__file__).with_name("data.py"), Path(__file__))
 
 
 class _OneRecipe(Data):
-    """Reads an answer once, by the recipe that is asked for, and keeps no features."""
+    """Reads a response once, by the recipe that is asked for, and keeps no features."""
 
     def features(
         self, example: Example, recipe: FeatureRecipe, spans: Sequence[tuple[int, int]]

@@ -68,9 +68,9 @@ def result_of(found: Sequence[Compared], given: argparse.Namespace) -> Result:
 
 def _parts(found: Compared) -> list[tuple[str, list[Judged]]]:
     name, count = found.world.name, len(found.judged)
-    parts = [(f"{name}: sentences of {count} answers", found.judged)]
+    parts = [(f"{name}: sentences of {count} responses", found.judged)]
     if found.whole:
-        parts.append((f"{name}: {count} answers as one span each", found.whole))
+        parts.append((f"{name}: {count} responses as one span each", found.whole))
     return parts
 
 
@@ -188,8 +188,8 @@ def _method(given: argparse.Namespace) -> list[str]:
         "left-out examples",
         "R²: 1 - SSE / SST of single-unit effects of all judged examples, scores turned to nats on "
         "the examples for choices (one factor; captum's and mask-gradient's are nats)",
-        "forwards: passes over the whole sequence to score an answer that exists; while the model "
+        "forwards: passes over the whole sequence to score a response that exists; while the model "
         "writes, attention and estimators cost none, gradients a pass back a token; "
-        f"{FINISHED} has no other than those of the finished answer",
+        f"{FINISHED} has no other than those of the finished response",
         *([] if given.captum else ["captum's Kernel SHAP was left out (--no-captum)"]),
     ]

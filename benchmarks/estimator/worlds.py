@@ -18,7 +18,7 @@ from estimator.fits import (
     AFTER,
     OURS,
     PAPER,
-    TOLD,
+    WITH_GRADIENTS,
     Candidate,
     Chosen,
     Fitting,
@@ -48,7 +48,7 @@ ESTIMATOR: Final = "estimator"
 GRADIENTS: Final = "estimator, gradients"
 FINISHED: Final = "estimator, mask-gradient"
 PAPERS: Final = "vSTREAM's recipe"
-_CANDIDATES: Final = {ESTIMATOR: OURS, GRADIENTS: TOLD, FINISHED: AFTER, PAPERS: PAPER}
+_CANDIDATES: Final = {ESTIMATOR: OURS, GRADIENTS: WITH_GRADIENTS, FINISHED: AFTER, PAPERS: PAPER}
 _FEWEST: Final = 2  # examples that an estimator can be fitted on
 
 
@@ -56,7 +56,7 @@ _FEWEST: Final = 2  # examples that an estimator can be fitted on
 class World:
     """Examples to learn from, to choose and calibrate on, and to judge on, and the rivals.
 
-    ``whole``: whether answers are judged as one span too. ``in_nats`` are the rivals whose scores
+    ``whole``: whether responses are judged as one span too. ``in_nats`` are the rivals whose scores
     need no calibration. ``sizes`` are the numbers of examples of the data curve. ``ahead``, where
     there is one, is given what was chosen and the plan, and lets workers measure what judges;
     ``fitting`` fits.
@@ -78,7 +78,7 @@ class World:
 
 @dataclass
 class Compared:
-    """What was found in a world: figures of each method, by sentence and for whole answers."""
+    """What was found in a world: figures of each method, by sentence and for whole responses."""
 
     world: World
     chosen: dict[str, Chosen]

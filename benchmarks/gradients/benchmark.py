@@ -95,7 +95,7 @@ def timing_rows(
 
 
 def a_token(rounds: Sequence[Sequence[Any]], mode: str, new_tokens: int) -> float:
-    """Return the median seconds a token, the prefill shared by all tokens of the answer."""
+    """Return the median seconds a token, the prefill shared by all tokens of the response."""
     runs = [timing for timings in rounds for timing in timings if timing.mode == mode]
     return statistics.median(timing.prefill + timing.decode for timing in runs) / new_tokens
 
@@ -119,7 +119,7 @@ def memory_rows(prompt_tokens: int, grown: dict[str, list[int]]) -> tuple[list[l
 
 
 def compare(decoder: Any, tokens: int) -> Any:
-    """Run the full-prefix method on the first tokens of the traced answer.
+    """Run the full-prefix method on the first tokens of the traced response.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def measure(given: argparse.Namespace) -> Result:
         notes.append(
             f"peak growth: of the resident size over the loaded, warmed-up model, "
             f"{given.memory_tokens} new tokens, each mode in a process of its own, median of the "
-            "processes; glibc's malloc is told to give freed memory back at once ("
+            "processes; glibc's malloc is set to give freed memory back at once ("
             + " ".join(f"{k}={v}" for k, v in MALLOC.items())
             + ")"
         )

@@ -1,4 +1,4 @@
-"""Grad-SAM without a cache: forward and backward over prompt and answer, for every token.
+"""Grad-SAM without a cache: forward and backward over prompt and response, for every token.
 
 This is how gradients of attention are usually had: eager attention, every layer's full matrix, one
 pass over the whole sequence a token. It is done as cheaply as that method allows: parameters are

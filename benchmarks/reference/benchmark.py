@@ -2,7 +2,7 @@
 
 Samples are written as real files, answered by the reference model and traced by every signal. What
 they say is judged by ``omnitrace.evaluation``, against the labels that the world comes with: per
-modality of the evidence, for two sources, and for recordings and films of a minute and more.
+modality of the evidence, for two sources, and for audio and video of a minute and more.
 ``--validation`` judges other samples, for choices; what is chosen is then reported once, without.
 """
 
@@ -52,10 +52,10 @@ def measure(given: argparse.Namespace) -> Result:
     torch.set_num_threads(given.threads)
     tracers = _load(given.model, given.signals)
     first = tracers[given.signals[0]]
-    curations = switched(first.curation)
+    selections = switched(first.curation)
     found = _collect(tracers, given)
     add_baselines(found, given.seed)
-    sections = lines_of(found, given.signals, curations, first.curation, given.seed)
+    sections = lines_of(found, given.signals, selections, first.curation, given.seed)
     more = details(found, given.signals, given.seed)
     if given.validation:
         print(f"{detail_markdown(more)}\n")

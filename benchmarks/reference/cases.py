@@ -36,7 +36,7 @@ def chosen_cases(found: Collected) -> list[tuple[str, Key]]:
 def draw_cases(found: Collected, tracer: Tracer, folder: Path) -> list[Path]:
     """Draw the chosen cases, and write a page with them and with where the supports lie.
 
-    The answers are traced again, so that not all traces need to be kept.
+    The responses are traced again, so that not all traces need to be kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths, lines = [], []

@@ -33,7 +33,7 @@ _EDGE: Final = 12
 _INNER: Final = _WIDTH - 2 * _EDGE
 _LINE: Final = 24
 _CHIP: Final = 15  # height of a share's sign
-_HIGH: Final = 72  # of a film strip or a wave
+_HIGH: Final = 72  # of a video's strip or a wave
 _SCALE: Final = 2  # of images
 _GREEN: Final = (0, 130, 60)
 _BLUE: Final = (30, 90, 230)
@@ -56,7 +56,7 @@ class Marks:
 def marks_of(
     part: int, stream: Stream, sources: Sequence[Source], supports: Sequence[Support]
 ) -> Marks:
-    """Pick the evidence and the supports in a part, or in the pictures or the sound of a film."""
+    """Pick the evidence and the supports in a part, or in the pictures or the sound of a video."""
 
     def here(source: Source) -> bool:
         its_stream = (source.stream or "video") if isinstance(source, TimeSource) else None
@@ -75,7 +75,7 @@ def marks_of(
 def draw_statement(
     sample: Sample, statement: Statement, span: Span, verdict: str
 ) -> PILImage.Image:
-    """Draw the parts that hold evidence or a support, below the question and the answer.
+    """Draw the parts that hold evidence or a support, below the question and the response.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _panel(scene: Scene, stream: Stream, marks: Marks) -> PILImage.Image:
     if isinstance(scene, Film) and (stream == "video" or scene.sound is None):
         return _timeline(_strip(scene, marks.evidence), scene.seconds, marks)
     sound = scene if isinstance(scene, Recording) else scene.sound
-    assert sound is not None, "a film without sound has no such stream"
+    assert sound is not None, "a video without sound has no such stream"
     return _timeline(_wave(sound), scene.seconds, marks)
 
 
@@ -184,7 +184,7 @@ def _picture(image: Image, marks: Marks) -> PILImage.Image:
 
 
 def _strip(film: Film, evidence: Sequence[Source]) -> PILImage.Image:
-    """Show a film as frames side by side: what is seen at the middle of each frame's seconds.
+    """Show a video as frames side by side: what is seen at the middle of each frame's seconds.
 
     Where there is evidence in these, it is what is seen at the middle of that.
     """
@@ -204,7 +204,7 @@ def _strip(film: Film, evidence: Sequence[Source]) -> PILImage.Image:
 
 
 def _wave(recording: Recording) -> PILImage.Image:
-    """Show the peaks of a recording, one column of pixels each."""
+    """Show the peaks of an audio, one column of pixels each."""
     samples = np.abs(render_recording(recording).astype(np.float64)) / 32768.0
     peaks = [float(piece.max(initial=0.0)) for piece in np.array_split(samples, _INNER)]
     canvas = PILImage.new("RGB", (_INNER, _HIGH), (245, 245, 245))

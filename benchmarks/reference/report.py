@@ -34,7 +34,7 @@ def result_of(
     sections, more:
         The lines of the table, and those that are in the file only.
     usual:
-        The curation of the first signal.
+        The selection of the first signal.
     """
     lines = [line for section in sections for line in section]
     ends = [sum(map(len, sections[: n + 1])) - 1 for n in range(len(sections))]
@@ -55,7 +55,7 @@ def result_of(
             "long_samples": given.long_samples,
             "signals": list(given.signals),
             "seed": given.seed,
-            "curation": usual.to_dict(),
+            "selection": usual.to_dict(),
         },
         values=_counts(found)
         | {
@@ -97,20 +97,20 @@ def _notes(given: argparse.Namespace, found: Collected, usual: CurationConfig) -
     return [
         f"{counts['statements']} statements with evidence, of which {counts['wrong']} were "
         "answered wrongly; these are left out of everything below the first line, since labels "
-        "judge attributions and not answers",
+        "judge attributions and not responses",
         f"{counts['refusals']} questions that the request does not answer, of which "
         f"{counts['refused']} were answered 'unknown'; these are in no column, and are what "
-        "abstention and grounding tell from the statements of each column",
-        "text, image, audio, video: statements with one source (the sound of a film is audio); "
+        "abstention and grounding separate from the statements of each column",
+        "text, image, audio, video: statements with one source (the sound of a video is audio); "
         "two sources: sums and comparisons; all: both",
-        f"long media: the evidence lies in a recording or film of at least {LONG:g} s; its column "
+        f"long media: the evidence lies in audio or video of at least {LONG:g} s; its column "
         f"and that of {MINUTE:g} s and more also have the statements of {given.long_samples} "
         "requests drawn for their long medium, which count nowhere else",
         "top-1: the unit of highest mass at the value word's tokens names the evidence; F1: of "
         "the supports of the sentence against the units that name the evidence; Time-F1: of their "
         "seconds, where the evidence has seconds; AUPRC: of the units' masses in the sentence, "
         "before any selection; means over sentences",
-        f"relay, gate, … on or off, and what else is no signal: {given.signals[0]} with that one "
+        f"rollout, gate, … on or off, and what else is no signal: {given.signals[0]} with that one "
         "rule changed, on the same scores; F1 change: minus the F1 with all rules as usual, on the "
         "same statements",
         "grounding AUROC: the chance that a refusal has a lower grounding than a statement; "
@@ -122,6 +122,6 @@ def _notes(given: argparse.Namespace, found: Collected, usual: CurationConfig) -
         "intervals: 95 %, bootstrap over samples",
         f"{given.signals[0]} is traced while the model writes, the others replay the same tokens",
         "random unit: one unit of the request, seeded; longest unit: the one of most tokens; "
-        "position prior: the most frequent place of the true units of the other samples; it is "
-        "told the modality",
+        "position prior: the most frequent place of the true units of the other samples; it "
+        "knows the modality",
     ]

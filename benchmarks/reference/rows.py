@@ -64,13 +64,13 @@ class Collected:
     ----------
     rows:
         By method (a signal, what was switched, or a baseline): a row for each statement and one
-        for its value word. Signals are scored as a trace is, under whatever curation.
+        for its value word. Signals are scored as a trace is, under whatever selection.
     items:
         What the first signal says of each statement and word; baselines are scored on them.
     groups, outcomes:
         By statement: its groups, and where the first signal's supports lie.
     samples, answers:
-        By id: the sample, and the token ids of the model's answer.
+        By id: the sample, and the token ids of the model's response.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -104,7 +104,7 @@ def _scored(item: Item, method: str, said: Prediction | None) -> Row:
 def make_tracers(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
     """Load the model once, and make a tracer for each signal.
 
-    The grounding threshold of the default curation was fitted to the default signal; the others
+    The grounding threshold of the default selection was fitted to the default signal; the others
     would lose supports by it that they are not known to be wrong about, and do without.
     """
     first = Tracer.from_pretrained(model)
@@ -121,7 +121,7 @@ def make_tracers(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
 
 
 def switched(usual: CurationConfig) -> dict[str, CurationConfig]:
-    """Return the curations in which one rule is not as usual, by what was done to it."""
+    """Return the selections in which one rule is not as usual, by what was done to it."""
     changes: dict[str, Mapping[str, Any]] = {
         f"{rule.replace('_', ' ')} {'off' if getattr(usual, rule) else 'on'}": {
             rule: not getattr(usual, rule)
@@ -138,7 +138,7 @@ def switched(usual: CurationConfig) -> dict[str, CurationConfig]:
 def answer(
     tracers: Mapping[str, Tracer], sample: Sample, response: str | Sequence[int] | None = None
 ) -> dict[str, Trace]:
-    """Write a sample as files, let the model answer it, and attribute the answer by every signal.
+    """Write a sample as files, let the model answer it, and attribute the response by every signal.
 
     The first signal is traced while the model writes, the others replay the same tokens.
 
@@ -149,7 +149,7 @@ def answer(
     sample:
         The sample.
     response:
-        An answer to attribute instead of the model's own: text or token ids.
+        A response to attribute instead of the model's own: text or token ids.
     """
     first, *others = tracers
     with tempfile.TemporaryDirectory(prefix="omnitrace-benchmark-") as folder:
@@ -168,9 +168,9 @@ def collect(
     found: Collected,
     drawn: Drawn,
     traces: Mapping[str, Trace],
-    curations: Mapping[str, CurationConfig],
+    selections: Mapping[str, CurationConfig],
 ) -> None:
-    """Score the traces of one sample, and the first of them under other curations."""
+    """Score the traces of one sample, and the first of them under other selections."""
     label = labels(drawn.sample)
     found.samples[label.id] = drawn
     first, *others = traces
@@ -180,7 +180,7 @@ def collect(
     found.add(first, items)
     for name in others:
         found.add(name, list(items_of(label, traces[name])))
-    for name, config in curations.items():
+    for name, config in selections.items():
         found.add(name, list(items_of(label, traces[first].recurate(config))))
     for item in items:
         if item.word is None:
@@ -192,8 +192,8 @@ def collect(
 def add_baselines(found: Collected, seed: int) -> None:
     """Score the methods that never look at the signal, on everything that was collected.
 
-    They are those of ``omnitrace evaluate``, except that the position prior is told the modality
-    of the evidence: untold, it would say nothing of any but the most frequent one.
+    They are those of ``omnitrace evaluate``, except that the position prior knows the modality
+    of the evidence: without it, it would say nothing of any but the most frequent one.
     """
     prior = PositionPrior()
     for item in found.items:
@@ -205,14 +205,14 @@ def add_baselines(found: Collected, seed: int) -> None:
             random_units(item.units, key, seed=seed),
             all_units(item.units),
             longest_unit(item.units),
-            _told(prior, item),
+            _for_modality(prior, item),
         )
         for name, prediction in zip(BASELINES, said, strict=True):
             answered = prediction if item.prediction is not None else None
             found.rows.setdefault(name, []).append(_scored(item, name, answered))
 
 
-def _told(prior: PositionPrior, item: Item) -> Prediction:
+def _for_modality(prior: PositionPrior, item: Item) -> Prediction:
     """Let the prior choose one unit of every modality that the evidence is in."""
     modalities = sorted({unit.modality for unit in item.units if unit.id in item.truth})
     said = [

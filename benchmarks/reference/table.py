@@ -43,7 +43,7 @@ MEASURES: Final[Mapping[str, tuple[str, str]]] = {
 }
 #: Those that depend on what scores are, and not on what is selected.
 _OF_SCORES: Final = ("top-1", "AUPRC")
-# What tells refusals apart: the measure in the table, and the statistic of the evaluation.
+# What separates refusals from statements: the table's measure, and the evaluation's statistic.
 _ABSTENTION: Final = {
     "abstention_auroc": ("grounding AUROC", "abstention_auroc"),
     "fitted_f1": ("abstention F1, fitted", "abstention_f1"),
@@ -75,7 +75,7 @@ class Line:
 def lines_of(
     found: Collected,
     signals: Sequence[str],
-    curations: Mapping[str, CurationConfig],
+    selections: Mapping[str, CurationConfig],
     usual: CurationConfig,
     seed: int,
 ) -> list[list[Line]]:
@@ -87,17 +87,17 @@ def lines_of(
         What was collected, baselines included.
     signals:
         The signals; the first is the one of which rules were switched.
-    curations:
-        The switched curations by name, and what they are compared with.
+    selections:
+        The switched selections by name, and what they are compared with.
     usual:
-        The curation of the first signal.
+        The selection of the first signal.
     seed:
         Of the bootstrap.
     """
     first = signals[0]
     other_scores = [
         name
-        for name, config in curations.items()
+        for name, config in selections.items()
         if (config.assign, config.relay) != (usual.assign, usual.relay)
     ]
     estimate = functools.partial(_line, found, seed=seed)
@@ -107,8 +107,8 @@ def lines_of(
         if measure in _OF_SCORES:
             sections.append([estimate(measure, name) for name in other_scores])
         elif measure == "F1":
-            sections.append([estimate(measure, name) for name in curations])
-            sections.append([_change(found, name, first, seed) for name in curations])
+            sections.append([estimate(measure, name) for name in selections])
+            sections.append([_change(found, name, first, seed) for name in selections])
     spans = {name: _spans(found, name) for name in signals}
     sections.append([_abstention(found, "abstention_auroc", each, spans, seed) for each in signals])
     fitted = {name: cross_fitted(found, rows) for name, rows in spans.items()}
@@ -150,7 +150,7 @@ def _line(
 def _answers(found: Collected, first: str, seed: int, columns: Iterable[str] = COLUMNS) -> Line:
     spans = _spans(found, first)
     means = _means(spans, found.groups, columns, lambda row: float(row.said), seed)
-    return Line("answers right", "sentence", means)
+    return Line("statements right", "sentence", means)
 
 
 def _means(
@@ -195,7 +195,7 @@ def _spans(found: Collected, method: str) -> list[Row]:
 def _abstention(
     found: Collected, name: str, method: str, rows: Mapping[str, Sequence[Row]], seed: int
 ) -> Line:
-    """Tell refusals from the statements of each column."""
+    """Separate refusals from the statements of each column."""
     measure, statistic = _ABSTENTION[name]
     estimates = {}
     for column in COLUMNS:
@@ -222,7 +222,7 @@ def best_threshold(rows: Iterable[Row]) -> tuple[float, float]:
     """Return the grounding below which abstaining agrees best with the labels, and its F1.
 
     For ``CurationConfig.min_grounding``; to be fitted on validation samples. It is the middle
-    between two neighbouring groundings, and 0 (never abstain) where nothing is to be told apart.
+    between two neighbouring groundings, and 0 (never abstain) where nothing is to be separated.
     """
     said = [row for row in rows if row.said]
     grounding = np.array([row.grounding or 0.0 for row in said])

@@ -19,7 +19,7 @@ _ONE_OF_BOTH: Final = "only one of both found"
 # From near to far; where there are two pieces of evidence, the nearer one counts.
 _NEXT: Final = "next to it: touching cell, next second or sentence"
 _SAME: Final = "farther off in the same part"
-_STREAM: Final = "the same film, sound for pictures or the reverse"
+_STREAM: Final = "the same video, sound for pictures or the reverse"
 _PART: Final = "another part of the same modality"
 _MODALITY: Final = "another modality"
 _NOTHING: Final = "no support"
@@ -32,7 +32,7 @@ def outcome_of(item: Item, sources: Sequence[Source]) -> str:
     """Say how the supports of a statement lie to its evidence.
 
     One piece of evidence is found if the strongest support names it, two are if there is a support
-    for each. Otherwise it is told where the strongest support is.
+    for each. Otherwise it says where the strongest support is.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """One streamed answer: seconds of decoding, latencies in decode steps, and how often it waited.
+    """One streamed response: seconds of decoding, latencies in decode steps, and its waits.
 
     ``rest`` is from the end of the decoding loop to the last event.
     """
@@ -75,7 +75,7 @@ def latencies(
         Seconds at which each token was selected.
     read:
         For each span the index of the token that decided its end, and the seconds at which its
-        supports were read. Spans that only the answer's end decides are left out.
+        supports were read. Spans that only the response's end decides are left out.
     end:
         Seconds at which the decoding loop ended.
     """
@@ -86,7 +86,7 @@ def latencies(
 
 
 def stream_once(decoder: Decoder, signal: str, new_tokens: int, **options: Any) -> Streamed:
-    """Stream one answer and note when each span's supports are read.
+    """Stream one response and note when each span's supports are read.
 
     ``options`` are further arguments of ``generate``.
     """
@@ -230,7 +230,7 @@ def measure(given: argparse.Namespace) -> Result:
         "the alternations' ratios, with the order statistics that hold it at 95 %",
         "latency: from the selection of the token that decides a span's end to the moment at which "
         "its final supports are read, over the median step of the run; spans that only the end of "
-        "the answer decides are left out",
+        "the response decides are left out",
         "waits: how often the queue of blocks was full and decoding stood still",
     ]
     return Result(
@@ -256,7 +256,7 @@ def measure(given: argparse.Namespace) -> Result:
 
 
 def options() -> argparse.ArgumentParser:
-    made = parser("Stream answers, beside untraced decoding.")
+    made = parser("Stream responses, beside untraced decoding.")
     made.add_argument("--prompt-tokens", type=int, default=PROMPT_TOKENS)
     made.add_argument("--new-tokens", type=int, help="by default 256, quick 64")
     made.add_argument("--alternations", type=int, help=f"by default {ALTERNATIONS}, quick 2")

@@ -80,7 +80,7 @@ def small_tracer() -> Tracer:
     return Tracer(adapter=CausalLMAdapter(model, tokenizer, source="small"))
 
 
-def told(decoder: Decoder, tokens: int) -> list[Any]:
+def story_tokens(decoder: Decoder, tokens: int) -> list[Any]:
     """Return what makes ``generate`` write the first tokens of a story."""
     from common.decoding import story
     from omnitrace.run import _Forced
@@ -96,7 +96,7 @@ def write(decoder: Decoder, mode: str, tokens: int) -> None:
     """Write so many tokens of a story, untraced or streaming."""
     import torch
 
-    forced = told(decoder, tokens)
+    forced = story_tokens(decoder, tokens)
     if mode != UNTRACED:
         stream_once(decoder, mode, tokens, logits_processor=forced)
         return
@@ -210,7 +210,7 @@ def result_of(
             f"which was made to write a story; {prompt} prompt tokens, one torch thread; each run "
             "in a process of its own, medians of the runs",
             "untraced, stream: growth of the peak resident size over the loaded, warmed-up model; "
-            "glibc's malloc is told to give freed memory back at once ("
+            "glibc's malloc is set to give freed memory back at once ("
             + " ".join(f"{k}={v}" for k, v in MALLOC.items())
             + ")",
             "the tracer's own: the difference of the two; scores: what the score matrix takes, "
@@ -223,7 +223,7 @@ def result_of(
 
 
 def options() -> argparse.ArgumentParser:
-    made = parser("Stream short and long answers, and see what memory that takes.")
+    made = parser("Stream short and long responses, and see what memory that takes.")
     made.add_argument("--prompt-tokens", type=int, default=PROMPT_TOKENS)
     made.add_argument("--lengths", type=int, nargs="+", help="by default 500 4000, quick 50 250")
     made.add_argument("--runs", type=int, default=1, help="processes a mode (%(default)s)")

@@ -1,11 +1,11 @@
-"""Whether the path of the support tells early that an answer will be wrong, on the reference world.
+"""Whether the path of the support predicts a wrong response early, on the reference world.
 
 Requests with the same number of questions, a third as they are, a third with their evidence
-weakened by noise, a third with the evidence of one statement in four taken away, are answered and
+weakened by noise, a third with the evidence of one statement in four removed, are answered and
 traced; with ``--thinking`` they need several steps, which the model writes first, and half are as
-they are, half weakened. An answer is wrong if any of its statements is. How well the figures of a
-trajectory tell wrong answers from right ones when a share of the answer is written is vSTREAM's
-question; it reports an AUC of 0.69 for tortuosity at 30 %, on reasoning of thousands of tokens.
+they are, half weakened. A response is wrong if any of its statements is. How well the figures of a
+trajectory separate wrong responses from right ones when a share of the response is written is what
+vSTREAM asks; it reports an AUC of 0.69 for tortuosity at 30 %, on reasoning of thousands of tokens.
 Traces are kept (``--cache``), so that a run that was stopped goes on where it was.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from omnitrace.evaluation.statistics import Estimate
     from trajectories.samples import Asked
 
-#: The share of the answer at which failure is predicted.
+#: The share of the response at which failure is predicted.
 EARLY: Final = 0.3
 #: Steps: spans, and windows of so many tokens.
 WINDOWS: Final = (1, 2, 4)
@@ -45,7 +45,7 @@ SPANS: Final = "spans"
 
 @dataclass(slots=True)
 class Collected:
-    """Steps of each answer by the kind of step, and what is known of it."""
+    """Steps of each response by the kind of step, and what is known of it."""
 
     steps: dict[str, list[Steps]] = field(default_factory=dict)
     right: list[bool] = field(default_factory=list)
@@ -62,7 +62,7 @@ def measure(given: argparse.Namespace) -> Result:
     Raises
     ------
     BenchmarkError
-        If there is no model or signal, it cannot answer, or all answers are right or all wrong.
+        If there is no model or signal, it cannot answer, or all responses are right or all wrong.
     """
     from omnitrace.analysis import predict_failure
     from omnitrace.errors import OmnitraceError
@@ -79,7 +79,7 @@ def measure(given: argparse.Namespace) -> Result:
 
 
 def collect(given: argparse.Namespace) -> Collected:
-    """Answer and trace all requests; an answer of nothing is left out and counted."""
+    """Answer and trace all requests; a response of nothing is left out and counted."""
     import torch
     from rich.progress import track
 
@@ -143,7 +143,7 @@ def answer(tracer: Tracer, asked: Asked, kept: Kept, about: Mapping[str, Any]) -
 
 
 def add(found: Collected, asked: Asked, trace: Trace) -> None:
-    """Take one answer in."""
+    """Take one response in."""
     from omnitrace.analysis import TrajectoryConfig, steps_of
     from trajectories.samples import is_right
 
@@ -189,10 +189,11 @@ def result_of(
     steps = " of several steps" if given.thinking else ""
     return Result(
         name="trajectories",
-        title=f"Failure told by the first {EARLY:.0%} of an answer{steps}, AUC (reference world)",
+        title=f"Failure predicted from the first {EARLY:.0%} of a response{steps}, AUC "
+        "(reference world)",
         quick=given.quick,
         table=Table(
-            ("steps", "figure", f"at {EARLY:.0%}", "answers", "of the whole answer"),
+            ("steps", "figure", f"at {EARLY:.0%}", "responses", "of the whole response"),
             rows,
             sections,
         ),
@@ -223,7 +224,7 @@ def result_of(
 
 
 def within(given: argparse.Namespace, found: Collected) -> dict[str, tuple[str, str]]:
-    """Return the AUC of tortuosity among the answers of each condition, and their number."""
+    """Return the AUC of tortuosity among the responses of each condition, and their number."""
     from omnitrace.analysis import predict_failure
     from trajectories.samples import CONDITIONS
 
@@ -235,7 +236,7 @@ def within(given: argparse.Namespace, found: Collected) -> dict[str, tuple[str, 
         if len(set(right)) < 2:
             rows[name] = "–", str(len(here))  # noqa: RUF001
             continue
-        (told,) = predict_failure(
+        (prediction,) = predict_failure(
             [found.steps[given.main][i] for i in here],
             right,
             shares=(EARLY,),
@@ -243,7 +244,7 @@ def within(given: argparse.Namespace, found: Collected) -> dict[str, tuple[str, 
             draws=given.draws,
             seed=given.seed,
         )
-        rows[name] = told.auc.text(), str(told.wrong + told.right)
+        rows[name] = prediction.auc.text(), str(prediction.wrong + prediction.right)
     return rows
 
 
@@ -256,7 +257,7 @@ def controls_of(given: argparse.Namespace, found: Collected) -> dict[str, Estima
 
     wrong = ~np.array(found.right, dtype=bool)
     controls = {
-        "length of the answer": np.array(found.tokens, dtype=float),
+        "length of the response": np.array(found.tokens, dtype=float),
         f"little grounding in the first {EARLY:.0%}": -np.array(found.groundings),
     }
     return {
@@ -276,21 +277,22 @@ def notes_of(given: argparse.Namespace, found: Collected, right: int) -> list[st
     early = [len(each.until(EARLY)) for each in found.steps.get(given.main, [])]
     seeds = "validation" if given.validation else "held-out"
     conditions = ", ".join(
-        f"{name}: {counts['right']} of {counts['answers']} right"
+        f"{name}: {counts['right']} of {counts['responses']} right"
         for name, counts in _by_condition(found).items()
     )
     return [
-        f"{given.samples} {seeds} samples with {given.questions} questions each; {right} answers "
+        f"{given.samples} {seeds} samples with {given.questions} questions each; {right} responses "
         f"right, {len(found.right) - right} wrong ({conditions}); {found.unsaid} empty.",
         f"Signal {given.signal}; steps of spans rest on {' and '.join(sorted(found.sources))}, "
-        "windows on masses. Intervals: bootstrap over answers.",
+        "windows on masses. Intervals: bootstrap over responses.",
         f"Stated beforehand: the figure is the tortuosity of {given.main} at {EARLY:.0%}; the "
         "other rows are there to be compared, and are not chosen from.",
-        f"The answers are short: {sum(spans) / len(spans):.1f} sentences and "
+        f"The responses are short: {sum(spans) / len(spans):.1f} sentences and "
         f"{sum(found.tokens) / len(found.tokens):.0f} tokens on average"
         f"{', thoughts among them' if given.thinking else ''}. At {EARLY:.0%} a path of "
         f"{given.main} has {sum(early) / len(early):.1f} steps, one of spans hardly any; a "
-        "statement that goes wrong later can be told only by what the whole request has in common. "
+        "statement that goes wrong later can be predicted only from what the whole request has in "
+        "common. "
         "The paper's chains are thousands of tokens long.",
     ]
 
@@ -298,8 +300,8 @@ def notes_of(given: argparse.Namespace, found: Collected, right: int) -> list[st
 def _by_condition(found: Collected) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     for condition, right in zip(found.conditions, found.right, strict=True):
-        here = counts.setdefault(condition, {"answers": 0, "right": 0})
-        here["answers"] += 1
+        here = counts.setdefault(condition, {"responses": 0, "right": 0})
+        here["responses"] += 1
         here["right"] += right
     return counts
 
@@ -310,7 +312,7 @@ def _windows(window: int) -> str:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments, and fill in what depends on ``--quick``."""
-    made = parser("Tell wrong answers early by the trajectories of their support.")
+    made = parser("Predict wrong responses early from the trajectories of their support.")
     made.add_argument("--samples", type=int, help="by default 600, quick 24")
     made.add_argument("--questions", type=int, help="of each sample; by default 4, thinking 3")
     made.add_argument(

@@ -1,6 +1,6 @@
-"""Samples of the reference world whose evidence is whole, weakened by noise, or partly taken away.
+"""Samples of the reference world whose evidence is whole, weakened by noise, or partly removed.
 
-So a model gives right and wrong answers to requests of one kind, with as many questions each.
+So a model gives right and wrong responses to requests of one kind, with as many questions each.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def draw_asked(
         Draw from the seeds for choices, not from those for figures.
     thinking:
         Questions of several steps. They have no answer where the evidence is gone, so that none is
-        taken away.
+        removed.
     """
     conditions = CONDITIONS[:2] if thinking else CONDITIONS
     seed_of = validation_seed if validation else held_out_seed
@@ -130,19 +130,19 @@ def _paled(each: _Coloured, grey: int, lost: float, rng: random.Random) -> _Colo
 
 
 def is_right(asked: Asked, answer: str) -> bool:
-    """Say whether every statement of an answer is right; thoughts are not looked at.
+    """Say whether every statement of a response is right; thoughts are not looked at.
 
-    Where the evidence was taken away, "unknown" is right, and so is the value by chance.
+    Where the evidence was removed, "unknown" is right, and so is the value by chance.
     """
     statements = asked.sample.statements
     if statements[0].section == "thought":
         final = [each for each in statements if each.section == "answer"]
         return all(score_sentences(final, answer))
-    told = score(statements, answer)
+    right = score(statements, answer)
     honest = score([_unknown(each) for each in statements], answer)
     return all(
         value or (gone and unknown)
-        for value, unknown, gone in zip(told, honest, asked.removed, strict=True)
+        for value, unknown, gone in zip(right, honest, asked.removed, strict=True)
     )
 
 

@@ -1,7 +1,7 @@
 """Attribution methods of other packages, on our examples, model and sentences.
 
 Each peer gets our model and tokenizer as objects and our sentences through its own interfaces, is
-given the answer instead of writing one, and answers with one score for each sentence and span. The
+given the response instead of writing one, and returns one score for each sentence and span. The
 prompt that it builds must be ours, token by token, or it is refused: see :func:`same_prompt`.
 """
 

@@ -1,7 +1,7 @@
 """at2: learned weights of attention heads (Cohen-Wang et al. 2025).
 
 Trained with the package's own trainer on the training documents: 32 masks each, 1,000 steps, the
-spans of the answers as targets. The weights are the package's default linear estimator.
+spans of the responses as targets. The weights are the package's default linear estimator.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class At2(Method):
                 num_masks=MASKS,
                 generations_save_path=given,
             )
-            trainer.generate(batch_size=1)  # the answers are there: it counts sources and targets
+            trainer.generate(batch_size=1)  # the responses are there: it counts sources and targets
             trainer.compute_features_and_outputs(batch_size=1)
             np.random.seed(_SEED)  # noqa: NPY002 (the trainer draws its batches from it)
             estimator = trainer.train(

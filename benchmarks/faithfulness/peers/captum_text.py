@@ -1,7 +1,7 @@
 """captum: feature ablation by its own text interface (Miglani et al. 2023).
 
 ``LLMAttribution`` fills our sentences into the prompt, takes each one out of the text, and reads
-the answer again. (The plugin ``omnitrace-captum`` runs the method through our forward function.)
+the response again. (The plugin ``omnitrace-captum`` runs the method through our forward function.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """context-cite: a sparse linear model of random ablations (Cohen-Wang et al. 2024).
 
-It takes sentences out of the text, reads the answer again, and fits a lasso to the logit of the
-answer's probability. Masks are its own; they are told, so that none of them judges it.
+It ablates sentences of the text, reads the response again, and fits a lasso to the logit of the
+response's probability. Masks are its own; they are reported, so that none of them evaluates it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ContextCite(Method):
         )
         prompt_ids, prompt = citer._get_prompt_ids(return_prompt=True)
         same_prompt(example, prompt_ids, self.name)
-        # The answer is given: it is what the citer would keep of its own.
+        # The response is given: it is what the citer would keep of its own.
         citer._cache["output"] = prompt + example.trace.text
         offset = len(citer.response) - len(citer.response.lstrip())
         shift = offset - (len(example.trace.text) - len(example.trace.text.lstrip()))

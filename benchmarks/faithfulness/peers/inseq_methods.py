@@ -39,7 +39,7 @@ class Inseq(Method):
         import inseq  # noqa: F401
 
     def attribute(self, subject: Subject, example: Example) -> Attribution:
-        """Attribute every token of the answer to every token of the prompt."""
+        """Attribute every token of the response to every token of the prompt."""
         import inseq
 
         adapter = subject.tracer.adapter
@@ -49,7 +49,7 @@ class Inseq(Method):
         same_prompt(example, tokenizer(prompt)["input_ids"], self.name)
         frozen = [parameter.requires_grad for parameter in model.parameters()]
         base = model.config._attn_implementation
-        model.set_attn_implementation("eager")  # only eager attention tells its weights
+        model.set_attn_implementation("eager")  # only eager attention returns its weights
         try:
             wrapped = inseq.load_model(
                 model, self.method, tokenizer=tokenizer, device=str(model.device)

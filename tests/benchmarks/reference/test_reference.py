@@ -136,7 +136,7 @@ def test_samples_drawn_for_their_long_medium_count_nowhere_else() -> None:
     (drawn,) = draw_samples(0, 1, validation=True)
     groups = frozenset().union(*(groups_of(drawn, each) for each in drawn.sample.statements))
     assert "long media" in groups
-    assert groups <= {"long media", "60 s and more", "long recording", "long film"}
+    assert groups <= {"long media", "60 s and more", "long audio", "long video"}
 
 
 def test_long_is_what_lies_wholly_in_long_media() -> None:
@@ -152,8 +152,8 @@ def test_long_is_what_lies_wholly_in_long_media() -> None:
         statement = dataclasses.replace(sample.statements[0], sources=sources)
         return groups_of(drawn, statement) - {f"category: {statement.category}"}
 
-    assert groups(heard) == {"audio", "long media", "long recording", ALL}
-    assert groups(heard, heard) == {TWO, "long media", "long recording", ALL}
+    assert groups(heard) == {"audio", "long media", "long audio", ALL}
+    assert groups(heard, heard) == {TWO, "long media", "long audio", ALL}
     assert groups(heard, read) == {TWO, ALL}
     assert groups(read) == {"text", ALL}
     assert groups() == {REFUSAL}
@@ -409,7 +409,7 @@ def test_means_are_over_statements_and_wrong_answers_are_told() -> None:
     assert f1.low == 0.0
     assert f1.high == 0.75
     assert found["F1", "one"]["image"].text() == "–"  # noqa: RUF001
-    assert found["answers right", "sentence"]["all"].value == 0.75
+    assert found["statements right", "sentence"]["all"].value == 0.75
     change = found["F1 change", "gate off"]["all"]
     assert change.value == pytest.approx(0.0)
     assert (change.low, change.high) == (-0.25, 0.5)
@@ -520,10 +520,10 @@ def test_a_model_that_knows_nothing_gives_a_table_all_the_same(
     assert document["values"]["statements"] == document["values"]["wrong"] > 0
     assert document["settings"]["signals"] == list(SIGNALS)
     measures = {each["measure"] for each in document["values"]["scores"]}
-    assert {"answers right", "top-1", "F1", "F1 change", "Time-F1", "AUPRC"} <= measures
+    assert {"statements right", "top-1", "F1", "F1 change", "Time-F1", "AUPRC"} <= measures
     assert {"grounding AUROC", "abstention F1", "abstention F1, fitted"} <= measures
     details = document["values"]["details"]
-    assert {each["measure"] for each in details} == {"answers right", "top-1", "F1"}
+    assert {each["measure"] for each in details} == {"statements right", "top-1", "F1"}
     assert all(name.startswith(("category: ", "long ")) for name in details[0]["estimates"])
     capsys.readouterr()
     validated = ["--signals", "attention-mean", "--validation", "--pictures", str(tmp_path / "p")]
@@ -531,7 +531,7 @@ def test_a_model_that_knows_nothing_gives_a_table_all_the_same(
     printed = capsys.readouterr().out
     assert "min_grounding 0.000 would abstain best here" in printed
     assert "| strongest support |" in printed
-    assert "| group | answers right, sentence | F1, attention-mean |" in printed
+    assert "| group | statements right, sentence | F1, attention-mean |" in printed
 
 
 def test_mistakes_are_told_in_one_line(

@@ -96,7 +96,7 @@ def test_the_small_model_writes_the_story_that_it_is_told(smollm2_path: Path) ->
     tracer = streaming_memory.small_tracer()
     decoder = Decoder(100, tracer)
     streamed = streaming.stream_once(
-        decoder, streaming.LIVE, 40, logits_processor=streaming_memory.told(decoder, 40)
+        decoder, streaming.LIVE, 40, logits_processor=streaming_memory.story_tokens(decoder, 40)
     )
     text = tracer.adapter.tokenizer.decode(streamed.ids)
     assert story(10, seed=1).startswith(text)
