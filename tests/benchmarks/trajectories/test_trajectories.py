@@ -141,10 +141,10 @@ def test_the_table_has_every_figure_and_its_controls() -> None:
     spans = next(row for row in result.table.rows if row[:2] == ["spans", "tortuosity"])
     assert spans[2:4] == ["–", "0"]  # noqa: RUF001 - one span has ended
     controls = result.values["controls"]
-    assert controls["length of the answer"]["value"] == 0.5
+    assert controls["length of the response"]["value"] == 0.5
     assert controls["little grounding in the first 30%"]["value"] == 1.0
     assert result.values["right"] == result.values["wrong"] == 6
-    assert result.values["by condition"][CONDITIONS[1]] == {"answers": 3, "right": 1}
+    assert result.values["by condition"][CONDITIONS[1]] == {"responses": 3, "right": 1}
     assert any("4.0 sentences and 40 tokens" in note for note in result.notes)
     rows = [row for row in result.table.rows if row[0].endswith(CONDITIONS[2])]
     assert rows[0][2:4] == ["–", "0"]  # noqa: RUF001
