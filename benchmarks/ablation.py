@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
+from common.report import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 
 if TYPE_CHECKING:
     from omnitrace.evaluation.metrics.bootstrap import Estimate
@@ -73,15 +73,14 @@ class Turn:
 
 
 def make_scorer(units: int) -> Any:
-    """Return the scorer of an answer to a text of so many sentences, each a unit.
+    """Return the scorer of a response to a text of so many sentences, each a unit.
 
     Raises
     ------
     BenchmarkError
         If the text is cut into another number of units.
     """
-    from _decoding import model_file, story
-
+    from common.decoding import model_file, story
     from omnitrace import Tracer
 
     text = story(units)
@@ -131,7 +130,7 @@ def take_turns(scorer: Any, every: Any, operator: str) -> tuple[list[Turn], Any,
         bool ``[m, K]``, no two masks equal; the last keeps everything, as the shared path runs
         that mask in any case.
     operator:
-        How units are taken away.
+        How units are ablated.
 
     Returns
     -------

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
+from common.report import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from common import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
+from common.report import Bar, Result, Table, fill_in, parser, run_benchmark
+from common.turns import MALLOC, alternate, grown_memory, ratios
 
 MEDIAN_LIMIT: Final = 1.05
 UPPER_LIMIT: Final = 1.08
@@ -30,14 +28,7 @@ ALTERNATIONS: Final = 20
 EAGER_ALTERNATIONS: Final = 1
 MEMORY_RUNS: Final = 3
 
-#: glibc keeps freed memory or gives it back by rules that change as it runs, which moves the peak
-#: by half from run to run; with fixed rules the resident size is what is really in use.
-MALLOC: Final = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": "65536",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
-}
-
+_SCRIPT: Final = Path(__file__).resolve()
 _COLUMNS: Final = (
     "prompt tokens",
     "mode",
@@ -52,72 +43,12 @@ _COLUMNS: Final = (
 )
 
 
-def rotated(modes: Sequence[str], by: int) -> list[str]:
-    """Return the modes in another order for every alternation, so that none is always first."""
-    by %= len(modes)
-    return [*modes[by:], *modes[:by]]
-
-
-def alternate(
-    decoder: Any, alternations: int, eager: int, new_tokens: int
-) -> tuple[list[list[Any]], str]:
-    """Run untraced and traced beside each other, again and again, and eager attention after them.
-
-    Also say why eager attention was left out, if it was.
-
-    Raises
-    ------
-    BenchmarkError
-        If tracing changed a token.
-    """
-    from _decoding import available_bytes, eager_bytes
-    from rich.progress import track
-
-    decoder.warm_up()
-    left_out = ""
-    need = eager_bytes(decoder.model, decoder.prompt_tokens)
-    if eager and need * 1.25 > available_bytes():
-        left_out = (
-            f"eager at {decoder.prompt_tokens} tokens was left out: it keeps "
-            f"{need / 1e9:.1f} GB of attention, {available_bytes() / 1e9:.1f} GB were free"
-        )
-        eager = 0
-    rounds = []
-    for number in track(range(alternations), description=f"{decoder.prompt_tokens} tokens"):
-        timings = decoder.run_in_turns(rotated(("untraced", "traced"), number), new_tokens)
-        if number < eager:
-            timings.append(decoder.run("eager", new_tokens))
-        by_mode = {timing.mode: timing for timing in timings}
-        if by_mode["traced"].ids != by_mode["untraced"].ids:
-            raise BenchmarkError("traced and untraced decoding wrote different tokens")
-        rounds.append(timings)
-    return rounds, left_out
-
-
-def memory_in_own_process(
-    mode: str, prompt_tokens: int, given: argparse.Namespace, script: Path = Path(__file__)
-) -> int | None:
-    """Measure one mode's peak growth in a fresh process of ``script``.
-
-    Returns None where it did not get the memory.
-    """
-    command = [sys.executable, str(script.resolve()), "--memory-of", mode]
-    command += ["--lengths", str(prompt_tokens), "--threads", str(given.threads)]
-    command += ["--new-tokens", str(given.new_tokens)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | MALLOC
-    )
-    if done.returncode != 0:
-        if mode == "eager":
-            return None
-        raise BenchmarkError(f"the memory run of {mode} failed:\n{done.stderr.strip()[-2000:]}")
-    return int(json.loads(done.stdout.strip().splitlines()[-1])["growth"])
-
-
 def measure_memory(given: argparse.Namespace) -> int:
     """Be the process of one mode: print the growth of the peak as JSON."""
     import torch
-    from _decoding import Decoder, available_bytes, eager_bytes, peak_growth
+
+    from common.decoding import Decoder, eager_bytes
+    from common.memory import available_bytes, peak_growth
 
     torch.set_num_threads(given.threads)
     decoder = Decoder(given.lengths[0])
@@ -131,40 +62,13 @@ def measure_memory(given: argparse.Namespace) -> int:
     return 0
 
 
-def grown_memory(
-    prompt_tokens: int,
-    modes: Sequence[str],
-    runs: int,
-    given: argparse.Namespace,
-    script: Path = Path(__file__),
-) -> dict[str, list[int]]:
-    """Return every mode's peak growths, each from a process of its own; eager runs once."""
-    grown: dict[str, list[int]] = {mode: [] for mode in modes}
-    for number in range(runs):
-        for mode in rotated(modes, number):
-            if mode == "eager" and number:
-                continue
-            growth = memory_in_own_process(mode, prompt_tokens, given, script)
-            if growth is not None:
-                grown[mode].append(growth)
-    return grown
-
-
-def ratios(rounds: Sequence[Sequence[Any]], mode: str) -> list[float]:
-    """Return decode time over untraced decode time, for each alternation that has both."""
-    found = []
-    for timings in rounds:
-        seconds = {timing.mode: timing.decode for timing in timings}
-        if mode in seconds:
-            found.append(seconds[mode] / seconds["untraced"])
-    return found
-
-
 def measure(given: argparse.Namespace) -> Result:
     """Run the whole comparison."""
     import torch
-    from _decoding import Decoder, model_file, offer_to_be_killed_first
-    from _stats import median_interval
+
+    from common.decoding import Decoder, model_file
+    from common.medians import median_interval
+    from common.memory import offer_to_be_killed_first
 
     model_file()  # say what is missing before anything is loaded
     offer_to_be_killed_first()
@@ -183,7 +87,7 @@ def measure(given: argparse.Namespace) -> Result:
         "it at 95 %",
         "after decoding: closing the last span, assembling the trace",
         "peak growth: of the resident size over the loaded, warmed-up model, each mode in a "
-        "process of its own, median of the processes, eager once; glibc's malloc is told to give "
+        "process of its own, median of the processes, eager once; glibc's malloc is set to give "
         "freed memory back at once (" + " ".join(f"{k}={v}" for k, v in MALLOC.items()) + ")",
         "eager (output_attentions=True) runs in the first alternations only: it is slow, and "
         "keeps layers · heads · n² numbers of the prompt",
@@ -194,7 +98,7 @@ def measure(given: argparse.Namespace) -> Result:
         tracer = decoder.tracer
         rounds, left_out = alternate(decoder, given.alternations, given.eager, given.new_tokens)
         modes = ["untraced", "traced", *(["eager"] if given.eager and not given.quick else [])]
-        memory = grown_memory(length, modes, given.memory_runs, given)
+        memory = grown_memory(length, modes, given.memory_runs, given, _SCRIPT)
         if left_out:
             notes.append(left_out)
         values[str(length)] = {

@@ -1,4 +1,4 @@
-"""Run every benchmark in this folder, each in a process of its own, and write the docs page."""
+"""Run every benchmark in this folder, each in a process of its own, and write RESULTS.md."""
 
 from __future__ import annotations
 
@@ -11,22 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from common import RESULTS
-from write_docs import DOCS, write_docs
+from common.report import FOLDER, RESULTS
+from write_results import PAGE, write_results
 
-FOLDER: Final = Path(__file__).resolve().parent
-
-# Files of this folder that are no benchmarks; those that begin with an underscore are none either.
-_HELPERS: Final = ("common", "run_all", "write_docs")
+# Programs of this folder that are no benchmarks.
+_OTHERS: Final = ("run_all", "write_results")
 
 
 def benchmarks(folder: Path = FOLDER) -> list[Path]:
     """Find the benchmarks: a new file in the folder is one, without being listed anywhere."""
-    return [
-        path
-        for path in sorted(folder.glob("*.py"))
-        if path.stem not in _HELPERS and not path.stem.startswith("_")
-    ]
+    return [path for path in sorted(folder.glob("*.py")) if path.stem not in _OTHERS]
 
 
 def keep(new: Path, kept: Path) -> bool:
@@ -40,10 +34,10 @@ def keep(new: Path, kept: Path) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    made = argparse.ArgumentParser(description="Run all benchmarks and write docs/benchmarks.md.")
+    made = argparse.ArgumentParser(description="Run all benchmarks and write RESULTS.md.")
     made.add_argument("--quick", action="store_true", help="every benchmark in at most two minutes")
     made.add_argument("--results", type=Path, default=RESULTS)
-    made.add_argument("--docs", type=Path, default=DOCS)
+    made.add_argument("--page", type=Path, default=PAGE)
     given = made.parse_args(arguments)
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed.append(path.stem)
             elif not keep(new, given.results / new.name):
                 print(f"{given.results / new.name} keeps its full result; this run was quick")
-    print(f"wrote {write_docs(given.results, given.docs)}")
+    print(f"wrote {write_results(given.results, given.page)}")
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from _pool import add_processes, each_of, workers_of
-from common import Result, Table, parser, run_benchmark
+from common.report import Result, Table, parser, run_benchmark
+from common.workers import add_processes, each_of, workers_of
 
 if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
@@ -129,7 +129,7 @@ def cut(adapter: ModelAdapter, number: int) -> Cuts:
         for tokens in encoded.geometry:
             if isinstance(tokens, TextTokens):
                 continue
-            # The sound of a film has no labels of its own here.
+            # The sound of a video has no labels of its own here.
             if tokens.part.modality == "video" and tokens.modality == "audio":
                 continue
             features = adapter.features(encoded, tokens)
@@ -170,7 +170,7 @@ def measure(given: argparse.Namespace) -> Result:
         quick=given.quick,
         table=Table(_COLUMNS, rows),
         notes=[
-            f"{samples} held-out samples with an image, a recording and a film each; features of "
+            f"{samples} held-out samples with an image, an audio and a video each; features of "
             "the reference model's own towers; nothing of the samples was used to choose defaults",
             "purity: share of tokens that carry what most tokens of their unit carry; the interval "
             "is of the mean, by bootstrap over media",

@@ -1,14 +1,34 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-# Benchmarks import each other by bare name, as a script in their folder does.
+# Benchmarks import from their folder, as a program that lies there does.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+
+@pytest.fixture(name="result")
+def result_fixture() -> Callable[..., Any]:
+    """Return what makes a small result of a benchmark."""
+    from common.report import Bar, Result, Table
+
+    def made(*, quick: bool = False) -> Result:
+        return Result(
+            name="sample",
+            title="A sample",
+            quick=quick,
+            table=Table(("mode", "seconds"), [["a|b", "1.0"], ["c", "2.0"]], [1]),
+            notes=["measured twice"],
+            bars=[Bar("time", 1.04, 1.05), Bar("memory", 1.2, 1.1)],
+            values={"raw": [1.0, 2.0]},
+        )
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ablation
 import numpy as np
 import pytest
 
+import ablation
 from tests.helpers import naive_ablation as naive
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fit
 import numpy as np
 import pytest
 
+import fit
 from omnitrace.estimator import Fitted
 from omnitrace.estimator.features import OFFSETS
 

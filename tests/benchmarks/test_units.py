@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from units import candidates, cut, cut_all, labels_of, parse, purity
 
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from tests.helpers.random_geometries import media_part
+from units import candidates, cut, cut_all, labels_of, parse, purity
 
 
 def test_purity_is_the_share_of_the_most_frequent_label() -> None:

@@ -1,0 +1,1 @@
+"""How well estimators predict effects; ``benchmarks/estimator.py`` starts it."""

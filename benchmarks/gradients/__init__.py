@@ -1,0 +1,1 @@
+"""What gradients cost while a model writes; ``benchmarks/gradients.py`` starts it."""

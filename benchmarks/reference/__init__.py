@@ -1,0 +1,1 @@
+"""How well attributions name known evidence; ``benchmarks/reference.py`` starts it."""

@@ -1,0 +1,1 @@
+"""What streaming costs; ``streaming.py`` and ``streaming_memory.py`` start it."""

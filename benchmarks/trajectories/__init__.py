@@ -1,0 +1,1 @@
+"""Whether paths of support predict failure; ``benchmarks/trajectories.py`` starts it."""

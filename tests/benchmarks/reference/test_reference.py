@@ -1,0 +1,564 @@
+"""The benchmark on the reference world: real samples and files, and random weights.
+
+What the model would say is given to it where a test needs it right; what it says itself is noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common.report import BenchmarkError
+from common.world_samples import (
+    ALL,
+    COLUMNS,
+    LONG,
+    MINUTE,
+    REFUSAL,
+    TWO,
+    Drawn,
+    draw_samples,
+    groups_of,
+    medium_seconds,
+)
+from omnitrace import CurationConfig, ImageRegion, SourceUnit, Span, TextRange, TimeRange, Tracer
+from omnitrace.evaluation.baselines.trivial import Prediction
+from omnitrace.evaluation.examples import LabelledItem
+from omnitrace.evaluation.labels.matching import true_units
+from omnitrace.evaluation.labels.schema import TextSource, TimeSource
+from omnitrace.evaluation.rows import ScoreRow
+from omnitrace.plugins.registry import registry
+from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
+from omnitrace.reference.world import MODALITIES, Sample, make_sample, validation_seed
+from omnitrace.types import Modality, Support
+from reference import benchmark as reference
+from reference.cases import chosen_cases, draw_cases, where_markdown
+from reference.pictures import draw_statement, marks_of
+from reference.rows import (
+    BASELINES,
+    Collected,
+    add_baselines,
+    answer,
+    collect,
+    switched,
+)
+from reference.table import best_threshold, cross_fitted, lines_of
+from reference.where import NO_EVIDENCE, OUTCOMES, RIGHT, UNSAID, outcome_of
+from tests.signals.captum.names import CAPTUM_SIGNALS
+
+USUAL = CurationConfig()
+SIGNALS = ("attention-mean", "grad-sam")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: in a model this small, two of them mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tracers(one_thread: None) -> dict[str, Tracer]:
+    """Return tracers of the reference model's architecture with random weights."""
+    tokenizer = build_tokenizer()
+    first = Tracer(build_model(tokenizer).eval(), build_processor(tokenizer))
+    return {name: Tracer(adapter=first.adapter, signal=name) for name in SIGNALS}
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    """Return two requests that show everything and ask about much of it, refusals included."""
+    order: tuple[Modality, ...] = ("text", "image", "audio", "video")
+    return [make_sample(validation_seed(n), questions=7, order=order, long=False) for n in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def traced(tracers: dict[str, Tracer], samples: list[Sample]) -> list[Any]:
+    return [answer(tracers, sample, sample.answer) for sample in samples]
+
+
+@pytest.fixture(scope="module")
+def found(samples: list[Sample], traced: list[Any]) -> Collected:
+    made = Collected()
+    for sample, traces in zip(samples, traced, strict=True):
+        collect(made, Drawn(sample, ordinary=True), traces, switched(USUAL))
+    add_baselines(made, seed=0)
+    return made
+
+
+# --- which samples, which groups
+
+
+def test_samples_are_drawn_as_asked() -> None:
+    drawn = draw_samples(5, 3, validation=False)
+    assert [each.ordinary for each in drawn] == [True] * 5 + [False] * 3
+    assert len({each.sample.seed for each in drawn}) == 8
+    minute, *others = (
+        max(medium_seconds(each.sample, statement) for statement in each.sample.statements)
+        for each in drawn[5:]
+    )
+    assert minute >= MINUTE
+    assert min(others) >= LONG
+    others_drawn = draw_samples(5, 3, validation=True)
+    assert not {d.sample.seed for d in drawn} & {d.sample.seed for d in others_drawn}
+
+
+def test_every_statement_is_in_one_column_beside_all_and_the_long_ones() -> None:
+    seen = set()
+    for number in range(120):
+        sample = make_sample(validation_seed(number))
+        for statement in sample.statements:
+            groups = groups_of(Drawn(sample, ordinary=True), statement)
+            category = statement.category
+            kinds = groups & {*MODALITIES, TWO, REFUSAL}
+            expected = {
+                "two": TWO,
+                "refusal": REFUSAL,
+                "video": "audio" if category == "video-digit" else "video",
+            }.get(category.partition("-")[0], category.partition("-")[0])
+            assert kinds == {expected}
+            assert (ALL in groups) == (category != "refusal")
+            assert f"category: {category}" in groups
+            seen |= groups
+    assert set(COLUMNS) - {"60 s and more"} <= seen
+
+
+def test_samples_drawn_for_their_long_medium_count_nowhere_else() -> None:
+    (drawn,) = draw_samples(0, 1, validation=True)
+    groups = frozenset().union(*(groups_of(drawn, each) for each in drawn.sample.statements))
+    assert "long media" in groups
+    assert groups <= {"long media", "60 s and more", "long audio", "long video"}
+
+
+def test_long_is_what_lies_wholly_in_long_media() -> None:
+    drawn_long = (
+        make_sample(validation_seed(n), order=("audio", "text"), long=True) for n in range(99)
+    )
+    sample = next(each for each in drawn_long if LONG <= each.scenes[0].seconds < MINUTE)
+    heard = TimeSource(message=0, part=0, start=1.0, end=2.0)
+    read = TextSource(message=0, part=1, start=0, end=9)
+    drawn = Drawn(sample, ordinary=True)
+
+    def groups(*sources: Any) -> frozenset[str]:
+        statement = dataclasses.replace(sample.statements[0], sources=sources)
+        return groups_of(drawn, statement) - {f"category: {statement.category}"}
+
+    assert groups(heard) == {"audio", "long media", "long audio", ALL}
+    assert groups(heard, heard) == {TWO, "long media", "long audio", ALL}
+    assert groups(heard, read) == {TWO, ALL}
+    assert groups(read) == {"text", ALL}
+    assert groups() == {REFUSAL}
+
+
+# --- what is scored
+
+
+def test_every_method_scores_every_statement(found: Collected, samples: list[Sample]) -> None:
+    statements = sum(len(sample.statements) for sample in samples)
+    assert set(found.rows) == {*SIGNALS, *switched(USUAL), *BASELINES}
+    for rows in found.rows.values():
+        assert [row.level for row in rows].count("span") == statements
+        assert [row.level for row in rows].count("word") == statements
+        assert all(row.said for row in rows)
+    assert len(found.groups) == len(found.outcomes) == statements
+    assert not {UNSAID} & set(found.outcomes.values())
+
+
+def test_f1_and_top_one_are_what_they_say(
+    found: Collected, samples: list[Sample], traced: list[Any]
+) -> None:
+    for name in SIGNALS:
+        rows = iter(found.rows[name])
+        for sample, traces in zip(samples, traced, strict=True):
+            trace = traces[name]
+            assert trace.token_ids == traces[SIGNALS[0]].token_ids
+            for statement, span in zip(sample.statements, trace.spans, strict=True):
+                truth = true_units(statement.sources, trace.units)
+                said = {support.unit.id for support in span.supports}
+                sentence, word = next(rows), next(rows)
+                if not statement.sources:
+                    assert sentence.values["f1"] == 0.0
+                    assert word.values["top1"] is None
+                    continue
+                expected = 2 * len(said & truth) / (len(said) + len(truth))
+                assert sentence.values["f1"] == pytest.approx(expected)
+                tokens = [
+                    token.index
+                    for token in trace.tokens
+                    if token.end > statement.value_start and token.start < statement.value_end
+                ]
+                mass = trace.unit_scores()[tokens].sum(axis=0)
+                assert word.values["top1"] == float(trace.units[int(mass.argmax())].id in truth)
+
+
+def test_switching_a_rule_changes_what_the_trace_would_select(
+    found: Collected, samples: list[Sample], traced: list[Any]
+) -> None:
+    row = iter(found.rows["one support at most"])
+    for sample, traces in zip(samples, traced, strict=True):
+        again = traces[SIGNALS[0]].recurate(dataclasses.replace(USUAL, max_supports=1))
+        for statement, span in zip(sample.statements, again.spans, strict=True):
+            truth = true_units(statement.sources, again.units)
+            sentence, _ = next(row), next(row)
+            hit = bool({support.unit.id for support in span.supports} & truth)
+            assert sentence.values["f1"] == pytest.approx(2 * hit / (1 + len(truth)))
+
+
+def test_baselines_never_look_at_the_signal(found: Collected) -> None:
+    items = [item for item in found.items if item.word is None]
+    rows = {name: [row for row in found.rows[name] if row.level == "span"] for name in BASELINES}
+    for number, item in enumerate(items):
+        if item.sources:
+            size, true = len(item.units), len(item.truth)
+            every = rows["all units"][number].values
+            assert every["f1"] == pytest.approx(2 * true / (size + true))
+            assert every["auprc"] == pytest.approx(true / size)
+            longest = max(item.units, key=lambda unit: len(unit.positions)).id
+            hit = longest in item.truth
+            assert rows["longest unit"][number].values["f1"] == pytest.approx(2 * hit / (1 + true))
+        assert rows["random unit"][number].counts[1] == 1
+        assert rows["position prior"][number].counts[1] <= 2
+
+
+def test_the_position_prior_has_not_seen_the_sample_that_it_judges(
+    samples: list[Sample], traced: list[Any]
+) -> None:
+    alone = Collected()
+    collect(alone, Drawn(samples[0], ordinary=True), traced[0], {})
+    add_baselines(alone, seed=0)
+    assert all(row.counts[1] == 0 for row in alone.rows["position prior"])
+
+
+def test_wrong_answers_are_counted_and_left_out(
+    tracers: dict[str, Tracer], samples: list[Sample]
+) -> None:
+    sample = samples[0]
+    wrong = sample.statements[0]
+    other = "seven" if wrong.value != "seven" else "eight"
+    said = sample.answer[: wrong.value_start] + other + sample.answer[wrong.value_end :]
+    made = Collected()
+    one = {SIGNALS[0]: tracers[SIGNALS[0]]}
+    collect(made, Drawn(sample, ordinary=True), answer(one, sample, said), {})
+    first, *others = (row for row in made.rows[SIGNALS[0]] if row.level == "span")
+    assert not first.said
+    assert first.values["f1"] is None
+    assert made.outcomes[sample.id, 0] == UNSAID
+    assert all(row.said for row in others)
+
+
+def test_what_workers_collect_is_what_one_process_collects(
+    found: Collected, samples: list[Sample], traced: list[Any]
+) -> None:
+    together = Collected()
+    for sample, traces in zip(samples, traced, strict=True):
+        one = Collected()
+        collect(one, Drawn(sample, ordinary=True), traces, switched(USUAL))
+        together.take(pickle.loads(pickle.dumps(one)))
+    add_baselines(together, seed=0)
+    assert together.rows == found.rows
+    assert [each.units for each in together.items] == [each.units for each in found.items]
+    for name in ("groups", "outcomes", "samples", "answers"):
+        assert getattr(together, name) == getattr(found, name)
+        assert list(getattr(together, name)) == list(getattr(found, name))
+
+
+# --- switches
+
+
+def test_every_switch_changes_one_rule() -> None:
+    for usual in (USUAL, CurationConfig(relay=True, assign="unit-mean", min_grounding=0.2)):
+        before = usual.to_dict()
+        for name, config in switched(usual).items():
+            after = config.to_dict()
+            changed = {rule for rule in before if before[rule] != after[rule]}
+            assert changed, name
+            assert len(changed) == 1 or changed == {"p_min", "run_min"}
+    assert {"gate off", "relay on", "assign token-max", "assign unit-mean"} <= set(switched(USUAL))
+    other = switched(CurationConfig(relay=True, min_grounding=0.2))
+    assert {"relay off", "grounding threshold off"} <= set(other)
+    assert "grounding threshold off" not in switched(USUAL)
+
+
+# --- where supports lie
+
+
+def unit(name: str, modality: Modality, part: int, start: float) -> SourceUnit:
+    return SourceUnit(name, modality, TimeRange(0, part, start, start + 1), ())
+
+
+def cell(row: int, column: int) -> SourceUnit:
+    box = (56.0 * column, 56.0 * row, 56.0 * column + 56, 56.0 * row + 56)
+    region = ImageRegion(0, 2, box, (3, 3), (3 * row + column,))
+    return SourceUnit(f"c{row}{column}", "image", region, ())
+
+
+UNITS = (
+    *(unit(f"a{i}", "audio", 0, i) for i in range(4)),
+    *(unit(f"v{i}", "video", 1, i) for i in range(4)),
+    *(unit(f"s{i}", "audio", 1, i) for i in range(4)),
+    *(cell(row, column) for row in range(3) for column in range(3)),
+    SourceUnit("t", "text", TextRange(0, 3, 0, 9), ()),
+)
+A2 = TimeSource(message=0, part=0, start=2.0, end=3.0)
+V1 = TimeSource(message=0, part=1, start=1.0, end=2.0, stream="video")
+
+
+def item(sources: Sequence[Any], chosen: Sequence[str], truth: Sequence[str] = ()) -> LabelledItem:
+    return LabelledItem(
+        example="one",
+        span=0,
+        word=None,
+        category=None,
+        modality="audio",
+        sources=len(sources),
+        length=3,
+        truth=frozenset(truth) or true_units(sources, UNITS),
+        unreachable=0,
+        regions=(),
+        seconds=(),
+        units=UNITS,
+        prediction=Prediction(np.zeros(len(UNITS)), frozenset(chosen)),
+        top=chosen[0] if chosen else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "chosen", "index"),
+    [
+        ([A2], ["a2", "v0"], 0),
+        ([A2, V1], ["v1", "c00", "a2"], 0),
+        ([A2, V1], ["v1"], 1),
+        ([A2, V1], ["c00", "a2"], 1),
+        ([A2], ["a1", "a2"], 2),  # the strongest one decides
+        ([A2], ["a3"], 2),
+        ([A2], ["a0"], 3),
+        ([V1], ["v3"], 3),
+        ([V1], ["s1"], 4),
+        ([A2], ["s2"], 5),
+        ([A2], ["t"], 6),
+        ([A2], ["v2"], 6),
+        ([A2, V1], ["v0"], 2),  # near to the second piece of evidence
+        ([A2], [], 7),
+    ],
+)
+def test_outcomes(sources: Sequence[Any], chosen: Sequence[str], index: int) -> None:
+    assert outcome_of(item(sources, chosen), sources) == OUTCOMES[index]
+
+
+def test_cells_touch_at_their_corners() -> None:
+    assert outcome_of(item([A2], ["c00"], truth=["c11"]), [A2]) == OUTCOMES[2]
+    assert outcome_of(item([A2], ["c00"], truth=["c02"]), [A2]) == OUTCOMES[3]
+
+
+def test_outcomes_without_evidence_or_answer() -> None:
+    assert outcome_of(item([], ["a0"]), []) == NO_EVIDENCE
+    assert outcome_of(dataclasses.replace(item([A2], ["a2"]), prediction=None), [A2]) == UNSAID
+
+
+# --- the table
+
+
+def row(example: str, span: int, f1: float | None, **more: Any) -> ScoreRow:
+    values: dict[str, float | None] = {"f1": f1, "time_f1": None, "auprc": f1}
+    sources = more.pop("sources", 1)
+    made = ScoreRow(
+        example, span, None, "trace", None, "text", sources, 3, f1 is not None, False, 0.5,
+        (0, 1, 1), values,
+    )  # fmt: skip
+    return dataclasses.replace(made, **more)
+
+
+def with_rows(rows: Sequence[ScoreRow], other: Sequence[ScoreRow] = ()) -> Collected:
+    made = Collected(rows={"one": list(rows), "gate off": list(other or rows)})
+    for name in BASELINES:
+        made.rows[name] = list(rows)
+    for each in rows:
+        kind = {REFUSAL} if not each.sources else {"text", ALL}
+        made.groups[each.example, each.span] = frozenset(kind)
+        made.samples.setdefault(each.example, Drawn(make_sample(validation_seed(0)), True))
+    return made
+
+
+def lines(made: Collected) -> dict[tuple[str, str], Any]:
+    for rows in made.rows.values():
+        rows += [
+            dataclasses.replace(each, word=0, values={"top1": 1.0}, grounding=None)
+            for each in rows
+            if each.word is None
+        ]
+    gate = {"gate off": dataclasses.replace(USUAL, gate=False)}
+    sections = lines_of(made, ["one"], gate, USUAL, seed=0)
+    return {(line.measure, line.method): line.estimates for each in sections for line in each}
+
+
+def test_means_are_over_statements_and_wrong_answers_are_told() -> None:
+    rows = [row("a", 0, 1.0), row("a", 1, 0.5), row("b", 0, 0.0), row("b", 1, None)]
+    other = [dataclasses.replace(each, values={**each.values, "f1": 0.5}) for each in rows[:3]]
+    found = lines(with_rows(rows, [*other, rows[3]]))
+    f1 = found["F1", "one"]["text"]
+    assert (f1.value, f1.count, f1.undefined) == (0.5, 3, 1)
+    assert f1.low == 0.0
+    assert f1.high == 0.75
+    assert found["F1", "one"]["image"].text() == "–"  # noqa: RUF001
+    assert found["statements right", "sentence"]["all"].value == 0.75
+    change = found["F1 change", "gate off"]["all"]
+    assert change.value == pytest.approx(0.0)
+    assert (change.low, change.high) == (-0.25, 0.5)
+
+
+def test_refusals_are_told_apart_and_are_in_no_column() -> None:
+    rows = [
+        row("a", 0, 1.0, grounding=0.9),
+        row("a", 1, 0.0, grounding=0.1, sources=0),
+        row("b", 0, 1.0, grounding=0.3),
+        row("b", 1, 0.0, grounding=0.4, sources=0, abstained=True),
+    ]
+    found = lines(with_rows(rows))
+    assert found["F1", "one"]["all"].count == 2
+    assert found["grounding AUROC", "one"]["text"].value == 0.75
+    assert found["abstention F1", "one"]["text"].value == pytest.approx(2 / 3)
+    assert found["grounding AUROC", "one"]["image"].text() == "–"  # noqa: RUF001
+
+
+def test_the_threshold_is_fitted_to_the_other_half() -> None:
+    def sample(name: str, low: float, high: float) -> list[ScoreRow]:
+        refusal = row(name, 1, 0.0, grounding=low, sources=0)
+        return [row(name, 0, 1.0, grounding=high), refusal]
+
+    first, second = sample("a", 0.1, 0.5), sample("b", 0.6, 0.8)
+    assert best_threshold(first) == (pytest.approx(0.3), 1.0)
+    assert best_threshold([]) == (0.0, 0.0)
+    made = with_rows([*first, *second])
+    abstained = [each.abstained for each in cross_fitted(made, [*first, *second])]
+    # Below 0.7, which suits "b", both of "a" abstain; below 0.3, neither of "b" does.
+    assert abstained == [True, True, False, False]
+
+
+# --- pictures
+
+
+def test_cases_are_drawn_and_listed(
+    found: Collected, tracers: dict[str, Tracer], tmp_path: Path
+) -> None:
+    cases = chosen_cases(found)
+    assert len(cases) == len({key for _, key in cases})
+    for column, key in cases:
+        assert column in found.groups[key]
+        assert found.outcomes[key] in OUTCOMES
+    paths = draw_cases(found, tracers[SIGNALS[0]], tmp_path)
+    assert len(paths) == len(cases) > 0
+    page = (tmp_path / "cases.md").read_text(encoding="utf-8")
+    assert all(path.is_file() and path.name in page for path in paths)
+    assert where_markdown(found) in page
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_evidence_and_supports_are_marked(modality: Modality) -> None:
+    sample = make_sample(validation_seed(4), questions=4, order=(modality,), long=False)
+    statement = next(each for each in sample.statements if each.sources)
+    locator = {
+        "text": TextRange(0, 0, 0, 30),
+        "image": ImageRegion(0, 0, (0, 0, 56, 56), (4, 4), (0, 1, 4, 5)),
+    }.get(modality, TimeRange(0, 0, 0.0, 1.0))
+    source = statement.sources[0]
+    stream = (source.stream or modality) if isinstance(source, TimeSource) else modality
+    top = Support(SourceUnit("u", stream, locator, ()), 0.5, 0.75, 1.0, 0.8, 1)
+    text = statement.text
+    span = Span(0, text, statement.start, statement.end, 0, 1, 0.5, (top,), False)
+    picture = np.asarray(draw_statement(sample, statement, span, RIGHT)).astype(int)
+    green = (np.abs(picture - (0, 130, 60)) < 3).all(axis=2)
+    blue = (np.abs(picture - (30, 90, 230)) < 3).all(axis=2)
+    assert green.sum() > 40
+    assert blue.sum() > 40
+
+
+def test_marks_of_a_film_are_of_its_pictures_or_of_its_sound() -> None:
+    sound = TimeSource(message=0, part=1, start=0.0, end=1.0, stream="audio")
+    supports = [Support(each, 0.1, 0.1, 0.1, 0.1, 1) for each in UNITS]
+    pictures = marks_of(1, "video", [A2, V1, sound], supports)
+    assert pictures.evidence == (V1,)
+    assert {support.unit.id for support in pictures.supports} == {"v0", "v1", "v2", "v3"}
+    heard = marks_of(1, "audio", [A2, V1, sound], supports)
+    assert heard.evidence == (sound,)
+    assert {support.unit.id for support in heard.supports} == {"s0", "s1", "s2", "s3"}
+    assert marks_of(0, None, [A2, V1], supports).evidence == (A2,)
+    assert not marks_of(7, None, [A2, V1], supports)
+
+
+# --- the script
+
+
+@pytest.fixture(scope="module")
+def folder(tracers: dict[str, Tracer], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    adapter: Any = tracers[SIGNALS[0]].adapter
+    adapter.model.generation_config.max_new_tokens = 8
+    adapter.model.save_pretrained(path)
+    adapter.processor.save_pretrained(path)
+    return path
+
+
+def test_a_model_that_knows_nothing_gives_a_table_all_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "reference.json"
+    options = ["--quick", "--samples", "2", "--long-samples", "0", "--model", str(folder)]
+    options += ["--threads", "1"]
+    assert reference.main([*options, "--signals", ",".join(SIGNALS), "--json", str(made)]) == 0
+    document = json.loads(made.read_text(encoding="utf-8"))
+    assert document["table"]["columns"] == ["measure", "method", *COLUMNS]
+    assert all(len(each) == 2 + len(COLUMNS) for each in document["table"]["rows"])
+    assert document["values"]["statements"] == document["values"]["wrong"] > 0
+    assert document["settings"]["signals"] == list(SIGNALS)
+    measures = {each["measure"] for each in document["values"]["scores"]}
+    assert {"statements right", "top-1", "F1", "F1 change", "Time-F1", "AUPRC"} <= measures
+    assert {"grounding AUROC", "abstention F1", "abstention F1, fitted"} <= measures
+    details = document["values"]["details"]
+    assert {each["measure"] for each in details} == {"statements right", "top-1", "F1"}
+    assert all(name.startswith(("category: ", "long ")) for name in details[0]["estimates"])
+    capsys.readouterr()
+    validated = ["--signals", "attention-mean", "--validation", "--pictures", str(tmp_path / "p")]
+    assert reference.main([*options, *validated]) == 0
+    printed = capsys.readouterr().out
+    assert "min_grounding 0.000 would abstain best here" in printed
+    assert "| strongest support |" in printed
+    assert "| group | statements right, sentence | F1, attention-mean |" in printed
+
+
+def test_mistakes_are_told_in_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reference.main(["--signals", "attention-man", "--model", str(folder)]) == 2
+    assert "attention-man" in capsys.readouterr().out
+    with pytest.raises(BenchmarkError, match="train it"):
+        reference._load(str(tmp_path / "none"), ["attention-mean"])
+    with pytest.raises(SystemExit):
+        reference.parse(["--validation", "--json", str(tmp_path / "x.json")])
+
+
+def test_every_built_in_signal_is_a_row() -> None:
+    ours = {name for name, each in registry().signals.items() if each.package == "omnitrace"}
+    # Those that run a method of Captum have rows in faithfulness_omni.py: they take many passes.
+    assert set(reference.SIGNALS) == ours - set(CAPTUM_SIGNALS)
+
+
+def test_defaults_depend_on_quick() -> None:
+    full, quick = reference.parse([]), reference.parse(["--quick"])
+    assert (full.samples, full.long_samples, full.signals) == (200, 100, reference.SIGNALS)
+    assert (quick.samples, quick.long_samples) == (20, 8)
+    few = reference.parse(["--quick", "--samples", "0", "--long-samples", "0"])
+    assert (few.samples, few.long_samples) == (0, 0)
+    assert reference.parse(["--signals", "grad-sam,attention-mean"]).signals == (
+        "grad-sam",
+        "attention-mean",
+    )
