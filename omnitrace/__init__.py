@@ -42,7 +42,7 @@ from omnitrace.types import (
 )
 
 if TYPE_CHECKING:
-    from omnitrace.attribution.selection import CurationConfig
+    from omnitrace.attribution.selection import CurationConfig, SelectionConfig
     from omnitrace.media import MediaLimits
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
@@ -71,6 +71,7 @@ __all__ = [
     "PositionKind",
     "Provenance",
     "ProvisionalEvent",
+    "SelectionConfig",
     "SourceOptions",
     "SourceUnit",
     "Span",
@@ -91,7 +92,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "omnitrace.attribution.selection": ["CurationConfig"],
+        "omnitrace.attribution.selection": ["CurationConfig", "SelectionConfig"],
         "omnitrace.media": ["MediaLimits"],
         "omnitrace.segmentation.thinking": ["Thinking"],
         "omnitrace.sources.options": ["SourceOptions"],

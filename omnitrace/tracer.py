@@ -45,7 +45,7 @@ class Tracer:
         Instead of both, an adapter for a family that no plugin registers.
     options:
         See :class:`~omnitrace.engine.options.TracerOptions`:
-        ``signal``, ``curation``, ``sources``, ``limits``,
+        ``signal``, ``selection``, ``sources``, ``limits``,
         ``span_unit``, ``thinking``, ``salience``, ``block``.
 
     Attributes

@@ -38,10 +38,10 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 ORDER = ("video", "text", "audio", "image")
 INPUT = {"text": "drop", "image": "grey", "audio": "silence", "video": "freeze"}
 RECIPES = [
-    FeatureRecipe(values=True, relay=True),
+    FeatureRecipe(values=True, rollout=True),
     FeatureRecipe(gradients="heads"),
     FeatureRecipe(gradients="total", normalise="raw"),
-    FeatureRecipe(relay=True, mask_gradient=True),
+    FeatureRecipe(rollout=True, mask_gradient=True),
 ]
 
 

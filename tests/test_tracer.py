@@ -14,11 +14,11 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from omnitrace import (
-    CurationConfig,
     EndEvent,
     InputError,
     NotSupportedError,
     PluginError,
+    SelectionConfig,
     SourceOptions,
     SpanEvent,
     TokenEvent,
@@ -222,14 +222,14 @@ def test_two_traces_of_one_model_run_after_each_other(trace: Trace, smollm2: Tra
     assert [r.token_ids for r in results] == [trace.token_ids[:12]] * 2
 
 
-def test_recurating_equals_curating_live(smollm2: Tracer, trace: Trace, tmp_path: Path) -> None:
-    config = CurationConfig(gate=False, assign="token-max", p_min=0.02)
-    other = Tracer(adapter=smollm2.adapter, curation=config)
+def test_reselecting_equals_selecting_live(smollm2: Tracer, trace: Trace, tmp_path: Path) -> None:
+    config = SelectionConfig(gate=False, assign="token-max", p_min=0.02)
+    other = Tracer(adapter=smollm2.adapter, selection=config)
     live = other.trace(MESSAGES, max_new_tokens=40)
     saved = Trace.load(trace.save(tmp_path / "t.omnitrace"))
-    assert saved.recurate(config).spans == live.spans
-    assert saved.recurate(config).tokens == live.tokens
-    assert saved.recurate(trace.config).spans == trace.spans
+    assert saved.reselect(config).spans == live.spans
+    assert saved.reselect(config).tokens == live.tokens
+    assert saved.reselect(trace.config).spans == trace.spans
 
 
 def test_explain_a_phrase(trace: Trace) -> None:

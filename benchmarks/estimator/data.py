@@ -73,7 +73,7 @@ class Data:
         """Return float32 ``[spans, features, units]`` by a recipe that reads all layers."""
         seen = self._look(example)
         parts = [seen.weighted if recipe.values else seen.direct]
-        parts += [seen.rollout] * recipe.relay
+        parts += [seen.rollout] * recipe.rollout
         reduced = torch.cat(parts, dim=1)
         if recipe.reduction == "mean":
             reduced = reduced / torch.from_numpy(example.sizes).clamp(min=1)
@@ -156,7 +156,7 @@ class Data:
         key = {"model": subject.digest, "example": example.fed, "code": package_code()}
         path = subject.kept.path("features", key, ".safetensors")
         if not path.is_file():
-            plain = self._reduced(example, FeatureRecipe(relay=True))
+            plain = self._reduced(example, FeatureRecipe(rollout=True))
             direct, rollout = plain.chunk(2, dim=1)
             weighted = self._reduced(example, FeatureRecipe(values=True))
             first_order = self._reduced(example, FeatureRecipe(gradients="heads")).chunk(2, dim=1)[

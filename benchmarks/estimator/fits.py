@@ -87,14 +87,18 @@ OURS: Final = (
         {
             "shares": FeatureRecipe(),
             "value shares": FeatureRecipe(values=True),
-            "value shares, rollout": FeatureRecipe(values=True, relay=True),
-            "largest value shares, rollout": FeatureRecipe(values=True, relay=True, pooling="max"),
+            "value shares, rollout": FeatureRecipe(values=True, rollout=True),
+            "largest value shares, rollout": FeatureRecipe(
+                values=True, rollout=True, pooling="max"
+            ),
         },
     ),
     *_candidates("nnls", {"value shares": FeatureRecipe(values=True)}),
-    *_candidates("mlp", {"shares": FeatureRecipe(), "shares, rollout": FeatureRecipe(relay=True)}),
+    *_candidates(
+        "mlp", {"shares": FeatureRecipe(), "shares, rollout": FeatureRecipe(rollout=True)}
+    ),
 )
-_FIRST_ORDER: Final = FeatureRecipe(values=True, relay=True, gradients="total")
+_FIRST_ORDER: Final = FeatureRecipe(values=True, rollout=True, gradients="total")
 #: Ours with gradients: what hiding a unit does to the written words, to first order.
 WITH_GRADIENTS: Final = (
     *_candidates(
@@ -122,7 +126,7 @@ WITH_GRADIENTS: Final = (
 _AFTER: Final = {
     "shares, mask gradient": FeatureRecipe(mask_gradient=True),
     "value shares, rollout, mask gradient": FeatureRecipe(
-        values=True, relay=True, mask_gradient=True
+        values=True, rollout=True, mask_gradient=True
     ),
 }
 #: Ours of a finished response: attention, and the gradient by how much of a unit is seen.

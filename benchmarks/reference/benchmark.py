@@ -52,16 +52,16 @@ def measure(given: argparse.Namespace) -> Result:
     torch.set_num_threads(given.threads)
     tracers = _load(given.model, given.signals)
     first = tracers[given.signals[0]]
-    selections = switched(first.curation)
+    selections = switched(first.setup.selection)
     found = _collect(tracers, given)
     add_baselines(found, given.seed)
-    sections = lines_of(found, given.signals, selections, first.curation, given.seed)
+    sections = lines_of(found, given.signals, selections, first.setup.selection, given.seed)
     more = details(found, given.signals, given.seed)
     if given.validation:
         print(f"{detail_markdown(more)}\n")
     if given.validation or given.pictures:
         _show_where(found, first, given.pictures)
-    return result_of(given, found, sections, more, first.curation)
+    return result_of(given, found, sections, more, first.setup.selection)
 
 
 def _load(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
@@ -99,7 +99,7 @@ def _one(tracers: dict[str, Tracer], drawn: Drawn) -> Collected:
     found = Collected()
     first, *_ = tracers.values()
     try:
-        collect(found, drawn, answer(tracers, drawn.sample), switched(first.curation))
+        collect(found, drawn, answer(tracers, drawn.sample), switched(first.setup.selection))
     except OmnitraceError as error:  # such as a medium that is too long for other weights
         raise BenchmarkError(f"{drawn.sample.id}: {error}") from error
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.report import Result, Table
 from common.world_samples import ALL, COLUMNS, LONG, MINUTE, REFUSAL
-from omnitrace import CurationConfig
+from omnitrace import SelectionConfig
 from reference.rows import Collected
 from reference.table import Line, best_threshold
 from reference.where import where_table
@@ -21,7 +21,7 @@ def result_of(
     found: Collected,
     sections: Sequence[Sequence[Line]],
     more: Sequence[Line],
-    usual: CurationConfig,
+    usual: SelectionConfig,
 ) -> Result:
     """Make the table, its notes and the figures behind it.
 
@@ -92,7 +92,7 @@ def _counts(found: Collected) -> dict[str, Any]:
     }
 
 
-def _notes(given: argparse.Namespace, found: Collected, usual: CurationConfig) -> list[str]:
+def _notes(given: argparse.Namespace, found: Collected, usual: SelectionConfig) -> list[str]:
     counts = _counts(found)
     return [
         f"{counts['statements']} statements with evidence, of which {counts['wrong']} were "

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from common.world_samples import Drawn, groups_of
-from omnitrace import CurationConfig, Trace, Tracer
+from omnitrace import SelectionConfig, Trace, Tracer
 from omnitrace.attribution.masses import Assign
 from omnitrace.evaluation.baselines.trivial import (
     PositionPrior,
@@ -53,7 +53,7 @@ _LOOSE: Final[Mapping[str, Mapping[str, Any]]] = {
     "one support at most": {"max_supports": 1},
     "confidence squared, as the paper": {"gamma": 2.0},
 }
-_RULES: Final = ("relay", "gate", "position_weights", "confidence_weight", "runs", "fallback")
+_RULES: Final = ("rollout", "gate", "position_weights", "confidence_weight", "runs", "fallback")
 
 
 @dataclass(slots=True)
@@ -108,19 +108,16 @@ def make_tracers(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
     would lose supports by it that they are not known to be wrong about, and do without.
     """
     first = Tracer.from_pretrained(model)
-    usual = first.curation
+    usual = first.setup.selection
     without = dataclasses.replace(usual, min_grounding=0.0)
+    default = first.setup.signals.token.name
     return {
-        name: Tracer(
-            adapter=first.adapter,
-            signal=name,
-            curation=usual if name == first.signal.name else without,
-        )
+        name: first.with_options(signal=name, selection=usual if name == default else without)
         for name in signals
     }
 
 
-def switched(usual: CurationConfig) -> dict[str, CurationConfig]:
+def switched(usual: SelectionConfig) -> dict[str, SelectionConfig]:
     """Return the selections in which one rule is not as usual, by what was done to it."""
     changes: dict[str, Mapping[str, Any]] = {
         f"{rule.replace('_', ' ')} {'off' if getattr(usual, rule) else 'on'}": {
@@ -168,7 +165,7 @@ def collect(
     found: Collected,
     drawn: Drawn,
     traces: Mapping[str, Trace],
-    selections: Mapping[str, CurationConfig],
+    selections: Mapping[str, SelectionConfig],
 ) -> None:
     """Score the traces of one sample, and the first of them under other selections."""
     label = labels(drawn.sample)
@@ -181,7 +178,7 @@ def collect(
     for name in others:
         found.add(name, list(labelled_items(label, traces[name])))
     for name, config in selections.items():
-        found.add(name, list(labelled_items(label, traces[first].recurate(config))))
+        found.add(name, list(labelled_items(label, traces[first].reselect(config))))
     for item in items:
         if item.word is None:
             key = (item.example, item.span)

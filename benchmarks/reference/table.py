@@ -12,7 +12,7 @@ import numpy as np
 
 from common.report import markdown_table
 from common.world_samples import ALL, COLUMNS, REFUSAL
-from omnitrace import CurationConfig
+from omnitrace import SelectionConfig
 from omnitrace.evaluation.aggregate import by_example, together
 from omnitrace.evaluation.metrics.agreement import abstention_f1
 from omnitrace.evaluation.metrics.bootstrap import (
@@ -75,8 +75,8 @@ class Line:
 def lines_of(
     found: Collected,
     signals: Sequence[str],
-    selections: Mapping[str, CurationConfig],
-    usual: CurationConfig,
+    selections: Mapping[str, SelectionConfig],
+    usual: SelectionConfig,
     seed: int,
 ) -> list[list[Line]]:
     """Estimate everything, section by section.
@@ -98,7 +98,7 @@ def lines_of(
     other_scores = [
         name
         for name, config in selections.items()
-        if (config.assign, config.relay) != (usual.assign, usual.relay)
+        if (config.assign, config.rollout) != (usual.assign, usual.rollout)
     ]
     estimate = functools.partial(_line, found, seed=seed)
     sections = [[_answers(found, first, seed)]]
@@ -221,7 +221,7 @@ def cross_fitted(found: Collected, rows: Sequence[ScoreRow]) -> list[ScoreRow]:
 def best_threshold(rows: Iterable[ScoreRow]) -> tuple[float, float]:
     """Return the grounding below which abstaining agrees best with the labels, and its F1.
 
-    For ``CurationConfig.min_grounding``; to be fitted on validation samples. It is the middle
+    For ``SelectionConfig.min_grounding``; to be fitted on validation samples. It is the middle
     between two neighbouring groundings, and 0 (never abstain) where nothing is to be separated.
     """
     said = [row for row in rows if row.said]

@@ -163,7 +163,7 @@ def without_sinks(
     record = {"how": how, "positions": len(sinks.positions), "mass": round(sinks.mass, 6)}
     signal = {**trace.provenance.signal, "sinks": record}
     provenance = dataclasses.replace(trace.provenance, signal=signal)
-    return dataclasses.replace(trace, scores=scores, provenance=provenance).recurate(trace.config)
+    return dataclasses.replace(trace, scores=scores, provenance=provenance).reselect(trace.config)
 
 
 def _shares(trace: Trace) -> np.ndarray:

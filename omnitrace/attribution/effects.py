@@ -4,7 +4,7 @@ A unit supports a span if taking it away makes the span less likely, and if that
 its effect is positive, and so is the lower end of its interval where it has one. Supports are
 ranked by effect, down to ``effect_min`` of the largest of them, and up to ``coverage`` of the sum
 of all positive effects: a few strong effects are evidence, and many weak ones are noise, however
-many they are. Of the curation's options only these and ``max_supports`` apply: there are no votes,
+many they are. Of the selection's options only these and ``max_supports`` apply: there are no votes,
 no runs and no fallback, so a span on which no unit has such an effect is ungrounded.
 """
 
@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import ConformanceError
 from omnitrace.signals.base import raising_only_ours, subject_of
 from omnitrace.types import Effect, SourceUnit, Span
@@ -55,7 +55,7 @@ class Chosen(NamedTuple):
 
 
 def select_by_effect(
-    effects: Mapping[str, Effect], units: Sequence[SourceUnit], config: CurationConfig
+    effects: Mapping[str, Effect], units: Sequence[SourceUnit], config: SelectionConfig
 ) -> list[Chosen]:
     """Choose the supports of one span, strongest first; equal effects keep the units' order.
 

@@ -1,8 +1,8 @@
-"""Relay: carry evidence through the model's own earlier words.
+"""Rollout: carry evidence through the model's own earlier words.
 
 A model that thinks before it answers often looks at its thought, and no longer at the image that
-the thought was about. Relay follows the mass that a token puts on earlier generated tokens to what
-those rested on::
+the thought was about. Rollout follows the mass that a token puts on earlier generated tokens to
+what those rested on::
 
     r_t = direct_t + sum over s < t of A(t -> s) * r_s
 
@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Relay"]
+__all__ = ["Rollout"]
 
 
-class Relay:
-    """Relays rows block by block, in the order of the generated tokens.
+class Rollout:
+    """Applies rollout to rows, block by block, in the order of the generated tokens.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Relay:
         return self._evidence[: self._count]
 
     def push(self, scores: np.ndarray) -> np.ndarray:
-        """Relay the next rows.
+        """Carry the evidence of earlier tokens into the next rows.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ import numpy as np
 from omnitrace.attribution.masses import Assign, Masses
 from omnitrace.errors import InputError
 
-__all__ = ["CurationConfig", "Selected", "Selection", "curate_span"]
+__all__ = ["CurationConfig", "Selected", "Selection", "SelectionConfig", "select_supports"]
 
 _DIGITS: Final = 12
 _SLACK: Final = 1e-9
@@ -54,20 +54,20 @@ _NUMBERS: Final[Mapping[str, tuple[float, float, bool]]] = {
     "min_grounding": (0.0, 1.0, True),
     "effect_min": (0.0, 1.0, True),
 }
-_SWITCHES: Final = ("relay", "gate", "position_weights", "confidence_weight", "runs", "fallback")
+_SWITCHES: Final = ("rollout", "gate", "position_weights", "confidence_weight", "runs", "fallback")
 
 
 @dataclass(frozen=True, slots=True)
-class CurationConfig:
+class SelectionConfig:
     """Every rule of the selection, with its switch.
 
     Parameters
     ----------
     assign:
         How a unit's scores become its mass; see :func:`omnitrace.attribution.masses.measure`.
-    relay:
+    rollout:
         Whether a token's mass on earlier generated tokens is carried on to what those rest on; see
-        :class:`omnitrace.attribution.rollout.Relay`.
+        :class:`omnitrace.attribution.rollout.Rollout`.
     gate:
         Whether instruction and generated text compete for a token's vote.
     compete:
@@ -101,7 +101,7 @@ class CurationConfig:
     """
 
     assign: Assign = "unit-sum"
-    relay: bool = False
+    rollout: bool = False
     gate: bool = True
     compete: Literal["joint", "per-modality"] = "joint"
     position_weights: bool = True
@@ -145,18 +145,22 @@ class CurationConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CurationConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> SelectionConfig:
         """Build from plain values; missing fields take their defaults."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
                 raise InputError(
-                    f"unknown curation option {name!r}",
+                    f"unknown selection option {name!r}",
                     legal=", ".join(known),
                     fix=f"did you mean {' or '.join(map(repr, near))}?" if near else "remove it",
                 )
         return cls(**values)
+
+
+#: The name before 0.2.
+CurationConfig = SelectionConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +184,11 @@ class Selection:
     ungrounded: bool
 
 
-def curate_span(
+def select_supports(
     masses: Masses,
     weights: np.ndarray,
     span: tuple[int, int],
-    config: CurationConfig,
+    config: SelectionConfig,
     modalities: Sequence[str],
 ) -> Selection:
     """Select the supports of one span.
@@ -264,7 +268,7 @@ def curate_span(
 
 
 def _gated(
-    eligible: np.ndarray, peak: np.ndarray, rivals: np.ndarray, config: CurationConfig
+    eligible: np.ndarray, peak: np.ndarray, rivals: np.ndarray, config: SelectionConfig
 ) -> np.ndarray:
     """Return the weights ``[tokens]`` with which tokens may vote where rivals compete."""
     ungated = np.where(rivals > peak, 0.0, eligible)
@@ -280,7 +284,7 @@ def _scale(eligible: np.ndarray, peak: np.ndarray) -> float:
 
 
 def _votes(
-    eligible: np.ndarray, confidence: np.ndarray, scale: float, config: CurationConfig
+    eligible: np.ndarray, confidence: np.ndarray, scale: float, config: SelectionConfig
 ) -> np.ndarray:
     """Return the vote of each token: its weight, times its confidence as the rules have it."""
     confidence = np.where(eligible > 0, confidence, 0.0) / scale
@@ -300,7 +304,7 @@ class _Candidate(NamedTuple):
         return -self.score, self.unit
 
 
-def _competitions(modalities: Sequence[str], config: CurationConfig) -> list[np.ndarray]:
+def _competitions(modalities: Sequence[str], config: SelectionConfig) -> list[np.ndarray]:
     """Return the unit indices that compete with each other, one array a competition."""
     if config.compete == "joint":
         return [np.arange(len(modalities))]
@@ -321,7 +325,7 @@ def _longest_runs(choice: np.ndarray) -> dict[int, int]:
     return longest
 
 
-def _select(candidates: Sequence[_Candidate], config: CurationConfig) -> list[_Candidate]:
+def _select(candidates: Sequence[_Candidate], config: SelectionConfig) -> list[_Candidate]:
     """Take the best candidates, skip the weak, stop when enough of the votes is covered."""
     taken: list[_Candidate] = []
     for candidate in sorted(candidates, key=_Candidate.order):
@@ -335,4 +339,4 @@ def _select(candidates: Sequence[_Candidate], config: CurationConfig) -> list[_C
 
 
 def _illegal(name: str, value: object, legal: str) -> InputError:
-    return InputError(f"curation option {name} is {value!r}", legal=legal)
+    return InputError(f"selection option {name} is {value!r}", legal=legal)

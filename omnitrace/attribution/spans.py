@@ -9,7 +9,7 @@ import numpy as np
 
 from omnitrace.attribution.effects import select_by_effect
 from omnitrace.attribution.masses import Masses
-from omnitrace.attribution.selection import CurationConfig, curate_span
+from omnitrace.attribution.selection import SelectionConfig, select_supports
 from omnitrace.types import Effect, Layout, Section, Span, Support
 
 __all__ = ["SpanBuilder", "tokens_of"]
@@ -23,7 +23,7 @@ def tokens_of(ranges: Sequence[tuple[int, int]], start: int, end: int) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class SpanBuilder:
-    """Builds spans for live traces, streams, re-curation and ``explain`` alike.
+    """Builds spans for live traces, streams, re-selection and ``explain`` alike.
 
     Masses, salience and token ranges are those of all tokens, or, while a model writes, of the
     tokens from ``first`` on, which are all that the open span can have.
@@ -33,7 +33,7 @@ class SpanBuilder:
     masses: Masses
     salience: np.ndarray
     token_ranges: Sequence[tuple[int, int]]
-    config: CurationConfig
+    config: SelectionConfig
     first: int = 0
 
     def build(
@@ -61,7 +61,7 @@ class SpanBuilder:
             Whether the span is a thought or of the answer.
         """
         token_start, token_end = tokens_of(self.token_ranges, start, end)
-        selection = curate_span(
+        selection = select_supports(
             self.masses,
             self.salience,
             (token_start, token_end),

@@ -40,7 +40,9 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     recipe = card.recipe
     layers = f"{len(model.layers)} layers ({_ranges(model.layers)}) of {model.heads} heads"
     features = f"{recipe.reduction} of attention{' times values' if recipe.values else ''}"
-    features += f", {recipe.pooling} over a span{', direct and by rollout' if recipe.relay else ''}"
+    features += (
+        f", {recipe.pooling} over a span{', direct and by rollout' if recipe.rollout else ''}"
+    )
     features += _GRADIENTS[recipe.gradients]
     features += ", and the gradient of a mask" if recipe.mask_gradient else ""
     chosen = ", ".join(f"{name} {value:g}" for name, value in fit.chosen.items())

@@ -16,8 +16,8 @@ import torch
 
 from omnitrace.attribution.effects import live_effects
 from omnitrace.attribution.masses import Masses, measure, token_traces
-from omnitrace.attribution.rollout import Relay
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.rollout import Rollout
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder, tokens_of
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.engine.score_buffer import ScoreRows
@@ -84,7 +84,7 @@ class Assembler:
     layout: Layout
     signal: TokenSignal
     salience: Salience
-    config: CurationConfig
+    config: SelectionConfig
     package: str | None = None
     live: LiveSpanSignal | None = None
     live_package: str | None = None
@@ -100,7 +100,7 @@ class Assembler:
     broken: OmnitraceError | None = None
     """What a signal did wrong: blocks are no longer worked on then."""
     _scores: ScoreRows = field(default_factory=ScoreRows)
-    _relay: Relay | None = field(init=False, default=None)
+    _rollout: Rollout | None = field(init=False, default=None)
     _reduce: Reduce | None = field(init=False, default=None)
     # Of the tokens that a span to come may have: from the last one of the last span on.
     _first: int = 0
@@ -109,8 +109,8 @@ class Assembler:
     _shown: int = 0
 
     def __post_init__(self) -> None:
-        if self.config.relay:
-            self._relay = Relay(self.layout.prompt_length)
+        if self.config.rollout:
+            self._rollout = Rollout(self.layout.prompt_length)
         if self.live is not None:
             self._reduce = reducer_of(self.live, [unit.positions for unit in self.layout.units])
 
@@ -149,7 +149,7 @@ class Assembler:
             return ()
         first = len(self.ids)
         scores, reduced = self._score(block)
-        carried = scores if self._relay is None else self._relay.push(scores)
+        carried = scores if self._rollout is None else self._rollout.push(scores)
         masses = measure(carried, self.layout, self.config.assign, first=first)
         self.ids += block.ids
         for piece in block.pieces:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict
 
 import numpy as np
 
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.media import MediaLimits
 from omnitrace.segmentation.sentences import Unit as SpanUnit
 from omnitrace.segmentation.thinking import Thinking
@@ -114,7 +114,7 @@ class TracerOptions(TypedDict, total=False):
         Name of a registered signal, or a signal object. With a span signal, live or not, the token
         scores are those of "attention-mean", and supports are selected by the effects that it
         gives.
-    curation:
+    selection:
         How supports are selected.
     sources:
         What counts as a source and how finely sources are cut.
@@ -134,7 +134,7 @@ class TracerOptions(TypedDict, total=False):
     """
 
     signal: str | Signal
-    curation: CurationConfig | None
+    selection: SelectionConfig | None
     sources: SourceOptions | None
     limits: MediaLimits | None
     span_unit: SpanUnit

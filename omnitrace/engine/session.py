@@ -303,7 +303,7 @@ def _session(
             live_package=setup.signals.span_package,
             live_layers=frozenset(read),
             salience=setup.salience,
-            config=setup.curation,
+            config=setup.selection,
         ),
         detokenizer=Detokenizer(setup.adapter.tokenizer),
         segmenter=SectionSegmenter.after_prompt(

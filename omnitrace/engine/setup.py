@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from omnitrace._utils.checks import check_whole
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.capture.probe import probe
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import ModelAdapter
@@ -36,14 +36,14 @@ class Setup:
         By index, the decoder layers whose attention can be captured.
     signals:
         What scores tokens, and the span signal where one was asked for.
-    curation, sources, limits, span_unit, thinking, salience, block:
+    selection, sources, limits, span_unit, thinking, salience, block:
         As for ``Tracer``.
     """
 
     adapter: ModelAdapter
     layers: Mapping[int, nn.Module]
     signals: Resolved
-    curation: CurationConfig
+    selection: SelectionConfig
     sources: SourceOptions
     limits: MediaLimits
     span_unit: SpanUnit
@@ -57,7 +57,7 @@ class Setup:
         adapter: ModelAdapter,
         *,
         signal: str | Signal = "attention-mean",
-        curation: CurationConfig | None = None,
+        selection: SelectionConfig | None = None,
         sources: SourceOptions | None = None,
         limits: MediaLimits | None = None,
         span_unit: SpanUnit = "sentence",
@@ -75,7 +75,7 @@ class Setup:
             adapter=adapter,
             layers=dict(probe(adapter.model, adapter.decoder, what=adapter.source)),
             signals=signals,
-            curation=curation or CurationConfig(),
+            selection=selection or SelectionConfig(),
             sources=sources,
             limits=limits or MediaLimits(),
             span_unit=span_unit,
@@ -89,7 +89,7 @@ class Setup:
         if "signal" in options:
             options["signals"] = resolve(options.pop("signal"))
         made = {
-            "curation": CurationConfig,
+            "selection": SelectionConfig,
             "sources": SourceOptions,
             "limits": MediaLimits,
         }

@@ -4,14 +4,15 @@ A *feature* is one number per (layer, head): the attention that the rows of a sp
 the tokens of a unit (vSTREAM, arXiv 2604.16587: ``f ∈ R^{L·H}``). Rows are reduced layer by layer
 as they come, so that nothing larger than ``[rows, L·H, units]`` is ever kept.
 
-A model also looks at its own earlier words instead of what they rest on. With *relay* there is a
+A model also looks at its own earlier words instead of what they rest on. With *rollout* there is a
 second feature per head: the attention that it paid to earlier tokens of the answer, carried on to
 what those rested on,
 
-    relayed_h(t, k) = sum over s < t of A_h(t -> s) * r_s(k)
+    rollout_h(t, k) = sum over s < t of A_h(t -> s) * r_s(k)
 
-where ``r_s``, the evidence of token s, is what the mean head paid to each unit, direct and relayed,
-scaled to sum to 1 over the units (as :mod:`omnitrace.attribution.rollout` does for tokens).
+where ``r_s``, the evidence of token s, is what the mean head paid to each unit, directly and by
+rollout, scaled to sum to 1 over the units (as :mod:`omnitrace.attribution.rollout` does for
+tokens).
 
 Attention does not know which word it led to. With *gradients* there are features that do: how the
 log-probability of the token that was written changes as a unit is hidden from one head. To hide a
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from omnitrace.attribution.rollout import Relay
+from omnitrace.attribution.rollout import Rollout
 from omnitrace.errors import InputError
 from omnitrace.types import Modality
 
@@ -86,8 +87,8 @@ class FeatureRecipe(BaseModel):
     pooling:
         Mean or maximum over the tokens of a span. Where one word fetches what a sentence rests on,
         the mean drowns it in what the other words look at.
-    relay:
-        Whether relayed attention is a feature of its own, beside the direct one.
+    rollout:
+        Whether attention by rollout is a feature of its own, beside the direct one.
     gradients:
         Whether what hiding a unit does to the written tokens, to first order, is a feature:
         ``"heads"`` has one a head, ``"total"`` their sum. Such a signal needs gradients while the
@@ -106,7 +107,7 @@ class FeatureRecipe(BaseModel):
     values: bool = False
     layers: Literal["all"] | Annotated[tuple[int, ...], Field(min_length=1)] = "all"
     pooling: Literal["mean", "max"] = "mean"
-    relay: bool = False
+    rollout: bool = False
     gradients: Gradients = "none"
     mask_gradient: bool = False
 
@@ -122,7 +123,7 @@ class FeatureRecipe(BaseModel):
     @property
     def per_head(self) -> int:
         """Features of a head."""
-        return 1 + self.relay + (self.gradients == "heads")
+        return 1 + self.rollout + (self.gradients == "heads")
 
     @property
     def beside(self) -> int:
@@ -167,14 +168,14 @@ class RowReducer:
     """Reduces the attention rows of one answer over the tokens of each unit.
 
     Rows come block by block in the order in which they were written, layer by layer. Of earlier
-    blocks nothing is kept, but with relay the evidence of each token: a number for each unit.
+    blocks nothing is kept, but with rollout the evidence of each token: a number for each unit.
 
     Parameters
     ----------
     units:
         Prompt positions of each unit, in the layout's order.
     recipe:
-        Its ``reduction``, ``values``, ``relay`` and ``gradients`` apply.
+        Its ``reduction``, ``values``, ``rollout`` and ``gradients`` apply.
     """
 
     def __init__(self, units: Sequence[Sequence[int]], recipe: FeatureRecipe) -> None:
@@ -187,8 +188,8 @@ class RowReducer:
         self._starts = (torch.cumsum(self._sizes, 0) - self._sizes).numpy()[self._filled]
         self._placed: dict[torch.device, torch.Tensor] = {}
         self._members: dict[torch.device, torch.Tensor] = {}
-        # Units stand where a relay of token scores has the prompt.
-        self._relay = Relay(len(units))
+        # Units stand where a rollout of token scores has the prompt.
+        self._rollout = Rollout(len(units))
 
     def __call__(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Reduce the next block.
@@ -202,19 +203,19 @@ class RowReducer:
         -------
         torch.Tensor
             float32 ``[rows, features, units]`` on the CPU: layer by layer, in each head by head;
-            then, with relay, the same once more for what is relayed, and last what gradients tell.
+            then, with rollout, the same once more by rollout, and last what gradients tell.
         """
         import torch
 
-        relay, gradients = self._recipe.relay, self._recipe.gradients
+        rollout, gradients = self._recipe.rollout, self._recipe.gradients
         direct, among, plain, hidden = [], [], [], []
         for layer in rows:
             weights = layer.weights
             at = self._on(weights.device)
             seen = weights.index_select(2, at)
-            if relay:
+            if rollout:
                 plain.append(self._by_unit(seen.mean(dim=0)))
-                written = weights.shape[2] - len(self._relay.evidence) - weights.shape[1] + 1
+                written = weights.shape[2] - len(self._rollout.evidence) - weights.shape[1] + 1
                 later = weights[:, :, written:].transpose(0, 1)
                 among.append(later.contiguous())  # no view: it would keep the whole layer
             if gradients != "none":
@@ -224,10 +225,10 @@ class RowReducer:
                 seen = seen * norms.index_select(1, at)[:, None]
             direct.append(self._by_unit(seen).transpose(0, 1))
         found = torch.cat(_together(direct), dim=1).cpu()
-        if relay:
+        if rollout:
             mean = torch.stack(_together(plain)).mean(dim=0)
-            relayed = self._relayed(mean.cpu(), torch.cat(_together(among), dim=1).cpu())
-            found = torch.cat([found, relayed], dim=1)
+            through = self._through_rollout(mean.cpu(), torch.cat(_together(among), dim=1).cpu())
+            found = torch.cat([found, through], dim=1)
         if self._recipe.reduction == "mean":
             found = found / self._sizes.clamp(min=1)
         if hidden:
@@ -275,7 +276,7 @@ class RowReducer:
             self._members[device] = member.to(device)
         return self._members[device]
 
-    def _relayed(self, plain: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    def _through_rollout(self, plain: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
         """Carry attention to earlier tokens on to the units, and note the evidence of these rows.
 
         Parameters
@@ -287,8 +288,8 @@ class RowReducer:
         """
         import torch
 
-        self._relay.push(torch.cat([plain, among.mean(dim=1)], dim=1).numpy())
-        evidence = self._relay.evidence[: among.shape[2]].astype(np.float32)
+        self._rollout.push(torch.cat([plain, among.mean(dim=1)], dim=1).numpy())
+        evidence = self._rollout.evidence[: among.shape[2]].astype(np.float32)
         return torch.from_numpy(among.numpy() @ evidence)  # numpy's threads are the same for all
 
 

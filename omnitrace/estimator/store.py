@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", "save"]
 
 FORMAT: Final = "omnitrace-estimator"
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Tensors of a network; their first axis is that of its hidden units.
 _NETWORK: Final = ("inner", "bias", "outer")
@@ -112,7 +112,7 @@ class Card(_Model):
     """
 
     format: Literal["omnitrace-estimator"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     model: ModelFacts
     sources: dict[str, Any]
     recipe: FeatureRecipe
@@ -228,14 +228,25 @@ def _card(path: Path, text: str, legal: str) -> Card:
             legal=f"up to {VERSION}",
             fix="update omnitrace",
         )
+    if version == 1:
+        about = _with_rollout(about)
     try:
-        return Card.model_validate_json(text)
+        return Card.model_validate_json(json.dumps(about))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(
             f"the card of {str(path)!r} is damaged: {where}: {first['msg']}", legal=legal
         ) from error
+
+
+def _with_rollout(about: dict[str, Any]) -> dict[str, Any]:
+    """Turn version 1 into 2, which calls rollout by that name and no longer "relay"."""
+    recipe = about.get("recipe")
+    if isinstance(recipe, dict) and "relay" in recipe:
+        recipe = dict(recipe)
+        recipe["rollout"] = recipe.pop("relay")
+    return about | {"version": 2, "recipe": recipe}
 
 
 def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:

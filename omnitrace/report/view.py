@@ -242,7 +242,7 @@ def _provenance(trace: Trace) -> list[tuple[str, str]]:
         ("Adapter", _join(made.adapter, made.attention, made.processor)),
         ("Configuration", made.config_digest),
         ("Signal", _join(str(signal.pop("name", "")), _pairs(signal))),
-        ("Curation", _pairs(trace.config.to_dict())),
+        ("Selection", _pairs(trace.config.to_dict())),
         ("Salience", made.salience),
         ("Segmentation", _pairs(made.segmentation)),
         ("Generation", _pairs(made.generation)),

@@ -1,9 +1,9 @@
 """Traces in files: a folder, or a single zip whose name ends in ``.omnitrace``.
 
-Both hold ``trace.json`` (see ``trace_schema``), ``scores.safetensors`` and, where asked for, the
-original media as ``media/<index>``. The same trace gives the same bytes. Nothing is pickled,
-members are read by these names alone, and none larger than what the document describes, so a
-foreign file can do no more than be refused.
+Both hold ``trace.json`` (see :mod:`omnitrace.trace.schema`), ``scores.safetensors`` and, where
+asked for, the original media as ``media/<index>``. The same trace gives the same bytes. Nothing is
+pickled, members are read by these names alone, and none larger than what the document describes, so
+a foreign file can do no more than be refused.
 """
 
 from __future__ import annotations
@@ -54,8 +54,20 @@ def _with_sections(document: dict[str, Any]) -> dict[str, Any]:
     return document | {"version": 2, "spans": spans}
 
 
+def _with_rollout(document: dict[str, Any]) -> dict[str, Any]:
+    """Turn version 2 into 3, which calls rollout by that name and no longer "relay"."""
+    config = document.get("config")
+    if isinstance(config, dict) and "relay" in config:
+        config = dict(config)
+        config["rollout"] = config.pop("relay")
+    return document | {"version": 3, "config": config}
+
+
 # What turns the document of a version into that of the next one; version 1 is the first.
-_MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _with_sections}
+_MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    1: _with_sections,
+    2: _with_rollout,
+}
 
 _READ_ERRORS: Final = (
     OSError,

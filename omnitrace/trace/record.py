@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import InputError
 from omnitrace.trace.provenance import Provenance
 from omnitrace.types import Layout, MediaRecord, Message, Section, SourceUnit, Span, TokenTrace
@@ -39,7 +39,7 @@ class TraceRecord:
     media:
         What is remembered of each medium, in prompt order.
     config:
-        The curation that chose the supports.
+        The selection that chose the supports.
     provenance:
         Model, signal, versions, seed, timings.
     """
@@ -54,7 +54,7 @@ class TraceRecord:
     spans: tuple[Span, ...]
     salience: np.ndarray
     media: tuple[MediaRecord, ...]
-    config: CurationConfig
+    config: SelectionConfig
     provenance: Provenance
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
-"""The document that describes a trace in a file: version 2.
+"""The document that describes a trace in a file: version 3.
 
 ``trace.json`` is this document; the score matrix and the layout arrays lie beside it as tensors.
 The models are strict and forbid unknown members, so that a file which loads means what it says.
-``trace_codec`` turns a trace into the document and back, ``trace_io`` keeps it in files.
+``codec`` turns a trace into the document and back, ``io`` keeps it in files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import OmnitraceError
 from omnitrace.types import Modality, Section
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "omnitrace-trace"
-VERSION: Final = 2
+VERSION: Final = 3
 
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Index: TypeAlias = Annotated[int, Field(ge=-1)]
@@ -207,7 +207,7 @@ class TraceModel(_Model):
     """The whole document. Only a document in a file has ``checksums``."""
 
     format: Literal["omnitrace-trace"]
-    version: Literal[2]
+    version: Literal[3]
     messages: tuple[dict[str, JsonValue], ...]
     text: str
     token_ids: tuple[int, ...]
@@ -216,7 +216,7 @@ class TraceModel(_Model):
     tokens: tuple[TokenModel, ...]
     spans: tuple[SpanModel, ...]
     media: tuple[MediaModel, ...]
-    config: CurationConfig
+    config: SelectionConfig
     provenance: ProvenanceModel
     checksums: ChecksumsModel | None = None
 

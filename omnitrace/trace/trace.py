@@ -12,8 +12,8 @@ import numpy as np
 
 from omnitrace.attribution.effects import checked_effects
 from omnitrace.attribution.masses import Masses, measure, token_traces
-from omnitrace.attribution.rollout import Relay
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.rollout import Rollout
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder
 from omnitrace.errors import InputError
 from omnitrace.trace import io
@@ -51,7 +51,7 @@ class Trace(TraceRecord):
     media:
         What is remembered of each medium, in prompt order.
     config:
-        The curation that chose the supports.
+        The selection that chose the supports.
     provenance:
         Model, signal, versions, seed, timings.
     """
@@ -59,11 +59,11 @@ class Trace(TraceRecord):
     def masses(self) -> Masses:
         """Sum the scores over units, instruction, template and generated positions.
 
-        With ``config.relay`` they are relayed first.
+        With ``config.rollout`` evidence is first carried through earlier tokens.
         """
         scores = self.scores
-        if self.config.relay:
-            scores = Relay(self.layout.prompt_length).push(scores)
+        if self.config.rollout:
+            scores = Rollout(self.layout.prompt_length).push(scores)
         return measure(scores, self.layout, self.config.assign)
 
     def unit_scores(self) -> np.ndarray:
@@ -79,7 +79,7 @@ class Trace(TraceRecord):
             config=self.config,
         )
 
-    def recurate(self, config: CurationConfig, *, section: Section | None = None) -> Trace:
+    def reselect(self, config: SelectionConfig, *, section: Section | None = None) -> Trace:
         """Select supports anew under ``config``, from what is stored, without the model.
 
         A span with effects gets its supports by them, any other span by the scores.
@@ -113,6 +113,9 @@ class Trace(TraceRecord):
         )
         return dataclasses.replace(changed, spans=spans)
 
+    #: The name of :meth:`reselect` before 0.2.
+    recurate = reselect
+
     def with_effects(self, effects: Sequence[Mapping[str, Effect]]) -> Trace:
         """Choose supports by the effects of units on spans, as a span signal gives them.
 
@@ -136,7 +139,7 @@ class Trace(TraceRecord):
             dataclasses.replace(span, effects=found)
             for span, found in zip(self.spans, checked, strict=True)
         )
-        return dataclasses.replace(self, spans=spans).recurate(self.config)
+        return dataclasses.replace(self, spans=spans).reselect(self.config)
 
     def explain(self, phrase: str, *, occurrence: int = 0) -> Span:
         """Return the supports of any substring of the response, as a span of its own.

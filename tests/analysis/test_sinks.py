@@ -12,7 +12,7 @@ from tests.helpers.sample_traces import multimodal_trace
 
 def with_scores(trace: Trace, scores: np.ndarray) -> Trace:
     changed = dataclasses.replace(trace, scores=scores.astype(np.float32))
-    return changed.recurate(trace.config)
+    return changed.reselect(trace.config)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitrace.attribution.effects import checked_effects, select_by_effect
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import InputError
 from omnitrace.types import Effect, SourceUnit, TextRange
 
@@ -23,7 +23,7 @@ def chosen(values: list[Effect], **options: Any) -> list[int]:
     effects = {f"u{i}": effect for i, effect in enumerate(values)}
     return [
         each.unit_index
-        for each in select_by_effect(effects, units(len(values)), CurationConfig(**options))
+        for each in select_by_effect(effects, units(len(values)), SelectionConfig(**options))
     ]
 
 
@@ -33,7 +33,7 @@ def test_units_are_ranked_by_effect_up_to_the_coverage() -> None:
     assert chosen(values, coverage=0.61) == [1, 3]
     assert chosen(values, coverage=1.0, effect_min=0.0) == [1, 3, 0]
     assert chosen(values, coverage=1.0, effect_min=0.0, max_supports=2) == [1, 3]
-    config = CurationConfig(effect_min=0.0)
+    config = SelectionConfig(effect_min=0.0)
     found = select_by_effect({"u1": Effect(6.0), "u3": Effect(2.0)}, units(4), config)
     assert [(each.effect, each.share) for each in found] == [(6.0, 0.75), (2.0, 0.25)]
 
@@ -46,7 +46,7 @@ def test_units_far_below_the_strongest_are_left_out() -> None:
     # What an interval disqualifies is no measure for the others.
     assert chosen([Effect(9.0, low=-1.0), Effect(2.0, low=1.0), Effect(1.5, low=1.0)]) == [1, 2]
     with pytest.raises(InputError, match=r"effect_min is 1\.5"):
-        CurationConfig(effect_min=1.5)
+        SelectionConfig(effect_min=1.5)
 
 
 def test_an_interval_that_reaches_zero_disqualifies() -> None:
@@ -57,7 +57,7 @@ def test_an_interval_that_reaches_zero_disqualifies() -> None:
 
 def test_without_positive_effects_nothing_is_chosen() -> None:
     assert chosen([Effect(0.0), Effect(-1.0)]) == []
-    assert select_by_effect({}, units(2), CurationConfig()) == []
+    assert select_by_effect({}, units(2), SelectionConfig()) == []
 
 
 def test_ties_keep_the_order_of_the_units() -> None:
@@ -77,7 +77,7 @@ def test_any_effects_give_a_ranking(
     drawn: list[tuple[float, float | None]], coverage: float, least: float, limit: int | None
 ) -> None:
     values = [Effect(value, low) for value, low in drawn]
-    config = CurationConfig(coverage=coverage, effect_min=least, max_supports=limit)
+    config = SelectionConfig(coverage=coverage, effect_min=least, max_supports=limit)
     found = select_by_effect({f"u{i}": v for i, v in enumerate(values)}, units(len(values)), config)
     effects = [each.effect for each in found]
     assert effects == sorted(effects, reverse=True)

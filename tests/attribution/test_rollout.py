@@ -1,4 +1,4 @@
-"""Relay: evidence through the model's own earlier words."""
+"""Rollout: evidence through the model's own earlier words."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitrace import Tracer
-from omnitrace.attribution.rollout import Relay
+from omnitrace.attribution.rollout import Rollout
 from omnitrace.trace.events import EndEvent, SpanEvent
 
 
@@ -32,9 +32,9 @@ def solved(scores: np.ndarray, prompt: int) -> np.ndarray:
 def test_rows_equal_the_linear_system(tokens: int, prompt: int, seed: int):
     scores = random_scores(tokens, prompt, seed) + 1e-3
     scores[:, prompt:] *= np.tri(tokens, k=-1)
-    relayed = Relay(prompt).push(scores)
-    np.testing.assert_allclose(relayed[:, :prompt], solved(scores, prompt), rtol=1e-9)
-    assert not relayed[:, prompt:].any()
+    through = Rollout(prompt).push(scores)
+    np.testing.assert_allclose(through[:, :prompt], solved(scores, prompt), rtol=1e-9)
+    assert not through[:, prompt:].any()
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32 - 1), st.integers(1, 9))
@@ -42,9 +42,9 @@ def test_blocks_give_the_same_bits_and_rows_keep_their_totals(
     tokens: int, prompt: int, seed: int, block: int
 ):
     scores = random_scores(tokens, prompt, seed)
-    whole = Relay(prompt).push(scores)
-    relay = Relay(prompt)
-    blocks = [relay.push(scores[i : i + block]) for i in range(0, tokens, block)]
+    whole = Rollout(prompt).push(scores)
+    rollout = Rollout(prompt)
+    blocks = [rollout.push(scores[i : i + block]) for i in range(0, tokens, block)]
     assert np.concatenate(blocks).tobytes() == whole.tobytes()
     np.testing.assert_allclose(whole.sum(axis=1), scores.sum(axis=1), atol=1e-12)
     assert (whole >= 0).all()
@@ -53,13 +53,13 @@ def test_blocks_give_the_same_bits_and_rows_keep_their_totals(
 def test_a_thought_is_followed_to_what_it_rested_on():
     prompt = 3
     scores = np.array([[0.0, 1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.2, 0.8, 0.0]])
-    relayed = Relay(prompt).push(scores)
-    np.testing.assert_allclose(relayed[1], [0.0, 0.8, 0.2, 0.0, 0.0])
+    through = Rollout(prompt).push(scores)
+    np.testing.assert_allclose(through[1], [0.0, 0.8, 0.2, 0.0, 0.0])
 
 
 def test_mass_on_a_token_without_evidence_stays_there():
     scores = np.array([[0.0, 0.0, 0.0, 0.0], [0.5, 0.0, 0.5, 0.0]])
-    np.testing.assert_array_equal(Relay(2).push(scores), scores)
+    np.testing.assert_array_equal(Rollout(2).push(scores), scores)
 
 
 MESSAGES = [
@@ -78,16 +78,16 @@ def tracer() -> Tracer:
     return Tracer.from_pretrained("reference")
 
 
-def test_streamed_stored_and_recurated_spans_are_the_same(tracer: Tracer, tmp_path):
+def test_streamed_stored_and_reselected_spans_are_the_same(tracer: Tracer, tmp_path):
     plain = tracer.trace(MESSAGES)
-    config = dataclasses.replace(plain.config, relay=True)
-    expected = plain.recurate(config)
-    relaying = Tracer(adapter=tracer.adapter, curation=config)
-    live = relaying.trace(MESSAGES)
+    config = dataclasses.replace(plain.config, rollout=True)
+    expected = plain.reselect(config)
+    following = Tracer(adapter=tracer.adapter, selection=config)
+    live = following.trace(MESSAGES)
     assert live.spans == expected.spans
     assert live.tokens == expected.tokens
-    assert type(live).load(live.save(tmp_path / "a.omnitrace")).recurate(config).spans == live.spans
-    events = list(relaying.stream(MESSAGES))
+    assert type(live).load(live.save(tmp_path / "a.omnitrace")).reselect(config).spans == live.spans
+    events = list(following.stream(MESSAGES))
     assert isinstance(events[-1], EndEvent)
     streamed = [event.span for event in events if isinstance(event, SpanEvent)]
     assert streamed == list(events[-1].trace.spans)

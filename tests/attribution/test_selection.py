@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from omnitrace.attribution.masses import Masses
-from omnitrace.attribution.selection import CurationConfig, Selection, curate_span
+from omnitrace.attribution.selection import Selection, SelectionConfig, select_supports
 from omnitrace.errors import InputError
 from tests.helpers.masses import indices, make_masses, select
 
 # Loose enough that a hand-made example sees only the rule that it is about.
-PLAIN = CurationConfig(
+PLAIN = SelectionConfig(
     gate=False,
     position_weights=False,
     confidence_weight=False,
@@ -35,7 +35,7 @@ def votes_for(*choices: int | None, n_units: int = 3) -> Masses:
     return make_masses(units, instruction=[1.0 if unit is None else 0.0 for unit in choices])
 
 
-def with_(**changes: Any) -> CurationConfig:
+def with_(**changes: Any) -> SelectionConfig:
     return dataclasses.replace(PLAIN, **changes)
 
 
@@ -165,12 +165,15 @@ def test_per_modality() -> None:
 
 
 def test_edges() -> None:
-    config = CurationConfig()
+    config = SelectionConfig()
     none = Selection((), 0.0, ungrounded=True)
     assert (
-        curate_span(make_masses(np.zeros((0, 2))), np.zeros(0), (0, 0), config, ["a"] * 2) == none
+        select_supports(make_masses(np.zeros((0, 2))), np.zeros(0), (0, 0), config, ["a"] * 2)
+        == none
     )
-    assert curate_span(make_masses(np.ones((2, 2))), np.ones(2), (1, 1), config, ["a"] * 2) == none
+    assert (
+        select_supports(make_masses(np.ones((2, 2))), np.ones(2), (1, 1), config, ["a"] * 2) == none
+    )
     assert select(make_masses(np.zeros((2, 2))), config) == none
     no_units = select(make_masses(np.zeros((2, 0)), rest=1.0), config)
     assert no_units == Selection((), 1.0, ungrounded=True)
@@ -182,9 +185,9 @@ def test_illegal_arguments() -> None:
     masses = make_masses(np.ones((2, 1)))
     for span in ((0, 3), (-1, 1), (2, 1)):
         with pytest.raises(InputError, match="token range"):
-            curate_span(masses, np.ones(2), span, PLAIN, ["text"])
+            select_supports(masses, np.ones(2), span, PLAIN, ["text"])
     with pytest.raises(InputError, match="1 weights and 2 modalities"):
-        curate_span(masses, np.ones(1), (0, 1), PLAIN, ["text"] * 2)
+        select_supports(masses, np.ones(1), (0, 1), PLAIN, ["text"] * 2)
 
 
 @pytest.mark.parametrize(
@@ -199,15 +202,15 @@ def test_illegal_arguments() -> None:
 )
 def test_illegal_options_are_named(name: str, value: object) -> None:
     with pytest.raises(InputError, match=f"{name} is .*Legal: "):
-        CurationConfig(**{name: value})  # type: ignore[arg-type]
+        SelectionConfig(**{name: value})  # type: ignore[arg-type]
 
 
 def test_config_to_and_from_dict() -> None:
-    config = CurationConfig(alpha=1, max_supports=3, compete="per-modality")
-    assert CurationConfig.from_dict(config.to_dict()) == config
-    assert CurationConfig.from_dict({}) == CurationConfig()
-    assert CurationConfig().to_dict()["coverage"] == 0.85
+    config = SelectionConfig(alpha=1, max_supports=3, compete="per-modality")
+    assert SelectionConfig.from_dict(config.to_dict()) == config
+    assert SelectionConfig.from_dict({}) == SelectionConfig()
+    assert SelectionConfig().to_dict()["coverage"] == 0.85
     with pytest.raises(InputError, match=r"'pmin'.*did you mean 'p_min'"):
-        CurationConfig.from_dict({"pmin": 0.1})
+        SelectionConfig.from_dict({"pmin": 0.1})
     with pytest.raises(InputError, match="remove it"):
-        CurationConfig.from_dict({"zzz": 0.1})
+        SelectionConfig.from_dict({"zzz": 0.1})

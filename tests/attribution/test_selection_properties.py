@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnitrace.attribution.masses import Masses
-from omnitrace.attribution.selection import CurationConfig, curate_span
+from omnitrace.attribution.selection import SelectionConfig, select_supports
 from tests.helpers.masses import indices, make_masses
 
 
 def slow(
-    masses: Masses, weights: np.ndarray, span: tuple[int, int], cfg: CurationConfig, mods: list[str]
+    masses: Masses,
+    weights: np.ndarray,
+    span: tuple[int, int],
+    cfg: SelectionConfig,
+    mods: list[str],
 ) -> tuple[list[tuple[int, float, float, float, float]], float]:
     """Design 5.3 in loops: ``(unit, mass, share, run, score)`` in order, and the grounding."""
     tokens = range(*span)
@@ -103,7 +107,7 @@ def random_masses(draw: st.DrawFn) -> tuple[Masses, np.ndarray, list[str], tuple
 
 switch = st.booleans()
 configs = st.builds(
-    CurationConfig,
+    SelectionConfig,
     gate=switch,
     compete=st.sampled_from(["joint", "per-modality"]),
     position_weights=switch,
@@ -123,11 +127,11 @@ configs = st.builds(
 
 @given(case=random_masses(), config=configs)
 @settings(max_examples=600)
-def test_curation_agrees_with_the_slow_one(
-    case: tuple[Masses, np.ndarray, list[str], tuple[int, int]], config: CurationConfig
+def test_selection_agrees_with_the_slow_one(
+    case: tuple[Masses, np.ndarray, list[str], tuple[int, int]], config: SelectionConfig
 ) -> None:
     masses, weights, modalities, span = case
-    got = curate_span(masses, weights, span, config, modalities)
+    got = select_supports(masses, weights, span, config, modalities)
     expected, grounding = slow(masses, weights, span, config, modalities)
     assert indices(got) == [row[0] for row in expected]
     values = [(s.unit_index, s.mass, s.share, s.run, s.score) for s in got.supports]
@@ -145,15 +149,15 @@ def test_curation_agrees_with_the_slow_one(
 @settings(max_examples=200)
 def test_rescaling_all_scores_changes_nothing(
     case: tuple[Masses, np.ndarray, list[str], tuple[int, int]],
-    config: CurationConfig,
+    config: SelectionConfig,
     scale: float,
 ) -> None:
     masses, weights, modalities, span = case
     fields = [field.name for field in dataclasses.fields(Masses)]
     scaled = Masses(**{name: getattr(masses, name) * scale for name in fields})
-    before = curate_span(masses, weights, span, config, modalities)
+    before = select_supports(masses, weights, span, config, modalities)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        after = curate_span(scaled, weights, span, config, modalities)
+        after = select_supports(scaled, weights, span, config, modalities)
     assert indices(after) == indices(before)
     for one, other in zip(before.supports, after.supports, strict=True):
         assert dataclasses.astuple(one) == pytest.approx(dataclasses.astuple(other))
@@ -163,7 +167,7 @@ def test_rescaling_all_scores_changes_nothing(
 @given(case=random_masses(), config=configs, seed=st.integers(0, 2**32))
 @settings(max_examples=200)
 def test_permuting_units_permutes_the_supports(
-    case: tuple[Masses, np.ndarray, list[str], tuple[int, int]], config: CurationConfig, seed: int
+    case: tuple[Masses, np.ndarray, list[str], tuple[int, int]], config: SelectionConfig, seed: int
 ) -> None:
     masses, weights, modalities, span = case
     order = np.random.default_rng(seed).permutation(len(modalities))
@@ -172,8 +176,8 @@ def test_permuting_units_permutes_the_supports(
     permuted = dataclasses.replace(
         masses, units=masses.units[:, order], assigned_units=masses.assigned_units[:, order]
     )
-    before = curate_span(masses, weights, span, config, modalities)
-    after = curate_span(permuted, weights, span, config, [modalities[u] for u in order])
+    before = select_supports(masses, weights, span, config, modalities)
+    after = select_supports(permuted, weights, span, config, [modalities[u] for u in order])
     scores = [s.score for s in before.supports]
     if len(set(scores)) == len(scores):
         assert [int(order[u]) for u in indices(after)] == indices(before)

@@ -77,7 +77,7 @@ def test_reductions_equal_eager_attention(
     np.testing.assert_allclose(found.numpy(), by_hand(tiny(family), recipe), atol=2e-6)
 
 
-def relayed_by_hand(model: Any) -> np.ndarray:
+def rollout_by_hand(model: Any) -> np.ndarray:
     """Follow eager attention to earlier tokens of the answer, one token after the other."""
     model.set_attn_implementation("eager")
     ids = torch.tensor([PROMPT + RESPONSE[:-1]])
@@ -97,13 +97,13 @@ def relayed_by_hand(model: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("block", [1, 3, 16])
-def test_relay_follows_earlier_tokens(block: int) -> None:
-    found = captured(tiny("llama"), block=block, recipe=FeatureRecipe(relay=True)).numpy()
-    direct, relayed = np.split(found, 2, axis=1)
+def test_rollout_follows_earlier_tokens(block: int) -> None:
+    found = captured(tiny("llama"), block=block, recipe=FeatureRecipe(rollout=True)).numpy()
+    direct, through = np.split(found, 2, axis=1)
     np.testing.assert_allclose(direct, by_hand(tiny("llama"), FeatureRecipe()), atol=2e-6)
-    np.testing.assert_allclose(relayed, relayed_by_hand(tiny("llama")), atol=2e-6)
-    assert not relayed[0].any()  # nothing is before the first token
-    assert relayed[1:].any()
+    np.testing.assert_allclose(through, rollout_by_hand(tiny("llama")), atol=2e-6)
+    assert not through[0].any()  # nothing is before the first token
+    assert through[1:].any()
 
 
 def test_the_maximum_over_a_span() -> None:
@@ -113,7 +113,7 @@ def test_the_maximum_over_a_span() -> None:
     np.testing.assert_array_equal(pooled(reduced, FeatureRecipe(pooling="max")), [[0.25, 0.75]])
 
 
-@pytest.mark.parametrize("recipe", [FeatureRecipe(values=True), FeatureRecipe(relay=True)])
+@pytest.mark.parametrize("recipe", [FeatureRecipe(values=True), FeatureRecipe(rollout=True)])
 def test_blocks_change_nothing(recipe: FeatureRecipe) -> None:
     whole, ones = (captured(tiny("llama"), block=block, recipe=recipe) for block in (16, 1))
     torch.testing.assert_close(whole, ones, atol=1e-6, rtol=1e-5)
@@ -261,13 +261,13 @@ def test_recipes_say_what_they_need() -> None:
     }
 
 
-@pytest.mark.parametrize("relay", [False, True])
-def test_bits_do_not_depend_on_the_number_of_threads(relay: bool) -> None:
+@pytest.mark.parametrize("rollout", [False, True])
+def test_bits_do_not_depend_on_the_number_of_threads(rollout: bool) -> None:
     # A single row of many positions is what BLAS shares among threads.
     generator = torch.Generator().manual_seed(0)
     rows = torch.softmax(torch.randn(9, 1, 3000, generator=generator), dim=-1)
     units = [range(first, first + 170) for first in range(0, 2890, 170)]
-    recipe = FeatureRecipe(relay=relay)
+    recipe = FeatureRecipe(rollout=rollout)
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 4):

@@ -50,7 +50,7 @@ def plain() -> Tracer:
 @pytest.fixture(scope="module")
 def learned(plain: Tracer) -> Learned:
     """An estimator that was trained for the tiny model."""
-    recipe = FeatureRecipe(values=True, relay=True, mask_gradient=True)
+    recipe = FeatureRecipe(values=True, rollout=True, mask_gradient=True)
     collect = dataclasses.replace(OPTIONS.collect, recipe=recipe)
     options = dataclasses.replace(OPTIONS, collect=collect)
     return train_estimator(plain, [request_of(i) for i in range(3)], options)
@@ -95,7 +95,7 @@ def test_features_of_every_modality_are_those_that_are_collected(
     order = ("video", "text", "audio", "image")
     sample = make_sample(held_out_seed(1242), questions=4, order=order, long=False)
     folder = write_sample(sample, tmp_path).parent
-    recipe = FeatureRecipe(values=values, relay=True, mask_gradient=True)
+    recipe = FeatureRecipe(values=values, rollout=True, mask_gradient=True)
     options = dataclasses.replace(SMALL, recipe=recipe)
     collector = Collector(reference, options)
     raw = {"response": sample.answer}

@@ -89,7 +89,7 @@ def rewritten(
     ("change", "message"),
     [
         (lambda card, _: card.update(format="other"), "is no estimator"),
-        (lambda card, _: card.update(version=2), "version 2.*update omnitrace"),
+        (lambda card, _: card.update(version=3), "version 3.*update omnitrace"),
         (lambda card, _: card.pop("recipe"), "card of .* is damaged: recipe: Field required"),
         (lambda card, _: card["model"].update(heads="4"), r"damaged: model\.heads"),
         (lambda card, _: card["model"].update(heads=4), "weights.*2 layers of 4 heads"),

@@ -207,9 +207,9 @@ def test_effects_of_a_trained_file(learned: Learned, tracer: Tracer, tmp_path: P
     np.testing.assert_allclose([e.value for e in found.values()], expected, rtol=1e-5)
 
 
-def test_relayed_features_while_the_model_writes(tracer: Tracer) -> None:
+def test_through_rollout_features_while_the_model_writes(tracer: Tracer) -> None:
     """A trace, a stream and a replay reduce an answer as the estimator learnt it."""
-    recipe = FeatureRecipe(relay=True, pooling="max", values=True)
+    recipe = FeatureRecipe(rollout=True, pooling="max", values=True)
     options = dataclasses.replace(SMALL, recipe=recipe)
     requests = [request_of(i) for i in range(4)]
     learned = train_estimator(tracer, requests, TrainOptions(collect=options))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from omnitrace.attribution.masses import Masses
-from omnitrace.attribution.selection import CurationConfig, Selection, curate_span
+from omnitrace.attribution.selection import Selection, SelectionConfig, select_supports
 
 
 def make_masses(
@@ -33,12 +33,12 @@ def make_masses(
 
 
 def select(
-    masses: Masses, config: CurationConfig, weights: Any = None, modalities: Any = None
+    masses: Masses, config: SelectionConfig, weights: Any = None, modalities: Any = None
 ) -> Selection:
     """Select for one span of all tokens, by default of weight 1 and text units."""
     n, n_units = masses.units.shape
     weights = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
-    return curate_span(masses, weights, (0, n), config, modalities or ["text"] * n_units)
+    return select_supports(masses, weights, (0, n), config, modalities or ["text"] * n_units)
 
 
 def indices(selection: Selection) -> list[int]:

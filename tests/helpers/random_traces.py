@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.trace.provenance import Provenance
 from omnitrace.trace.trace import Trace
 from omnitrace.types import (
@@ -65,9 +65,9 @@ def same(left: Trace, right: Trace, *, media: bool = True) -> bool:
 
 
 @st.composite
-def configs(draw: st.DrawFn) -> CurationConfig:
+def configs(draw: st.DrawFn) -> SelectionConfig:
     unit = st.floats(0, 1)
-    return CurationConfig(
+    return SelectionConfig(
         assign=draw(st.sampled_from(["unit-sum", "token-max", "unit-mean"])),
         gate=draw(st.booleans()),
         compete=draw(st.sampled_from(["joint", "per-modality"])),
@@ -152,7 +152,7 @@ def traces(draw: st.DrawFn) -> Trace:
         ),
         salience=np.array(draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))),
         media=tuple(draw(records(kind, i)) for i, kind in enumerate(kinds, start=1)),
-        config=CurationConfig(),
+        config=SelectionConfig(),
         provenance=Provenance(
             model=draw(texts),
             adapter="",
@@ -161,7 +161,7 @@ def traces(draw: st.DrawFn) -> Trace:
             timings=draw(st.dictionaries(texts, numbers, max_size=2)),
             finished=draw(st.booleans()),
         ),
-    ).recurate(draw(configs()))
+    ).reselect(draw(configs()))
     bound = st.none() | numbers
     effects = {unit.id: Effect(draw(numbers), draw(bound), draw(bound)) for unit in layout.units}
     spans = tuple(

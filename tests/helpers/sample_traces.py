@@ -1,7 +1,7 @@
 """Traces made by hand, without a model: what a request to a multimodal model could have given.
 
 The scores are planted (each sentence looks at known units) with seeded noise; everything else goes
-through the same ``measure`` and curation as a real trace.
+through the same ``measure`` and selection as a real trace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from omnitrace.attribution.masses import measure, token_traces
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder
 from omnitrace.trace.provenance import Provenance
 from omnitrace.trace.trace import Trace
@@ -153,14 +153,14 @@ def build_trace(
     text: str,
     looks_at: Sequence[dict[str, float]],
     media: Sequence[MediaRecord] = (),
-    config: CurationConfig | None = None,
+    config: SelectionConfig | None = None,
     seed: int = 0,
 ) -> Trace:
     """Trace ``text``, each sentence of which puts the given masses on the given units.
 
     The names ``"instruction"`` and ``"generated"`` stand for those positions.
     """
-    config = config or CurationConfig(gamma=2.0)
+    config = config or SelectionConfig(gamma=2.0)
     rng = np.random.default_rng(seed)
     ranges = words(text)
     spans = sentences(text)
@@ -236,7 +236,7 @@ def _image_units(maker: LayoutMaker, part: int) -> None:
         maker.unit("image", ImageRegion(0, part, box, (ROWS, COLUMNS), cells), 4)
 
 
-def multimodal_trace(*, config: CurationConfig | None = None) -> Trace:
+def multimodal_trace(*, config: SelectionConfig | None = None) -> Trace:
     """Text, an image, a recording and a video, a question, and five sentences of answer."""
     maker = LayoutMaker()
     maker.fill(4, PositionKind.TEMPLATE)
@@ -313,7 +313,7 @@ def multimodal_trace(*, config: CurationConfig | None = None) -> Trace:
             ),
         ),
         # Without the fallback the last sentence, which repeats the question, has no support.
-        config=config or CurationConfig(fallback=False, gamma=2.0),
+        config=config or SelectionConfig(fallback=False, gamma=2.0),
     )
 
 

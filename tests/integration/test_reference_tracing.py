@@ -119,13 +119,13 @@ def test_streaming_gives_the_same_spans(
     ]
 
 
-def test_saved_traces_recurate_to_the_same_supports(
+def test_saved_traces_reselect_to_the_same_supports(
     traced: list[tuple[Sample, Path, Trace]], tmp_path: Path
 ) -> None:
     for sample, _, trace in traced:
         loaded = Trace.load(trace.save(tmp_path / f"{sample.id}.omnitrace"))
         assert loaded.spans == trace.spans
-        assert loaded.recurate(trace.config).spans == trace.spans
+        assert loaded.reselect(trace.config).spans == trace.spans
 
 
 def test_media_are_described_and_kept_only_on_request(

@@ -167,7 +167,7 @@ def with_locator(trace: Trace, name: str, **changes: Any) -> Trace:
         for unit in trace.units
     )
     changed = dataclasses.replace(trace, layout=dataclasses.replace(trace.layout, units=units))
-    return changed.recurate(changed.config)
+    return changed.reselect(changed.config)
 
 
 def drawn(trace: Trace, name: str) -> tuple[str, str, str, str]:
@@ -244,7 +244,7 @@ def evil_trace() -> Trace:
     trace = dataclasses.replace(
         trace, provenance=provenance, media=(media,), messages=messages, layout=layout
     )
-    return trace.recurate(trace.config)
+    return trace.reselect(trace.config)
 
 
 def test_hostile_text_stays_text():

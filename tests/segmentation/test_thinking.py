@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM, LogitsProcessor
 
-from omnitrace import CurationConfig, InputError, SpanEvent, Thinking, Trace, Tracer
+from omnitrace import InputError, SelectionConfig, SpanEvent, Thinking, Trace, Tracer
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.segmentation.sentences import segment
 from omnitrace.segmentation.thinking import SectionSegmenter
@@ -230,17 +230,17 @@ def test_only_the_template_behind_the_request_opens_a_thought() -> None:
     assert not opened()
 
 
-def test_recuration_for_the_answer_only(tmp_path: Any) -> None:
+def test_reselection_for_the_answer_only(tmp_path: Any) -> None:
     trace = Tracer(adapter=make_adapter()).replay(MESSAGES, RESPONSE)
     loaded = Trace.load(trace.save(tmp_path / "t.omnitrace"))
     assert said(loaded) == said(trace)
     assert [span.text for span in loaded.spans_of("thought")] == THOUGHT
-    config = CurationConfig(gate=False)
-    answers = loaded.recurate(config, section="answer")
-    assert answers.spans == loaded.recurate(config).spans_of("answer")
+    config = SelectionConfig(gate=False)
+    answers = loaded.reselect(config, section="answer")
+    assert answers.spans == loaded.reselect(config).spans_of("answer")
     assert [span.text for span in answers.spans] == ANSWER
     assert answers.text == trace.text
     with pytest.raises(InputError, match="no section 'answers'"):
-        loaded.recurate(config, section="answers")  # type: ignore[arg-type]
+        loaded.reselect(config, section="answers")  # type: ignore[arg-type]
     first, second = (loaded.explain("red", occurrence=i).section for i in (0, 1))
     assert (first, second) == ("thought", "answer")

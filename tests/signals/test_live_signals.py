@@ -115,7 +115,7 @@ def test_replay_gives_the_live_effects(trace: Trace, tracer: Tracer) -> None:
 
 def test_saved_traces_keep_the_effects(trace: Trace, tmp_path: Path) -> None:
     loaded = Trace.load(trace.save(tmp_path / "t.omnitrace"))
-    assert loaded.spans == trace.spans == loaded.recurate(trace.config).spans
+    assert loaded.spans == trace.spans == loaded.reselect(trace.config).spans
     assert loaded.tokens == trace.tokens
 
 

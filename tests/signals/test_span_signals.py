@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from omnitrace import (
-    CurationConfig,
     InputError,
     NotSupportedError,
     PluginError,
+    SelectionConfig,
     Span,
     Trace,
     Tracer,
@@ -78,14 +78,14 @@ def test_token_scores_and_provenance_name_both_signals(trace: Trace, reference: 
     assert [span.grounding for span in trace.spans] == [span.grounding for span in plain.spans]
 
 
-def test_saved_traces_keep_effects_and_recurate_by_them(
+def test_saved_traces_keep_effects_and_reselect_by_them(
     trace: Trace, tracer: Tracer, tmp_path: Path
 ) -> None:
     loaded = Trace.load(trace.save(tmp_path / "t.omnitrace"))
-    assert loaded.spans == trace.spans == loaded.recurate(trace.config).spans
-    config = CurationConfig(coverage=1.0, effect_min=0.1)
-    live = Tracer(adapter=tracer.adapter, signal=LeaveOneOut(), curation=config).trace(MESSAGES)
-    assert loaded.recurate(config).spans == live.spans
+    assert loaded.spans == trace.spans == loaded.reselect(trace.config).spans
+    config = SelectionConfig(coverage=1.0, effect_min=0.1)
+    live = Tracer(adapter=tracer.adapter, signal=LeaveOneOut(), selection=config).trace(MESSAGES)
+    assert loaded.reselect(config).spans == live.spans
     assert "leave-one-out" in trace.to_html(tmp_path / "r.html").read_text()
 
 

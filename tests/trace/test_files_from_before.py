@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from omnitrace import CurationConfig, Span, Trace
+from omnitrace import SelectionConfig, Span, Trace
 from omnitrace.evaluation import evaluate, read_evaluation, scan_labels
 from omnitrace.types import Locator
 from tests.helpers.random_traces import same
@@ -24,10 +24,10 @@ EXPECTED: dict[str, dict[str, Any]] = json.loads(
 )
 NAMES = sorted(EXPECTED)
 CONFIGS = {
-    "default": CurationConfig(),
-    "other": CurationConfig(
+    "default": SelectionConfig(),
+    "other": SelectionConfig(
         assign="token-max",
-        relay=True,
+        rollout=True,
         gate=False,
         compete="per-modality",
         alpha=0.5,
@@ -109,13 +109,13 @@ def test_their_spans_supports_and_effects_are_those_of_before(name: str) -> None
     explained = expected["explained"]
     assert_spans((trace.explain(explained["phrase"]),), [explained])
     # Under their own configuration nothing changes, whatever names its settings have by now.
-    assert_spans(trace.recurate(trace.config).spans, expected["spans"])
+    assert_spans(trace.reselect(trace.config).spans, expected["spans"])
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("name", NAMES)
 def test_their_supports_are_selected_as_before(name: str, config: str) -> None:
-    selected = load(name).recurate(CONFIGS[config])
+    selected = load(name).reselect(CONFIGS[config])
     assert_spans(selected.spans, EXPECTED[name]["selected"][config])
 
 
@@ -135,7 +135,7 @@ def test_each_shows_what_it_is_there_for() -> None:
     assert effects is not None
     assert all(effect.low is not None for effect in effects.values())
     assert {span.section for span in traces["thinking"].spans} == {"thought", "answer"}
-    assert traces["thinking"].config.relay
+    assert traces["thinking"].config.rollout
     assert traces["contrast"].provenance.signal["name"] == "grad-sam"
     assert traces["contrast"].provenance.generation["contrast"]
     assert traces["captum"].provenance.signal["name"] == "captum-feature-ablation"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnitrace.attribution.selection import CurationConfig
+from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import InputError, TraceFileError
 from omnitrace.trace.provenance import Provenance
 from omnitrace.trace.trace import Trace
@@ -28,13 +28,13 @@ FORMS = ("trace", "trace.omnitrace")
 
 @given(trace=traces(), form=st.sampled_from(FORMS), config=configs())
 @in_tmp_path
-def test_any_trace_round_trips(tmp_path: Path, trace: Trace, form: str, config: CurationConfig):
+def test_any_trace_round_trips(tmp_path: Path, trace: Trace, form: str, config: SelectionConfig):
     path = trace.save(tmp_path / form)
     loaded = Trace.load(path)
     assert same(trace, loaded, media=False)
     assert all(record.read is None for record in loaded.media)
     assert loaded.to_dict() == trace.to_dict() == json.loads(json.dumps(trace.to_dict()))
-    assert loaded.recurate(config).spans == trace.recurate(config).spans
+    assert loaded.reselect(config).spans == trace.reselect(config).spans
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -77,13 +77,13 @@ def test_a_medium_given_as_an_array_is_stored_as_the_file_made_of_it(tmp_path: P
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_recuration_needs_the_file_alone(tmp_path: Path, form: str):
+def test_reselection_needs_the_file_alone(tmp_path: Path, form: str):
     trace = multimodal_trace()
     loaded = Trace.load(trace.save(tmp_path / form))
-    assert loaded.spans == trace.spans == loaded.recurate(trace.config).spans
-    assert loaded.tokens == trace.tokens == loaded.recurate(trace.config).tokens
-    config = CurationConfig(gate=False, coverage=0.3, assign="token-max")
-    assert loaded.recurate(config).spans == trace.recurate(config).spans != trace.spans
+    assert loaded.spans == trace.spans == loaded.reselect(trace.config).spans
+    assert loaded.tokens == trace.tokens == loaded.reselect(trace.config).tokens
+    config = SelectionConfig(gate=False, coverage=0.3, assign="token-max")
+    assert loaded.reselect(config).spans == trace.reselect(config).spans != trace.spans
     assert loaded.explain("storm warning") == trace.explain("storm warning")
 
 
@@ -96,7 +96,7 @@ def test_the_same_trace_gives_the_same_bytes(tmp_path: Path):
 def test_the_document_names_every_kind_of_locator():
     document = multimodal_trace().to_dict()
     assert document["format"] == "omnitrace-trace"
-    assert document["version"] == 2
+    assert document["version"] == 3
     assert {unit["locator"]["type"] for unit in document["units"]} == {
         "text_range",
         "image_region",
@@ -158,7 +158,7 @@ def test_redaction_leaves_no_word(tmp_path: Path, form: str):
         segmentation={"sources": {"image": {"parameters": {"checkpoint": "/home/ada/pier/dino"}}}},
     )
     trace = dataclasses.replace(trace, layout=layout, provenance=provenance)
-    trace = trace.recurate(trace.config)
+    trace = trace.reselect(trace.config)
     redacted = trace.redact()
     path = redacted.save(tmp_path / form)
     content = everything_in(path).decode("utf-8", "replace").lower()
@@ -179,7 +179,7 @@ def test_redaction_leaves_no_word(tmp_path: Path, form: str):
         assert (before.start, before.end) == (after.start, after.end)
         assert [s.share for s in before.supports] == [s.share for s in after.supports]
         assert [s.unit.locator for s in before.supports] == [s.unit.locator for s in after.supports]
-    again = loaded.recurate(loaded.config)
+    again = loaded.reselect(loaded.config)
     assert [s.supports for s in again.spans] == [s.supports for s in loaded.spans]
     assert [unit.id for unit in loaded.units[:3]] == ["text-1", "unit-1", "text-3"]
 

@@ -107,11 +107,11 @@ def write_folder(folder: Path, document: Any, tensors: bytes) -> Path:
 
 
 def test_a_newer_version_is_refused_by_name(tmp_path: Path, small: dict[str, Any]):
-    document = json.loads(small["members"]["trace.json"]) | {"version": 3, "novelty": True}
+    document = json.loads(small["members"]["trace.json"]) | {"version": 4, "novelty": True}
     path = write_folder(tmp_path / "t", document, b"")
     with pytest.raises(
         TraceFileError,
-        match="written by a newer Omnitrace: version 3; this one reads up to 2; "
+        match="written by a newer Omnitrace: version 4; this one reads up to 3; "
         "upgrade omnitrace-attribution",
     ):
         Trace.load(path)
@@ -122,9 +122,9 @@ def test_an_older_version_is_migrated(
 ):
     old = json.loads(small["members"]["trace.json"])
     old["response"] = old.pop("text")
-    monkeypatch.setattr(trace_io, "VERSION", 3)
+    monkeypatch.setattr(trace_io, "VERSION", 4)
     monkeypatch.setattr(
-        trace_io, "_MIGRATIONS", {2: lambda d: d | {"text": d["response"], "tokens": []}}
+        trace_io, "_MIGRATIONS", {3: lambda d: d | {"text": d["response"], "tokens": []}}
     )
     with pytest.raises(TraceFileError, match="breaks the schema at"):  # this migration is half done
         Trace.load(write_folder(tmp_path / "t", dict(old), small["members"]["scores.safetensors"]))
@@ -133,9 +133,20 @@ def test_an_older_version_is_migrated(
         text = document.pop("response")
         return document | {"text": text}
 
-    monkeypatch.setattr(trace_io, "_MIGRATIONS", {2: migrate})
+    monkeypatch.setattr(trace_io, "_MIGRATIONS", {3: migrate})
     path = write_folder(tmp_path / "t", dict(old), small["members"]["scores.safetensors"])
     assert same(Trace.load(path), small["trace"])
+
+
+def test_version_2_called_rollout_relay(tmp_path: Path, small: dict[str, Any]):
+    old = json.loads(small["members"]["trace.json"]) | {"version": 2}
+    assert old["config"].pop("rollout") is False
+    old["config"]["relay"] = True
+    tensors = small["members"]["scores.safetensors"]
+    assert Trace.load(write_folder(tmp_path / "t", dict(old), tensors)).config.rollout
+    old["config"]["rollout"] = True
+    with pytest.raises(TraceFileError, match="breaks the schema"):
+        Trace.load(write_folder(tmp_path / "u", old | {"version": 3}, tensors))
 
 
 def test_version_1_knew_no_sections(tmp_path: Path, small: dict[str, Any]):

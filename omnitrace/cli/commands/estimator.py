@@ -77,10 +77,10 @@ def train(
     pooling: Annotated[
         str, typer.Option(metavar="mean|max", help="Over the tokens of a span.")
     ] = "mean",
-    relay: Annotated[
+    rollout: Annotated[
         bool,
         typer.Option(
-            "--relay", help="Also follow attention to earlier words to what these rested on."
+            "--rollout", help="Also follow attention to earlier words to what these rested on."
         ),
     ] = False,
     gradients: Annotated[
@@ -167,7 +167,7 @@ def train(
         values=values,
         layers=_layers(layers),
         pooling=pooling,  # type: ignore[arg-type]  # checked above
-        relay=relay,
+        rollout=rollout,
         gradients=gradients,  # type: ignore[arg-type]  # checked above
         mask_gradient=mask_gradient,
     )

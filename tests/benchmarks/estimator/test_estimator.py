@@ -42,10 +42,10 @@ MASKS = 8
 RECIPES = [
     FeatureRecipe(),
     FeatureRecipe(reduction="mean", normalise="raw"),
-    FeatureRecipe(values=True, relay=True, pooling="max"),
+    FeatureRecipe(values=True, rollout=True, pooling="max"),
     FeatureRecipe(reduction="mean", gradients="total"),
     FeatureRecipe(values=True, gradients="heads"),
-    FeatureRecipe(relay=True, mask_gradient=True),
+    FeatureRecipe(rollout=True, mask_gradient=True),
 ]
 
 
@@ -299,7 +299,7 @@ def test_the_papers_recipe_has_no_offsets() -> None:
         assert candidate.options == FitOptions(kind="pearson")
         assert not candidate.options.with_offsets
         assert candidate.recipe.reduction == "mean"
-        assert not candidate.recipe.relay
+        assert not candidate.recipe.rollout
 
 
 def test_arguments(tmp_path: Path) -> None:

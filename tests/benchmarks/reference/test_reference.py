@@ -29,7 +29,7 @@ from common.world_samples import (
     groups_of,
     medium_seconds,
 )
-from omnitrace import CurationConfig, ImageRegion, SourceUnit, Span, TextRange, TimeRange, Tracer
+from omnitrace import ImageRegion, SelectionConfig, SourceUnit, Span, TextRange, TimeRange, Tracer
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.examples import LabelledItem
 from omnitrace.evaluation.labels.matching import true_units
@@ -54,7 +54,7 @@ from reference.table import best_threshold, cross_fitted, lines_of
 from reference.where import NO_EVIDENCE, OUTCOMES, RIGHT, UNSAID, outcome_of
 from tests.signals.captum.names import CAPTUM_SIGNALS
 
-USUAL = CurationConfig()
+USUAL = SelectionConfig()
 SIGNALS = ("attention-mean", "grad-sam")
 
 
@@ -206,7 +206,7 @@ def test_switching_a_rule_changes_what_the_trace_would_select(
 ) -> None:
     row = iter(found.rows["one support at most"])
     for sample, traces in zip(samples, traced, strict=True):
-        again = traces[SIGNALS[0]].recurate(dataclasses.replace(USUAL, max_supports=1))
+        again = traces[SIGNALS[0]].reselect(dataclasses.replace(USUAL, max_supports=1))
         for statement, span in zip(sample.statements, again.spans, strict=True):
             truth = true_units(statement.sources, again.units)
             sentence, _ = next(row), next(row)
@@ -276,16 +276,18 @@ def test_what_workers_collect_is_what_one_process_collects(
 
 
 def test_every_switch_changes_one_rule() -> None:
-    for usual in (USUAL, CurationConfig(relay=True, assign="unit-mean", min_grounding=0.2)):
+    for usual in (USUAL, SelectionConfig(rollout=True, assign="unit-mean", min_grounding=0.2)):
         before = usual.to_dict()
         for name, config in switched(usual).items():
             after = config.to_dict()
             changed = {rule for rule in before if before[rule] != after[rule]}
             assert changed, name
             assert len(changed) == 1 or changed == {"p_min", "run_min"}
-    assert {"gate off", "relay on", "assign token-max", "assign unit-mean"} <= set(switched(USUAL))
-    other = switched(CurationConfig(relay=True, min_grounding=0.2))
-    assert {"relay off", "grounding threshold off"} <= set(other)
+    assert {"gate off", "rollout on", "assign token-max", "assign unit-mean"} <= set(
+        switched(USUAL)
+    )
+    other = switched(SelectionConfig(rollout=True, min_grounding=0.2))
+    assert {"rollout off", "grounding threshold off"} <= set(other)
     assert "grounding threshold off" not in switched(USUAL)
 
 

@@ -77,7 +77,7 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
     result = run(
         *("estimator", "train", "--model", small, "--requests", path, "--out", out, *FEW),
         *("--fit", "nnls", "--reduction", "mean", "--raw", "--values", "--layers", "1,2"),
-        *("--operator", "mean", "--cache", tmp_path / "kept", "--pooling", "max", "--relay"),
+        *("--operator", "mean", "--cache", tmp_path / "kept", "--pooling", "max", "--rollout"),
         *("--gradients", "total", "--noise", "0.5"),
         *("--image-units", "ward:regions=20", "--audio-units", "changes"),
     )
@@ -85,7 +85,7 @@ def test_other_features_and_fits(run: Run, small: str, write_lines: Lines, tmp_p
     card = load(out).card
     assert (card.recipe.reduction, card.recipe.normalise) == ("mean", "raw")
     assert card.recipe.values
-    assert (card.recipe.pooling, card.recipe.relay) == ("max", True)
+    assert (card.recipe.pooling, card.recipe.rollout) == ("max", True)
     assert (card.recipe.gradients, card.fit.noise) == ("total", 0.5)
     assert card.model.layers == (1, 2)
     assert (card.fit.kind, card.training.operator) == ("nnls", "mean")

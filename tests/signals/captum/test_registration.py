@@ -66,4 +66,4 @@ def test_a_trace_that_the_plugin_made_still_loads(tmp_path: Path) -> None:
     saved = dataclasses.replace(trace, provenance=provenance).save(tmp_path / "old.omnitrace")
     loaded = Trace.load(saved)
     assert loaded.provenance.signal == signal
-    assert loaded.recurate(loaded.config).spans == loaded.spans
+    assert loaded.reselect(loaded.config).spans == loaded.spans

@@ -66,7 +66,7 @@ def test_the_true_evidence_has_the_largest_effect(
             assert span.supports[0].unit == best
         hits += best.id in true_units(statement.sources, trace.units)
         loaded = Trace.load(trace.save(tmp_path / f"{sample.id}.omnitrace"))
-        assert loaded.recurate(trace.config).spans == trace.spans
+        assert loaded.reselect(trace.config).spans == trace.spans
     # What is hidden is not missed where neighbours have heard or seen it too.
     assert hits >= 6
 
