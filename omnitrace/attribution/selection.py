@@ -159,7 +159,7 @@ class SelectionConfig:
         return cls(**values)
 
 
-#: The name before 0.2.
+#: An earlier name, for code that uses it.
 CurationConfig = SelectionConfig
 
 
