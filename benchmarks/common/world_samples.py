@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from omnitrace.evaluation.labels.schema import Source, TimeSource
-from omnitrace.reference.scenes import Film, Recording
+from omnitrace.reference.scenes import Audio, Video
 from omnitrace.reference.world import (
     MODALITIES,
     Sample,
@@ -97,7 +97,7 @@ def medium_seconds(sample: Sample, statement: Statement) -> float:
     """
     scenes = [sample.scenes[source.part] for source in statement.sources]
     return min(
-        (scene.seconds if isinstance(scene, Recording | Film) else 0.0 for scene in scenes),
+        (scene.seconds if isinstance(scene, Audio | Video) else 0.0 for scene in scenes),
         default=0.0,
     )
 
@@ -120,7 +120,7 @@ def groups_of(drawn: Drawn, statement: Statement) -> frozenset[str]:
     seconds = medium_seconds(drawn.sample, statement)
     if seconds >= LONG:
         scene = drawn.sample.scenes[statement.sources[0].part]
-        found |= {_LONG_GROUP, f"long {'video' if isinstance(scene, Film) else 'audio'}"}
+        found |= {_LONG_GROUP, f"long {'video' if isinstance(scene, Video) else 'audio'}"}
     if seconds >= MINUTE:
         found.add(_MINUTE_GROUP)
     return frozenset(found)

@@ -28,7 +28,7 @@ from estimator.fits import (
     mean_lds,
     one_by_one,
 )
-from omnitrace.estimator.calibration import Judged as Measured
+from omnitrace.estimator.calibration import CalibrationExample as Measured
 from omnitrace.estimator.calibration import calibrate
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap
 

@@ -17,8 +17,8 @@ from PIL import ImageDraw, ImageFont
 
 from omnitrace import Span
 from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
-from omnitrace.reference.render import film_frames, render_image, render_recording
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.render import render_audio, render_image, video_frames
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.world import Sample, Scene, Statement, modality_of
 from omnitrace.types import ImageRegion, Support, TextRange, TimeRange
 
@@ -102,13 +102,13 @@ def draw_statement(
 
 
 def _streams(scene: Scene) -> tuple[Stream, ...]:
-    if not isinstance(scene, Film):
+    if not isinstance(scene, Video):
         return (None,)
     return ("video",) if scene.sound is None else ("video", "audio")
 
 
 def _title(part: int, scene: Scene, stream: Stream) -> str:
-    length = f", {scene.seconds:g} s" if isinstance(scene, Recording | Film) else ""
+    length = f", {scene.seconds:g} s" if isinstance(scene, Audio | Video) else ""
     sound = ", its sound" if stream == "audio" else ""
     return f"part {part}: {modality_of(scene)}{length}{sound}"
 
@@ -118,9 +118,9 @@ def _panel(scene: Scene, stream: Stream, marks: Marks) -> PILImage.Image:
         return _writing(scene.text, marks)
     if isinstance(scene, Image):
         return _picture(scene, marks)
-    if isinstance(scene, Film) and (stream == "video" or scene.sound is None):
+    if isinstance(scene, Video) and (stream == "video" or scene.sound is None):
         return _timeline(_strip(scene, marks.evidence), scene.seconds, marks)
-    sound = scene if isinstance(scene, Recording) else scene.sound
+    sound = scene if isinstance(scene, Audio) else scene.sound
     assert sound is not None, "a video without sound has no such stream"
     return _timeline(_wave(sound), scene.seconds, marks)
 
@@ -183,13 +183,13 @@ def _picture(image: Image, marks: Marks) -> PILImage.Image:
     return canvas
 
 
-def _strip(film: Film, evidence: Sequence[Source]) -> PILImage.Image:
+def _strip(video: Video, evidence: Sequence[Source]) -> PILImage.Image:
     """Show a video as frames side by side: what is seen at the middle of each frame's seconds.
 
     Where there is evidence in these, it is what is seen at the middle of that.
     """
-    count = max(1, _INNER // (_HIGH * film.width // film.height))
-    seconds = np.linspace(0.0, film.seconds, count + 1)
+    count = max(1, _INNER // (_HIGH * video.width // video.height))
+    seconds = np.linspace(0.0, video.seconds, count + 1)
     times = (seconds[1:] + seconds[:-1]) / 2
     for source in evidence:
         if isinstance(source, TimeSource):
@@ -198,14 +198,14 @@ def _strip(film: Film, evidence: Sequence[Source]) -> PILImage.Image:
             times = np.where(start < end, (start + end) / 2, times)
     edges = np.linspace(0, _INNER, count + 1).astype(int)
     strip = PILImage.new("RGB", (_INNER, _HIGH))
-    for pixels, x0, x1 in zip(film_frames(film, times), edges[:-1], edges[1:], strict=True):
+    for pixels, x0, x1 in zip(video_frames(video, times), edges[:-1], edges[1:], strict=True):
         strip.paste(PILImage.fromarray(pixels).resize((int(x1 - x0), _HIGH)), (int(x0), 0))
     return strip
 
 
-def _wave(recording: Recording) -> PILImage.Image:
+def _wave(audio: Audio) -> PILImage.Image:
     """Show the peaks of an audio, one column of pixels each."""
-    samples = np.abs(render_recording(recording).astype(np.float64)) / 32768.0
+    samples = np.abs(render_audio(audio).astype(np.float64)) / 32768.0
     peaks = [float(piece.max(initial=0.0)) for piece in np.array_split(samples, _INNER)]
     canvas = PILImage.new("RGB", (_INNER, _HIGH), (245, 245, 245))
     draw = ImageDraw.Draw(canvas)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.questions import Scene
-from omnitrace.reference.scenes import RGB, Appearance, Film, Image, Item, Recording
+from omnitrace.reference.scenes import RGB, Appearance, Audio, Image, ImageItem, Video
 from omnitrace.reference.training.accuracy import score, score_sentences
 from omnitrace.reference.words import UNKNOWN
 from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample, validation_seed
@@ -28,7 +28,7 @@ _LOST: Final = (0.1, 0.7)
 _COLOUR_NOISE: Final = 60.0  # standard deviation of a channel, at full loss
 _FROM: Final = 3_000_000  # numbers of samples, apart from those of the other benchmarks
 
-_Coloured = TypeVar("_Coloured", Item, Appearance)
+_Coloured = TypeVar("_Coloured", ImageItem, Appearance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ def _weak(scene: Scene, lost: float, rng: random.Random) -> Scene:
     if isinstance(scene, Image):
         items = tuple(_paled(item, scene.grey, lost, rng) for item in scene.items)
         return dataclasses.replace(scene, items=items)
-    if isinstance(scene, Recording):
+    if isinstance(scene, Audio):
         events = tuple(
             dataclasses.replace(event, amplitude=event.amplitude * (1 - lost))
             for event in scene.events
         )
         return dataclasses.replace(scene, events=events)
-    if isinstance(scene, Film):
+    if isinstance(scene, Video):
         seen = tuple(_paled(each, scene.grey, lost, rng) for each in scene.appearances)
         sound = None if scene.sound is None else _weak(scene.sound, lost, rng)
         return dataclasses.replace(scene, appearances=seen, sound=sound)

@@ -1,4 +1,4 @@
-"""How early trajectories tell that a response will be wrong.
+"""How early trajectories predict that a response will be wrong.
 
 The question of vSTREAM's project page ("Analysis": "Tortuosity-based failure prediction reaches AUC
 0.69 by 30% of elapsed reasoning"): of a wrong and a right response, how often has the wrong one the
@@ -29,10 +29,10 @@ SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """How well one figure tells wrong responses from right ones, at one elapsed share.
+    """How well one figure separates wrong responses from right ones, at one elapsed share.
 
     ``auc`` is the chance that a wrong response has the larger figure (ties: one half), with its
-    bootstrap interval over responses; 0.5 tells nothing. ``wrong`` and ``right`` count the
+    bootstrap interval over responses; 0.5 is chance. ``wrong`` and ``right`` count the
     responses of which the figure is defined, ``undefined`` the others, which are left out.
     """
 
@@ -89,7 +89,7 @@ def predict_failure(
         what = "right" if right and right[0] else "wrong"
         raise InputError(
             f"all of {len(right)} responses are {what}" if right else "there are no responses",
-            legal="right and wrong responses, to tell them apart",
+            legal="both right and wrong responses",
         )
     for share in shares:
         if not 0 < share <= 1:

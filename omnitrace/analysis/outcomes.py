@@ -35,7 +35,7 @@ def read_outcomes(path: str | Path) -> dict[str, bool]:
     """Read which responses are right, by the id of their request.
 
     Of an evaluation a response counts as right if it says every labelled span: then the labels must
-    be of right answers, not of what the model said.
+    be of correct responses, not of what the model wrote.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def draw_trajectories(
     right: Mapping[str, bool] | None = None,
     predictions: Sequence[Prediction] = (),
 ) -> Path:
-    """Draw paths and concentrations of traces, and how early failure is told.
+    """Draw paths and concentrations of traces, and how early failure is predicted.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _draw_curve(axes: Any, curve: Sequence[Prediction]) -> None:
     )
     axes.plot(shares, [each.auc.value for each in curve], "-o", color=_RIGHT, markersize=3)
     axes.set(
-        title="Failure told by tortuosity",
+        title="Failure predicted by tortuosity",
         xlabel="share of the tokens written",
         ylabel="AUC, with its interval",
         xlim=(0, 1.02),

@@ -1,9 +1,9 @@
 """Sinks: positions that draw mass whatever is written.
 
-Attention that has nothing to say rests on a few positions, above all the first token (Xiao et al.
-2024, arXiv 2309.17453). On the template that does no harm, since only sources compete. A sink
+Attention that carries no information falls on a few positions, above all the first token (Xiao et
+al. 2024, arXiv 2309.17453). On the template that does no harm, since only sources compete. A sink
 inside a source makes that source look like the support of everything. Handling sinks is a step of
-its own, on a finished trace: find them, look at what they took, take them out.
+its own, on a finished trace: find them, see how much mass they draw, remove them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def find_sinks(trace: Trace, *, quantile: float = 0.1, factor: float = 10.0) -> 
         raise InputError(
             f"the trace has {len(shares)} tokens with scores",
             legal="at least 5",
-            fix="find sinks on a longer answer, or measure a baseline on a null question",
+            fix="find sinks on a longer response, or measure a baseline on a null question",
         )
     drawn = np.quantile(shares, quantile, axis=0)
     positions = np.flatnonzero(drawn >= factor / shares.shape[1])
@@ -133,10 +133,10 @@ def baseline(null: Trace, trace: Trace, *, factor: float = 0.0) -> Sinks:
 def without_sinks(
     trace: Trace, sinks: Sinks, how: Literal["exclude", "subtract"] = "exclude"
 ) -> Trace:
-    """Return the trace with its supports chosen anew, without what the sinks drew.
+    """Return the trace with its supports selected again, without the mass of the sinks.
 
-    ``"exclude"`` drops the positions; ``"subtract"`` takes away the share that each draws whatever
-    is written and keeps what goes beyond it. The provenance of the result tells of it, under
+    ``"exclude"`` drops the positions; ``"subtract"`` removes the share that each draws whatever
+    is written and keeps what exceeds it. The provenance of the result records this, under
     ``signal["sinks"]``.
 
     Raises

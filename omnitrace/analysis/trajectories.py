@@ -8,23 +8,23 @@ object") and *wandering* ("low, unstable concentration with repeated region swit
 
 Where the public text is silent, this is what we do:
 
-- A step is a span. Windows of so many tokens are the option, since an answer of few spans has no
-  path to speak of: two steps always have a tortuosity of 1.
+- A step is a span. Windows of so many tokens are the option, since a response of few spans has
+  hardly a path: two steps always have a tortuosity of 1.
 - A step's vector holds the span's *effects* where a span signal gave them, else the *masses*: each
   unit's share of the signal mass of the step's tokens. Windows have masses only.
-- Of each vector the 32 largest entries are kept (signed: what speaks against a span is no support),
+- Of each vector the 32 largest entries are kept (signed: a negative effect is no support),
   the others set to 0. It is then scaled to shares: divided by the sum of its positive entries, so
   that the path tells where support lies and not how much the step says. ``scale="raw"`` leaves nats
   (effects) and shares of all mass (masses).
 - PCA is fitted to the steps of one trace, as units mean nothing in another, and only to the steps
-  that are looked at, so that nothing before the end knows what comes. It preserves distances up to
+  that are looked at, so that no earlier step uses a later one. It preserves distances up to
   four steps.
 - The *concentration* of a step is the share of its largest entry in its positive ones; that of a
   trace is the mean over its steps. The *switching rate* is the share of consecutive steps with
   another strongest unit. Steps that rest on nothing count in neither.
 - *Fixation* is concentration x (1 - switching rate), *wandering* (1 - concentration) x switching
   rate. Both are in [0, 1], and their sum is at most 1; a trace is called by the one that exceeds
-  one half. Whether the object that a trace is fixed on is the wrong one, no trajectory can tell.
+  one half. Whether the object that a trace is fixed on is the wrong one, no trajectory can say.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _DIMENSIONS: Final = 3
 # Distances below are rounding: vectors are shares or nats.
 _NOTHING: Final = 1e-12
 
-#: The figures of a trajectory that may tell a failure, each larger where failure is expected.
+#: The figures of a trajectory that may predict a failure, each larger where failure is expected.
 FIGURES: Final = ("tortuosity", "path_length", "switching", "wandering", "fixation")
 
 
@@ -181,7 +181,7 @@ class Trajectory:
 
     @property
     def mode(self) -> Literal["fixation", "wandering", "neither"] | None:
-        """What the trajectory is called by; None where there are too few steps to tell."""
+        """The kind of trajectory; None where there are too few steps."""
         if self.fixation is None or self.wandering is None:
             return None
         if self.fixation > 0.5:

@@ -50,7 +50,7 @@ def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # Whoever read our output has left; there is nobody to tell.
+            # The reader of our output has closed it: no message can be shown.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(_READER_GONE) from None
         except Exception:

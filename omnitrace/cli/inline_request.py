@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
-from omnitrace.sources.request_files import Request
+from omnitrace.sources.request_files import RequestEntry
 from omnitrace.types import Part
 
 __all__ = ["QuickForm"]
@@ -27,7 +27,7 @@ class QuickForm:
     def __bool__(self) -> bool:
         return bool(self.texts or self.images or self.audios or self.videos or self.ask is not None)
 
-    def request(self, media_root: Path | None) -> Request:
+    def request(self, media_root: Path | None) -> RequestEntry:
         """Build the request: texts, images, audios, videos, then the question.
 
         Raises
@@ -54,7 +54,7 @@ class QuickForm:
                     )
                 content.append({"type": kind, kind: file})
         content.append({"type": "text", "text": _text(self.ask, "--ask")})
-        return Request("request", [{"role": "user", "content": content}], root)
+        return RequestEntry("request", [{"role": "user", "content": content}], root)
 
 
 def _is_file(path: Path) -> bool:

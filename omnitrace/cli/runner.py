@@ -24,7 +24,7 @@ from omnitrace.cli.console import (
 from omnitrace.cli.exit_codes import DEFECT, INTERRUPTED, MISTAKE, say, say_defect, say_mistake
 from omnitrace.cli.loading import load_tracer
 from omnitrace.errors import OmnitraceError
-from omnitrace.sources.request_files import Request, RequestProblem
+from omnitrace.sources.request_files import RequestEntry, RequestProblem
 from omnitrace.types import Section
 
 if TYPE_CHECKING:
@@ -87,14 +87,14 @@ class Runner:
     _defects: list[str] = field(default_factory=list)
     _done: int = 0
 
-    def run(self, entries: Sequence[Request | RequestProblem]) -> int:
+    def run(self, entries: Sequence[RequestEntry | RequestProblem]) -> int:
         """Trace all entries, and return the exit code; a failed one does not stop the others."""
         interrupted = False
         with StatusLine() as status:
             tracer: Tracer | None = None
             try:
                 for number, entry in enumerate(entries):
-                    if isinstance(entry, Request) and tracer is None:
+                    if isinstance(entry, RequestEntry) and tracer is None:
                         tracer = load_tracer(
                             self.model,
                             self.signal,
@@ -118,7 +118,7 @@ class Runner:
 
     def _one(
         self,
-        entry: Request | RequestProblem,
+        entry: RequestEntry | RequestProblem,
         tracer: Tracer | None,
         status: StatusLine,
         where: str,
@@ -148,7 +148,13 @@ class Runner:
             self._print_failure(entry.id, f"{type(error).__name__}: {error}")
 
     def _trace(
-        self, request: Request, tracer: Tracer, status: StatusLine, where: str, *, several: bool
+        self,
+        request: RequestEntry,
+        tracer: Tracer,
+        status: StatusLine,
+        where: str,
+        *,
+        several: bool,
     ) -> None:
         from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
 
@@ -173,7 +179,7 @@ class Runner:
                     status.show(f"{request.id}{where}: {tokens} tokens")
 
     def _events(
-        self, request: Request, tracer: Tracer
+        self, request: RequestEntry, tracer: Tracer
     ) -> contextlib.AbstractContextManager[Iterable[Event]]:
         """Return what happens, as it happens where the signal allows it."""
         if tracer.streams:

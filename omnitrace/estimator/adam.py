@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 import torch
 
-from omnitrace.estimator.fit_options import EVERY, FitOptions, Group
+from omnitrace.estimator.fit_options import EVERY, FitOptions, SpanGroup
 from omnitrace.estimator.weights import Fitted
 
 __all__ = ["Batch", "climb"]
 
 
-def climb(folds: Sequence[Sequence[Group]], scale: np.ndarray, options: FitOptions) -> Fitted:
+def climb(folds: Sequence[Sequence[SpanGroup]], scale: np.ndarray, options: FitOptions) -> Fitted:
     """Fit by Adam; learning rate and number of steps are those best for the first fold.
 
     Weights belong to features divided by ``scale`` while they are learnt; all start alike, which
@@ -25,11 +25,11 @@ def climb(folds: Sequence[Sequence[Group]], scale: np.ndarray, options: FitOptio
     chosen = {"rate": options.rates[0], "steps": float(options.steps)}
     tried: dict[str, float] = {}
     if len(filled) > 1:
-        judging = _scaled(filled[0], scale)
+        validation = _scaled(filled[0], scale)
         learning = _scaled([group for fold in filled[1:] for group in fold], scale)
         best = -np.inf
         for rate in options.rates:
-            _, seen = _ascend(learning, len(scale), rate, options.steps, judging, every=EVERY)
+            _, seen = _ascend(learning, len(scale), rate, options.steps, validation, every=EVERY)
             steps = int(np.argmax(seen)) + 1
             tried[f"rate {rate:g}, {steps * EVERY} steps"] = seen[steps - 1]
             if seen[steps - 1] > best:
@@ -40,16 +40,22 @@ def climb(folds: Sequence[Sequence[Group]], scale: np.ndarray, options: FitOptio
     return Fitted("pearson", found, chosen=chosen, tried=tried)
 
 
-def _scaled(groups: Sequence[Group], scale: np.ndarray) -> Batch:
+def _scaled(groups: Sequence[SpanGroup], scale: np.ndarray) -> Batch:
     batch = Batch(groups)
     batch.columns /= torch.from_numpy(scale.astype(np.float32))
     return batch
 
 
 def _ascend(
-    learning: Batch, width: int, rate: float, steps: int, judging: Batch | None, *, every: int = 1
+    learning: Batch,
+    width: int,
+    rate: float,
+    steps: int,
+    validation: Batch | None,
+    *,
+    every: int = 1,
 ) -> tuple[torch.Tensor, list[float]]:
-    """Return the weights ``[F']``, and the correlation of ``judging`` every few steps."""
+    """Return the weights ``[F']``, and the correlation of ``validation`` every few steps."""
     seen: list[float] = []
     with torch.inference_mode(False), torch.enable_grad():
         weights = torch.full((width,), 1.0 / width, requires_grad=True)
@@ -58,9 +64,9 @@ def _ascend(
             adam.zero_grad()
             (-learning.correlations(learning.columns @ weights).mean()).backward()  # type: ignore[no-untyped-call]
             adam.step()
-            if judging is not None and step % every == 0:
+            if validation is not None and step % every == 0:
                 with torch.no_grad():
-                    found = judging.correlations(judging.columns @ weights)
+                    found = validation.correlations(validation.columns @ weights)
                     seen.append(float(found.mean()))
     return weights.detach(), seen
 
@@ -69,7 +75,7 @@ _TINY: Final = 1e-12
 
 
 class Batch:
-    """Groups (:class:`~omnitrace.estimator.fit_options.Group`), whose units lie one after another.
+    """Groups (:class:`~omnitrace.estimator.fit_options.SpanGroup`), their units one after another.
 
     Parameters
     ----------
@@ -84,7 +90,7 @@ class Batch:
         float32 ``[groups]``.
     """
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[SpanGroup]) -> None:
         units = max(len(group.target) for group in groups)
         rows = max(len(group.root) for group in groups)
         roots = np.zeros((len(groups), rows, units), dtype=np.float32)

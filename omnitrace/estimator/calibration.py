@@ -25,13 +25,13 @@ from omnitrace.errors import InputError
 if TYPE_CHECKING:
     from omnitrace.evaluation.metrics.faithfulness import Array
 
-__all__ = ["Calibration", "Judged", "calibrate", "conformal_quantile"]
+__all__ = ["Calibration", "CalibrationExample", "calibrate", "conformal_quantile"]
 
 _POWERS: Final = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class CalibrationExample:
     """One held-out example: scores ``[S, K]``, their spreads, measured effects; tokens ``[S]``.
 
     ``spreads`` are positive and in the units of the scores, ``effects`` in nats.
@@ -78,7 +78,7 @@ class Calibration:
         return np.asarray(self.quantile * _unit(self.factor) * tokens**self.power * spreads)
 
 
-def calibrate(examples: Sequence[Judged], *, level: float = 0.9) -> Calibration:
+def calibrate(examples: Sequence[CalibrationExample], *, level: float = 0.9) -> Calibration:
     """Fit the factor and the interval to held-out examples.
 
     The factor is that of least squares, in which every example weighs the same. The residuals that
@@ -98,7 +98,7 @@ def calibrate(examples: Sequence[Judged], *, level: float = 0.9) -> Calibration:
         If there is no example, or a number is not finite.
     """
     from omnitrace.evaluation.metrics.faithfulness import (
-        check_finite,  # much to load for who only reads
+        check_finite,  # slow to import, and not needed to read
     )
 
     if not 0 < level < 1:
@@ -158,7 +158,7 @@ def _unit(factor: float) -> float:
     return factor if factor > 0 else 1.0
 
 
-def _sums(each: Judged, power: float) -> tuple[float, float, float]:
+def _sums(each: CalibrationExample, power: float) -> tuple[float, float, float]:
     """Return the means over units of score², score · effect and effect²."""
     scores = each.tokens[:, None].astype(np.float64) ** power * each.scores
     return (

@@ -1,4 +1,4 @@
-"""From a request to an example: answer it, look at the attention, take units away."""
+"""From a request to an example: let the model respond, read the attention, ablate units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from omnitrace.signals.mask_gradient import mask_gradients
 from omnitrace.signals.shared_pass import averaged_and_read
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.parts import TextPart
-from omnitrace.sources.request_files import Request
+from omnitrace.sources.request_files import RequestEntry
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 
@@ -53,11 +53,11 @@ class CollectOptions:
         Masks to learn from, and the probabilities with which they keep a unit, in turns; every mask
         is followed by its complement. A request of few units has fewer.
     evaluation_masks:
-        Masks that judge a held-out example, of either form of LDS.
+        Masks that evaluate a held-out example, for either form of LDS.
     operator:
-        Name of the operator that takes units away.
+        Name of the operator that ablates units.
     max_new_tokens:
-        Longest answer, where the request has none.
+        Longest response, where the request has none.
     seed:
         Of the masks, beside the request's id.
     """
@@ -88,7 +88,7 @@ class Collector:
     Parameters
     ----------
     tracer:
-        Holds the model, and how requests are cut into units and answers into spans.
+        Holds the model, and how requests are cut into units and responses into spans.
     options:
         What is measured.
     cache:
@@ -121,7 +121,7 @@ class Collector:
         self._reader = FeatureReader(self.options.recipe, self.layers)
         (self._replayer,) = tracers_of(tracer, [self._reader]).values()
 
-    def example(self, request: Request) -> Example:
+    def example(self, request: RequestEntry) -> Example:
         """Return what is learnt from a request; errors are those of :meth:`held_out`."""
         asked = self._read(request)
         path = self._path(request, asked, held_out=False)
@@ -141,15 +141,15 @@ class Collector:
             save_example(path, made)
         return made
 
-    def held_out(self, request: Request) -> HeldOut:
-        """Return what judges and calibrates an estimator that never saw the request.
+    def held_out(self, request: RequestEntry) -> HeldOut:
+        """Return what evaluates and calibrates an estimator that never saw the request.
 
         Raises
         ------
         OmnitraceError
-            If the request cannot be read or answered.
+            If the request cannot be read, or the model cannot respond to it.
         InputError
-            If it has fewer than two units, or its answer no word.
+            If it has fewer than two units, or its response no word.
         """
         asked = self._read(request)
         path = self._path(request, asked, held_out=True)
@@ -159,16 +159,16 @@ class Collector:
         seen = self._look(request, asked)
         dealer, count = seen.dealer, self.options.evaluation_masks
         alone = leave_one_out(dealer.units)
-        dealer.fitted(alone)  # they calibrate, and so must not judge
+        dealer.fitted(alone)  # they calibrate, and so must not evaluate
         plain = as_many(dealer.evaluation, count, dealer.units)
         sized = as_many(dealer.sized_evaluation, count, dealer.units)
         if not is_size_controlled(sized, dealer.sizes):
             sized = sized[:0]
         measured = self._measured(seen, np.concatenate([plain, sized, alone]))
         ends = [len(plain), len(plain) + len(sized)]
-        judging, same, single = np.split(measured.span_logprobs, ends)
+        evaluated, same, single = np.split(measured.span_logprobs, ends)
         made = HeldOut(
-            example=seen.example(plain, judging),
+            example=seen.example(plain, evaluated),
             sized_masks=sized,
             sized_logprobs=same,
             sizes=dealer.sizes,
@@ -179,16 +179,16 @@ class Collector:
             save_example(path, made)
         return made
 
-    def _read(self, request: Request) -> Conversation:
+    def _read(self, request: RequestEntry) -> Conversation:
         return self.tracer.read(request.messages, media_root=request.media_root)
 
-    def _look(self, request: Request, asked: Conversation) -> _Seen:
-        """Answer the request, and read the answer again."""
+    def _look(self, request: RequestEntry, asked: Conversation) -> _Seen:
+        """Get the response to the request, and read it again."""
         response = self._response(request, asked)
         scorer = self.tracer.scorer(asked, response)
         if len(scorer.units) < 2:
             raise InputError(
-                f"the request has {len(scorer.units)} units to take away",
+                f"the request has {len(scorer.units)} units to ablate",
                 legal="at least 2",
                 fix="cut the sources finer, or leave the request out",
             )
@@ -197,7 +197,7 @@ class Collector:
         reduced = self._reader.finish()
         spoken = [i for i, s in enumerate(trace.spans) if s.token_end > s.token_start]
         if not spoken:
-            raise InputError("the answer has no word", legal="an answer of at least a sentence")
+            raise InputError("the response has no word", legal="a response of at least a sentence")
         spans = [trace.spans[i] for i in spoken]
         recipe = self.options.recipe
         features = np.stack([pooled(reduced[s.token_start : s.token_end], recipe) for s in spans])
@@ -208,14 +208,14 @@ class Collector:
         dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
         return _Seen(request.id, scorer, trace, spoken, features, dealer)
 
-    def _response(self, request: Request, asked: Conversation) -> str | list[int]:
-        """Return the answer of the record, or let the model write one."""
+    def _response(self, request: RequestEntry, asked: Conversation) -> str | list[int]:
+        """Return the response of the record, or let the model write one."""
         given = _given_response(request)
         if given is not None:
             return given
         trace = self.tracer.trace(asked, max_new_tokens=self.options.max_new_tokens)
         if not trace.token_ids:
-            raise InputError("the model answered with nothing", legal="an answer with a word")
+            raise InputError("the model's response is empty", legal="a response with a word")
         return list(trace.token_ids)
 
     def _measured(self, seen: _Seen, masks: np.ndarray) -> Effects:
@@ -223,7 +223,7 @@ class Collector:
         cache = None if self._cache is None else self._cache / "effects"
         return measure(seen.scorer, spans, masks, operator=self.options.operator, cache=cache)
 
-    def _path(self, request: Request, asked: Conversation, *, held_out: bool) -> Path | None:
+    def _path(self, request: RequestEntry, asked: Conversation, *, held_out: bool) -> Path | None:
         """Return where an example is kept: a name by all that it depends on."""
         if self._cache is None:
             return None
@@ -253,7 +253,7 @@ class Collector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """An answer, its features ``[S, F, K]``, and the indices of its spans that have a token."""
+    """A response, its features ``[S, F, K]``, and the indices of its spans that have a token."""
 
     name: str
     scorer: ResponseScorer
@@ -295,8 +295,8 @@ class FeatureReader(AttentionMean):
         return mean
 
 
-def _given_response(request: Request) -> str | list[int] | None:
-    """Return the answer that the record has: a text, or token ids; None where it has none."""
+def _given_response(request: RequestEntry) -> str | list[int] | None:
+    """Return the response that the record has: a text, or token ids; None where it has none."""
     given = request.raw.get("response") if isinstance(request.raw, Mapping) else None
     if given is None:
         return None
@@ -306,7 +306,7 @@ def _given_response(request: Request) -> str | list[int] | None:
         return given
     raise InputError(
         f"'response' is {given!r}"[:200],
-        legal="the answer as a text or a list of token ids, or no such field",
+        legal="the response as a text or a list of token ids, or no such field",
     )
 
 

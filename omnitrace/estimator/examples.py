@@ -74,7 +74,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """An example that nothing is fitted on, and what it takes to judge and to calibrate.
+    """An example that nothing is fitted on, and what it takes to evaluate and to calibrate.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class HeldOut:
         Its masks are for evaluation.
     sized_masks, sized_logprobs:
         Masks that keep nearly the same number of tokens, bool ``[n, K]`` and float64 ``[n, S]``;
-        none where the units do not allow of them.
+        none where the units do not allow any.
     sizes:
         int64 ``[K]``: tokens of each unit.
     effects:
@@ -119,7 +119,7 @@ def save_example(path: Path, found: Example | HeldOut) -> None:
 
 
 def load_example(path: Path) -> Example | HeldOut | None:
-    """Read an example; None where there is none, or the file is damaged and must be made anew."""
+    """Read an example; None where there is none, or the file is damaged and must be made again."""
     if not path.is_file():
         return None
     try:

@@ -1,12 +1,12 @@
-"""What the estimator sees of a span and a unit: how much attention each head gave, in few numbers.
+"""What the estimator sees of a span and a unit: a few numbers on the attention of each head.
 
 A *feature* is one number per (layer, head): the attention that the rows of a span's tokens paid to
 the tokens of a unit (vSTREAM, arXiv 2604.16587: ``f ∈ R^{L·H}``). Rows are reduced layer by layer
 as they come, so that nothing larger than ``[rows, L·H, units]`` is ever kept.
 
-A model also looks at its own earlier words instead of what they rest on. With *rollout* there is a
-second feature per head: the attention that it paid to earlier tokens of the answer, carried on to
-what those rested on,
+A model also attends to its own earlier words instead of their sources. With *rollout* there is a
+second feature per head: the attention that it paid to earlier tokens of the response, carried on to
+the sources of those,
 
     rollout_h(t, k) = sum over s < t of A_h(t -> s) * r_s(k)
 
@@ -14,19 +14,20 @@ where ``r_s``, the evidence of token s, is what the mean head paid to each unit,
 rollout, scaled to sum to 1 over the units (as :mod:`omnitrace.attribution.rollout` does for
 tokens).
 
-Attention does not know which word it led to. With *gradients* there are features that do: how the
-log-probability of the token that was written changes as a unit is hidden from one head. To hide a
-unit is to lower its logits in the softmax; the derivative by a number ``b_k`` added to them is
+Attention does not depend on which word was written. With *gradients* there are features that do:
+how the log-probability of the token that was written changes as a unit is hidden from one head. To
+hide a unit is to lower its logits in the softmax; the derivative by a number ``b_k`` added to them
+is
 
     d log p / d b_k = sum over i in k of A_h(t -> i) * (G_h(t -> i) - g),
     g = sum over all j of A_h(t -> j) * G_h(t -> j)
 
 with ``G = d log p / d A``. It is summed over a span's tokens, each head by itself or all together.
 
-Nor do the derivatives there know what one unit is worth without the others. With *mask_gradient*
-there is a feature that does, :mod:`omnitrace.signals.mask_gradient`: the derivative of a span's
+These derivatives do not say what one unit is worth without the others. With *mask_gradient*
+there is a feature that says so, :mod:`omnitrace.signals.mask_gradient`: the derivative of a span's
 log-probability by how much of a unit is seen, where one half of everything is hidden. It takes a
-pass of its own, over a finished answer.
+pass of its own, over a finished response.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
 #: Names of the columns that :func:`with_offsets` adds, in their order.
 OFFSETS: Final[tuple[str, ...]] = ("unit", *MODALITIES)
 
-#: Which features tell what hiding a unit does to the written tokens.
+#: Which features say what hiding a unit does to the written tokens.
 Gradients: TypeAlias = Literal["none", "total", "heads"]
 
 _TINY: Final = 1e-20
@@ -85,8 +86,8 @@ class FeatureRecipe(BaseModel):
     layers:
         Indices of the decoder layers, ascending, or ``"all"`` that attend by softmax.
     pooling:
-        Mean or maximum over the tokens of a span. Where one word fetches what a sentence rests on,
-        the mean drowns it in what the other words look at.
+        Mean or maximum over the tokens of a span. Where one word alone attends to the evidence of a
+        sentence, the other words dilute it in the mean.
     rollout:
         Whether attention by rollout is a feature of its own, beside the direct one.
     gradients:
@@ -96,7 +97,7 @@ class FeatureRecipe(BaseModel):
         length 1 of all numbers, the sum's to magnitudes that sum to 1.
     mask_gradient:
         Whether the derivative by how much of a unit is seen is a feature, with ``"shares"`` scaled
-        to magnitudes that sum to 1. Such an estimator speaks when the answer is finished, and so
+        to magnitudes that sum to 1. Such an estimator needs the finished response, and so
         has no use for ``gradients``.
     """
 
@@ -132,7 +133,7 @@ class FeatureRecipe(BaseModel):
 
     @property
     def knows_words(self) -> bool:
-        """Whether a feature tells of the words that were written, as attention does not."""
+        """Whether a feature depends on which words were written, as attention does not."""
         return self.gradients != "none" or self.mask_gradient
 
     @property
@@ -165,7 +166,7 @@ class FeatureRecipe(BaseModel):
 
 
 class RowReducer:
-    """Reduces the attention rows of one answer over the tokens of each unit.
+    """Reduces the attention rows of one response over the tokens of each unit.
 
     Rows come block by block in the order in which they were written, layer by layer. Of earlier
     blocks nothing is kept, but with rollout the evidence of each token: a number for each unit.
@@ -203,7 +204,7 @@ class RowReducer:
         -------
         torch.Tensor
             float32 ``[rows, features, units]`` on the CPU: layer by layer, in each head by head;
-            then, with rollout, the same once more by rollout, and last what gradients tell.
+            then, with rollout, the same once more by rollout, and last the features of gradients.
         """
         import torch
 
@@ -232,8 +233,9 @@ class RowReducer:
         if self._recipe.reduction == "mean":
             found = found / self._sizes.clamp(min=1)
         if hidden:
-            told = torch.cat(_together(hidden), dim=1).cpu()
-            found = torch.cat([found, told if gradients == "heads" else told.sum(1, True)], dim=1)
+            signed = torch.cat(_together(hidden), dim=1).cpu()
+            signed = signed if gradients == "heads" else signed.sum(1, True)
+            found = torch.cat([found, signed], dim=1)
         return found
 
     def _hiding(self, carried: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
@@ -259,7 +261,7 @@ class RowReducer:
         if seen.device.type != "cpu":
             return seen @ self._membership(seen.device)
         # Not a product here: BLAS may share a long sum among threads, and as a stream's worker
-        # computes alone, the last bits would tell a stream from a trace.
+        # computes alone, a stream and a trace would differ in the last bits.
         found = np.zeros((*seen.shape[:-1], len(self._sizes)), dtype=np.float32)
         if len(self._filled):
             found[..., self._filled] = np.add.reduceat(seen.numpy(), self._starts, axis=-1)
@@ -284,7 +286,7 @@ class RowReducer:
         plain:
             ``[rows, units]``: what the mean head paid to each unit.
         among:
-            ``[rows, features, tokens]``: attention to all tokens of the answer but the last.
+            ``[rows, features, tokens]``: attention to all tokens of the response but the last.
         """
         import torch
 
@@ -314,11 +316,11 @@ def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
     """
     if len(reduced) == 0:
         raise InputError("the span has no token", legal="at least one")
-    told = int(recipe.gradients == "total")
+    count = int(recipe.gradients == "total")
     if recipe.gradients == "heads":
-        told = reduced.shape[1] // recipe.per_head
+        count = reduced.shape[1] // recipe.per_head
     values = reduced.double()
-    seen, hidden = values[:, : values.shape[1] - told], values[:, values.shape[1] - told :]
+    seen, hidden = values[:, : values.shape[1] - count], values[:, values.shape[1] - count :]
     found = (seen.amax(dim=0) if recipe.pooling == "max" else seen.mean(dim=0)).numpy()
     signed = hidden.sum(dim=0).numpy()
     if recipe.normalise == "shares":
@@ -331,7 +333,7 @@ def pooled(reduced: torch.Tensor, recipe: FeatureRecipe) -> np.ndarray:
 def with_mask_gradient(
     features: np.ndarray, derivatives: np.ndarray, recipe: FeatureRecipe
 ) -> np.ndarray:
-    """Add to the features of spans, as the recipe says, what a soft mask tells of each unit.
+    """Add to the features of spans, as the recipe says, the derivative by each unit's soft mask.
 
     Parameters
     ----------
@@ -345,10 +347,10 @@ def with_mask_gradient(
     np.ndarray
         float32 ``[..., features + 1, units]``.
     """
-    told = derivatives.astype(np.float64)[..., None, :]
+    signed = derivatives.astype(np.float64)[..., None, :]
     if recipe.normalise == "shares":
-        told = _shares(told)
-    return np.concatenate([features, told.astype(np.float32)], axis=-2)
+        signed = _shares(signed)
+    return np.concatenate([features, signed.astype(np.float32)], axis=-2)
 
 
 def _shares(signed: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The signal ``estimator`` for a finished answer: attention, and the gradient of a soft mask.
+"""The signal ``estimator`` for a finished response: attention, and the gradient of a soft mask.
 
-An estimator whose features have ``mask_gradient`` needs the answer to its end: one pass that shows
-the attention, and one with a half of everything hidden and a way back from each span
+An estimator whose features have ``mask_gradient`` needs the whole response: one pass that shows
+the attention, and one with half of everything hidden and a backward pass from each span
 (:mod:`omnitrace.signals.mask_gradient`).
 """
 
@@ -33,10 +33,10 @@ _BLOCK: Final = 16  # tokens whose rows are there at once
 
 
 class FinishedEstimator(Trained, SpanSignal):
-    """The effect of each unit on a span of a finished answer, by a trained estimator.
+    """The effect of each unit on a span of a finished response, by a trained estimator.
 
-    As :class:`~omnitrace.estimator.Estimator`, but that its features have ``mask_gradient``: closer
-    to measured effects, and no signal to stream with.
+    As :class:`~omnitrace.estimator.Estimator`, but its features have ``mask_gradient``: closer to
+    measured effects, and no signal to stream with.
 
     Parameters
     ----------
@@ -46,32 +46,32 @@ class FinishedEstimator(Trained, SpanSignal):
     Raises
     ------
     InputError
-        If the file is no estimator, or one that speaks while the model writes.
+        If the file is no estimator, or one that gives effects while the model writes.
     """
 
     def __init__(self, path: str | Path | Learned | Trained) -> None:
         super().__init__(path)
         if not self.recipe.mask_gradient:
             raise InputError(
-                "the estimator was trained without mask_gradient, and needs no finished answer",
+                "the estimator was trained without mask_gradient, and needs no finished response",
                 legal="an estimator that was trained with it",
                 fix="use Estimator, or load_signal(path), which takes either",
             )
 
     def effects(self, scorer: ResponseScorer, spans: Sequence[Span]) -> list[dict[str, Effect]]:
-        """Read the answer again, and go back from each span.
+        """Read the response again, with a backward pass from each span.
 
         A span without a token gets no effects.
 
         Raises
         ------
         NotSupportedError
-            If the answer is told from another one, or the model's decoder looks ahead.
+            If the response is contrasted with another one, or the model's decoder looks ahead.
         """
         if scorer.foils is not None:
             raise NotSupportedError(
-                "the signal 'estimator' cannot contrast two answers: its attention does not depend "
-                "on what else might have been written",
+                "the signal 'estimator' cannot contrast two responses: its attention does not "
+                "depend on what else might have been written",
                 legal="a signal with gradients, such as 'grad-sam', or one that measures, such as "
                 "'mask-gradient'",
             )
@@ -90,12 +90,12 @@ class FinishedEstimator(Trained, SpanSignal):
 def finished_features(
     scorer: ResponseScorer, spans: Sequence[Span], recipe: FeatureRecipe, layers: Sequence[int]
 ) -> np.ndarray:
-    """Return the features of spans of a finished answer.
+    """Return the features of spans of a finished response.
 
     Parameters
     ----------
     scorer:
-        The answer.
+        The response.
     spans:
         Each of at least one token.
     recipe:
@@ -114,7 +114,7 @@ def finished_features(
 
 
 def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int]) -> torch.Tensor:
-    """Return float32 ``[tokens, features, units]`` from one pass over prompt and answer."""
+    """Return float32 ``[tokens, features, units]`` from one pass over prompt and response."""
     import torch  # not above: listing the signals must not wait for it
 
     from omnitrace.capture.attention_hooks import attention_modules, tapped
@@ -127,8 +127,8 @@ def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int
         int(module.layer_idx): module  # type: ignore[arg-type]
         for module in attention_modules(scorer.adapter.decoder)
     }
-    heard = [by_index[layer] for layer in layers]
-    with undisturbed(scorer.model), torch.no_grad(), tapped(scorer.model, heard, capture.taps):
+    modules = [by_index[layer] for layer in layers]
+    with undisturbed(scorer.model), torch.no_grad(), tapped(scorer.model, modules, capture.taps):
         scorer.logprobs(scorer.embeddings)
     reduce = RowReducer([unit.positions for unit in scorer.source_units], recipe)
     sizes = [min(_BLOCK, scorer.tokens - first) for first in range(0, scorer.tokens, _BLOCK)]
@@ -136,7 +136,7 @@ def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int
 
 
 def load_signal(path: str | Path | Learned | None = None) -> Estimator | FinishedEstimator:
-    """Return the signal ``estimator``, live if its features allow of that.
+    """Return the signal ``estimator``, live if its features allow it.
 
     Parameters
     ----------

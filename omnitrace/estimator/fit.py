@@ -4,8 +4,8 @@ Of the spans of all examples together, a *group* is one span of one example. Wit
 features of unit k for the span, the score of a mask v is the sum over the kept units,
 ``Σ_k v_k w·φ_k``, or ``Σ_k v_k g(φ_k)`` with mlp; it is to predict the span's log-probability
 ``f(v)``. Masks and targets are centred in each group, and targets divided by their spread s there,
-so that no span outweighs another; but for those that masks hardly move, which tell more of noise
-than of sources: a group weighs ``s² / (s² + noise²)``, except in pearson. With the centred masks
+so that no span outweighs another; except for those that masks hardly move, which show more noise
+than sources: a group weighs ``s² / (s² + noise²)``, except in pearson. With the centred masks
 ``V = Q R`` and the centred, scaled targets y, everything that is needed of a group is ``R Φ`` and
 ``Φ V'y``, however many masks there were.
 
@@ -34,7 +34,7 @@ from omnitrace.ablation.masks import generator
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe, with_offsets
-from omnitrace.estimator.fit_options import FitOptions, Group
+from omnitrace.estimator.fit_options import FitOptions, SpanGroup
 from omnitrace.estimator.weights import Fitted
 
 __all__ = ["fit_weights", "usual_noise"]
@@ -44,16 +44,16 @@ _ROWS: Final = 4096  # of R Φ that are multiplied at once
 
 
 def usual_noise(recipe: FeatureRecipe) -> float:
-    """Return the noise of a fit for these features: 1 nat, or 0 where they know the words.
+    """Return the noise of a fit for these features: 1 nat, or 0 where they depend on the words.
 
-    What masks do to a span that they hardly move is noise to who sees attention alone. Features of
-    gradients predict it, and then all spans teach alike (docs/explanation/estimator.md, "How it
+    What masks do to a span that they hardly move is noise to attention alone. Features of
+    gradients predict it, and then all spans count alike (docs/explanation/estimator.md, "How it
     learns").
     """
     return 0.0 if recipe.knows_words else 1.0
 
 
-def _groups(example: Example, options: FitOptions) -> Iterator[Group]:
+def _groups(example: Example, options: FitOptions) -> Iterator[SpanGroup]:
     """Yield the spans of an example whose log-probability the masks change."""
     masks = example.masks - example.masks.mean(axis=0)
     root = np.asarray(np.linalg.qr(masks, mode="r"))
@@ -64,7 +64,7 @@ def _groups(example: Example, options: FitOptions) -> Iterator[Group]:
     for columns, target, scale in zip(every, targets.T, spread, strict=True):
         if scale > 1e-9:
             weight = float(scale**2 / (scale**2 + options.noise**2))
-            yield Group(columns, root, masks.T @ target / scale, float(len(masks)), weight)
+            yield SpanGroup(columns, root, masks.T @ target / scale, float(len(masks)), weight)
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +147,8 @@ def fit_weights(examples: Sequence[Example], options: FitOptions | None = None) 
     whole = systems[0].plus(systems[1:])
     if not whole.rows:
         raise InputError(
-            "no mask changes the log-probability of any span", legal="answers that use the sources"
+            "no mask changes the log-probability of any span",
+            legal="responses that use the sources",
         )
     # The spread of centred columns. Constant ones (a modality that never occurs) keep weight 0.
     spread = np.sqrt(np.diag(whole.matrix) / whole.rows)
@@ -174,7 +175,9 @@ def _checked(examples: Sequence[Example]) -> int:
     return int(widths[0])
 
 
-def _climbed(grouped: Sequence[Sequence[Group]], scale: np.ndarray, options: FitOptions) -> Fitted:
+def _climbed(
+    grouped: Sequence[Sequence[SpanGroup]], scale: np.ndarray, options: FitOptions
+) -> Fitted:
     """Fit step by step; torch, which closed forms do without, is loaded for it."""
     if options.kind == "mlp":
         from omnitrace.estimator.mlp import climb_networks

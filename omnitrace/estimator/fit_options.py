@@ -10,7 +10,7 @@ import numpy as np
 from omnitrace.errors import InputError
 from omnitrace.estimator.weights import FitKind
 
-__all__ = ["EVERY", "FitOptions", "Group"]
+__all__ = ["EVERY", "FitOptions", "SpanGroup"]
 
 
 #: Steps of Adam between two looks at the left-out examples.
@@ -38,8 +38,8 @@ class FitOptions:
     hidden, networks:
         Of mlp: hidden units of a network, and how many networks are averaged.
     noise:
-        Nats by which a span's log-probability moves for reasons that no sum over units can tell;
-        pearson knows of none. See :func:`usual_noise`.
+        Nats by which a span's log-probability moves for reasons that no sum over units can predict;
+        pearson assumes none. See :func:`usual_noise`.
     folds:
         Parts that the examples are left out in; each part needs an example.
     seed:
@@ -83,7 +83,7 @@ class FitOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class SpanGroup:
     """One span of one example: ``Φ'`` [F', K], ``R`` [r, K], ``V'y`` [K], ``y'y``; its weight."""
 
     columns: np.ndarray

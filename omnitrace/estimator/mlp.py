@@ -24,7 +24,7 @@ import torch
 from omnitrace.ablation.masks import generator
 from omnitrace.estimator.adam import Batch
 from omnitrace.estimator.features import OFFSETS
-from omnitrace.estimator.fit_options import FitOptions, Group
+from omnitrace.estimator.fit_options import FitOptions, SpanGroup
 from omnitrace.estimator.weights import Fitted, Network
 
 __all__ = ["climb_networks"]
@@ -66,15 +66,15 @@ class _Parameters:
         return [self.inner, self.bias, self.outer, self.offset]
 
     def scores(self, columns: torch.Tensor, draws: torch.Generator | None = None) -> torch.Tensor:
-        """Return ``[n]`` for features ``[n, F']``; with ``draws`` some hidden units are silent."""
+        """Return ``[n]`` for features ``[n, F']``; with ``draws`` some hidden units are dropped."""
         hidden = torch.nn.functional.gelu(columns @ self.inner.T + self.bias, approximate="tanh")
         if draws is not None:
-            heard = torch.rand(hidden.shape, generator=draws) >= _DROPOUT
-            hidden = hidden * heard / (1 - _DROPOUT)
+            kept = torch.rand(hidden.shape, generator=draws) >= _DROPOUT
+            hidden = hidden * kept / (1 - _DROPOUT)
         return hidden @ self.outer + self.offset
 
 
-def climb_networks(folds: Sequence[Sequence[Group]], options: FitOptions) -> Fitted:
+def climb_networks(folds: Sequence[Sequence[SpanGroup]], options: FitOptions) -> Fitted:
     """Fit networks; they train as long as one does that is best for the first fold.
 
     Parameters
@@ -88,12 +88,12 @@ def climb_networks(folds: Sequence[Sequence[Group]], options: FitOptions) -> Fit
     chosen = options.lengths[0]
     tried: dict[int, float] = {}
     if len(filled) > 1 and len(options.lengths) > 1:
-        judging = Batch(filled[0])
+        validation = Batch(filled[0])
         learning = Batch([group for fold in filled[1:] for group in fold])
         for length in options.lengths:
             weights, network = _trained(learning, length, 1, options)
-            scores = _of(judging.columns, weights, network)
-            tried[length] = float(judging.correlations(scores).mean())
+            scores = _of(validation.columns, weights, network)
+            tried[length] = float(validation.correlations(scores).mean())
         # Of equally good ones the shortest: it is the most careful.
         chosen = max(tried, key=lambda length: (tried[length], -length))
     everything = Batch([group for fold in filled for group in fold])
@@ -118,7 +118,7 @@ def _trained(
     """Train networks; return the linear part ``[F']``, and all of their hidden units."""
     seen = batch.columns.double()
     centre, spread = seen.mean(dim=0), seen.std(dim=0, correction=0)
-    still = spread <= 1e-9 * centre.abs()  # the same for all units: it can tell nothing
+    still = spread <= 1e-9 * centre.abs()  # the same for all units: it says nothing
     scale = torch.where(still, torch.inf, spread)
     columns = ((seen - centre) / scale).float()
     found = [_climb(batch, columns, steps, number, options) for number in range(networks)]

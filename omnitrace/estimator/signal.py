@@ -1,6 +1,6 @@
 """The signal ``estimator``: effects in nats, predicted from attention while the model writes.
 
-What it shares with an estimator that waits for the end of the answer (:mod:`.finished`) is
+What it shares with an estimator that waits for the end of the response (:mod:`.finished`) is
 :class:`Trained`: the file, what it was trained for, and the way from features to nats.
 """
 
@@ -44,7 +44,7 @@ class Trained:
     Attributes
     ----------
     parameters:
-        What a trace tells of it.
+        What a trace records of it.
 
     Raises
     ------
@@ -166,15 +166,15 @@ class Estimator(Trained, LiveSpanSignal):
     Raises
     ------
     InputError
-        If the file is no estimator, or one that speaks when the answer is finished.
+        If the file is no estimator, or one that needs the finished response.
     """
 
     def __init__(self, path: str | Path | Learned | Trained | None = None) -> None:
         super().__init__(path)
         if self.recipe.mask_gradient:
             raise InputError(
-                "the estimator rests on the gradient of a mask, which takes a finished answer, and "
-                "Estimator speaks while the model writes",
+                "the estimator uses the gradient of a mask, which takes a finished response, and "
+                "Estimator gives effects while the model writes",
                 legal="an estimator that was trained without mask_gradient",
                 fix="use FinishedEstimator, or load_signal(path), which takes either",
             )
@@ -201,7 +201,7 @@ class Estimator(Trained, LiveSpanSignal):
     def reducer(
         self, units: Sequence[Sequence[int]]
     ) -> Callable[[Iterable[LayerRows]], torch.Tensor]:
-        """Return what reduces an answer, block by block, to attention on each unit.
+        """Return what reduces a response, block by block, to attention on each unit.
 
         It returns float32 ``[rows, features, units]``, and raises InputError if a layer has another
         number of heads than the estimator was trained on.
@@ -225,7 +225,7 @@ class Estimator(Trained, LiveSpanSignal):
         return checked
 
     def reduce(self, rows: Iterable[LayerRows], units: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Reduce the first block of an answer; see :meth:`reducer`."""
+        """Reduce the first block of a response; see :meth:`reducer`."""
         return self.reducer(units)(rows)
 
     def effects_of(self, reduced: torch.Tensor, units: Sequence[SourceUnit]) -> dict[str, Effect]:
@@ -236,7 +236,7 @@ class Estimator(Trained, LiveSpanSignal):
 
 
 def _check_shapes(adapter: ModelAdapter, model: ModelFacts) -> None:
-    """Refuse a model of other layers or heads, as far as its configuration tells them."""
+    """Refuse a model of other layers or heads, as far as its configuration states them."""
     config = adapter.model.config.get_text_config(decoder=True)
     layers = getattr(config, "num_hidden_layers", None)
     heads = getattr(config, "num_attention_heads", None)

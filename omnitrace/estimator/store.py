@@ -58,8 +58,8 @@ class ModelFacts(_Model):
 class TrainingFacts(_Model):
     """What it was trained on: ``data`` is the digest of all that was learnt from.
 
-    ``masks`` were dealt for each of the ``examples`` and ``spans``, with units taken away by
-    ``operator``; ``held_out`` examples judged and calibrated it.
+    ``masks`` were dealt for each of the ``examples`` and ``spans``, with units ablated by
+    ``operator``; ``held_out`` examples evaluated and calibrated it.
     """
 
     data: _Sha256
@@ -105,7 +105,7 @@ class Figures(_Model):
 
 
 class Card(_Model):
-    """All that is to be known of an estimator before it is used.
+    """All that a user must know about an estimator before using it.
 
     ``quality`` has figures of the held-out examples by metric, then by method: "estimator",
     "attention-mean", and the controls "uniform" and "unit-size".

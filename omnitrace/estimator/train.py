@@ -1,4 +1,4 @@
-"""Train an estimator: collect examples, fit, judge and calibrate on held-out ones."""
+"""Train an estimator: collect examples, fit, evaluate and calibrate on held-out ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from omnitrace.ablation.masks import generator
 from omnitrace.errors import InputError, OmnitraceError
-from omnitrace.estimator.calibration import Calibration, Judged, calibrate
+from omnitrace.estimator.calibration import Calibration, CalibrationExample, calibrate
 from omnitrace.estimator.collect import CollectOptions, Collector
 from omnitrace.estimator.examples import Example, HeldOut, digest_of_examples
 from omnitrace.estimator.fit import fit_weights, usual_noise
@@ -30,7 +30,7 @@ from omnitrace.estimator.weights import Fitted
 from omnitrace.evaluation.metrics.bootstrap import bootstrap_mean
 from omnitrace.evaluation.metrics.faithfulness import control_scores, lds
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
-from omnitrace.sources.request_files import Entry, Request, RequestProblem
+from omnitrace.sources.request_files import FileEntry, RequestEntry, RequestProblem
 from omnitrace.tracer import Tracer
 
 __all__ = ["TrainOptions", "calibrated", "quality", "train_estimator"]
@@ -51,7 +51,7 @@ class TrainOptions:
     fit:
         How weights are learnt; None: by ridge, with the usual noise for the features.
     held_out:
-        Share of the requests that nothing is fitted on: they judge and calibrate. At least one.
+        Share of the requests that nothing is fitted on: they evaluate and calibrate. At least one.
     level:
         Share of units that intervals are to cover; see :func:`~omnitrace.estimator.calibrate`.
     """
@@ -71,11 +71,11 @@ class TrainOptions:
 
 def train_estimator(
     tracer: Tracer,
-    requests: Sequence[Entry],
+    requests: Sequence[FileEntry],
     options: TrainOptions | None = None,
     *,
     cache: Path | None = None,
-    tell: ProgressCallback = no_progress,
+    progress: ProgressCallback = no_progress,
     failed: Callable[[str, OmnitraceError], None] | None = None,
 ) -> Learned:
     """Train an estimator for the model of a tracer.
@@ -83,17 +83,18 @@ def train_estimator(
     Parameters
     ----------
     tracer:
-        Holds the model, and how requests are cut into units and answers into spans.
+        Holds the model, and how requests are cut into units and responses into spans.
     requests:
-        What the model answers; a request whose record has a ``response`` is not answered anew.
+        What the model responds to; a request whose record has a ``response`` keeps that one.
     options:
         How.
     cache:
         Folder in which all that is measured is kept: a run that was killed goes on from there.
-    tell:
-        Is told what is being done.
+    progress:
+        Called with what is being done.
     failed:
-        Is told of requests that cannot be used; without it the first of them is raised.
+        Called with the id and the error of each request that cannot be used; without it the first
+        error is raised.
 
     Raises
     ------
@@ -102,12 +103,12 @@ def train_estimator(
     """
     given = options or TrainOptions()
     collector = Collector(tracer, given.collect, cache=cache)
-    run = _Run(collector, tell, failed or _raise)
+    run = _Run(collector, progress, failed or _raise)
     held, rest = run.held_out(requests, given.held_out)
     examples = run.learning(rest)
     if not held:
         raise InputError("none of the requests can be used", legal="at least 3 that can")
-    tell("fitting")
+    progress("fitting")
     fit = given.fit or FitOptions(noise=usual_noise(given.collect.recipe))
     fitted = fit_weights(examples, fit)
     calibration = calibrated(fitted, held, level=given.level)
@@ -117,22 +118,22 @@ def train_estimator(
 
 def calibrated(fitted: Fitted, held: Sequence[HeldOut], *, level: float = 0.9) -> Calibration:
     """Calibrate a fit on held-out examples; see :func:`~omnitrace.estimator.calibrate`."""
-    judged = []
+    measured = []
     for each in held:
         features, modalities = each.example.features, each.example.modalities
-        judged.append(
-            Judged(
+        measured.append(
+            CalibrationExample(
                 fitted.scores(features, modalities),
                 fitted.spreads(features, modalities),
                 each.effects,
                 each.example.tokens,
             )
         )
-    return calibrate(judged, level=level)
+    return calibrate(measured, level=level)
 
 
 def quality(fitted: Fitted, held: Sequence[HeldOut], *, seed: int = 0) -> dict[str, Any]:
-    """Judge a fit on held-out examples, beside attention-mean and what knows nothing.
+    """Evaluate a fit on held-out examples, beside attention-mean and the controls.
 
     Returns
     -------
@@ -166,15 +167,15 @@ def _raise(name: str, error: OmnitraceError) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Makes examples of requests, one by one, and tells what fails."""
+    """Makes examples of requests, one by one, and reports what fails."""
 
     collector: Collector
-    tell: ProgressCallback
+    progress: ProgressCallback
     failed: Callable[[str, OmnitraceError], None]
 
     def held_out(
-        self, requests: Sequence[Entry], share: float
-    ) -> tuple[list[HeldOut], list[Entry]]:
+        self, requests: Sequence[FileEntry], share: float
+    ) -> tuple[list[HeldOut], list[FileEntry]]:
         """Hold a share of the requests out, drawn by the seed; return also those that are left.
 
         One that cannot be used is replaced by the next that is drawn.
@@ -191,20 +192,20 @@ class _Run:
         used = 0
         while len(found) < wanted and used < count:
             entry = requests[order[used]]
-            self.tell(f"{entry.id}: held out ({len(found) + 1} of {wanted})")
+            self.progress(f"{entry.id}: held out ({len(found) + 1} of {wanted})")
             found += self._one(entry, self.collector.held_out)
             used += 1
         return found, [requests[i] for i in sorted(order[used:])]
 
-    def learning(self, requests: Sequence[Entry]) -> list[Example]:
+    def learning(self, requests: Sequence[FileEntry]) -> list[Example]:
         """Make the examples that are learnt from."""
         found: list[Example] = []
         for number, entry in enumerate(requests, start=1):
-            self.tell(f"{entry.id}: to learn from ({number} of {len(requests)})")
+            self.progress(f"{entry.id}: to learn from ({number} of {len(requests)})")
             found += self._one(entry, self.collector.example)
         return found
 
-    def _one(self, entry: Entry, make: Callable[[Request], _T]) -> list[_T]:
+    def _one(self, entry: FileEntry, make: Callable[[RequestEntry], _T]) -> list[_T]:
         try:
             if isinstance(entry, RequestProblem):
                 raise entry.error

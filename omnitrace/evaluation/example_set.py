@@ -12,7 +12,7 @@ from omnitrace._utils.file_names import safe_name
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import LabelScan
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
-from omnitrace.sources.request_files import Entry, read_requests
+from omnitrace.sources.request_files import FileEntry, read_requests
 from omnitrace.trace.io import DOCUMENT, SUFFIX
 from omnitrace.trace.trace import Trace
 
@@ -25,10 +25,10 @@ _LEGAL: Final = f"files that end in {SUFFIX}, trace folders, or a folder of thes
 class Examples:
     """What is evaluated, by name: requests, and traces, whose response is there."""
 
-    requests: list[Entry] = field(default_factory=list)
+    requests: list[FileEntry] = field(default_factory=list)
     traces: list[Path] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[tuple[str, Entry | Path]]:
+    def __iter__(self) -> Iterator[tuple[str, FileEntry | Path]]:
         yield from ((entry.id, entry) for entry in self.requests)
         yield from ((path.stem, path) for path in self.traces)
 

@@ -98,7 +98,7 @@ def faithfulness(
 
     A mask that an attribution was fitted on does not evaluate it: where top-k drop, sufficiency, R²
     or a curve would need one, they are undefined; so is the size-controlled LDS where the units
-    allow of no masks of one size. The rest of what is undefined, and why, is in
+    allow no masks of one size. The rest of what is undefined, and why, is in
     :mod:`omnitrace.evaluation.metrics.causal`.
 
     Parameters

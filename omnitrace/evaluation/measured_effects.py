@@ -95,7 +95,7 @@ class MeasuredResponse(MaskedLogprobs):
     example, seed:
         What settles the masks.
     masks:
-        How many masks for LDS and for its size-controlled form; where the units do not allow of so
+        How many masks for LDS and for its size-controlled form; where the units do not allow so
         many, a half, a quarter and so on.
     known:
         As for :class:`MaskedLogprobs`.

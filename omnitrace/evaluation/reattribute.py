@@ -13,7 +13,7 @@ from omnitrace.errors import OmnitraceError
 from omnitrace.evaluation.example_set import Examples, label_id
 from omnitrace.evaluation.labels.io import LabelScan
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
-from omnitrace.sources.request_files import Entry, Request, RequestProblem
+from omnitrace.sources.request_files import FileEntry, RequestEntry, RequestProblem
 from omnitrace.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ class Reattribution:
         self,
         tracer: Tracer,
         name: str,
-        example: Entry | Path,
+        example: FileEntry | Path,
         measured: Callable[[np.ndarray], None],
     ) -> tuple[str, Trace] | None:
         if isinstance(example, RequestProblem):
             raise example.error
-        if isinstance(example, Request):
+        if isinstance(example, RequestEntry):
             if name not in self._responses:
                 if name not in self.unlabelled:
                     self.unlabelled.append(name)

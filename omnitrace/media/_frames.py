@@ -37,7 +37,7 @@ _NOMINAL_RATE = Fraction(25)
 
 
 class FrameMismatchError(Exception):
-    """The packets do not tell which frames there are: the index must be made by decoding."""
+    """The packets do not say which frames there are: the index must be made by decoding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -110,7 +110,7 @@ def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:
         raise MediaError(
             f"{label} has no audio samples",
             legal="at least one sample",
-            fix="check that the recording was written completely",
+            fix="check that the file was written completely",
         )
     if not np.all(np.isfinite(mono)):
         raise MediaError(
@@ -198,7 +198,7 @@ def _to_mono(array: np.ndarray) -> np.ndarray:
         raise MediaError(
             f"the audio array has shape {shape or '()'}",
             legal=f"[n], [n, channels] or [channels, n] with at most {_MAX_CHANNELS} channels",
-            fix="pass one recording",
+            fix="pass one audio signal",
         )
     if array.dtype == np.uint8:
         array = (array.astype(np.float32) - 128) / 128

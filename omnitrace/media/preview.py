@@ -38,7 +38,7 @@ def video_previews(
 def waveform(audio: LoadedAudio, bins: int = 400) -> tuple[float, ...]:
     """Return the peak of each of up to ``bins`` equal parts, in [0, 1].
 
-    Full scale is 1; a recording that exceeds it is scaled down by its highest peak.
+    Full scale is 1; audio that exceeds it is scaled down by its highest peak.
     """
     levels = np.abs(audio.samples)
     starts = np.linspace(0, levels.size, min(bins, levels.size), endpoint=False).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The control of the reference world: the same request with its evidence taken away."""
+"""The control of the reference world: the same request with its evidence removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
 from omnitrace.reference.questions import Scene
-from omnitrace.reference.scenes import Appearance, Fact, Film, Image, Note, Recording
+from omnitrace.reference.scenes import Appearance, Audio, Fact, Image, Note, Video
 from omnitrace.reference.world import Sample, Statement
 
 __all__ = ["without_evidence"]
@@ -20,8 +20,8 @@ _ROUNDED: Final = 0.006  # seconds; sources name times in hundredths
 def without_evidence(sample: Sample) -> Sample:
     """Take the evidence of every statement away and leave all else as it is.
 
-    A fact's sentence leaves the note, an item its image, an event its recording or track, an
-    appearance its film. The questions and the right answer stay; nothing supports them.
+    A fact's sentence leaves the note, an item its image, an event its audio or track, an
+    appearance its video. The questions and the right answer stay; nothing supports them.
     """
     evidence = [source for statement in sample.statements for source in statement.sources]
     return dataclasses.replace(
@@ -47,7 +47,7 @@ def _bare(scene: Scene, evidence: Sequence[Source]) -> Scene:
         kept = tuple(item for item in scene.items if item.box not in boxes)
         return dataclasses.replace(scene, items=kept)
     times = [source for source in evidence if isinstance(source, TimeSource)]
-    if isinstance(scene, Recording):
+    if isinstance(scene, Audio):
         return _silenced(scene, times)
     return _blanked(scene, times)
 
@@ -66,26 +66,26 @@ def _cut(note: Note, ranges: set[tuple[int | None, int | None]]) -> Note:
     return Note(text or NOTHING, tuple(facts))
 
 
-def _silenced(recording: Recording, times: Sequence[TimeSource]) -> Recording:
+def _silenced(audio: Audio, times: Sequence[TimeSource]) -> Audio:
     heard = [(source.start, source.end) for source in times]
     kept = tuple(
         event
-        for event in recording.events
+        for event in audio.events
         if not any(_near(event.start, a) and _near(event.end, b) for a, b in heard)
     )
-    return dataclasses.replace(recording, events=kept)
+    return dataclasses.replace(audio, events=kept)
 
 
-def _blanked(film: Film, times: Sequence[TimeSource]) -> Film:
+def _blanked(video: Video, times: Sequence[TimeSource]) -> Video:
     shown = [source for source in times if source.stream != "audio"]
     kept = tuple(
         seen
-        for seen in film.appearances
+        for seen in video.appearances
         if not any(_shared(seen, source) > _ROUNDED for source in shown)
     )
     heard = [source for source in times if source.stream == "audio"]
-    sound = None if film.sound is None else _silenced(film.sound, heard)
-    return dataclasses.replace(film, appearances=kept, sound=sound)
+    sound = None if video.sound is None else _silenced(video.sound, heard)
+    return dataclasses.replace(video, appearances=kept, sound=sound)
 
 
 def _shared(seen: Appearance, source: TimeSource) -> float:

@@ -20,8 +20,8 @@ from PIL import Image as PILImage
 from omnitrace.evaluation.labels.io import write_labels, write_text
 from omnitrace.evaluation.labels.schema import VERSION, Label, LabelledSpan, LabelledWord
 from omnitrace.reference.assets import SAMPLE_RATE
-from omnitrace.reference.render import FILM_FPS, render_film, render_image, render_recording
-from omnitrace.reference.scenes import Film, Image, Recording
+from omnitrace.reference.render import VIDEO_FPS, render_audio, render_image, render_video
+from omnitrace.reference.scenes import Audio, Image, Video
 from omnitrace.reference.world import Sample, Statement, media_name
 
 __all__ = [
@@ -126,9 +126,9 @@ def _write_media(sample: Sample, folder: Path) -> None:
         if isinstance(scene, Image):
             pixels = PILImage.fromarray(render_image(scene))
             pixels.save(folder / media_name(part, scene), optimize=False)
-        elif isinstance(scene, Recording):
-            _write_wav(folder / media_name(part, scene), render_recording(scene))
-        elif isinstance(scene, Film):
+        elif isinstance(scene, Audio):
+            _write_wav(folder / media_name(part, scene), render_audio(scene))
+        elif isinstance(scene, Video):
             _write_mp4(folder / media_name(part, scene), scene)
 
 
@@ -140,13 +140,13 @@ def _write_wav(path: Path, samples: NDArray[np.int16]) -> None:
         file.writeframes(samples.astype("<i2").tobytes())
 
 
-def _write_mp4(path: Path, film: Film) -> None:
+def _write_mp4(path: Path, video: Video) -> None:
     import av
 
-    sound = film.sound
+    sound = video.sound
     with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as container:
-        pictures = container.add_stream("libx264", rate=FILM_FPS)
-        pictures.height, pictures.width = film.height, film.width
+        pictures = container.add_stream("libx264", rate=VIDEO_FPS)
+        pictures.height, pictures.width = video.height, video.width
         pictures.pix_fmt = "yuv420p"
         pictures.codec_context.thread_count = 1
         # One quantiser for all: with x264's rate control the same frames give other bytes each run.
@@ -156,12 +156,12 @@ def _write_mp4(path: Path, film: Film) -> None:
         track = None
         if sound is not None:
             track = container.add_stream("flac", rate=SAMPLE_RATE, layout="mono", format="s16")
-        for pixels in render_film(film):
+        for pixels in render_video(video):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(pictures.encode(frame))
         container.mux(pictures.encode())
         if sound is not None:
-            _write_track(container, track, render_recording(sound))
+            _write_track(container, track, render_audio(sound))
 
 
 def _write_track(container: Any, stream: Any, samples: NDArray[np.int16]) -> None:

@@ -1,16 +1,16 @@
-"""What can be asked about the parts of a request, and what the right answer rests on.
+"""What can be asked about the parts of a request, and what evidence the right answer has.
 
 A *reference* asks for one value of the request and says it: its words in a question ("what does
-the spoon weigh"), its words in an answer ("the spoon weighs"), the value, if the request tells it,
+the spoon weigh"), its words in an answer ("the spoon weighs"), the value, if the request states it,
 and where. Questions and answers are made of references alone::
 
     one    "ASKED?"                               "SAID VALUE."
     sum    "ASKED, ASKED, and what do they make?"  "SAID VALUE and SAID VALUE, together NUMBER."
     agree  "ASKED, ASKED, and are they the same?"  "SAID VALUE and SAID VALUE, so they are equal."
 
-An answer to the last says "equal" or "different". A value that the request does not tell is
+An answer to the last says "equal" or "different". A value that the request does not state is
 "unknown". A reference never has two values: what is asked for by place or by second needs the
-request to have one image, recording or film, and what is asked for by a colour, a sound or a shape
+request to have one image, audio or video, and what is asked for by a colour, a sound or a shape
 needs it to be the only one.
 """
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
-from omnitrace.reference.scenes import Appearance, Event, Film, Image, Note, Recording
+from omnitrace.reference.scenes import Appearance, Audio, Image, Note, SoundEvent, Video
 from omnitrace.reference.words import (
     ATTRIBUTES,
     COLOURS,
@@ -53,8 +53,8 @@ Category: TypeAlias = Literal[
     "refusal",
 ]
 Sort: TypeAlias = Literal["number", "colour", "shape", "tone"]
-Scene: TypeAlias = Note | Image | Recording | Film
-SceneT = TypeVar("SceneT", Note, Image, Recording, Film)
+Scene: TypeAlias = Note | Image | Audio | Video
+SceneT = TypeVar("SceneT", Note, Image, Audio, Video)
 
 #: Words behind which an answer says a value.
 LEADS: Final = ("is", "are", "weighs", "costs", "turns", "together")
@@ -67,7 +67,7 @@ _AT_ONCE: Final = 0.7  # seconds between a sound and the number that comes after
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What asks for one value; ``value`` is ``None`` where the request does not tell it.
+    """What asks for one value; ``value`` is ``None`` where the request does not state it.
 
     ``part`` is the index of the part that it is about, ``article`` and ``unit`` stand before and
     behind the value in an answer.
@@ -85,9 +85,9 @@ class Reference:
 
 
 def references(scenes: Sequence[Scene]) -> list[Reference]:
-    """List every reference to the parts of a message, told and untold, in a fixed order."""
+    """List all references to the parts of a message, with a value or without, in a fixed order."""
     found: list[Reference] = []
-    for kind in (_notes, _images, _recordings, _films):
+    for kind in (_notes, _images, _audios, _videos):
         found += kind(scenes)
     return found
 
@@ -100,15 +100,15 @@ def _notes(scenes: Sequence[Scene]) -> Iterator[Reference]:
     notes = _of(scenes, Note)
     if not notes:
         return
-    told = Counter((fact.name, fact.attribute) for _, note in notes for fact in note.facts)
+    stated = Counter((fact.name, fact.attribute) for _, note in notes for fact in note.facts)
     for part, note in notes:
         for fact in note.facts:
-            if told[fact.name, fact.attribute] == 1:
+            if stated[fact.name, fact.attribute] == 1:
                 source = TextSource(message=0, part=part, start=fact.start, end=fact.end)
                 yield _fact(part, fact.name, fact.attribute, fact.value, (source,))
     for name in OBJECTS:
         for attribute in ATTRIBUTES:
-            if not told[name, attribute]:
+            if not stated[name, attribute]:
                 yield _fact(notes[0][0], name, attribute)
 
 
@@ -184,38 +184,38 @@ def _by_place(part: int, image: Image) -> Iterator[Reference]:
         yield _noun("image-digit", phrase, "number", part, digit, sources if digit else ())
 
 
-def _recordings(scenes: Sequence[Scene]) -> Iterator[Reference]:
-    recordings = _of(scenes, Recording)
-    if len(recordings) == 1:
-        yield from _by_second(*recordings[0])
-    tracks = [film.sound for _, film in _of(scenes, Film) if film.sound is not None]
+def _audios(scenes: Sequence[Scene]) -> Iterator[Reference]:
+    audios = _of(scenes, Audio)
+    if len(audios) == 1:
+        yield from _by_second(*audios[0])
+    tracks = [video.sound for _, video in _of(scenes, Video) if video.sound is not None]
     tones = Counter(
-        event.name
-        for recording in [*(recording for _, recording in recordings), *tracks]
-        for event in recording.events
+        event.name for audio in [*(audio for _, audio in audios), *tracks] for event in audio.events
     )
-    for tone in TONES if recordings else ():
+    for tone in TONES if audios else ():
         phrase = f"the number after the {tone} sound"
         if not tones[tone]:
-            yield _noun("audio-after", phrase, "number", recordings[0][0])
-        for part, recording in recordings:
-            events = recording.events
+            yield _noun("audio-after", phrase, "number", audios[0][0])
+        for part, audio in audios:
+            events = audio.events
             for event, after in zip(events, [*events, None][1:], strict=True):
                 if event.name != tone or tones[tone] > 1:
                     continue
                 if after is None or after.kind == "tone":
                     yield _noun("audio-after", phrase, "number", part)
                 elif after.start - event.end < _AT_ONCE:
-                    sources = (_heard(part, after),)
+                    sources = (_sound_source(part, after),)
                     yield _noun("audio-after", phrase, "number", part, after.name, sources)
 
 
-def _heard(part: int, event: Event, stream: Literal["audio"] | None = None) -> TimeSource:
+def _sound_source(
+    part: int, event: SoundEvent, stream: Literal["audio"] | None = None
+) -> TimeSource:
     start, end = round(event.start, 2), round(event.end, 2)
     return TimeSource(message=0, part=part, start=start, end=end, stream=stream)
 
 
-def _by_second(part: int, recording: Recording) -> Iterator[Reference]:
+def _by_second(part: int, audio: Audio) -> Iterator[Reference]:
     kinds: tuple[tuple[Literal["tone", "digit"], str, Category, Sort], ...] = (
         ("tone", "sound", "audio-tone", "tone"),
         ("digit", "number", "audio-digit", "number"),
@@ -223,7 +223,7 @@ def _by_second(part: int, recording: Recording) -> Iterator[Reference]:
     for second, name in enumerate(SECONDS):
         shares = {
             event: _shared(event.start, event.end, second) / (event.end - event.start)
-            for event in recording.events
+            for event in audio.events
         }
         for kind, noun, category, sort in kinds:
             phrase = f"the {noun} in second {name}"
@@ -232,7 +232,7 @@ def _by_second(part: int, recording: Recording) -> Iterator[Reference]:
                 yield _noun(category, phrase, sort, part)
             heard = [event for event in shares if shares[event] > _BIT]
             if len(heard) == 1 and shares[heard[0]] >= _MOST and heard == of_kind:
-                sources = (_heard(part, heard[0]),)
+                sources = (_sound_source(part, heard[0]),)
                 yield _noun(category, phrase, sort, part, heard[0].name, sources)
 
 
@@ -240,65 +240,65 @@ def _shared(start: float, end: float, second: int) -> float:
     return max(0.0, min(end, second + 1.0) - max(start, float(second)))
 
 
-def _films(scenes: Sequence[Scene]) -> Iterator[Reference]:
-    films = _of(scenes, Film)
-    if len(films) == 1:
-        yield from _film_seconds(*films[0])
-    if films:
-        yield from _film_shapes(films)
-        yield from _film_numbers(films)
+def _videos(scenes: Sequence[Scene]) -> Iterator[Reference]:
+    videos = _of(scenes, Video)
+    if len(videos) == 1:
+        yield from _video_seconds(*videos[0])
+    if videos:
+        yield from _video_shapes(videos)
+        yield from _video_numbers(videos)
 
 
-def _film_seconds(part: int, film: Film) -> Iterator[Reference]:
+def _video_seconds(part: int, video: Video) -> Iterator[Reference]:
     for second, name in enumerate(SECONDS):
         words = f"what colour is the film in second {name}", f"the film in second {name} is"
-        shares = [_shared(seen.start, seen.end, second) for seen in film.appearances]
+        shares = [_shared(seen.start, seen.end, second) for seen in video.appearances]
         if not any(shares):
             yield Reference("video-second", *words, "colour", part)
         elif max(shares) >= 0.75 and sum(share > 0 for share in shares) == 1:
-            seen = film.appearances[shares.index(max(shares))]
+            seen = video.appearances[shares.index(max(shares))]
             start, end = max(seen.start, float(second)), min(seen.end, second + 1.0)
-            sources = (_seen(part, film, start, end),)
+            sources = (_picture_source(part, video, start, end),)
             yield Reference("video-second", *words, "colour", part, seen.colour, sources)
 
 
-def _seen(part: int, film: Film, start: float, end: float) -> TimeSource:
-    stream: Literal["video"] | None = None if film.sound is None else "video"
+def _picture_source(part: int, video: Video, start: float, end: float) -> TimeSource:
+    stream: Literal["video"] | None = None if video.sound is None else "video"
     return TimeSource(message=0, part=part, start=round(start, 2), end=round(end, 2), stream=stream)
 
 
-def _film_shapes(films: Sequence[tuple[int, Film]]) -> Iterator[Reference]:
+def _video_shapes(videos: Sequence[tuple[int, Video]]) -> Iterator[Reference]:
     for shape in SHAPES:
-        found: list[tuple[int, Film, Appearance]] = [
-            (part, film, seen)
-            for part, film in films
-            for seen in film.appearances
+        found: list[tuple[int, Video, Appearance]] = [
+            (part, video, seen)
+            for part, video in videos
+            for seen in video.appearances
             if seen.shape == shape
         ]
         plain = f"what colour in the film is the {shape}", f"in the film the {shape} is"
         turned = f"what colour in the film does the {shape} turn", f"in the film the {shape} turns"
         if not found:
-            yield Reference("video-object", *plain, "colour", films[0][0])
+            yield Reference("video-object", *plain, "colour", videos[0][0])
             continue
-        part, film, seen = found[-1]
-        sources = (_seen(part, film, seen.start, seen.end),)
+        part, video, seen = found[-1]
+        sources = (_picture_source(part, video, seen.start, seen.end),)
         if len(found) == 1:
             yield Reference("video-object", *plain, "colour", part, seen.colour, sources)
         elif len(found) == 2 and seen.turns:
             yield Reference("video-turn", *turned, "colour", part, seen.colour, sources)
 
 
-def _film_numbers(films: Sequence[tuple[int, Film]]) -> Iterator[Reference]:
+def _video_numbers(videos: Sequence[tuple[int, Video]]) -> Iterator[Reference]:
     phrase = "the number in the film"
     digits = [
         (part, event)
-        for part, film in films
-        for event in (film.sound.events if film.sound else ())
+        for part, video in videos
+        for event in (video.sound.events if video.sound else ())
         if event.kind == "digit"
     ]
     if not digits:
-        yield _noun("video-digit", phrase, "number", films[0][0])
+        yield _noun("video-digit", phrase, "number", videos[0][0])
     elif len(digits) == 1:
         (part, event), *_ = digits
-        sources = (_heard(part, event, "audio"),)
+        sources = (_sound_source(part, event, "audio"),)
         yield _noun("video-digit", phrase, "number", part, event.name, sources)

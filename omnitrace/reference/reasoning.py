@@ -13,9 +13,9 @@ colour    How many things in the image are red? The colour at the top left is re
                                                 left is red. → In all, one is red.
 ========= ===================================== ================================================
 
-A thought that looks something up rests on that, one that follows on what it names, the answer on
-all that its thoughts rest on. A value word that a later sentence repeats has the evidence that it
-had. Two sums are made of three numbers, one after the other.
+A thought that looks something up has the evidence of that, a thought that draws a conclusion that
+of the things it names, and the answer that of all its thoughts. A value word that a later sentence
+repeats has the evidence that it had. Two sums are made of three numbers, one after the other.
 
 No answer can be guessed: half of the numbers of notes (two to nine) and of all other parts (zero to
 nine) are odd; which of two is more, and how many things have the colour, a coin decides, among what
@@ -93,9 +93,9 @@ class Problems:
         self, rng: random.Random, found: Sequence[Reference], categories: Iterable[str]
     ) -> None:
         self.rng = rng
-        told = [reference for reference in found if reference.value is not None]
-        self.numbers = [reference for reference in told if reference.sort == "number"]
-        self.colours = [each for each in told if each.category == "image-colour"]
+        known = [reference for reference in found if reference.value is not None]
+        self.numbers = [reference for reference in known if reference.sort == "number"]
+        self.colours = [each for each in known if each.category == "image-colour"]
         draw: dict[ThinkingCategory, Callable[[], list[Problem]]] = {
             "think-add": self._sums,
             "think-compare": self._comparisons,
@@ -132,7 +132,7 @@ class Problems:
             if not left:
                 return None
             parts = [each.part for each in chosen]
-            # Parts first, or a note, which tells most, would be nearly all.
+            # Parts first, or notes, which state most, would make up nearly all.
             fewest = min(parts.count(each.part) for each in left)
             part = self.rng.choice(
                 sorted({each.part for each in left if parts.count(each.part) == fewest})

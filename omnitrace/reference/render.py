@@ -15,20 +15,20 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from omnitrace.reference.assets import SAMPLE_RATE, glyph, spoken_digit
-from omnitrace.reference.scenes import Appearance, Event, Film, Image, Item, Recording
+from omnitrace.reference.scenes import Appearance, Audio, Image, ImageItem, SoundEvent, Video
 from omnitrace.reference.words import DIGITS
 
 __all__ = [
-    "FILM_FPS",
-    "film_frames",
-    "film_masks",
+    "VIDEO_FPS",
     "item_mask",
-    "render_film",
+    "render_audio",
     "render_image",
-    "render_recording",
+    "render_video",
+    "video_frames",
+    "video_masks",
 ]
 
-FILM_FPS: Final = 8
+VIDEO_FPS: Final = 8
 _LIGHT: Final = 40.0  # how much brighter the right, and how much bluer the bottom of a picture is
 _SOFT: Final = 0.02  # seconds in which a tone swells and fades
 
@@ -41,11 +41,11 @@ def render_image(image: Image) -> NDArray[np.uint8]:
     return _noisy(canvas, image.seed)
 
 
-def render_recording(recording: Recording) -> NDArray[np.int16]:
-    """Play a recording as int16 samples at 16 kHz, with faint noise."""
-    rng = np.random.default_rng((recording.seed, 2))
-    wave = rng.standard_normal(round(recording.seconds * SAMPLE_RATE), dtype=np.float32) * 0.004
-    for event in recording.events:
+def render_audio(audio: Audio) -> NDArray[np.int16]:
+    """Render an audio part as int16 samples at 16 kHz, with faint noise."""
+    rng = np.random.default_rng((audio.seed, 2))
+    wave = rng.standard_normal(round(audio.seconds * SAMPLE_RATE), dtype=np.float32) * 0.004
+    for event in audio.events:
         sound = _sound(event)
         first = round(event.start * SAMPLE_RATE)
         wave[first : first + len(sound)] += sound[: len(wave) - first]
@@ -53,29 +53,29 @@ def render_recording(recording: Recording) -> NDArray[np.int16]:
     return samples
 
 
-def render_film(film: Film, *, fps: int = FILM_FPS) -> NDArray[np.uint8]:
-    """Film a film as uint8 frames ``[frames, height, width, 3]``, ``fps`` of them a second."""
-    return film_frames(film, np.arange(round(film.seconds * fps)) / fps)
+def render_video(video: Video, *, fps: int = VIDEO_FPS) -> NDArray[np.uint8]:
+    """Render a video as uint8 frames ``[frames, height, width, 3]``, ``fps`` of them a second."""
+    return video_frames(video, np.arange(round(video.seconds * fps)) / fps)
 
 
-def film_frames(film: Film, times: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Film the moments ``times``, in seconds; a moment looks the same whatever others are asked."""
-    background = _background(film.width, film.height, film.grey)
-    frames = np.empty((len(times), film.height, film.width, 3), dtype=np.uint8)
+def video_frames(video: Video, times: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Render a video at ``times``, in seconds; each frame depends only on its own time."""
+    background = _background(video.width, video.height, video.grey)
+    frames = np.empty((len(times), video.height, video.width, 3), dtype=np.uint8)
     for number, time in enumerate(times):
         canvas = background.copy()
-        for seen in film.appearances:
+        for seen in video.appearances:
             if seen.start <= time < seen.end:
                 box = where(seen, float(time))
                 _paint(canvas, _shape_mask(seen.shape, box[2] - box[0]), box, seen.rgb)
-        frames[number] = _noisy(canvas, film.seed + 1 + round(float(time) * 1000))
+        frames[number] = _noisy(canvas, video.seed + 1 + round(float(time) * 1000))
     return frames
 
 
-def film_masks(film: Film, times: NDArray[np.float64]) -> NDArray[np.float32]:
+def video_masks(video: Video, times: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return how much of a pixel an appearance covers, ``[appearances, times, height, width]``."""
-    masks = np.zeros((len(film.appearances), len(times), film.height, film.width, 1), np.float32)
-    for number, seen in enumerate(film.appearances):
+    masks = np.zeros((len(video.appearances), len(times), video.height, video.width, 1), np.float32)
+    for number, seen in enumerate(video.appearances):
         for k, time in enumerate(times):
             if seen.start <= time < seen.end:
                 box = where(seen, float(time))
@@ -91,7 +91,7 @@ def where(seen: Appearance, time: float) -> tuple[int, int, int, int]:
     return (x - seen.radius, y - seen.radius, x + seen.radius, y + seen.radius)
 
 
-def item_mask(item: Item) -> NDArray[np.float32]:
+def item_mask(item: ImageItem) -> NDArray[np.float32]:
     """Return how much of each pixel of an item's box the item covers, 0 to 1."""
     size = item.box[2] - item.box[0]
     if item.kind == "shape":
@@ -134,7 +134,7 @@ def _cover(grey: PILImage.Image) -> NDArray[np.float32]:
 
 
 def _background(width: int, height: int, grey: int) -> NDArray[np.float32]:
-    """Light falls from the right, and the ground is blue: a place can be told by its light."""
+    """Draw light from the right and a blue ground, so that a place's light shows where it is."""
     canvas = np.full((height, width, 3), float(grey), dtype=np.float32)
     canvas += (np.linspace(-1.0, 1.0, width, dtype=np.float32) * _LIGHT)[None, :, None]
     canvas[..., 2] += (np.linspace(-1.0, 1.0, height, dtype=np.float32) * _LIGHT)[:, None]
@@ -161,7 +161,7 @@ def _noisy(pixels: NDArray[np.float32], seed: int, strength: float = 4.0) -> NDA
     return np.clip(np.round(pixels + noise), 0, 255).astype(np.uint8)
 
 
-def _sound(event: Event) -> NDArray[np.float32]:
+def _sound(event: SoundEvent) -> NDArray[np.float32]:
     if event.kind == "digit":
         spoken = spoken_digit(event.voice, DIGITS.index(event.name))
         return spoken.astype(np.float32) * np.float32(event.amplitude / 32768.0)

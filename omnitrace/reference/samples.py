@@ -1,6 +1,6 @@
 """What a sample of the reference world is: a request, and its right answer with evidence.
 
-The answer is a row of sentences, each of them a statement with evidence of its own. Where the
+The answer is a sequence of sentences, each of them a statement with evidence of its own. Where the
 questions need several steps, the steps are written first, as thoughts between the markers that
 :class:`~omnitrace.segmentation.thinking.Thinking` looks for by default.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from omnitrace.evaluation.labels.schema import Source
 from omnitrace.reference.questions import Category, Reference, Scene
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.words import UNKNOWN
 from omnitrace.segmentation.thinking import Thinking
 from omnitrace.types import Modality, Section
@@ -61,7 +61,7 @@ class Statement:
     """One sentence of the answer, at characters ``[start, end)`` of it, and its evidence.
 
     ``values`` are its value words; the last one answers the question. ``sources`` are those of all
-    its value words, none where the request does not tell the value. A thought answers no question:
+    its value words, none where the request does not state the value. A thought answers no question:
     its ``question`` is empty.
     """
 
@@ -138,7 +138,7 @@ class Sample:
 
 def modality_of(scene: Scene) -> Modality:
     """Return the modality of a part."""
-    kinds: dict[type, Modality] = {Note: "text", Image: "image", Recording: "audio", Film: "video"}
+    kinds: dict[type, Modality] = {Note: "text", Image: "image", Audio: "audio", Video: "video"}
     return kinds[type(scene)]
 
 

@@ -1,4 +1,4 @@
-"""What the parts of a request show: notes, images, recordings and films, drawn from a seed.
+"""What the parts of a request show: notes, images, audio and videos, drawn from a seed.
 
 Values are drawn independently of each other. A scene says what is there and where; the pixels and
 samples are made in :mod:`omnitrace.reference.render`. Times are in seconds and fall on no grid.
@@ -26,21 +26,21 @@ from omnitrace.reference.words import (
 )
 
 __all__ = [
-    "FILM_SIZES",
     "IMAGE_SIZES",
     "RGB",
+    "VIDEO_SIZES",
     "Appearance",
-    "Event",
+    "Audio",
     "Fact",
-    "Film",
     "Image",
-    "Item",
+    "ImageItem",
     "Note",
-    "Recording",
-    "draw_film",
+    "SoundEvent",
+    "Video",
+    "draw_audio",
     "draw_image",
     "draw_note",
-    "draw_recording",
+    "draw_video",
 ]
 
 RGB: TypeAlias = tuple[int, int, int]
@@ -48,14 +48,14 @@ BoxTuple: TypeAlias = tuple[int, int, int, int]
 
 # Width and height in pixels; multiples of the 28 pixels of a merged vision token.
 IMAGE_SIZES: Final = ((112, 112), (168, 112), (112, 168), (168, 168), (224, 168))
-FILM_SIZES: Final = ((56, 56), (84, 56))
-_LONGEST: Final = 68.0  # seconds; nothing new begins in a recording or film later than that
-_STEP: Final = 0.04  # seconds of an audio token; recordings last a whole number of them
+VIDEO_SIZES: Final = ((56, 56), (84, 56))
+_LONGEST: Final = 68.0  # seconds; nothing new begins in audio or a video later than that
+_STEP: Final = 0.04  # seconds of an audio token; audio lasts a whole number of them
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What a note tells of an object, at characters ``[start, end)`` of the note."""
+    """What a note says of an object, at characters ``[start, end)`` of the note."""
 
     name: str
     attribute: str
@@ -66,14 +66,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text part: facts among sentences that tell nothing, or nothing to be believed."""
+    """A text part: facts among sentences that state none, or false ones as hearsay."""
 
     text: str
     facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ImageItem:
     """A coloured shape or digit of an image; ``box`` is its hull in pixels, half-open."""
 
     kind: Literal["shape", "digit"]
@@ -93,12 +93,12 @@ class Image:
     width: int
     height: int
     grey: int
-    items: tuple[Item, ...]
+    items: tuple[ImageItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A tone or a spoken digit, heard in ``[start, end)`` seconds."""
+class SoundEvent:
+    """A tone or a spoken digit, played in ``[start, end)`` seconds."""
 
     kind: Literal["tone", "digit"]
     name: str
@@ -110,12 +110,12 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class Audio:
     """Events in the order of time, silence between them."""
 
     seed: int
     seconds: float
-    events: tuple[Event, ...]
+    events: tuple[SoundEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,8 @@ class Appearance:
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """A film in which one thing at a time appears; ``sound`` is its track, if it has one."""
+class Video:
+    """A video in which one thing at a time appears; ``sound`` is its track, if it has one."""
 
     seed: int
     seconds: float
@@ -145,7 +145,7 @@ class Film:
     height: int
     grey: int
     appearances: tuple[Appearance, ...]
-    sound: Recording | None
+    sound: Audio | None
 
 
 def draw_note(seed: int, *, claims: tuple[str, ...] = (), paired: bool = False) -> Note:
@@ -153,26 +153,30 @@ def draw_note(seed: int, *, claims: tuple[str, ...] = (), paired: bool = False) 
 
     ``claims`` are false statements about other parts ("the digit in red is four") that the note
     passes on as hearsay; a third of the notes has a claim about one of its own facts besides.
-    Both facts of a thing are told of half of the things, or of all, if ``paired``.
+    Half of the things have both their facts in the note, or all if ``paired``.
     """
     rng = random.Random(seed)
     count = rng.randint(2, 5) if rng.random() < 0.75 else rng.randint(6, 8)
-    told: list[tuple[str, str]] = []
+    stated: list[tuple[str, str]] = []
     for name in rng.sample(OBJECTS, count):
-        # Where both facts are told, the thing alone does not tell which is meant.
+        # With both facts in the note, the thing alone does not say which one is meant.
         both = rng.random() < 0.5 or paired
         attributes = tuple(ATTRIBUTES) if both else (rng.choice(tuple(ATTRIBUTES)),)
-        told += [(name, attribute) for attribute in attributes]
-    rng.shuffle(told)
-    values = {key: rng.choice(QUANTITIES) for key in told}
+        stated += [(name, attribute) for attribute in attributes]
+    rng.shuffle(stated)
+    values = {key: rng.choice(QUANTITIES) for key in stated}
     sentences: list[tuple[str, tuple[str, str] | None]] = [
-        (f"{_told(key, values[key], 'The')}.", key) for key in told
+        (f"{_fact_sentence(key, values[key], 'The')}.", key) for key in stated
     ]
     others = rng.sample(FILLERS, rng.randint(0, 2))
     others += [
         rng.choice(REMARKS).format(name=rng.choice(OBJECTS)) for _ in range(rng.randint(0, 2))
     ]
-    own = [_told(rng.choice(told), rng.choice(QUANTITIES), "the")] if rng.random() < 0.33 else []
+    own = (
+        [_fact_sentence(rng.choice(stated), rng.choice(QUANTITIES), "the")]
+        if rng.random() < 0.33
+        else []
+    )
     others += [rng.choice(CLAIMS).format(claim=claim) for claim in (*own, *claims)]
     for sentence in others:
         sentences.insert(rng.randint(0, len(sentences)), (sentence, None))
@@ -185,7 +189,7 @@ def draw_note(seed: int, *, claims: tuple[str, ...] = (), paired: bool = False) 
     return Note(" ".join(sentence for sentence, _ in sentences), tuple(facts))
 
 
-def _told(key: tuple[str, str], value: str, article: str) -> str:
+def _fact_sentence(key: tuple[str, str], value: str, article: str) -> str:
     verb, unit = ATTRIBUTES[key[1]]
     return f"{article} {key[0]} {verb} {value} {unit}"
 
@@ -199,7 +203,7 @@ def draw_image(seed: int, *, crowded: bool = False) -> Image:
     """Draw a picture; four fifths of its quarters have an item, all of them if ``crowded``."""
     rng = random.Random(seed)
     width, height = rng.choice(IMAGE_SIZES)
-    items: list[Item] = []
+    items: list[ImageItem] = []
     for number, place in enumerate(PLACES):
         if not crowded and rng.random() < 0.2:
             continue
@@ -210,7 +214,7 @@ def draw_image(seed: int, *, crowded: bool = False) -> Image:
         colour = rng.choice(tuple(COLOURS))
         is_shape = rng.random() < (0.35 if crowded else 0.5)
         items.append(
-            Item(
+            ImageItem(
                 kind="shape" if is_shape else "digit",
                 name=rng.choice(SHAPES) if is_shape else rng.choice(DIGITS),
                 colour=colour,
@@ -223,44 +227,44 @@ def draw_image(seed: int, *, crowded: bool = False) -> Image:
     return Image(seed, width, height, rng.randint(110, 170), tuple(items))
 
 
-def draw_recording(seed: int, *, long: bool = False) -> Recording:
+def draw_audio(seed: int, *, long: bool = False) -> Audio:
     """Draw three to seven tones and spoken digits in 2 to 10 s, or up to ten in up to 70 s."""
     rng = random.Random(seed)
-    events: list[Event] = []
+    events: list[SoundEvent] = []
     pause = rng.uniform(4.0, 9.0) if long else 0.45
     time = rng.uniform(0.05, 2 * pause)
     for _ in range(rng.randint(7, 10) if long else rng.randint(3, 7)):
         if time > _LONGEST:
             break
         events.append(_event(rng, time, "tone" if rng.random() < 0.5 else "digit"))
-        # What follows a tone at once belongs to it; a long recording is silent after each pair.
+        # What follows a tone at once belongs to it; long audio is silent after each pair.
         near = not long or (events[-1].kind == "tone" and rng.random() < 0.7)
         time = events[-1].end + (rng.uniform(0.1, 0.6) if near else rng.uniform(0.5, 2.0) * pause)
-    return Recording(seed, _whole(events[-1].end + rng.uniform(0.1, 0.6)), tuple(events))
+    return Audio(seed, _whole(events[-1].end + rng.uniform(0.1, 0.6)), tuple(events))
 
 
-def _event(rng: random.Random, start: float, kind: Literal["tone", "digit"]) -> Event:
+def _event(rng: random.Random, start: float, kind: Literal["tone", "digit"]) -> SoundEvent:
     amplitude = rng.uniform(0.35, 0.8)
     if kind == "tone":
         name = rng.choice(tuple(TONES))
         end = start + rng.uniform(0.5, 1.0)
-        return Event(kind, name, start, end, amplitude, TONES[name] * rng.uniform(0.94, 1.06))
+        return SoundEvent(kind, name, start, end, amplitude, TONES[name] * rng.uniform(0.94, 1.06))
     digit, voice = rng.randrange(len(DIGITS)), rng.randrange(len(VOICES))
     end = start + len(spoken_digit(voice, digit)) / SAMPLE_RATE
-    return Event(kind, DIGITS[digit], start, end, amplitude, voice=voice)
+    return SoundEvent(kind, DIGITS[digit], start, end, amplitude, voice=voice)
 
 
 def _whole(seconds: float) -> float:
     return round(round(seconds / _STEP) * _STEP, 2)
 
 
-def draw_film(seed: int, *, long: bool = False, sounding: bool = False) -> Film:
+def draw_video(seed: int, *, long: bool = False, sounding: bool = False) -> Video:
     """Draw two to four things in 4 to 22 s, or up to seven in up to 74 s, whole pairs of seconds.
 
-    With ``sounding``, one digit is spoken somewhere, and up to two tones are heard.
+    With ``sounding``, one digit is spoken somewhere, and up to two tones sound.
     """
     rng = random.Random(seed)
-    width, height = rng.choice(FILM_SIZES)
+    width, height = rng.choice(VIDEO_SIZES)
     seen: list[Appearance] = []
     time = rng.uniform(0.0, 0.5)
     for _ in range(rng.randint(5, 7) if long else rng.randint(2, 4)):
@@ -281,16 +285,16 @@ def draw_film(seed: int, *, long: bool = False, sounding: bool = False) -> Film:
         time += rng.uniform(4.0, 14.0) if long else rng.uniform(0.1, 0.8)
     seconds = 2.0 * max(2, -(-int(seen[-1].end * 100 + 10) // 200))
     sound = _track(rng, seed, seconds) if sounding else None
-    return Film(seed, seconds, width, height, rng.randint(90, 150), tuple(seen), sound)
+    return Video(seed, seconds, width, height, rng.randint(90, 150), tuple(seen), sound)
 
 
 def _spot(rng: random.Random, width: int, height: int, radius: int) -> tuple[float, float]:
     return rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
 
 
-def _track(rng: random.Random, seed: int, seconds: float) -> Recording:
+def _track(rng: random.Random, seed: int, seconds: float) -> Audio:
     kinds: list[Literal["tone", "digit"]] = ["digit", *["tone"] * rng.randint(0, 2)]  # type: ignore[list-item]
     rng.shuffle(kinds)
     room = seconds / len(kinds)
     events = [_event(rng, i * room + rng.uniform(0.0, room - 1.05), k) for i, k in enumerate(kinds)]
-    return Recording(seed, seconds, tuple(events))
+    return Audio(seed, seconds, tuple(events))

@@ -46,11 +46,11 @@ SUMS: Final = (
     *NUMBERS, "nineteen", "twenty",
     *(f"twenty-{number}" for number in NUMBERS[1:8]),
 )  # fmt: skip
-DIGITS: Final = NUMBERS[:10]  # drawn in images and spoken in recordings
-QUANTITIES: Final = NUMBERS[2:10]  # told in notes
+DIGITS: Final = NUMBERS[:10]  # drawn in images and spoken in audio
+QUANTITIES: Final = NUMBERS[2:10]  # stated in notes
 SECONDS: Final = NUMBERS[1:11]  # asked for by number, from the first to the tenth
 
-# What a note tells of an object: the noun of the question, the verb and the unit of the note.
+# What a note says of an object: the noun of the question, the verb and the unit of the note.
 ATTRIBUTES: Final[dict[str, tuple[str, str]]] = {
     "weight": ("weighs", "grams"),
     "price": ("costs", "coins"),
@@ -63,7 +63,7 @@ FILLERS: Final = (
     "Rain fell on the roof.",
 )
 
-# Sentences that name an object and tell nothing that is asked for.
+# Sentences that name an object and state nothing that is asked for.
 REMARKS: Final = (
     "The {name} is old.",
     "Nobody weighs the {name}.",

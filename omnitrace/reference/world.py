@@ -1,15 +1,15 @@
 """The generated world: requests whose evidence is known for every word of the answer.
 
-A request is one user message: notes, images, recordings and films in any order and number, and last
+A request is one user message: notes, images, audio and videos in any order and number, and last
 a text part with one or more questions. :mod:`omnitrace.reference.scenes` draws what the parts show,
-:mod:`omnitrace.reference.questions` says what can be asked. A statement of the answer rests on one
-source, on two (a sum, a comparison), or on none ("unknown"). What needs several steps is asked in
+:mod:`omnitrace.reference.questions` says what can be asked. A statement of the answer has one
+source, two (a sum, a comparison), or none ("unknown"). What needs several steps is asked in
 samples of its own (:mod:`omnitrace.reference.reasoning`).
 
-Every value is drawn independently, so that no value tells anything of another and a question whose
-evidence is taken away can be answered by chance only. Notes pass on false claims about themselves
+Every value is drawn independently, so that no value says anything about another, and a question
+whose evidence is ablated can be answered by chance only. Notes repeat false claims about themselves
 and about other parts. Seeds below :data:`VALIDATION` train, those below :data:`HELD_OUT` choose
-configurations, those from it on test: they never meet.
+configurations, and those from it on test: the three never overlap.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from omnitrace.reference.samples import (
 )
 from omnitrace.reference.scenes import (
     Note,
-    draw_film,
+    draw_audio,
     draw_image,
     draw_note,
-    draw_recording,
+    draw_video,
 )
 from omnitrace.reference.words import COLOURS, DIGITS, NUMBERS, SHAPES, TONES
 from omnitrace.types import Modality
@@ -68,7 +68,7 @@ MODALITIES: Final[tuple[Modality, ...]] = ("text", "image", "audio", "video")
 VALIDATION: Final = 2**40
 HELD_OUT: Final = 2**41
 _SOUNDING: Final = 0.4
-_LONG: Final = 0.15  # of the requests have one recording or film of up to a minute and more
+_LONG: Final = 0.15  # of the requests have an audio or video part of up to a minute and more
 
 _PAIRED: Final = 12  # references that sums and comparisons are made of
 _ASKED: Final = 4  # sums or comparisons that a request can ask for
@@ -124,16 +124,16 @@ def make_sample(
     categories:
         Ask only about these. By default about whatever the parts show.
     long:
-        Whether a recording or film of the request lasts up to a minute and more; by default one
+        Whether an audio or video part of the request lasts up to a minute and more; by default one
         request in seven has one.
     sounding:
-        Whether the films of the request have sound; by default those of two requests in five. It
-        is all or none, since Qwen2.5-Omni hears all films of a request or none.
+        Whether the videos of the request have sound; by default those of two requests in five. It
+        is all or none, since Qwen2.5-Omni uses the sound of all videos of a request or of none.
     pool:
         Draw media from so many of each kind only, which training can keep in memory. Their seeds
         are below ``pool``; those of other samples are above 2**32.
     paired:
-        Whether notes tell both facts of everything that they tell of, rather than of half.
+        Whether notes state both facts of every object that they name, rather than of half of them.
     thinking:
         Ask what needs several steps (:mod:`omnitrace.reference.reasoning`), which the answer writes
         first, as thoughts. The parts are those that the seed has without; a request that says too
@@ -207,9 +207,9 @@ def _scenes(
         if modality == "image":
             scenes.append(draw_image(seed()))
         elif modality == "audio":
-            scenes.append(draw_recording(seed(), long=part == long_part))
+            scenes.append(draw_audio(seed(), long=part == long_part))
         elif modality == "video":
-            scenes.append(draw_film(seed(), long=part == long_part, sounding=sounding))
+            scenes.append(draw_video(seed(), long=part == long_part, sounding=sounding))
         else:
             scenes.append(Note("", ()))
     media = [reference for reference in references(scenes) if reference.sources]
@@ -222,7 +222,7 @@ def _scenes(
 
 
 def _claim(rng: random.Random, reference: Reference) -> str:
-    """Say of a part what need not be so."""
+    """Make a claim about a part that need not be true."""
     return f"{reference.said} {reference.article}{_another(rng, reference)}"
 
 
@@ -242,17 +242,17 @@ class _Pools:
     ) -> None:
         self.rng = rng
         wanted = set(categories)
-        told = [reference for reference in found if reference.value is not None]
-        untold = [reference for reference in found if reference.value is None]
+        known = [reference for reference in found if reference.value is not None]
+        unknown = [reference for reference in found if reference.value is None]
         self.singles: dict[Category, list[Reference]] = {}
-        for reference in told:
+        for reference in known:
             if reference.category in wanted:
                 self.singles.setdefault(reference.category, []).append(reference)
-        if "refusal" in wanted and untold:
+        if "refusal" in wanted and unknown:
             # A kind of question each, or the objects that no note names would be nearly all.
-            kinds = sorted({reference.category for reference in untold})
+            kinds = sorted({reference.category for reference in unknown})
             self.singles["refusal"] = [
-                rng.choice([r for r in untold if r.category == kind]) for kind in kinds
+                rng.choice([r for r in unknown if r.category == kind]) for kind in kinds
             ]
         for pool in self.singles.values():
             rng.shuffle(pool)
@@ -263,14 +263,14 @@ class _Pools:
         )
         for category, sorts in two:
             if category in wanted:
-                pairs = self._pairs([r for r in told if r.sort in sorts], category == "two-agree")
+                pairs = self._pairs([r for r in known if r.sort in sorts], category == "two-agree")
                 if pairs:
                     self.pairs[category] = pairs
 
     def _pairs(self, found: list[Reference], balanced: bool) -> list[tuple[Reference, Reference]]:
         """Pair references of different parts; ``balanced``: a coin says whether a pair is equal.
 
-        How often it is thrown must not depend on how it fell, or the last pair would be foreseen.
+        How often it is thrown must not depend on how it fell, or the last pair could be predicted.
         """
         self.rng.shuffle(found)
         pairs = [

@@ -132,7 +132,7 @@ class Segmenter:
         tail, self._tail = self._tail, ""
         spans: list[tuple[int, int]] = []
         begin = 0
-        # The line break tells the last line's end; no boundary comes after it.
+        # The line break ends the last line; no boundary comes after it.
         for cut in [*self._boundaries(tail + "\n"), len(tail)] if tail.strip() else []:
             spans.append(self._range(tail, begin, cut))
             self._offset += cut - begin
@@ -160,7 +160,7 @@ class Segmenter:
         elif char.isalnum():
             self._word = True
             if self._pending and unicodedata.east_asian_width(char) in "WF":
-                # Chinese, Japanese: no white space will tell the end of the word.
+                # Chinese, Japanese: no white space will mark the end of the word.
                 self._pending = self._word = self._again = False
                 return self._decide(buffer[begin : i + 1])
         elif char not in self._inner:

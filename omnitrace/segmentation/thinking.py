@@ -1,4 +1,4 @@
-"""Thought and answer: two sections of a response, told apart by a pair of markers.
+"""Thought and answer: two sections of a response, separated by a pair of markers.
 
 A thinking model writes its thoughts between two markers, such as ``<think>`` and ``</think>``, and
 then its answer. The markers belong to no span, and no span crosses one: a fresh segmenter begins

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from omnitrace.sources.options import SourceOptions
     from omnitrace.sources.parts import MediaPart, Part, TextPart
     from omnitrace.sources.regions import outline, pixel_mask
-    from omnitrace.sources.request_files import Request, RequestProblem, read_requests
+    from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
     from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens, UnitDraft
     from omnitrace.sources.unitizers.base import (
         FeatureSource,
@@ -41,7 +41,7 @@ __all__ = [
     "ImageUnitizer",
     "MediaPart",
     "Part",
-    "Request",
+    "RequestEntry",
     "RequestProblem",
     "Slic",
     "SourceOptions",
@@ -67,7 +67,7 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.sources.options": ["SourceOptions"],
         "omnitrace.sources.parts": ["MediaPart", "Part", "TextPart"],
         "omnitrace.sources.regions": ["outline", "pixel_mask"],
-        "omnitrace.sources.request_files": ["Request", "RequestProblem", "read_requests"],
+        "omnitrace.sources.request_files": ["RequestEntry", "RequestProblem", "read_requests"],
         "omnitrace.sources.token_map": [
             "Geometry",
             "GridTokens",

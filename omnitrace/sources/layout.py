@@ -36,7 +36,7 @@ def _drafts(
             streams.setdefault((tokens.part.message, tokens.part.part), []).append(tokens)
     for group in streams.values():
         unitizer = options.time_unitizer(group[0].part.modality)
-        # The user's own seconds are one unit each, heard and seen.
+        # The user's own seconds are one unit each, of pictures and sound.
         joined = options.audio_in_video == "joined" or group[0].part.units is not None
         if len(group) > 1 and joined:
             drafts += time_units(group, unitizer, features, modality="video")

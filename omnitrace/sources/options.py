@@ -43,7 +43,7 @@ class SourceOptions:
     video_fps:
         Frames per second that are sampled from a video and fed to the model.
     use_audio_in_video:
-        Whether the model hears a video's sound, where it can. "auto": if every video has one.
+        Whether the model gets a video's sound, where it can use it. "auto": if every video has one.
     audio_in_video:
         Whether the sound and the pictures of one time bin are two units or one.
     system, history:

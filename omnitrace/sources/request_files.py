@@ -20,7 +20,7 @@ from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
 from omnitrace.types import Message, Part
 
-__all__ = ["Entry", "Request", "RequestProblem", "read_requests"]
+__all__ = ["FileEntry", "RequestEntry", "RequestProblem", "read_requests"]
 
 _MEDIA: Final = ("image", "audio", "video")
 _KINDS: Final = ("text", *_MEDIA)
@@ -31,7 +31,7 @@ _FORMS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestEntry:
     """One request: a name, unique in its file, its messages, and where relative paths start.
 
     ``raw`` is the entry as it stands in the file.
@@ -51,10 +51,10 @@ class RequestProblem:
     error: InputError
 
 
-Entry: TypeAlias = Request | RequestProblem
+FileEntry: TypeAlias = RequestEntry | RequestProblem
 
 
-def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> list[Entry]:
+def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> list[FileEntry]:
     """Read all requests of a file; a bad entry becomes a problem and loses none of the others.
 
     Ids that occur again get a number (``0``, ``0-2``); entries without one are named after the
@@ -83,12 +83,12 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
         raise InputError(f"{str(path)!r} is no request file", legal="a .json or .jsonl file")
     text = read_text(path, legal="a readable .json or .jsonl file")
     raw = _lines(path, text) if suffix == ".jsonl" else _document(path, text)
-    entries: list[Entry] = []
+    entries: list[FileEntry] = []
     taken: dict[str, int] = {}
     for where, default, value in raw:
         entry = _entry(value, where, default, path, root)
         unique = _unique(entry.id, taken)
-        if isinstance(entry, Request):
+        if isinstance(entry, RequestEntry):
             entries.append(replace(entry, id=unique, raw=value))
         else:
             entries.append(RequestProblem(unique, entry.error))
@@ -150,7 +150,7 @@ def _is_messages(value: list[Any]) -> bool:
     )
 
 
-def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) -> Entry:
+def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) -> FileEntry:
     name = default
     try:
         if isinstance(value, InputError):
@@ -158,14 +158,14 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
         name = _id(value, where, default)
         _check_text(value, where)
         if isinstance(value, list) and _is_messages(value):
-            return Request(name, value, root or path.parent)
+            return RequestEntry(name, value, root or path.parent)
         if not isinstance(value, Mapping):
             raise InputError(f"{where} is {_named(value)}, not a request", legal=_FORMS)
         if "messages" in value:
-            return Request(name, _messages(value["messages"], where), root or path.parent)
+            return RequestEntry(name, _messages(value["messages"], where), root or path.parent)
         if "question" in value:
             messages, files = _question(value, where)
-            return Request(name, messages, root or _root_of(path, files))
+            return RequestEntry(name, messages, root or _root_of(path, files))
         found = ", ".join(repr(str(key)) for key in list(value)[:6]) or "no field"
         raise InputError(f"{where} has no field 'messages' (it has {found})", legal=_FORMS)
     except InputError as error:
@@ -227,7 +227,7 @@ def _question(value: Mapping[str, Any], where: str) -> tuple[list[Message], list
     elif not any(part["type"] == "text" for part in content):
         raise InputError(
             f"{where}: 'prompt' is missing, and no question part is a text",
-            legal='an instruction such as "prompt": "Summarize the recording."',
+            legal='an instruction such as "prompt": "Summarize the audio."',
         )
     return [{"role": "user", "content": content}], files
 

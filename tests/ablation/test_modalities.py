@@ -32,7 +32,7 @@ INPUT = {modality: operator.name for modality, operator in OPERATORS.items()}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
-    seed = held_out_seed(1242)  # a short film, and a question about each modality
+    seed = held_out_seed(1242)  # a short video, and a question about each modality
     drawn = make_sample(seed, questions=4, order=ORDER, categories=ONE_SOURCE, long=False)
     return drawn, write_sample(drawn, tmp_path_factory.mktemp("ablated"))
 
@@ -87,7 +87,7 @@ def by_input(reference: Tracer, trace: Trace, messages: Any, root: Path, mask: n
     gone = [unit for unit, kept in zip(trace.units, mask, strict=True) if not kept]
     parts = []
     for part in conversation.parts:
-        for modality, operator in OPERATORS.items():  # a film has units of pictures and of sound
+        for modality, operator in OPERATORS.items():  # a video has units of pictures and of sound
             there = [u for u in gone if u.modality == modality and u.locator.part == part.part]
             part = operator.edit(part, there) if there else part
         parts.append(part)
@@ -124,7 +124,7 @@ def test_effects_at_the_input_equal_a_loop(
     assert float(np.abs(alone.drops).max()) > 0.01
 
 
-def test_pictures_and_sound_of_one_film_are_both_taken_away(
+def test_pictures_and_sound_of_one_video_are_both_ablated(
     reference: Tracer, tmp_path: Path
 ) -> None:
     drawn = make_sample(
@@ -144,11 +144,11 @@ def test_pictures_and_sound_of_one_film_are_both_taken_away(
     chosen = choose_operators(made, INPUT, both[None])  # type: ignore[arg-type]
     (before,) = made.rewriting.request.conversation.media()  # type: ignore[union-attr]
     (after,) = changed_request(made, both, chosen).conversation.media()
-    film, changed = before.media, after.media
-    assert isinstance(film, LoadedVideo)
+    video, changed = before.media, after.media
+    assert isinstance(video, LoadedVideo)
     assert isinstance(changed, LoadedVideo)
-    assert (changed.frames != film.frames).any()
-    sound, silenced = film.audio.samples, changed.audio.samples  # type: ignore[union-attr]
+    assert (changed.frames != video.frames).any()
+    sound, silenced = video.audio.samples, changed.audio.samples  # type: ignore[union-attr]
     assert sound[:SAMPLE_RATE].any()
     assert not silenced[:SAMPLE_RATE].any()
     assert (sound[SAMPLE_RATE:] == silenced[SAMPLE_RATE:]).all()

@@ -28,8 +28,8 @@ def test_tokens_carry_the_thing_that_holds_their_middle() -> None:
     )
     events = (SimpleNamespace(start=0.4, end=1.4), SimpleNamespace(start=1.6, end=3.0))
     assert labels_of(SimpleNamespace(events=events), sound) == [1, 0, 2, 0]
-    film = SimpleNamespace(appearances=events)
-    assert labels_of(film, sound) == [1, 0, 2, 0]
+    video = SimpleNamespace(appearances=events)
+    assert labels_of(video, sound) == [1, 0, 2, 0]
 
 
 def test_what_is_compared_has_as_many_units() -> None:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitrace import InputError
-from omnitrace.estimator.calibration import Judged, calibrate, conformal_quantile
+from omnitrace.estimator.calibration import CalibrationExample, calibrate, conformal_quantile
 
 
 def judged(
     number: int, *, factor: float = 0.7, power: float = 0.0, noise: float = 0.2, units: int = 8
-) -> Judged:
+) -> CalibrationExample:
     rng = np.random.default_rng([11, number])
     spans = int(rng.integers(1, 4))
     tokens = rng.integers(4, 40, spans)
@@ -23,7 +23,7 @@ def judged(
     effects = factor * tokens[:, None] ** power * scores
     # Noise that the units of one example share: they are not independent.
     effects += noise * (rng.standard_normal() + rng.standard_normal((spans, units)))
-    return Judged(scores, np.ones((spans, units)), effects, tokens)
+    return CalibrationExample(scores, np.ones((spans, units)), effects, tokens)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])

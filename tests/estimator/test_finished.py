@@ -25,7 +25,7 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.signals.base import LiveSpanSignal, SpanSignal
 from omnitrace.signals.mask_gradient import MaskGradient
-from omnitrace.sources.request_files import Request
+from omnitrace.sources.request_files import RequestEntry
 from omnitrace.testing import SpanSignalConformance
 from omnitrace.testing.harness import SignalBench
 from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
@@ -99,7 +99,7 @@ def test_features_of_every_modality_are_those_that_are_collected(
     options = dataclasses.replace(SMALL, recipe=recipe)
     collector = Collector(reference, options)
     raw = {"response": sample.answer}
-    example = collector.example(Request("r", sample.messages, folder, raw))
+    example = collector.example(RequestEntry("r", sample.messages, folder, raw))
     answer = reference.scorer(sample.messages, sample.answer, media_root=folder)
     trace = reference.replay(sample.messages, sample.answer, media_root=folder)
     found = finished_features(answer, trace.spans, recipe, collector.layers)
@@ -145,7 +145,7 @@ def test_it_can_be_saved_and_found_by_name(learned: Learned, tmp_path: Path) -> 
 
 
 def test_each_class_refuses_the_others_estimators(learned: Learned) -> None:
-    with pytest.raises(InputError, match=r"takes a finished answer.*FinishedEstimator"):
+    with pytest.raises(InputError, match=r"takes a finished response.*FinishedEstimator"):
         Estimator(learned)
     with pytest.raises(InputError, match=r"trained without mask_gradient.*use Estimator"):
         FinishedEstimator(made_learned())
@@ -156,7 +156,7 @@ def test_it_neither_streams_nor_contrasts(plain: Tracer, learned: Learned) -> No
     request = request_of(4)
     with pytest.raises(NotSupportedError, match="cannot be streamed"):
         tracer.stream(request.messages)
-    with pytest.raises(NotSupportedError, match="cannot contrast two answers"):
+    with pytest.raises(NotSupportedError, match="cannot contrast two responses"):
         tracer.replay(request.messages, request.raw["response"], against="The lamp is red.")
 
 

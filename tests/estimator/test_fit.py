@@ -12,7 +12,7 @@ import scipy.stats
 from omnitrace import InputError
 from omnitrace.estimator import Example, FitOptions, Fitted, fit_weights
 from omnitrace.estimator.features import with_offsets
-from omnitrace.estimator.fit_options import Group
+from omnitrace.estimator.fit_options import SpanGroup
 from tests.helpers.estimators import UNITS, default_truth, made_example
 
 ONE = (10.0,)
@@ -111,7 +111,7 @@ def test_a_group_knows_its_correlation(examples: list[Example]) -> None:
     target = example.logprobs[:, 1] - example.logprobs[:, 1].mean()
     columns = with_offsets(example.features[1].astype(np.float64), UNITS)
     root = np.linalg.qr(masks, mode="r")
-    group = Group(columns, root, masks.T @ target, float(target @ target))
+    group = SpanGroup(columns, root, masks.T @ target, float(target @ target))
     expected = [
         scipy.stats.pearsonr(example.masks @ columns.T @ each, example.logprobs[:, 1])[0]
         for each in weights.T

@@ -17,7 +17,7 @@ from omnitrace.estimator import mlp as module
 from omnitrace.estimator.adam import Batch
 from omnitrace.estimator.features import with_offsets
 from omnitrace.estimator.fit import _groups
-from omnitrace.estimator.fit_options import Group
+from omnitrace.estimator.fit_options import SpanGroup
 from omnitrace.types import Modality
 from tests.helpers.estimators import UNITS, default_truth, made_example
 
@@ -38,7 +38,7 @@ def fitted(examples: list[Example]) -> Fitted:
     return fit_weights(examples, SHORT)
 
 
-def grouped(examples: Sequence[Example], options: FitOptions = SHORT) -> list[Group]:
+def grouped(examples: Sequence[Example], options: FitOptions = SHORT) -> list[SpanGroup]:
     return [group for each in examples for group in _groups(each, options)]
 
 

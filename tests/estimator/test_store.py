@@ -158,7 +158,7 @@ def test_examples_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 20, -5])
-def test_a_damaged_example_is_made_anew(tmp_path: Path, cut: int) -> None:
+def test_a_damaged_example_is_made_again(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "x"
     assert load_example(path) is None
     save_example(path, made_example(0))

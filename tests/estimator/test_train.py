@@ -30,7 +30,7 @@ from omnitrace.evaluation.span_scores import span_scores
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.sources import messages
-from omnitrace.sources.request_files import Request, RequestProblem, read_requests
+from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
 from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
 from tests.helpers.text_adapters import text_adapter
 
@@ -42,7 +42,7 @@ def tracer() -> Tracer:
 
 
 @pytest.fixture(scope="module")
-def requests() -> list[Request]:
+def requests() -> list[RequestEntry]:
     return [request_of(number) for number in range(5)]
 
 
@@ -52,7 +52,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def learned(tracer: Tracer, requests: list[Request], cache: Path) -> Learned:
+def learned(tracer: Tracer, requests: list[RequestEntry], cache: Path) -> Learned:
     return train_estimator(tracer, requests, OPTIONS, cache=cache)
 
 
@@ -108,7 +108,7 @@ def test_features_are_those_of_the_signal(tracer: Tracer) -> None:
     np.testing.assert_allclose(example.features.mean(axis=1), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_held_out_requests_are_judged_by_masks_of_their_own(tracer: Tracer) -> None:
+def test_held_out_requests_are_evaluated_by_masks_of_their_own(tracer: Tracer) -> None:
     request = request_of(2)
     held = Collector(tracer, SMALL).held_out(request)
     trace = tracer.replay(request.messages, request.raw["response"])
@@ -123,7 +123,7 @@ def test_held_out_requests_are_judged_by_masks_of_their_own(tracer: Tracer) -> N
 
 
 def test_the_quality_is_the_lds_of_held_out_requests(
-    learned: Learned, tracer: Tracer, requests: list[Request], cache: Path
+    learned: Learned, tracer: Tracer, requests: list[RequestEntry], cache: Path
 ) -> None:
     collector = Collector(tracer, SMALL, cache=cache)
     (name,) = {r.id for r in requests} - _trained_on(cache)
@@ -142,7 +142,7 @@ def _trained_on(cache: Path) -> set[str]:
 
 def test_a_stopped_run_goes_on(
     tracer: Tracer,
-    requests: list[Request],
+    requests: list[RequestEntry],
     learned: Learned,
     tmp_path: Path,
     scorers: list[int],
@@ -152,7 +152,7 @@ def test_a_stopped_run_goes_on(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_estimator(tracer, requests, OPTIONS, cache=tmp_path, tell=stop)
+        train_estimator(tracer, requests, OPTIONS, cache=tmp_path, progress=stop)
     assert len(scorers) == 3
     again = train_estimator(tracer, requests, OPTIONS, cache=tmp_path)
     assert len(scorers) == 5
@@ -161,10 +161,10 @@ def test_a_stopped_run_goes_on(
 
 
 @pytest.mark.parametrize("kind", ["nnls", "mlp"])
-def test_another_fit_measures_nothing_anew(
+def test_another_fit_measures_nothing_again(
     kind: FitKind,
     tracer: Tracer,
-    requests: list[Request],
+    requests: list[RequestEntry],
     learned: Learned,
     cache: Path,
     scorers: list[int],
@@ -237,14 +237,14 @@ def test_spans_teach_alike_where_features_know_the_words(tracer: Tracer) -> None
     assert noise == {"none": 1.0, "total": 0.0}
 
 
-def test_what_cannot_be_used_is_told_and_left_out(tracer: Tracer, cache: Path) -> None:
+def test_what_cannot_be_used_is_reported_and_left_out(tracer: Tracer, cache: Path) -> None:
     bad = RequestProblem("bad", InputError("no request"))
     single = request_of(9, sentences=1)
     told: dict[str, OmnitraceError] = {}
     entries = [*(request_of(i) for i in range(5)), bad, single]
     found = train_estimator(tracer, entries, OPTIONS, cache=cache, failed=told.__setitem__)
     assert set(told) == {"bad", "r9"}
-    assert "1 units to take away" in str(told["r9"])
+    assert "1 units to ablate" in str(told["r9"])
     assert found.card.training.examples + found.card.training.held_out == 5
     with pytest.raises(InputError, match=r"no request|1 units"):
         train_estimator(tracer, entries, OPTIONS, cache=cache)
@@ -279,7 +279,7 @@ def test_every_modality(reference: Tracer, tmp_path: Path, monkeypatch: pytest.M
         held_out_seed(0), questions=1, order=("text", "image", "audio"), long=False
     )
     (request,) = read_requests(write_sample(sample, tmp_path))
-    assert isinstance(request, Request)
+    assert isinstance(request, RequestEntry)
     options = dataclasses.replace(SMALL, masks=4, recipe=FeatureRecipe(values=True))
     decoded: list[str] = []
     for kind, decode in (("image", messages.load_image), ("audio", messages.load_audio)):
@@ -295,7 +295,7 @@ def test_every_modality(reference: Tracer, tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_allclose(example.features.sum(axis=2), 1.0, atol=1e-4)
 
 
-def test_too_few_requests(tracer: Tracer, requests: list[Request]) -> None:
+def test_too_few_requests(tracer: Tracer, requests: list[RequestEntry]) -> None:
     with pytest.raises(InputError, match="2 requests to train on"):
         train_estimator(tracer, requests[:2], OPTIONS)
 

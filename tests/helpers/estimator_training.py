@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from omnitrace.estimator import CollectOptions, FitOptions, TrainOptions
-from omnitrace.sources.request_files import Request
+from omnitrace.sources.request_files import RequestEntry
 
 SMALL = CollectOptions(masks=8, evaluation_masks=8, max_new_tokens=6)
 OPTIONS = TrainOptions(collect=SMALL, fit=FitOptions(penalties=(10.0, 100.0)))
 THINGS = ("lamp", "cup", "ring", "chair", "door", "book")
 
 
-def request_of(number: int, *, response: Any = None, sentences: int = 5) -> Request:
+def request_of(number: int, *, response: Any = None, sentences: int = 5) -> RequestEntry:
     """Return a request of a few sentences, with an answer of two."""
     things = THINGS[number % 6 :] + THINGS[: number % 6]
     note = " ".join(
@@ -23,4 +23,4 @@ def request_of(number: int, *, response: Any = None, sentences: int = 5) -> Requ
     content = [{"type": "text", "text": text} for text in texts]
     answer = f"The {things[0]} costs two coins. The {things[1]} costs three coins."
     raw = {"response": answer if response is None else response}
-    return Request(f"r{number}", [{"role": "user", "content": content}], Path(), raw)
+    return RequestEntry(f"r{number}", [{"role": "user", "content": content}], Path(), raw)

@@ -7,7 +7,7 @@ scenes show to the questions.
 import re
 
 from omnitrace.evaluation.labels.schema import ImageSource, TextSource
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.words import NUMBERS
 
 
@@ -22,7 +22,7 @@ def only(scenes, kind):
 
 
 def tracks(scenes):
-    return [film.sound for film in of(scenes, Film) if film.sound is not None]
+    return [video.sound for video in of(scenes, Video) if video.sound is not None]
 
 
 def touched(things, second):
@@ -48,15 +48,15 @@ def placed(scenes, what, place):
 
 
 def heard(scenes, what, second):
-    events = touched(only(scenes, Recording).events, NUMBERS.index(second))
+    events = touched(only(scenes, Audio).events, NUMBERS.index(second))
     kind = {"sound": "tone", "number": "digit"}[what]
     return [each.name for each in events if each.kind == kind]
 
 
 def after(scenes, tone):
     found = []
-    for recording in [*of(scenes, Recording), *tracks(scenes)]:
-        names = [each.name for each in recording.events]
+    for audio in [*of(scenes, Audio), *tracks(scenes)]:
+        names = [each.name for each in audio.events]
         for place, name in enumerate(names):
             if name == tone:
                 found.append(names[place + 1] if place + 1 < len(names) else "nothing")
@@ -64,24 +64,24 @@ def after(scenes, tone):
     return [name for name in found if name in NUMBERS]
 
 
-def film_colour(scenes, second):
-    shown = touched(only(scenes, Film).appearances, NUMBERS.index(second))
+def video_colour(scenes, second):
+    shown = touched(only(scenes, Video).appearances, NUMBERS.index(second))
     return [each.colour for each in shown]
 
 
 def shape_colour(scenes, shape):
-    shown = [each for film in of(scenes, Film) for each in film.appearances]
+    shown = [each for video in of(scenes, Video) for each in video.appearances]
     return [each.colour for each in shown if each.shape == shape]
 
 
 def new_colour(scenes, shape):
-    shown = [each for film in of(scenes, Film) for each in film.appearances]
+    shown = [each for video in of(scenes, Video) for each in video.appearances]
     shown = [each for each in shown if each.shape == shape]
     assert len({each.colour for each in shown if not each.turns}) <= 1, "there are two of them"
     return [each.colour for each in shown if each.turns]
 
 
-def film_number(scenes):
+def video_number(scenes):
     return [e.name for track in tracks(scenes) for e in track.events if e.kind == "digit"]
 
 
@@ -100,10 +100,10 @@ READERS = {
     r"what is the (shape|digit|colour) at the (\w+ \w+)": placed,
     r"what is the (sound|number) in second (\w+)": heard,
     r"what is the number after the (\w+) sound": after,
-    r"what colour is the film in second (\w+)": film_colour,
+    r"what colour is the film in second (\w+)": video_colour,
     r"what colour in the film is the (\w+)": shape_colour,
     r"what colour in the film does the (\w+) turn": new_colour,
-    r"what is the number in the film": film_number,
+    r"what is the number in the film": video_number,
 }
 
 
@@ -135,7 +135,7 @@ def carried(scene, source):
         assert (y1 <= scene.height / 2) if top else (y0 >= scene.height // 2)
         return {item.name, item.colour}
     assert 0 <= source.start < source.end <= scene.seconds
-    if isinstance(scene, Recording):
+    if isinstance(scene, Audio):
         assert source.stream is None
         return {event.name for event in there(scene.events, source)}
     if source.stream == "audio":

@@ -237,7 +237,7 @@ def _image_units(maker: LayoutMaker, part: int) -> None:
 
 
 def multimodal_trace(*, config: SelectionConfig | None = None) -> Trace:
-    """Text, an image, a recording and a video, a question, and five sentences of answer."""
+    """Text, an image, audio and a video, a question, and five sentences of answer."""
     maker = LayoutMaker()
     maker.fill(4, PositionKind.TEMPLATE)
     for start, end in sentences(LOG):

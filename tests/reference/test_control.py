@@ -3,8 +3,8 @@
 import numpy as np
 
 from omnitrace.reference.control import without_evidence
-from omnitrace.reference.render import film_frames, render_image, render_recording
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.render import render_audio, render_image, video_frames
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
 from tests.helpers.reference_questions import read
 
@@ -96,15 +96,15 @@ def test_items_leave_their_images():
         assert not changed.any()
 
 
-def test_events_leave_recordings_and_tracks():
-    recordings = list(parts(Recording))
-    for film, left, evidence in parts(Film):
-        if film.sound is not None:
+def test_events_leave_audio_and_tracks():
+    audios = list(parts(Audio))
+    for video, left, evidence in parts(Video):
+        if video.sound is not None:
             heard = {source for source in evidence if source.stream == "audio"}
-            recordings.append((film.sound, left.sound, heard))
+            audios.append((video.sound, left.sound, heard))
     silenced = 0
-    for recording, left, evidence in recordings:
-        before, after = render_recording(recording), render_recording(left)
+    for audio, left, evidence in audios:
+        before, after = render_audio(audio), render_audio(left)
         assert len(before) == len(after)
         times = np.arange(len(before)) / 16_000
         changed = before != after
@@ -115,16 +115,16 @@ def test_events_leave_recordings_and_tracks():
             changed[inside(source, times)] = False
         assert not changed.any()
         silenced += len(evidence)
-        assert len(left.events) == len(recording.events) - len(evidence)
+        assert len(left.events) == len(audio.events) - len(evidence)
     assert silenced > 50
 
 
-def test_what_is_seen_leaves_its_film_whole():
+def test_what_is_seen_leaves_its_video_whole():
     """Before and after a second the same thing has the same colour, and would still tell it."""
     gone = 0
-    for film, left, evidence in parts(Film):
+    for video, left, evidence in parts(Video):
         shown = [source for source in evidence if source.stream != "audio"]
-        for seen in film.appearances:
+        for seen in video.appearances:
             middle = [(seen.start + seen.end) / 2, seen.start + 0.1, seen.end - 0.1]
             middle += [(source.start + source.end) / 2 for source in shown]
             asked = any(
@@ -134,15 +134,15 @@ def test_what_is_seen_leaves_its_film_whole():
             )
             assert (seen in left.appearances) != asked
             gone += asked
-        assert set(left.appearances) <= set(film.appearances)
+        assert set(left.appearances) <= set(video.appearances)
     assert gone > 100
 
 
-def test_the_rest_of_a_film_looks_as_it_did():
-    for film, left, _ in list(parts(Film))[:40]:
-        times = np.arange(round(film.seconds * 4)) / 4
-        one, other = film_frames(film, times), film_frames(left, times)
-        taken = [seen for seen in film.appearances if seen not in left.appearances]
+def test_the_rest_of_a_video_looks_as_it_did():
+    for video, left, _ in list(parts(Video))[:40]:
+        times = np.arange(round(video.seconds * 4)) / 4
+        one, other = video_frames(video, times), video_frames(left, times)
+        taken = [seen for seen in video.appearances if seen not in left.appearances]
         for time, before, after in zip(times, one, other, strict=True):
             changed = any(seen.start <= time < seen.end for seen in taken)
             assert (before != after).any() == changed

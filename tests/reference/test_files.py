@@ -11,8 +11,8 @@ from omnitrace.evaluation.labels.schema import ImageSource, TextSource
 from omnitrace.evaluation.labels.validate import check_label
 from omnitrace.media import load_audio, load_image, load_video
 from omnitrace.reference.files import labels, request, write_sample
-from omnitrace.reference.render import film_frames, item_mask, render_image, render_recording, where
-from omnitrace.reference.scenes import Film, Image, Recording
+from omnitrace.reference.render import item_mask, render_audio, render_image, video_frames, where
+from omnitrace.reference.scenes import Audio, Image, Video
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.words import COLOURS, TONES
 from omnitrace.reference.world import MODALITIES, held_out_seed, make_sample, media_name
@@ -118,7 +118,7 @@ def test_labels_fit_the_request_as_a_model_takes_it(babbler, tmp_path):
         for statement in sample.statements:
             for source in statement.sources:
                 assert named_units(source, trace.units), source
-    assert kinds == {"Note", "Image", "Recording", "Film", "track"}
+    assert kinds == {"Note", "Image", "Audio", "Video", "track"}
 
 
 def test_pictures_are_the_rendered_ones(folders):
@@ -126,45 +126,45 @@ def test_pictures_are_the_rendered_ones(folders):
         assert (np.asarray(load_image(path).pixels) == render_image(image)).all()
 
 
-def test_recordings_are_the_rendered_ones(folders):
-    for recording, path in media(folders, Recording):
+def test_audio_is_the_rendered_one(folders):
+    for audio, path in media(folders, Audio):
         loaded = load_audio(path)
-        assert loaded.duration == pytest.approx(recording.seconds, abs=1e-6)
-        np.testing.assert_array_equal(loaded.samples * 32768, render_recording(recording))
+        assert loaded.duration == pytest.approx(audio.seconds, abs=1e-6)
+        np.testing.assert_array_equal(loaded.samples * 32768, render_audio(audio))
 
 
-def test_films_show_and_sound_at_the_times_at_which_they_were_rendered(folders):
+def test_videos_show_and_sound_at_the_times_at_which_they_were_rendered(folders):
     sounding = 0
-    for film, path in media(folders, Film):
+    for video, path in media(folders, Video):
         loaded = load_video(path)  # two frames a second, as models are fed
-        assert loaded.duration == film.seconds
-        np.testing.assert_array_equal(loaded.times, np.arange(2 * film.seconds) / 2)
+        assert loaded.duration == video.seconds
+        np.testing.assert_array_equal(loaded.times, np.arange(2 * video.seconds) / 2)
         # Compression takes noise away, and no frame looks more like its neighbour.
-        expected = film_frames(film, loaded.times).astype(float)
+        expected = video_frames(video, loaded.times).astype(float)
         assert np.abs(loaded.frames - expected).mean() < 6
-        assert (film.sound is None) == (loaded.audio is None)
-        if film.sound is not None:
+        assert (video.sound is None) == (loaded.audio is None)
+        if video.sound is not None:
             sounding += 1
-            samples = render_recording(film.sound)
+            samples = render_audio(video.sound)
             np.testing.assert_array_equal(loaded.audio.samples * 32768, samples)
     assert sounding > 1
 
 
 def test_shapes_appear_and_leave_on_time(folders):
     count = 0
-    for film, path in media(folders, Film):
+    for video, path in media(folders, Video):
         loaded = load_video(path, fps=8.0)
-        for seen in film.appearances:
+        for seen in video.appearances:
             for time, frame in zip(loaded.times, loaded.frames, strict=True):
                 x, y = (sum(where(seen, time)[i::2]) // 2 for i in (0, 1))
-                if not (0 <= x < film.width and 0 <= y < film.height):
+                if not (0 <= x < video.width and 0 <= y < video.height):
                     continue
                 middle = frame[y, x].astype(float)
                 there = nearest(middle) == seen.colour and np.ptp(middle) > 60
                 if seen.start + WITHIN < time < seen.end - WITHIN:
                     assert there
                     count += 1
-                elif not any(e.start <= time < e.end for e in film.appearances):
+                elif not any(e.start <= time < e.end for e in video.appearances):
                     assert not there
     assert count > 100
 
@@ -197,7 +197,7 @@ def test_labelled_boxes_are_the_hull_of_their_items(folders):
     assert count > 3
 
 
-def test_labelled_seconds_of_recordings_sound_right(folders):
+def test_labelled_seconds_of_audio_sound_right(folders):
     count = 0
     for value, _, path, source in evidence(folders, "audio-tone"):
         loaded = load_audio(path)
@@ -212,7 +212,7 @@ def test_labelled_digits_are_all_that_is_loud_there(folders):
     count = 0
     digits = ("audio-digit", "audio-after", "video-digit")
     for _, scene, path, source in evidence(folders, *digits):
-        if isinstance(scene, Film):
+        if isinstance(scene, Video):
             track, samples = scene.sound, load_video(path).audio.samples
         else:
             track, samples = scene, load_audio(path).samples
@@ -227,16 +227,16 @@ def test_labelled_digits_are_all_that_is_loud_there(folders):
     assert count > 3
 
 
-def test_labelled_seconds_of_films_show_the_colour(folders):
+def test_labelled_seconds_of_videos_show_the_colour(folders):
     count = 0
-    for value, film, path, source in evidence(
+    for value, video, path, source in evidence(
         folders, "video-second", "video-object", "video-turn"
     ):
         loaded = load_video(path, fps=8.0)
         during = (loaded.times > source.start + WITHIN) & (loaded.times < source.end - WITHIN)
         (seen,) = [
             each
-            for each in film.appearances
+            for each in video.appearances
             if each.start < source.end - WITHIN and each.end > source.start + WITHIN
         ]
         for time, frame in zip(loaded.times[during], loaded.frames[during], strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.training.accuracy import CHANCE, THINKING_CHANCE
 from omnitrace.reference.words import COLOURS, DIGITS, QUANTITIES, SHAPES, TONES, UNKNOWN
 from omnitrace.reference.world import CATEGORIES, MODALITIES, make_sample, training_seed
@@ -81,7 +81,7 @@ def size(scene):
         return len(scene.text), len(scene.facts)
     if isinstance(scene, Image):
         return scene.width * scene.height, len(scene.items)
-    if isinstance(scene, Recording):
+    if isinstance(scene, Audio):
         return scene.seconds, len(scene.events)
     return scene.seconds, len(scene.appearances)
 
@@ -90,7 +90,7 @@ def seen(sample, index, statement):
     """Return all that shows of a request without its evidence, as numbers."""
     source = statement.sources[0]
     scene = sample.scenes[source.part]
-    timed = [each.seconds for each in sample.scenes if isinstance(each, Recording | Film)]
+    timed = [each.seconds for each in sample.scenes if isinstance(each, Audio | Video)]
     values = {
         "parts": len(sample.scenes),
         "first part": MODALITIES.index(sample.order[0]),
@@ -110,7 +110,7 @@ def seen(sample, index, statement):
         values["size of the item"] = source.box[2] - source.box[0]
     else:
         values["start of the evidence"] = source.start
-    if isinstance(scene, Film):
+    if isinstance(scene, Video):
         values |= {"width": scene.width, "light": scene.grey}
     return values
 

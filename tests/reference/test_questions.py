@@ -7,7 +7,7 @@ alone, and answered from the scenes by another way.
 import pytest
 
 from omnitrace.reference.questions import references
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.words import COLOURS, NUMBERS, UNKNOWN
 from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
 from tests.helpers.reference_questions import carried, read
@@ -92,7 +92,7 @@ def test_sources_are_where_the_value_is():
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_the_evidence_of_a_category_is_of_its_modality(category):
-    kinds = {"text": Note, "image": Image, "audio": Recording, "video": Film}
+    kinds = {"text": Note, "image": Image, "audio": Audio, "video": Video}
     kind = kinds.get(category.partition("-")[0])
     for sample, statement in STATEMENTS:
         if statement.category == category and kind is not None:

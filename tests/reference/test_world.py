@@ -10,7 +10,7 @@ import pytest
 
 from omnitrace.errors import InputError
 from omnitrace.reference.questions import references
-from omnitrace.reference.scenes import Film, Note, Recording
+from omnitrace.reference.scenes import Audio, Note, Video
 from omnitrace.reference.words import world_words
 from omnitrace.reference.world import (
     CATEGORIES,
@@ -123,20 +123,20 @@ def test_requests_vary_in_everything_that_the_world_promises():
     assert set(asked) == set(CATEGORIES)
     rests_on = collections.Counter(len(s.sources) for sample in SAMPLES for s in sample.statements)
     assert set(rests_on) == {0, 1, 2}
-    timed = [s for sample in SAMPLES for s in sample.scenes if isinstance(s, Recording | Film)]
+    timed = [s for sample in SAMPLES for s in sample.scenes if isinstance(s, Audio | Video)]
     long = [scene for scene in timed if scene.seconds >= 20]
     assert 10 < len(long) < 0.3 * len(timed)
-    films = [scene for scene in timed if isinstance(scene, Film)]
-    assert 0.25 < sum(film.sound is not None for film in films) / len(films) < 0.55
+    videos = [scene for scene in timed if isinstance(scene, Video)]
+    assert 0.25 < sum(video.sound is not None for video in videos) / len(videos) < 0.55
 
 
-def test_all_films_of_a_request_sound_or_none():
+def test_all_videos_of_a_request_sound_or_none():
     for sample in SAMPLES:
-        films = [scene for scene in sample.scenes if isinstance(scene, Film)]
-        assert len({film.sound is None for film in films}) <= 1
-        for film in films:
-            assert film.seconds % 2 == 0
-            assert film.sound is None or film.sound.seconds == film.seconds
+        videos = [scene for scene in sample.scenes if isinstance(scene, Video)]
+        assert len({video.sound is None for video in videos}) <= 1
+        for video in videos:
+            assert video.seconds % 2 == 0
+            assert video.sound is None or video.sound.seconds == video.seconds
 
 
 @pytest.mark.parametrize("long", [False, True])
@@ -144,7 +144,7 @@ def test_what_happens_lies_within_its_medium_and_one_after_the_other(long):
     for number in range(100):
         sample = make_sample(held_out_seed(number), long=long)
         for scene in sample.scenes:
-            if isinstance(scene, Recording | Film):
+            if isinstance(scene, Audio | Video):
                 assert scene.seconds <= 90  # what the model can hear, see build.AUDIO_SECONDS
             for track in (scene, getattr(scene, "sound", None)):
                 events = getattr(track, "events", getattr(track, "appearances", ()))

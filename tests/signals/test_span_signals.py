@@ -24,7 +24,7 @@ from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.cli import runner as running
 from omnitrace.errors import ConformanceError
 from omnitrace.signals.base import Effect, SpanSignal
-from omnitrace.sources.request_files import Request
+from omnitrace.sources.request_files import RequestEntry
 from tests.helpers.leave_one_out import LeaveOneOut
 from tests.helpers.model_state import assert_unchanged, state
 
@@ -181,6 +181,6 @@ def test_the_command_line_traces_with_a_span_signal(
 ) -> None:
     monkeypatch.setattr(running, "load_tracer", lambda *_, **__: tracer)
     runner = running.Runner("reference", "leave-one-out")
-    assert runner.run([Request("weights", MESSAGES, Path())]) == 0
+    assert runner.run([RequestEntry("weights", MESSAGES, Path())]) == 0
     assert "The cup weighs five grams." in (out := capsys.readouterr().out)
     assert "nats" in out

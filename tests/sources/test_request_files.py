@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from omnitrace.errors import InputError
-from omnitrace.sources.request_files import Request, RequestProblem, read_requests
+from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
 
 ASK = [{"role": "user", "content": "What is this?"}]
 
@@ -19,9 +19,9 @@ def write(path: Path, value: Any) -> Path:
     return path
 
 
-def only(path: Path, **options: Any) -> Request:
+def only(path: Path, **options: Any) -> RequestEntry:
     (entry,) = read_requests(path, **options)
-    assert isinstance(entry, Request), entry
+    assert isinstance(entry, RequestEntry), entry
     return entry
 
 
@@ -33,7 +33,7 @@ def problem(path: Path) -> str:
 
 def test_one_request(tmp_path: Path) -> None:
     request = only(write(tmp_path / "a.json", {"id": "first", "messages": ASK}))
-    assert request == Request("first", ASK, tmp_path)
+    assert request == RequestEntry("first", ASK, tmp_path)
 
 
 def test_a_request_without_an_id_is_named_after_its_file(tmp_path: Path) -> None:
@@ -41,14 +41,19 @@ def test_a_request_without_an_id_is_named_after_its_file(tmp_path: Path) -> None
 
 
 def test_bare_messages(tmp_path: Path) -> None:
-    assert only(write(tmp_path / "a.json", ASK)) == Request("a", ASK, tmp_path)
+    assert only(write(tmp_path / "a.json", ASK)) == RequestEntry("a", ASK, tmp_path)
 
 
 def test_a_list_of_requests_keeps_the_good_ones(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", [{"messages": ASK}, 5, {"id": 7, "messages": ASK}, ASK])
     entries = read_requests(path)
     assert [entry.id for entry in entries] == ["a-0", "a-1", "7", "a-3"]
-    assert [type(entry) for entry in entries] == [Request, RequestProblem, Request, Request]
+    assert [type(entry) for entry in entries] == [
+        RequestEntry,
+        RequestProblem,
+        RequestEntry,
+        RequestEntry,
+    ]
     assert isinstance(entries[1], RequestProblem)
     assert "a.json', entry 1 is 5, not a request" in str(entries[1].error)
 
@@ -176,7 +181,7 @@ def test_question_files_of_the_paper(tmp_path: Path) -> None:
         )
     )
     assert [entry.id for entry in entries] == ["3", "3-2", "question-2"]
-    contents = [e.messages[0]["content"] for e in entries if isinstance(e, Request)]
+    contents = [e.messages[0]["content"] for e in entries if isinstance(e, RequestEntry)]
     assert contents == [
         [
             {"type": "text", "text": "<TURN> Look at this."},

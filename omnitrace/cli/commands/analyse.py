@@ -175,9 +175,9 @@ def _print(
     console = make_console()
     print_table(console, _figures(found, right))
     sources = sorted({each.steps.source for each in found.values()})
-    notes = [f"steps rest on {' or '.join(sources)}; {_NONE}: too few steps, or none rests on any"]
+    notes = [f"steps are of {' or '.join(sources)}; {_NONE}: too few steps, or no support"]
     if any(each.steps.source == "masses" for each in found.values()):
-        notes.append("masses say where the model looked, not what changed its answer")
+        notes.append("masses say where the model looked, not what changed its response")
     if right is not None:
         console.print()
         console.print(Text("Failure predicted by elapsed share, AUC", style="bold"), soft_wrap=True)

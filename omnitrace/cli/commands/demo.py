@@ -26,7 +26,7 @@ from omnitrace.cli.console import (
 )
 from omnitrace.cli.exit_codes import guarded, say
 from omnitrace.cli.loading import load_tracer
-from omnitrace.sources.request_files import Request, read_requests
+from omnitrace.sources.request_files import RequestEntry, read_requests
 from omnitrace.types import ImageRegion, Locator, Modality, SourceUnit, Span, TextRange, TimeRange
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run_demo(out: Path, seed: int) -> list[Verdict]:
             with status.paused():
                 _print_head(console, sample, path)
             request = read_requests(path)[0]
-            assert isinstance(request, Request)
+            assert isinstance(request, RequestEntry)
             trace, found = _trace(tracer, sample, request, console, status)
             trace.save(out / f"{sample.id}.omnitrace")
             traces.append(trace)
@@ -134,7 +134,7 @@ def _asks_about_everything(sample: Sample) -> bool:
 
 
 def _trace(
-    tracer: Tracer, sample: Sample, request: Request, console: Console, status: StatusLine
+    tracer: Tracer, sample: Sample, request: RequestEntry, console: Console, status: StatusLine
 ) -> tuple[Trace, list[Verdict]]:
     """Trace one sample, printing each span beside its truth as soon as it ends."""
     from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
@@ -170,7 +170,7 @@ def _trace(
     return trace, [verdicts[statement.question] for statement in sample.statements]
 
 
-def _units_of(tracer: Tracer, request: Request) -> tuple[SourceUnit, ...]:
+def _units_of(tracer: Tracer, request: RequestEntry) -> tuple[SourceUnit, ...]:
     """Cut a request into its units before it is answered: verdicts come with the spans."""
     from omnitrace.sources.layout import build_layout
     from omnitrace.sources.messages import read_messages

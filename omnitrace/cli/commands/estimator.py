@@ -238,7 +238,7 @@ def _train(
                 entries,
                 options,
                 cache=cache,
-                tell=status.show,
+                progress=status.show,
                 failed=say_failure,
             )
         except KeyboardInterrupt:

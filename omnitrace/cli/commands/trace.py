@@ -14,7 +14,7 @@ from omnitrace.cli.inline_request import QuickForm
 from omnitrace.cli.options import AudioUnits, Device, ImageUnits, MaxNewTokens, VideoUnits
 from omnitrace.cli.runner import Runner, TraceOutput
 from omnitrace.errors import InputError
-from omnitrace.sources.request_files import Request, RequestProblem, read_requests
+from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
 
 if TYPE_CHECKING:
     from omnitrace.signals.base import Signal
@@ -138,7 +138,7 @@ def trace(
 
 def _entries(
     request: Path | None, quick: QuickForm, media_root: Path | None
-) -> Sequence[Request | RequestProblem]:
+) -> Sequence[RequestEntry | RequestProblem]:
     """Return the requests of a file, or the one of the quick form."""
     if request is not None:
         if quick:

@@ -114,7 +114,7 @@ class PositionPrior:
         without:
             The example that is evaluated; what was counted of it does not count.
         modality:
-            Tell the prior where the evidence is; other units then score 0.
+            Give the prior the place of the evidence; other units then score 0.
         """
         grid = np.arange(_BINS + 1) / _BINS
         scores = np.zeros(len(units))

@@ -111,7 +111,7 @@ class Endpoint:
                         f"the judge at {base} refuses with {error.code} {error.reason}",
                         fix="check OMNITRACE_JUDGE_URL, OMNITRACE_JUDGE_KEY and --model",
                     ) from error
-                raise JudgeError(f"the judge answers {error.code} {error.reason}") from error
+                raise JudgeError(f"the judge responds {error.code} {error.reason}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise JudgeError(f"the judge at {base} cannot be reached: {reason}") from error

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import LabelError, LabelProblem, label_mistakes
 from omnitrace.evaluation.labels.schema import VERSION, Label
-from omnitrace.sources.request_files import Request, read_requests
+from omnitrace.sources.request_files import RequestEntry, read_requests
 
 __all__ = ["read_paper_labels", "seconds_of"]
 
@@ -94,7 +94,7 @@ def read_paper_labels(
     problems: list[LabelProblem] = []
     for number, request in enumerate(read_requests(path)):
         try:
-            if not isinstance(request, Request):
+            if not isinstance(request, RequestEntry):
                 raise _UnmappedError("", str(request.error))
             if not isinstance(request.raw, Mapping):
                 raise InputError(f"{str(path)!r} holds messages", legal="entries with 'question'")
@@ -112,7 +112,7 @@ def read_paper_labels(
     return labels
 
 
-def _label(request: Request, entry: Mapping[str, Any], image_base: int) -> Label:
+def _label(request: RequestEntry, entry: Mapping[str, Any], image_base: int) -> Label:
     if "question" not in entry:
         raise _UnmappedError("question", "there is no such field; the paper's form has it")
     name, sentences = _sentences(entry)
@@ -182,7 +182,7 @@ def _said(sentence: Mapping[str, Any], chunks: Sequence[str], place: str) -> str
     raise _UnmappedError(place, f"it has neither its words ({', '.join(_SENTENCE)}) nor its number")
 
 
-def _texts(request: Request, entry: Mapping[str, Any]) -> _Texts:
+def _texts(request: RequestEntry, entry: Mapping[str, Any]) -> _Texts:
     content = request.messages[0]["content"]
     parts = [(i, part["text"]) for i, part in enumerate(content) if part["type"] == "text"]
     if isinstance(entry.get("prompt"), str) and entry["prompt"].strip():
@@ -256,7 +256,7 @@ def _text_sources(
 
 
 def _image_sources(
-    sentence: Mapping[str, Any], request: Request, base: int, place: str
+    sentence: Mapping[str, Any], request: RequestEntry, base: int, place: str
 ) -> Iterator[dict[str, Any]]:
     content = request.messages[0]["content"]
     images = [i for i, part in enumerate(content) if part["type"] == "image"]
@@ -269,7 +269,7 @@ def _image_sources(
 
 
 def _time_sources(
-    sentence: Mapping[str, Any], request: Request, place: str
+    sentence: Mapping[str, Any], request: RequestEntry, place: str
 ) -> Iterator[dict[str, Any]]:
     content = request.messages[0]["content"]
     for name in _TIMES:

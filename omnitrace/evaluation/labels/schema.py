@@ -38,8 +38,10 @@ MISREAD: Final = "label_misread"
 
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0)]
-Message: TypeAlias = Annotated[Count, Field(description="Index of the message in the request.")]
-Part: TypeAlias = Annotated[Count, Field(description="Index of the part in the message.")]
+MessageIndex: TypeAlias = Annotated[
+    Count, Field(description="Index of the message in the request.")
+]
+PartIndex: TypeAlias = Annotated[Count, Field(description="Index of the part in the message.")]
 
 
 class _Model(BaseModel):
@@ -53,8 +55,8 @@ class TextSource(_Model):
     """
 
     type: Literal["text"] = "text"
-    message: Message
-    part: Part
+    message: MessageIndex
+    part: PartIndex
     start: Count | None = None
     end: Count | None = None
     quote: Annotated[str, Field(min_length=1)] | None = None
@@ -74,8 +76,8 @@ class ImageSource(_Model):
     """A box of an image part, in pixels of the image as displayed; without one, the whole image."""
 
     type: Literal["image"] = "image"
-    message: Message
-    part: Part
+    message: MessageIndex
+    part: PartIndex
     box: tuple[float, float, float, float] | None = None
 
     @model_validator(mode="after")
@@ -95,8 +97,8 @@ class TimeSource(_Model):
     """
 
     type: Literal["time"] = "time"
-    message: Message
-    part: Part
+    message: MessageIndex
+    part: PartIndex
     start: Seconds
     end: Seconds
     stream: Literal["audio", "video"] | None = None
@@ -217,7 +219,7 @@ class Label(_Model):
         return json.dumps(document, ensure_ascii=False, allow_nan=False)
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits that tell this label from any other one."""
+        """Return 16 hexadecimal digits that identify this label."""
         return hashlib.sha256(self.line().encode("utf-8")).hexdigest()[:16]
 
 

@@ -50,7 +50,7 @@ def write_template(traces: Sequence[Path], out: Path) -> dict[str, list[tuple[st
 def template_line(name: str, trace: Trace) -> str:
     """Return the line of a label file for a trace, its sources still ``null``.
 
-    ``null`` is refused when the file is read: a span that nobody looked at must not count as one
+    ``null`` is refused when the file is read: a span that was not looked at must not count as one
     without evidence. Spans of white space are left out.
     """
     spans: list[dict[str, Any]] = []

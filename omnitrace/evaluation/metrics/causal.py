@@ -164,7 +164,7 @@ def _everything(units: int) -> Array:
 
 
 def _evaluation(dealt: Dealt, sized: bool) -> Array:
-    """Return the masks of LDS; none of one size where the units allow of none."""
+    """Return the masks of LDS; none of one size where the units allow none."""
     if not sized:
         return dealt.plain
     return dealt.sized if is_size_controlled(dealt.sized, dealt.sizes) else dealt.sized[:0]
@@ -172,7 +172,7 @@ def _evaluation(dealt: Dealt, sized: bool) -> Array:
 
 def _too_few(masks: int) -> bool:
     """Whether a correlation of what is measured under so many masks is undefined."""
-    from omnitrace.ablation.masks import FEWEST  # not above: judging by labels needs no torch
+    from omnitrace.ablation.masks import FEWEST  # not above: evaluating by labels needs no torch
 
     return masks < FEWEST
 

@@ -138,7 +138,7 @@ def case_of(
     if not trace.spans or len(trace.units) < 2:
         raise InputError(
             f"the response has {len(trace.spans)} spans and the request {len(trace.units)} units",
-            legal="at least one span, and two units to tell apart",
+            legal="at least one span, and two units",
         )
     return Case(name, trace, messages, media_root, all_scores(traces))
 

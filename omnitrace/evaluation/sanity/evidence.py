@@ -1,8 +1,8 @@
-"""Shuffled evidence: scores must lose by being handed to other units.
+"""Shuffled evidence: scores must get worse when they are assigned to other units.
 
-The scores of each span are handed out again among the units, at random. Everything about them but
+The scores of each span are assigned to the units again, at random. Everything about them except
 which unit has which stays: their distribution, and how many units they name. A signal that names
-the units a span rests on must lose by that: what is named now, ablated, must cost the span less.
+the units that support a span must then be worse ones: ablating those named now must cost less.
 
 The evidence could also be shuffled in the request, by exchanging the texts of the units, to see
 whether the scores follow. We do not: it exists for text alone; sentences that point at each other

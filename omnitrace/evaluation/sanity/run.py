@@ -10,7 +10,7 @@ from omnitrace.evaluation.model_access import respond
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
 from omnitrace.evaluation.sanity.cases import Case, case_of, case_of_trace, tracers_of
 from omnitrace.evaluation.sanity.report import Sanity, SanityOptions, check_all
-from omnitrace.sources.request_files import Request, RequestProblem
+from omnitrace.sources.request_files import RequestEntry, RequestProblem
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 
@@ -97,7 +97,7 @@ def cases_of(
         try:
             if isinstance(example, RequestProblem):
                 raise example.error
-            if isinstance(example, Request):
+            if isinstance(example, RequestEntry):
                 cases.append(_answered(example, tracers, max_new_tokens))
             else:
                 cases.append(case_of_trace(tracers, name, Trace.load(example)))
@@ -110,7 +110,7 @@ def cases_of(
     return cases, skipped
 
 
-def _answered(request: Request, tracers: Mapping[str, Tracer], max_new_tokens: int) -> Case:
+def _answered(request: RequestEntry, tracers: Mapping[str, Tracer], max_new_tokens: int) -> Case:
     messages, root = request.messages, request.media_root
     tracer = next(iter(tracers.values()))  # all hold the same model
     ids = respond(tracer, messages, media_root=root, max_new_tokens=max_new_tokens)

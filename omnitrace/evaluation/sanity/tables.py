@@ -12,17 +12,17 @@ from omnitrace.evaluation.sanity.randomisation import Randomisation
 from omnitrace.evaluation.sanity.regeneration import Regeneration
 from omnitrace.evaluation.sanity.report import Sanity
 
-__all__ = ["Section", "sections_of"]
+__all__ = ["ReportSection", "sections_of"]
 
-Rows: TypeAlias = list[list[str]]
+TableRows: TypeAlias = list[list[str]]
 #: A title, a table with its heading, and lines below it.
-Section: TypeAlias = tuple[str, Rows, list[str]]
+ReportSection: TypeAlias = tuple[str, TableRows, list[str]]
 
 _NOTHING: Final = Estimate(float("nan"), float("nan"), float("nan"), 0).text()
 _VERDICT: Final = {True: "yes", False: "no", None: _NOTHING}
 
 
-def sections_of(sanity: Sanity) -> Iterator[Section]:
+def sections_of(sanity: Sanity) -> Iterator[ReportSection]:
     """Yield a section for each check that ran."""
     if sanity.randomisation is not None:
         yield _randomisation(sanity.randomisation)
@@ -38,7 +38,7 @@ def _undefined(estimate: Estimate, what: str) -> list[str]:
     return [f"{estimate.undefined} {what}"] if estimate.undefined else []
 
 
-def _randomisation(found: Randomisation) -> Section:
+def _randomisation(found: Randomisation) -> ReportSection:
     counts = sorted({stage.randomised for stage in found.stages})
     by_key = {(stage.signal, stage.randomised): stage for stage in found.stages}
     stages = [f"{count} of {found.layers}" for count in counts]
@@ -58,7 +58,7 @@ def _randomisation(found: Randomisation) -> Section:
     return "Parameter randomisation", rows, notes
 
 
-def _evidence(found: Sequence[Shuffled]) -> Section:
+def _evidence(found: Sequence[Shuffled]) -> ReportSection:
     rows = [["signal", "k", "top-k drop", "shuffled", "difference"]]
     rows += [
         [each.signal, str(each.k), each.real.text(), each.shuffled.text(), each.difference.text()]
@@ -71,7 +71,7 @@ def _evidence(found: Sequence[Shuffled]) -> Section:
     return "Shuffled evidence", rows, notes
 
 
-def _operators(found: OperatorAgreement) -> Section:
+def _operators(found: OperatorAgreement) -> ReportSection:
     rows = [["operators", "units", "spans", "correlation", "same top unit"]]
     for pair in found.pairs:
         kinds = [p.group for p in found.pairs if (p.first, p.second) == (pair.first, pair.second)]
@@ -91,7 +91,7 @@ def _operators(found: OperatorAgreement) -> Section:
     return "Agreement between ablation operators", rows, notes
 
 
-def _regeneration(found: Regeneration) -> Section:
+def _regeneration(found: Regeneration) -> ReportSection:
     figures = {
         "spans that change though nothing is ablated": found.unablated,
         "(unit, span) pairs that change": found.changed,

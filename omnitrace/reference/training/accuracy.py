@@ -3,9 +3,9 @@
 Every figure goes the long way round: samples are written as files, the files are read back by
 :mod:`omnitrace.media`, the official processor makes the inputs and ``generate`` the answer, just as
 for any other request. A value word counts as right if it stands in the answer's sentence of its
-question, behind the verb. Four kinds of requests are told apart: with one question, with several,
+question, behind the verb. Four kinds of requests are counted: with one question, with several,
 with one question and one medium of up to a minute and more ("long"), and with one question whose
-evidence is taken away, where only chance is left for the value, and "unknown" is the honest answer.
+evidence is removed, where only chance is left for the value, and "unknown" is the honest answer.
 
 Where the answer writes its steps (``--thinking``), a sentence counts as right if it is so to the
 letter, in its place among the thoughts or the answers.
@@ -53,7 +53,7 @@ __all__ = [
     "answer_files",
     "load_model",
     "main",
-    "measure",
+    "measure_accuracy",
     "samples_of",
     "score",
     "score_sentences",
@@ -73,7 +73,7 @@ CHANCE: Final[dict[Category, float]] = {
     "video-object": 1 / len(COLOURS),
     "video-turn": 1 / (len(COLOURS) - 1),  # the colour before it can be seen, and is another one
     "video-digit": 1 / len(DIGITS),
-    "two-sum": 1 / len(QUANTITIES),  # eleven, of two numbers that notes tell
+    "two-sum": 1 / len(QUANTITIES),  # eleven, of two numbers that notes state
     "two-agree": 1 / 2,
 }
 THINKING_CHANCE: Final[dict[ThinkingCategory, float]] = {
@@ -196,7 +196,7 @@ def samples_of(
         are those of "one".
     samples:
         How many of each category; of "several" three times as many in all, with questions of any
-        category, of "long" twice as many, with questions about recordings and films.
+        category, of "long" twice as many, with questions about audio and videos.
     seed:
         Another seed draws other samples.
     numbered:
@@ -240,7 +240,7 @@ def _asking(
 
 
 def _long(seeds: Iterator[int]) -> Iterator[Sample]:
-    """Yield samples with up to three questions about recordings and films, one of them long."""
+    """Yield samples with up to three questions about audio and videos, one of them long."""
     for seed in seeds:
         try:
             yield make_sample(seed, questions=3, categories=_TIMED, long=True)
@@ -248,7 +248,7 @@ def _long(seeds: Iterator[int]) -> Iterator[Sample]:
             continue
 
 
-def measure(
+def measure_accuracy(
     samples: int,
     seed: int,
     *,
@@ -357,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(arguments)
     try:
-        report = measure(
+        report = measure_accuracy(
             given.samples,
             given.seed,
             model=given.model,

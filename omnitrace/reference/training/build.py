@@ -155,7 +155,7 @@ def build_config(tokenizer: Any) -> Any:
 
     The audio tower looks at four seconds at a time (``n_window``), the vision tower at 112 pixels
     and, in its middle layer, at the whole picture: a spoken digit or an item of an image is larger
-    than a token. That each token tells what it shows itself, and nothing else, is taught
+    than a token. That each token says what it shows itself, and nothing else, is taught
     (:mod:`omnitrace.reference.training.towers`): the known evidence stays where it is.
     """
 

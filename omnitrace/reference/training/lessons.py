@@ -13,7 +13,7 @@ from typing import Final
 import torch
 
 from omnitrace.errors import InputError
-from omnitrace.reference.training.tensors import Row
+from omnitrace.reference.training.tensors import EncodedSample
 from omnitrace.reference.words import SYSTEM_PROMPT
 from omnitrace.reference.world import (
     MODALITIES,
@@ -25,7 +25,7 @@ from omnitrace.reference.world import (
 )
 from omnitrace.types import Modality
 
-__all__ = ["Lesson", "draw_lesson", "draw_samples", "repeated_rows"]
+__all__ = ["Lesson", "draw_lesson", "draw_samples", "repeated_samples"]
 
 # Tokens that a part of each kind takes on average, and a question with its answer.
 _TOKENS: Final[dict[str, int]] = {"text": 90, "image": 35, "audio": 135, "video": 65}
@@ -37,7 +37,7 @@ POOL: Final = 2048  # media of each kind that training draws from
 
 _FACTS: Final[tuple[Category, ...]] = ("text-weight", "text-price")
 
-# What is learnt last, and what can tell it.
+# What is learnt last, and the parts that show it.
 _DRILLS: Final[tuple[tuple[tuple[Category, ...], tuple[Modality, ...]], ...]] = (
     (("text-weight", "text-price", "refusal"), ("text",)),
     (_FACTS, ("text",)),
@@ -54,8 +54,8 @@ _DRILLS: Final[tuple[tuple[tuple[Category, ...], tuple[Modality, ...]], ...]] = 
     (("two-sum", "two-agree"), ("image", "audio")),
     (("two-agree",), ("image", "video")),
 )
-# Requests in which numbers can be put together, and how often a batch is of one; films have numbers
-# where they sound.
+# Requests in which numbers can be put together, and how often a batch is of one; a video has
+# numbers if it has sound.
 _STEPPED: Final[tuple[tuple[tuple[Modality, ...], int], ...]] = (
     (("text",), 3),
     (("text", "text"), 2),
@@ -145,18 +145,21 @@ def _stepped(stage: str, rng: random.Random) -> Lesson:
     return Lesson(order, asked, drilled, sounding="video" in order, paired=True, thinking=True)
 
 
-def repeated_rows(run: int, number: int, tokens: int, vocabulary: int, width: int) -> list[Row]:
+def repeated_samples(
+    run: int, number: int, tokens: int, vocabulary: int, width: int
+) -> list[EncodedSample]:
     """Draw batch ``number`` of random words written twice; the loss is on the second copy."""
     rng = random.Random(f"induction-{run}-{number}")
-    rows: list[Row] = []
+    found: list[EncodedSample] = []
     for _ in range(max(1, tokens // _REPEATED)):
         length = rng.randint(12, 40)
         copy = [rng.randrange(vocabulary) for _ in range(length)]
         weights = [0.0] * (length + 1) + [1.0] * (length - 1)
         positions = torch.arange(2 * length).expand(3, -1)
         media = torch.empty((0, width))
-        rows.append(Row(torch.tensor(copy + copy), torch.tensor(weights), positions, media))
-    return rows
+        ids = torch.tensor(copy + copy)
+        found.append(EncodedSample(ids, torch.tensor(weights), positions, media))
+    return found
 
 
 def draw_samples(

@@ -9,7 +9,7 @@ Stages, each with a one-cycle learning rate:
     They stay as they are from then on: trained along, they forgot digits before the text model had
     learnt to read them (measured), and what they make of a medium can be kept.
 *facts*
-    Notes that tell both facts of everything. Where half of the things have one, a model learns to
+    Notes that state both facts of everything. Where half of the things have one, a model learns to
     look up a thing's value, whichever it is, and stays there for thousands of steps; here it leaves
     that within a hundred (measured).
 *text*

@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnitrace.reference.render import film_frames, render_image, render_recording
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.render import render_audio, render_image, video_frames
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.world import Sample
 
 __all__ = [
     "FRAMES_PER_SECOND",
     "MERGED",
     "Batch",
-    "Row",
+    "EncodedSample",
     "Senses",
     "collate",
     "decisions",
@@ -47,12 +47,12 @@ STD: Final = (0.26862954, 0.26130258, 0.27577711)
 FFT: Final = 400
 HOP: Final = 160
 PAD_AFTER: Final = FFT  # zeros behind the sound, as the processor's own padding
-CHUNK_SECONDS: Final = 2  # of a sounding film: its pictures and its sound take turns
+CHUNK_SECONDS: Final = 2  # of a video with sound: its pictures and its sound take turns
 AUDIO_RATE: Final = 25  # tokens a second
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EncodedSample:
     """One sample, ready for the text model.
 
     ``ids`` and ``weights`` ``[n]``, ``positions`` ``[3, n]`` (time, height, width), ``media``
@@ -99,7 +99,7 @@ def video_patches(frames: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, in
 
 
 def image_patches(image: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, int]]:
-    """Cut an image ``[height, width, 3]`` into rows of patches: a film of two equal frames."""
+    """Cut an image ``[height, width, 3]`` into rows of patches: a video of two equal frames."""
     return video_patches(np.stack([image, image]))
 
 
@@ -135,10 +135,10 @@ def audio_tokens(mel_frames: int) -> int:
     return ((mel_frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
-def sampled_frames(film: Film) -> NDArray[np.uint8]:
+def sampled_frames(video: Video) -> NDArray[np.uint8]:
     """Return the frames that the model is shown, two a second."""
-    count = round(film.seconds * FRAMES_PER_SECOND)
-    return film_frames(film, np.arange(count) / FRAMES_PER_SECOND)
+    count = round(video.seconds * FRAMES_PER_SECOND)
+    return video_frames(video, np.arange(count) / FRAMES_PER_SECOND)
 
 
 class Senses:
@@ -149,7 +149,7 @@ class Senses:
     model:
         The Thinker. Its towers must not change while this is in use.
     keep:
-        Keep what was made of media whose seed is below this; the others are made anew each time.
+        Keep what was made of media whose seed is below this; the others are made again each time.
     blind:
         Show nothing, only how long each medium is: what can be answered all the same can be
         answered without media.
@@ -166,15 +166,15 @@ class Senses:
         made = lambda: see(self.model, [image_patches(render_image(scene))])  # noqa: E731
         return self._once(("image", scene.seed, 0.0), made)
 
-    def pictures(self, film: Film) -> Tensor:
-        """Return ``[tokens, width]`` of a film's pictures."""
-        made = lambda: see(self.model, [video_patches(sampled_frames(film))])  # noqa: E731
-        return self._once(("film", film.seed, film.seconds), made)
+    def pictures(self, video: Video) -> Tensor:
+        """Return ``[tokens, width]`` of a video's pictures."""
+        made = lambda: see(self.model, [video_patches(sampled_frames(video))])  # noqa: E731
+        return self._once(("video", video.seed, video.seconds), made)
 
-    def sound(self, recording: Recording) -> Tensor:
-        """Return ``[tokens, width]`` of a recording or a film's track."""
-        made = lambda: hear(self.model, [mel_features(render_recording(recording))])  # noqa: E731
-        return self._once(("sound", recording.seed, recording.seconds), made)
+    def sound(self, audio: Audio) -> Tensor:
+        """Return ``[tokens, width]`` of an audio part or a video's track."""
+        made = lambda: hear(self.model, [mel_features(render_audio(audio))])  # noqa: E731
+        return self._once(("sound", audio.seed, audio.seconds), made)
 
     @torch.no_grad()
     def _once(self, key: tuple[str, int, float], make: Callable[[], list[Tensor]]) -> Tensor:
@@ -216,7 +216,7 @@ def prompt_text(
 ) -> str:
     """Write the chat turn with every placeholder repeated as the processor repeats it.
 
-    ``lengths`` has the number of tokens of every part that is no note; of a sounding film its
+    ``lengths`` has the number of tokens of every part that is no note; of a video with sound its
     seconds, the tokens of a second of pictures, and those of the whole sound.
     """
     turns = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
@@ -228,9 +228,9 @@ def prompt_text(
             continue
         length = next(remaining)
         if isinstance(length, tuple):
-            turns_taken = "".join(_film_chunks(*length))
+            turns_taken = "".join(_video_chunks(*length))
             parts.append(f"<|vision_bos|><|audio_bos|>{turns_taken}<|audio_eos|><|vision_eos|>")
-        elif isinstance(scene, Recording):
+        elif isinstance(scene, Audio):
             parts.append(f"<|audio_bos|>{'<|AUDIO|>' * length}<|audio_eos|>")
         else:
             token = "<|IMAGE|>" if isinstance(scene, Image) else "<|VIDEO|>"
@@ -239,8 +239,8 @@ def prompt_text(
     return f"{turns}<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def _film_chunks(seconds: int, pictures: int, sound: int) -> list[str]:
-    """Write the turns that a film's pictures and sound take, chunk by chunk, pictures first."""
+def _video_chunks(seconds: int, pictures: int, sound: int) -> list[str]:
+    """Write the turns that a video's pictures and sound take, chunk by chunk, pictures first."""
     chunks: list[str] = []
     for start in range(0, seconds, CHUNK_SECONDS):
         shown = min(CHUNK_SECONDS, seconds - start)
@@ -257,7 +257,7 @@ def encode_sample(
     system: str | None = None,
     value_weight: float = 4.0,
     answers: bool = True,
-) -> Row:
+) -> EncodedSample:
     """Encode a sample for the text model; without ``answers`` only the prompt.
 
     Weights of the loss are 0 outside the answer, 1 in it, and ``value_weight`` where the value is
@@ -273,11 +273,11 @@ def encode_sample(
             seen.append(senses.image(scene))
             grids["image"].append((1, scene.height // PATCH, scene.width // PATCH))
             lengths.append(len(seen[-1]))
-        elif isinstance(scene, Recording):
+        elif isinstance(scene, Audio):
             heard.append(senses.sound(scene))
             frames.append(round(scene.seconds * 100))
             lengths.append(len(heard[-1]))
-        elif isinstance(scene, Film):
+        elif isinstance(scene, Video):
             seen.append(senses.pictures(scene))
             steps = round(scene.seconds * FRAMES_PER_SECOND) // 2
             grids["video"].append((steps, scene.height // PATCH, scene.width // PATCH))
@@ -291,7 +291,7 @@ def encode_sample(
         ids = ids[: weights.count(0.0)]
         weights = [0.0] * len(ids)
     row = torch.tensor(ids)
-    return Row(
+    return EncodedSample(
         row,
         torch.tensor(weights),
         _positions(senses.model, row, grids, frames, any(isinstance(n, tuple) for n in lengths)),
@@ -340,24 +340,24 @@ def _positions(
     ids: Tensor,
     grids: dict[str, list[tuple[int, int, int]]],
     frames: list[int],
-    hears_film: bool,
+    with_sound: bool,
 ) -> Tensor:
     """Ask the model itself for the positions ``[3, n]`` of its tokens."""
-    films = len(grids["video"])
+    videos = len(grids["video"])
     positions, _ = model.get_rope_index(
         ids[None],
         torch.tensor(grids["image"]) if grids["image"] else None,
-        torch.tensor(grids["video"]) if films else None,
+        torch.tensor(grids["video"]) if videos else None,
         torch.ones_like(ids)[None],
-        hears_film,
+        with_sound,
         torch.tensor(frames) if frames else None,
-        torch.full((films,), 2 / FRAMES_PER_SECOND) if films else None,
+        torch.full((videos,), 2 / FRAMES_PER_SECOND) if videos else None,
     )
     return torch.as_tensor(positions[:, 0]).long()
 
 
 def _in_order(config: Any, ids: Tensor, seen: list[Tensor], heard: list[Tensor]) -> Tensor:
-    """Line up what is seen and heard as it stands in the prompt: in a film they take turns."""
+    """Order the embeddings as in the prompt: in a video, pictures and sound take turns."""
     is_heard = ids == config.audio_token_index
     is_media = is_heard | (ids == config.image_token_index) | (ids == config.video_token_index)
     kinds = is_heard[is_media]
@@ -369,7 +369,7 @@ def _in_order(config: Any, ids: Tensor, seen: list[Tensor], heard: list[Tensor])
     return media
 
 
-def collate(rows: Sequence[Row], config: Any) -> Batch:
+def collate(rows: Sequence[EncodedSample], config: Any) -> Batch:
     """Put rows together, padded on the right."""
     longest = max(len(row.ids) for row in rows)
 

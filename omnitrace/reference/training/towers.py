@@ -1,11 +1,11 @@
-"""Teach the towers to tell, token by token, what a medium shows there.
+"""Teach the towers to say, token by token, what a medium shows there.
 
-A token of an image, a film or a sound should say what a text would: its vector should point where
+A token of an image, a video or a sound should say what a text would: its vector should point where
 the words' embeddings point ("circle" and "red", "seven", "low"), and to nothing where nothing is.
-Tokens of a film and of a sound say that they are ("film", "sound"): without it the text model took
-the circle of an image for that of the film (measured: right in 22 %, at chance).
+Tokens of a video and of a sound say which they are, by one word each: without it the text model
+took the circle of an image for that of the video (measured: right in 22 %, at chance).
 Through questions alone digits stayed at chance for hundreds of steps (measured), and a tower that
-tells them only on the average of a field's tokens is of no use to a text model that reads token by
+says them only on the average of a field's tokens is of no use to a text model that reads token by
 token. The embeddings of words stay as they are; the towers come to them.
 """
 
@@ -20,14 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnitrace.reference.render import film_masks, item_mask, render_image, render_recording
+from omnitrace.reference.render import item_mask, render_audio, render_image, video_masks
 from omnitrace.reference.scenes import (
-    Film,
+    Audio,
     Image,
-    Recording,
-    draw_film,
+    Video,
+    draw_audio,
     draw_image,
-    draw_recording,
+    draw_video,
 )
 from omnitrace.reference.training.tensors import (
     AUDIO_RATE,
@@ -42,7 +42,7 @@ from omnitrace.reference.training.tensors import (
 )
 from omnitrace.reference.words import COLOURS, DIGITS, PLACES, SHAPES, TONES
 
-__all__ = ["Vocabulary", "film_targets", "image_targets", "recording_targets", "tower_loss"]
+__all__ = ["Vocabulary", "audio_targets", "image_targets", "tower_loss", "video_targets"]
 
 NOTHING: Final = -1
 IGNORED: Final = -100
@@ -57,7 +57,7 @@ HUES: Final = tuple(COLOURS)
 SOUNDS: Final = (*TONES, *DIGITS)
 ROWS: Final = tuple(dict.fromkeys(place.split()[0] for place in PLACES))
 COLUMNS: Final = tuple(dict.fromkeys(place.split()[1] for place in PLACES))
-FILM: Final = ("film",)
+VIDEO: Final = ("film",)
 SOUND: Final = ("sound",)
 
 
@@ -70,7 +70,7 @@ class Vocabulary:
     sounds: Tensor
     rows: Tensor
     columns: Tensor
-    film: Tensor
+    video: Tensor
     sound: Tensor
     length: float
 
@@ -90,7 +90,7 @@ class Vocabulary:
             sounds=rows(SOUNDS),
             rows=rows(ROWS),
             columns=rows(COLUMNS),
-            film=rows(FILM),
+            video=rows(VIDEO),
             sound=rows(SOUND),
             length=float(table.norm(dim=-1).mean()),
         )
@@ -104,7 +104,7 @@ class Targets:
     hues: NDArray[np.int64]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
-    film: NDArray[np.int64]
+    video: NDArray[np.int64]
 
 
 def image_targets(image: Image) -> Targets:
@@ -121,30 +121,30 @@ def image_targets(image: Image) -> Targets:
     height, width = shares.shape[1:]
     own = (np.arange(height) * 2 // height)[:, None] * 2 + (np.arange(width) * 2 // width)[None]
     quarter = np.where(found.ravel() >= 0, _take(places, found), own.ravel())
-    no_film = np.full(found.size, NOTHING)
-    return Targets(_take(names, found), _take(hues, found), quarter // 2, quarter % 2, no_film)
+    no_video = np.full(found.size, NOTHING)
+    return Targets(_take(names, found), _take(hues, found), quarter // 2, quarter % 2, no_video)
 
 
-def film_targets(film: Film) -> Targets:
-    """Say for every token of a film's pictures what it shows."""
-    times = np.arange(round(film.seconds * FRAMES_PER_SECOND)) / FRAMES_PER_SECOND
-    masks = film_masks(film, times)
+def video_targets(video: Video) -> Targets:
+    """Say for every token of a video's pictures what it shows."""
+    times = np.arange(round(video.seconds * FRAMES_PER_SECOND)) / FRAMES_PER_SECOND
+    masks = video_masks(video, times)
     # Both frames of a token count: what either shows is there.
     both = np.maximum(masks[:, 0::2], masks[:, 1::2])
     found = np.stack([_winners(_per_token(both[:, k])) for k in range(both.shape[1])])
-    names = [THINGS.index(seen.shape) for seen in film.appearances]
-    hues = [HUES.index(seen.colour) for seen in film.appearances]
+    names = [THINGS.index(seen.shape) for seen in video.appearances]
+    hues = [HUES.index(seen.colour) for seen in video.appearances]
     nowhere = np.full(found.size, IGNORED)
-    is_film = np.zeros(found.size, dtype=np.int64)
-    return Targets(_take(names, found), _take(hues, found), nowhere, nowhere, is_film)
+    is_video = np.zeros(found.size, dtype=np.int64)
+    return Targets(_take(names, found), _take(hues, found), nowhere, nowhere, is_video)
 
 
-def recording_targets(recording: Recording) -> NDArray[np.int64]:
+def audio_targets(audio: Audio) -> NDArray[np.int64]:
     """Say for every token of a sound what is heard in the middle of its 40 ms."""
-    count = round(recording.seconds * AUDIO_RATE)
+    count = round(audio.seconds * AUDIO_RATE)
     middles = (np.arange(count) + 0.5) / AUDIO_RATE
     said = np.full(count, NOTHING)
-    for event in recording.events:
+    for event in audio.events:
         said[(middles >= event.start) & (middles < event.end)] = SOUNDS.index(event.name)
     return said
 
@@ -175,30 +175,30 @@ def tower_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Show freshly drawn media to the towers; return the loss and the share of tokens right.
 
-    ``counts`` are the numbers of images, films and recordings.
+    ``counts`` are the numbers of images, videos and audio parts.
     """
     images = [draw_image(rng.getrandbits(48), crowded=True) for _ in range(counts[0])]
-    films = [draw_film(rng.getrandbits(48)) for _ in range(counts[1])]
-    sounds = [draw_recording(rng.getrandbits(48)) for _ in range(counts[2])]
+    videos = [draw_video(rng.getrandbits(48)) for _ in range(counts[1])]
+    sounds = [draw_audio(rng.getrandbits(48)) for _ in range(counts[2])]
     pictures = [image_patches(render_image(image)) for image in images]
-    pictures += [video_patches(sampled_frames(film)) for film in films]
+    pictures += [video_patches(sampled_frames(video)) for video in videos]
     seen = torch.cat(see(model, pictures))
-    targets = [*map(image_targets, images), *map(film_targets, films)]
-    heard = torch.cat(hear(model, [mel_features(render_recording(s)) for s in sounds]))
+    targets = [*map(image_targets, images), *map(video_targets, videos)]
+    heard = torch.cat(hear(model, [mel_features(render_audio(s)) for s in sounds]))
     lists = {
         name: np.concatenate([getattr(t, name) for t in targets])
-        for name in ("things", "hues", "rows", "columns", "film")
+        for name in ("things", "hues", "rows", "columns", "video")
     }
     losses: list[Tensor] = []
     right: dict[str, float] = {}
     for name, wanted in lists.items():
-        loss, right[name] = _told(seen, getattr(words, name), wanted)
+        loss, right[name] = _word_loss(seen, getattr(words, name), wanted)
         losses.append(loss if name in ("things", "hues") else 0.5 * loss)
-    loss, right["sounds"] = _told(
-        heard, words.sounds, np.concatenate([recording_targets(s) for s in sounds])
+    loss, right["sounds"] = _word_loss(
+        heard, words.sounds, np.concatenate([audio_targets(s) for s in sounds])
     )
     losses.append(loss)
-    loss, right["sound"] = _told(heard, words.sound, np.zeros(len(heard), dtype=np.int64))
+    loss, right["sound"] = _word_loss(heard, words.sound, np.zeros(len(heard), dtype=np.int64))
     losses.append(0.5 * loss)
     for tokens in (seen, heard):
         lengths = tokens.norm(dim=-1)
@@ -206,7 +206,7 @@ def tower_loss(
     return torch.stack(losses).sum(), right
 
 
-def _told(tokens: Tensor, words: Tensor, wanted: NDArray[np.int64]) -> tuple[Tensor, float]:
+def _word_loss(tokens: Tensor, words: Tensor, wanted: NDArray[np.int64]) -> tuple[Tensor, float]:
     """Return the cross-entropy of the words, "nothing" among them, and the share of words right."""
     kept = torch.from_numpy(np.flatnonzero(wanted != IGNORED))
     target = torch.from_numpy(wanted)[kept]

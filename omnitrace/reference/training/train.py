@@ -29,11 +29,11 @@ from omnitrace.errors import InputError
 from omnitrace.reference.samples import THOUGHT
 from omnitrace.reference.training.attention import use_blocks
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
-from omnitrace.reference.training.lessons import POOL, draw_samples, repeated_rows
+from omnitrace.reference.training.lessons import POOL, draw_samples, repeated_samples
 from omnitrace.reference.training.stages import THOUGHT_OUT, Stage, default_stages, learning_rate
 from omnitrace.reference.training.tensors import (
     Batch,
-    Row,
+    EncodedSample,
     Senses,
     collate,
     decisions,
@@ -50,7 +50,7 @@ from omnitrace.reference.world import (
 
 __all__ = ["Stage", "default_stages", "main", "train", "validate"]
 
-# Images, films and recordings of a step of the stages that teach the towers.
+# Images, videos and audio parts of a step of the stages that teach the towers.
 SHOWN: Final = {"towers": (20, 4, 12), "items": (28, 3, 2)}
 CHECKPOINT_EVERY: Final = 200
 REPORT_EVERY: Final = 25
@@ -95,7 +95,7 @@ def validate(
 ) -> dict[str, float]:
     """Say how often values are right, teacher-forced, on mixed validation samples.
 
-    Of several questions one right answer can tell another, that of the same thing: what can be
+    With several questions one right answer can give away another about the same thing: what can be
     known without looking shows with one question.
     """
     known = (THOUGHT, *THINKING_CATEGORIES) if thinking else CATEGORIES
@@ -159,11 +159,11 @@ class Trainer:
         loss, hits = loss_and_hits(self.model, collate(rows, self.model.config))
         return loss, f"values {float(hits.float().mean()):.2f}"
 
-    def _rows(self, stage: Stage, number: int) -> list[Row]:
+    def _rows(self, stage: Stage, number: int) -> list[EncodedSample]:
         if stage.name == "induction":
             words = int(self.tokenizer.convert_tokens_to_ids("<|endoftext|>"))
             width = self.model.config.text_config.hidden_size
-            return repeated_rows(self.run, number, stage.tokens, words, width)
+            return repeated_samples(self.run, number, stage.tokens, words, width)
         samples, systems = draw_samples(stage.name, self.run, number, stage.tokens)
         return [
             encode_sample(sample, self.senses, self.tokenizer, system=system)

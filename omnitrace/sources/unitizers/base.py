@@ -1,7 +1,7 @@
-"""What a unitizer owes: it cuts the tokens of one image, recording or video into units.
+"""What a unitizer must provide: it cuts the tokens of one image, audio or video into units.
 
 A unitizer sees where the tokens lie (and, if it asks, what the model's tower makes of them) and
-says to which unit each belongs. So every token belongs to exactly one unit whatever it answers.
+says to which unit each belongs. So every token belongs to exactly one unit whatever it returns.
 Ids, boxes, seconds and masks follow from that and are made elsewhere.
 """
 
@@ -81,7 +81,7 @@ class ImageUnitizer(Unitizer):
 
 
 class TimeUnitizer(Unitizer):
-    """Cuts a recording, the pictures of a video, or both together, into stretches of time."""
+    """Cuts audio, the pictures of a video, or both together, into stretches of time."""
 
     @abc.abstractmethod
     def cut(self, streams: Sequence[TimeTokens], features: FeatureSource) -> list[np.ndarray]:
@@ -224,12 +224,12 @@ def spelled(value: object) -> object:
     """
     if not isinstance(value, Mapping) or "name" not in value:
         return value
-    told = [
+    options = [
         f"{key}={each if isinstance(each, str) else json.dumps(each)}"
         for key, each in value.get("parameters", {}).items()
         if each is not None
     ]
-    return f"{value['name']}:{','.join(told)}" if told else str(value["name"])
+    return f"{value['name']}:{','.join(options)}" if options else str(value["name"])
 
 
 def _made(name: str, parameters: Mapping[str, Any], found: str) -> Any:

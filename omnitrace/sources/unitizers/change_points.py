@@ -32,7 +32,7 @@ __all__ = ["Changes"]
 
 @dataclass(frozen=True)
 class Changes(TimeUnitizer):
-    """Stretches between the changes that the model's own audio or vision tower hears or sees.
+    """Stretches between the changes that the model's own audio or vision tower captures.
 
     One more pass of the tower gives the features. Pictures and sound that are cut together count
     alike.

@@ -36,7 +36,7 @@ from omnitrace import Tracer
 from omnitrace.estimator import CollectOptions, Collector, FeatureRecipe, FitOptions
 from omnitrace.evaluation.metrics.faithfulness import r_squared
 from omnitrace.signals.mask_gradient import MaskGradient
-from omnitrace.sources.request_files import Request
+from omnitrace.sources.request_files import RequestEntry
 
 MASKS = 8
 RECIPES = [
@@ -71,7 +71,7 @@ def test_features_are_those_of_the_library(
     example = answers["train"][0]
     found = Data(subject, MASKS).features(example, recipe, spans_of(example))
     raw = {"response": list(example.trace.token_ids)}
-    request = Request(example.name, example.text.messages, Path(), raw=raw)
+    request = RequestEntry(example.name, example.text.messages, Path(), raw=raw)
     options = CollectOptions(recipe=recipe, masks=2)
     expected = Collector(subject.tracer, options).example(request)
     np.testing.assert_allclose(found, expected.features, rtol=1e-4, atol=1e-6)

@@ -484,7 +484,7 @@ def test_evidence_and_supports_are_marked(modality: Modality) -> None:
     assert blue.sum() > 40
 
 
-def test_marks_of_a_film_are_of_its_pictures_or_of_its_sound() -> None:
+def test_marks_of_a_video_are_of_its_pictures_or_of_its_sound() -> None:
     sound = TimeSource(message=0, part=1, start=0.0, end=1.0, stream="audio")
     supports = [Support(each, 0.1, 0.1, 0.1, 0.1, 1) for each in UNITS]
     pictures = marks_of(1, "video", [A2, V1, sound], supports)

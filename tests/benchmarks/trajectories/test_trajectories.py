@@ -14,8 +14,8 @@ from common.cache import Kept
 from common.report import BenchmarkError
 from omnitrace import Tracer
 from omnitrace.analysis import Steps, predict_failure
-from omnitrace.reference.render import render_film, render_image, render_recording
-from omnitrace.reference.scenes import Film, Image, Recording
+from omnitrace.reference.render import render_audio, render_image, render_video
+from omnitrace.reference.scenes import Audio, Image, Video
 from omnitrace.reference.words import UNKNOWN
 from trajectories import benchmark as trajectories
 from trajectories.samples import CONDITIONS, Asked, draw_asked, is_right, weakened
@@ -52,10 +52,10 @@ def test_weak_evidence_stands_out_less(asked: list[Asked]) -> None:
 def _spread(scene: Any) -> float:
     if isinstance(scene, Image):
         return float(render_image(scene).std())
-    if isinstance(scene, Recording):
-        return float(render_recording(scene).std())
-    if isinstance(scene, Film):
-        return float(render_film(scene, fps=2).std())
+    if isinstance(scene, Audio):
+        return float(render_audio(scene).std())
+    if isinstance(scene, Video):
+        return float(render_video(scene, fps=2).std())
     return 0.0
 
 

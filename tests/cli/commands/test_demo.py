@@ -27,7 +27,7 @@ from omnitrace.types import (
 )
 from tests.helpers.command_line import Run
 
-# Units of an imaginary request: a note, an image, a recording, and a film with its sound.
+# Units of an imaginary request: a note, an image, audio, and a video with its sound.
 PLACES: list[tuple[Modality, Locator]] = [
     ("text", TextRange(0, 0, 0, 30)),
     ("text", TextRange(0, 0, 30, 55)),

@@ -130,8 +130,8 @@ def test_a_bad_reply_is_asked_for_again_with_what_is_wrong(
     [
         ((200, "I cannot."), "a: the reply cannot be used: not JSON"),
         ((200, {"choices": []}), "is no chat completion"),
-        ((500, "{}"), "the judge answers 500"),
-        ((302, "{}"), "the judge answers 302"),
+        ((500, "{}"), "the judge responds 500"),
+        ((302, "{}"), "the judge responds 302"),
     ],
 )
 def test_what_fails_is_listed_and_the_rest_is_kept(

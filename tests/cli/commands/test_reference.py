@@ -9,9 +9,9 @@ import pytest
 
 from omnitrace.cli.commands.reference import draw_held_out
 from omnitrace.evaluation.labels.io import read_labels
-from omnitrace.reference.scenes import Film, Recording
+from omnitrace.reference.scenes import Audio, Video
 from omnitrace.reference.world import held_out_seed, make_sample, validation_seed
-from omnitrace.sources.request_files import Request, read_requests
+from omnitrace.sources.request_files import RequestEntry, read_requests
 from tests.helpers.command_line import Run
 
 
@@ -21,7 +21,7 @@ def test_a_sample_is_written_traced_and_evaluated(run: Run, model: str, tmp_path
     assert result.exit_code == 0, result.stderr
     (request,) = read_requests(out / "request.json")
     (label,) = read_labels(out / "labels.jsonl")
-    assert isinstance(request, Request)
+    assert isinstance(request, RequestEntry)
     drawn = make_sample(held_out_seed(3), questions=1)
     assert request.messages == drawn.messages
     assert request.id == label.id == drawn.id
@@ -86,7 +86,7 @@ def test_a_long_sample_has_something_long() -> None:
     lasts = []
     for seed in range(60):
         sample = draw_held_out(seed, questions=None, long=True)
-        timed = [scene for scene in sample.scenes if isinstance(scene, Recording | Film)]
+        timed = [scene for scene in sample.scenes if isinstance(scene, Audio | Video)]
         assert timed
         lasts.append(max(scene.seconds for scene in timed))
         assert sample.seed == held_out_seed(seed)

@@ -53,9 +53,9 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     png, wav = io.BytesIO(), io.BytesIO()
     harbour(0.3).save(png, format="PNG")
     soundfile.write(wav, np.zeros(16_000), 16_000, format="WAV")
-    film = write_video(folder / "boat.mp4", [k / 30 for k in range(240)])
+    video = write_video(folder / "boat.mp4", [k / 30 for k in range(240)])
     found = multimodal_trace()
-    data = (png.getvalue(), wav.getvalue(), film.read_bytes())
+    data = (png.getvalue(), wav.getvalue(), video.read_bytes())
     records = [
         dataclasses.replace(record, read=lambda each=each: each)
         for record, each in zip(found.media, data, strict=True)

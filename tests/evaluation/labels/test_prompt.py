@@ -23,7 +23,7 @@ from omnitrace.evaluation.report.export import notes_of
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.world import held_out_seed, make_sample
-from omnitrace.sources.request_files import Request, read_requests
+from omnitrace.sources.request_files import RequestEntry, read_requests
 from omnitrace.trace.trace import Trace
 from tests.helpers.model_state import assert_unchanged, state
 from tests.helpers.sample_labels import label
@@ -220,7 +220,7 @@ def test_the_media_are_shown_again(reference: Tracer, tmp_path: Path) -> None:
     sample = make_sample(held_out_seed(0), questions=1, order=("image", "text"))
     file = write_sample(sample, tmp_path)
     (request,) = read_requests(file)
-    assert isinstance(request, Request)
+    assert isinstance(request, RequestEntry)
     trace = reference.trace(request.messages, media_root=request.media_root, max_new_tokens=16)
     untraced = respond(
         reference, request.messages, media_root=request.media_root, max_new_tokens=16

@@ -9,7 +9,7 @@ import pytest
 from omnitrace.errors import InputError, ModelError
 from omnitrace.reference.control import without_evidence
 from omnitrace.reference.files import write_sample
-from omnitrace.reference.scenes import Film, Recording
+from omnitrace.reference.scenes import Audio, Video
 from omnitrace.reference.training import accuracy
 from omnitrace.reference.training.accuracy import (
     CHANCE,
@@ -93,7 +93,7 @@ def test_every_category_but_refusals_has_a_chance():
 
 
 def seconds(sample):
-    return [s.seconds for s in sample.scenes if isinstance(s, Recording | Film)]
+    return [s.seconds for s in sample.scenes if isinstance(s, Audio | Video)]
 
 
 def test_samples_of_one_question():
@@ -213,7 +213,7 @@ def test_the_figures_of_a_model_that_should_write_its_steps(babbler, capsys):
     printed = capsys.readouterr().out
     assert all(category in printed for category in (*THINKING_CATEGORIES, "thought"))
     assert "two-sum" not in printed
-    report = accuracy.measure(
+    report = accuracy.measure_accuracy(
         1, 0, model=babbler, kinds=THINKING_KINDS[:1], max_new_tokens=5, validation=True
     )
     (figures,) = report["accuracy"].values()
@@ -226,9 +226,9 @@ def test_the_figures_of_a_model_that_should_write_its_steps(babbler, capsys):
 
 def test_mistakes_are_named(babbler, capsys):
     with pytest.raises(InputError, match="samples is 0"):
-        accuracy.measure(0, 0, model=babbler)
+        accuracy.measure_accuracy(0, 0, model=babbler)
     with pytest.raises(InputError, match="'many' is no kind of request"):
-        accuracy.measure(1, 0, model=babbler, kinds=("one", "many"))
+        accuracy.measure_accuracy(1, 0, model=babbler, kinds=("one", "many"))
     with pytest.raises(ModelError, match="no model folder"):
         load_model("./nowhere")
     with pytest.raises(SystemExit) as ended:

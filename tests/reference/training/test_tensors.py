@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from omnitrace.reference.render import render_image, render_recording
-from omnitrace.reference.scenes import Film, Image, Note, Recording
+from omnitrace.reference.render import render_audio, render_image
+from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.training.build import build_model, build_processor
 from omnitrace.reference.training.tensors import Senses, collate, encode_sample, sampled_frames
 from omnitrace.reference.training.train import embedded
@@ -28,8 +28,8 @@ def model():
     return build_model(TOKENIZER).eval()
 
 
-def sound_of(recording):
-    return render_recording(recording).astype("float32") / 32768
+def sound_of(audio):
+    return render_audio(audio).astype("float32") / 32768
 
 
 def official(sample, system=None):
@@ -37,31 +37,31 @@ def official(sample, system=None):
     if system:
         messages.insert(0, {"role": "system", "content": system})
     text = PROCESSOR.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    films = [scene for scene in sample.scenes if isinstance(scene, Film)]
+    videos = [scene for scene in sample.scenes if isinstance(scene, Video)]
     sounds, indices = [], []
     for scene in sample.scenes:
-        if isinstance(scene, Recording):
+        if isinstance(scene, Audio):
             sounds.append(sound_of(scene))
             indices.append(None)
-        elif isinstance(scene, Film) and scene.sound is not None:
+        elif isinstance(scene, Video) and scene.sound is not None:
             sounds.append(sound_of(scene.sound))
-            indices.append(films.index(scene))
-    hears_films = any(index is not None for index in indices)
+            indices.append(videos.index(scene))
+    with_sound = any(index is not None for index in indices)
     inputs = PROCESSOR(
         text=[text],
         images=[render_image(s) for s in sample.scenes if isinstance(s, Image)] or None,
         audio=sounds or None,
-        videos=[sampled_frames(film) for film in films] or None,
+        videos=[sampled_frames(video) for video in videos] or None,
         videos_kwargs={"fps": 2.0, "do_sample_frames": False},
         return_tensors="pt",
         **(
             {"load_audio_from_video": True, "audio_from_video_indices": indices}
-            if hears_films
+            if with_sound
             else {}
         ),
     )
     inputs.pop("num_audio_tokens", None)
-    return {**inputs, "use_audio_in_video": hears_films}
+    return {**inputs, "use_audio_in_video": with_sound}
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)

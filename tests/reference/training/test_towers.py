@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from omnitrace.reference.render import render_film, render_image
-from omnitrace.reference.scenes import draw_film, draw_image, draw_recording
+from omnitrace.reference.render import render_image, render_video
+from omnitrace.reference.scenes import draw_audio, draw_image, draw_video
 from omnitrace.reference.training.build import build_model, build_tokenizer
 from omnitrace.reference.training.towers import (
     COLUMNS,
@@ -15,10 +15,10 @@ from omnitrace.reference.training.towers import (
     SOUNDS,
     THINGS,
     Vocabulary,
-    film_targets,
+    audio_targets,
     image_targets,
-    recording_targets,
     tower_loss,
+    video_targets,
 )
 from omnitrace.reference.words import COLOURS
 
@@ -60,11 +60,11 @@ def test_an_item_and_the_ground_around_it_say_the_same_quarter(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_film_token_says_what_moves_through_it(seed):
-    film = draw_film(seed)
-    steps = round(film.seconds)
-    hues = film_targets(film).hues.reshape(steps, -1)
-    frames = render_film(film, fps=2)
+def test_a_video_token_says_what_moves_through_it(seed):
+    video = draw_video(seed)
+    steps = round(video.seconds)
+    hues = video_targets(video).hues.reshape(steps, -1)
+    frames = render_video(video, fps=2)
     for step in range(steps):
         shown = frames[2 * step : 2 * step + 2].reshape(-1, 3).astype(int)
         for hue in set(hues[step]) - {NOTHING, -100}:
@@ -72,7 +72,7 @@ def test_a_film_token_says_what_moves_through_it(seed):
             assert near.sum() > 50
         present = [
             seen
-            for seen in film.appearances
+            for seen in video.appearances
             if any(seen.start <= time < seen.end for time in (step, step + 0.5))
         ]
         assert (hues[step] >= 0).any() == bool(present)
@@ -80,14 +80,14 @@ def test_a_film_token_says_what_moves_through_it(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_sound_token_says_what_is_heard(seed):
-    recording = draw_recording(seed)
-    said = recording_targets(recording)
-    assert len(said) == round(recording.seconds * 25)
-    for event in recording.events:
+    audio = draw_audio(seed)
+    said = audio_targets(audio)
+    assert len(said) == round(audio.seconds * 25)
+    for event in audio.events:
         middle = int((event.start + event.end) / 2 * 25)
         assert SOUNDS[said[middle]] == event.name
-    heard = sum(event.end - event.start for event in recording.events)
-    assert (said >= 0).mean() == pytest.approx(heard / recording.seconds, abs=0.05)
+    heard = sum(event.end - event.start for event in audio.events)
+    assert (said >= 0).mean() == pytest.approx(heard / audio.seconds, abs=0.05)
 
 
 def test_the_loss_falls_when_the_towers_say_the_words():
@@ -103,7 +103,7 @@ def test_the_loss_falls_when_the_towers_say_the_words():
     losses = []
     for _ in range(12):
         loss, right = tower_loss(model, words, random.Random(0), (3, 1, 2))
-        assert right.keys() == {"things", "hues", "rows", "columns", "film", "sounds", "sound"}
+        assert right.keys() == {"things", "hues", "rows", "columns", "video", "sounds", "sound"}
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from omnitrace.errors import InputError
 from omnitrace.reference.training import train as training
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
-from omnitrace.reference.training.lessons import draw_lesson, draw_samples, repeated_rows
+from omnitrace.reference.training.lessons import draw_lesson, draw_samples, repeated_samples
 from omnitrace.reference.training.tensors import Senses
 from omnitrace.reference.training.train import (
     Stage,
@@ -110,7 +110,7 @@ def test_validation_counts_every_category_and_an_untrained_model_knows_nothing()
 
 
 def test_repeated_words_weigh_the_second_copy():
-    rows = repeated_rows(0, 3, tokens=200, vocabulary=50, width=8)
+    rows = repeated_samples(0, 3, tokens=200, vocabulary=50, width=8)
     assert len(rows) == 3
     for row in rows:
         length = len(row.ids) // 2
@@ -118,7 +118,7 @@ def test_repeated_words_weigh_the_second_copy():
         assert row.weights.nonzero().flatten().tolist() == list(range(length + 1, 2 * length))
         assert row.positions.tolist() == [list(range(2 * length))] * 3
         assert row.media.shape == (0, 8)
-    again = repeated_rows(0, 3, tokens=200, vocabulary=50, width=8)
+    again = repeated_samples(0, 3, tokens=200, vocabulary=50, width=8)
     assert [row.ids.tolist() for row in again] == [row.ids.tolist() for row in rows]
 
 
