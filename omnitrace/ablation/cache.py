@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_tensors
 
 from omnitrace._utils.files import make_folder, write_atomically
 from omnitrace.ablation.lazy_scorer import LazyScorer
-from omnitrace.ablation.operators import Chosen, Operator
+from omnitrace.ablation.operators import Operator, OperatorsByModality
 
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
@@ -107,7 +107,7 @@ class Store:
 
 
 class Cache:
-    """What was measured of any number of responses, as long as it lives, and in a folder for good.
+    """Measured values of any number of responses, kept in memory and, if given, in a folder.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Cache:
         return self._stores[digest]
 
 
-def digest_of(scorer: ResponseScorer | LazyScorer, chosen: Chosen) -> str:
+def digest_of(scorer: ResponseScorer | LazyScorer, chosen: OperatorsByModality) -> str:
     """Return a SHA-256 of all that a measured log-probability depends on but the mask.
 
     That is the model's configuration and weights (a sample of each), what its decoder is fed, the
@@ -163,7 +163,8 @@ def model_fingerprint(model: Any) -> str:
     """Return a SHA-256 of a model's family and of up to 64 numbers of each parameter.
 
     Unlike :func:`model_digest` it does not depend on where the model was loaded from, nor on what
-    of the configuration loading and saving change; so it tells what was made for which model.
+    of the configuration loading and saving change; so it identifies the model that something was
+    made for.
     """
     return _digest_of_model(model, getattr(model.config, "model_type", ""))
 

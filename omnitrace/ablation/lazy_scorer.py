@@ -17,7 +17,7 @@ __all__ = ["LazyScorer"]
 
 @dataclass(frozen=True, slots=True)
 class LazyScorer:
-    """Says what a scorer would be of, and makes it when it is needed: two forward passes.
+    """Describes a scorer, and makes it when it is needed: two forward passes.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Keep-masks: drawn at random, of one size, leaving one out; and who may use which.
 
-A keep-mask is bool ``[K]``, True where a unit is kept. All drawing is seeded. What a method was
-fitted on must never judge it: a :class:`MaskDealer` hands out the masks of one example such that
-no mask is ever dealt both for fitting and for evaluation.
+A keep-mask is bool ``[K]``, True where a unit is kept. All drawing is seeded. A method must never
+be evaluated on masks that it was fitted on: a :class:`MaskDealer` hands out the masks of one
+example such that no mask is ever dealt both for fitting and for evaluation.
 """
 
 from __future__ import annotations
@@ -143,14 +143,14 @@ def sized_masks(
 class MaskDealer:
     """Deals the masks of one example: some for fitting, others for evaluation, never the same.
 
-    Of each mask and its complement it is settled by the seed and the example alone, and so in every
-    process and in any order, whether both are for fitting or for evaluation. Beside that the dealer
-    remembers what it has dealt, and what it was told of with :meth:`fitted`: a mask that a method
+    Whether a mask and its complement are for fitting or for evaluation depends on the seed and the
+    example alone, so it is the same in every process and in any order. The dealer also remembers
+    the masks that it has dealt and those that were noted with :meth:`fitted`: a mask that a method
     was fitted on is refused for evaluation. The masks that keep all or nothing are never dealt.
 
-    Several methods are judged on the same masks, so none that any of them was fitted on is dealt
-    for evaluation. Masks that depend on a method's scores, such as those of top-k drop, judge it
-    alone: there :meth:`was_fitted` can be asked about one method.
+    Several methods are evaluated on the same masks, so a mask that any of them was fitted on is not
+    dealt for evaluation. Masks that depend on a method's scores, such as those of top-k drop,
+    evaluate this method alone: :meth:`was_fitted` can be asked about one method.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Stand beside a model's attention without touching what it computes.
+"""Observe a model's attention without changing what it computes.
 
 ``transformers`` looks its attention function up by the name in the configuration. We register one
 function per base implementation (SDPA, FlashAttention, eager) that calls the base untouched and
@@ -84,7 +84,7 @@ def _base_function(base: str, module: nn.Module) -> Callable[..., Any]:
         function = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if function is None:
             raise ModelError(
-                f"{type(module).__name__} has no eager attention function to stand beside",
+                f"{type(module).__name__} has no eager attention function to capture",
                 fix="load the model with attn_implementation='sdpa'",
             )
         return function  # type: ignore[no-any-return]
@@ -163,7 +163,7 @@ def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) 
     On exit, also after an exception, the attention implementation of every touched configuration,
     the taps, and any ``rope_deltas`` that generation leaves on the model are as they were.
     """
-    # A module without a configuration cannot look our function up; the probe then hears nothing.
+    # A module without a configuration cannot look our function up; so the probe captures nothing.
     configs: dict[int, Any] = {
         id(module.config): module.config for module in modules if hasattr(module, "config")
     }

@@ -308,7 +308,7 @@ class RowCapture:
     Parameters
     ----------
     layers:
-        Indices of the layers to listen to, ascending.
+        Indices of the layers to capture, ascending.
     prompt_length:
         Number of prompt tokens, padding included.
     use_cache:
@@ -357,7 +357,7 @@ class RowCapture:
             if len(tap.steps) < steps:
                 raise NotSupportedError(
                     f"layer {tap.layer} attended {len(tap.steps)} times for {steps} tokens, so "
-                    "rows cannot be told apart",
+                    "rows cannot be matched with tokens",
                     legal="greedy decoding or sampling, one token a step",
                 )
             pending = tap.pending(steps)

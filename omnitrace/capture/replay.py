@@ -77,7 +77,7 @@ class ReplayCapture:
     Parameters
     ----------
     layers:
-        Indices of the layers to listen to, ascending.
+        Indices of the layers to capture, ascending.
     prompt_length:
         Number of prompt tokens.
     values:

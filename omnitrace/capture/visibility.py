@@ -1,4 +1,4 @@
-"""How far a model's layers look: what decides in which form a token can be hidden from them."""
+"""How far a model's layers look, which decides how a token can be hidden from them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["AttentionReach", "last_mask", "pass_mask"]
 
 
 class AttentionReach:
-    """Listens to one whole pass and notes what its layers see of each other's tokens.
+    """Captures one whole pass and notes which tokens each layer's queries see.
 
     Attributes
     ----------
     calls:
-        Layers that were heard.
+        Layers that were captured.
     full:
         Every query of every layer saw every position up to its own. It depends on the length: a
         sliding window that the sequence fits into hides nothing.

@@ -1,6 +1,6 @@
-"""The scores of a growing answer, in memory that does not grow with it.
+"""The scores of a growing response, in memory that does not grow with it.
 
-Every token scores its whole context, so that the scores of an answer grow with the square of its
+Every token scores its whole context, so that the scores of a response grow with the square of its
 length: 50 MB for 4,000 tokens. Beyond a few megabytes they are written to a temporary file.
 """
 
@@ -66,7 +66,7 @@ class ScoreRows:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="omnitrace-scores-")  # noqa: SIM115
             end = sum(rows * width for rows, width in self._shapes) * _ITEM
-            self._file.seek(end)  # a block that was written by half is written over
+            self._file.seek(end)  # a half-written block is overwritten
             for block in self._blocks:
                 self._file.write(np.ascontiguousarray(block).data)
             self._file.flush()

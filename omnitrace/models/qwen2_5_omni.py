@@ -63,7 +63,7 @@ class Qwen25OmniAdapter(ModelAdapter):
     name = "qwen2_5_omni"
 
     def __init__(self, model: Any, processor: Any, **kwargs: Any) -> None:
-        # The full model wraps the Thinker that writes the text; the Talker only speaks it.
+        # The full model wraps the Thinker that writes the text; the Talker turns it into speech.
         super().__init__(getattr(model, "thinker", model), processor, **kwargs)
 
     @classmethod
@@ -110,7 +110,7 @@ class Qwen25OmniAdapter(ModelAdapter):
         processor = self.processor
         refuse_reserved(texts, [getattr(processor, name) for name in _RESERVED])
         prompt, anchors = locate_texts(lambda t: self._render(conversation, t), texts)
-        hears_video = self._hears_video(conversation, options)
+        hears_video = self._uses_video_sound(conversation, options)
         media = _Media(conversation, hears_video)
         self._check_media(media)
         inputs = self._process(prompt, media)
@@ -143,8 +143,8 @@ class Qwen25OmniAdapter(ModelAdapter):
         """Run the vision or the audio tower over one medium: what the decoder is given of it."""
         return tower_features(self.model, encoded, tokens)
 
-    def _hears_video(self, conversation: Conversation, options: SourceOptions) -> bool:
-        """Decide whether the model hears the videos; it is one switch for all of them."""
+    def _uses_video_sound(self, conversation: Conversation, options: SourceOptions) -> bool:
+        """Decide whether the videos' sound is used; it is one switch for all of them."""
         videos = conversation.media("video")
         sounding = [part for part in videos if _video(part).audio is not None]
         wanted = options.use_audio_in_video
@@ -159,7 +159,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             silent = next(part for part in videos if _video(part).audio is None)
             raise NotSupportedError(
                 f"{name_of(silent)} is silent and {name_of(sounding[0])} has sound; Qwen2.5-Omni "
-                "hears either all videos of a request or none",
+                "uses the sound of either all videos of a request or none",
                 fix="set SourceOptions.use_audio_in_video to False, or pass the sound as audio",
             )
         return True
@@ -171,9 +171,9 @@ class Qwen25OmniAdapter(ModelAdapter):
             if len(audio.samples) > extractor.n_samples:
                 raise MediaError(
                     f"{name_of(part)} ({audio.name}) lasts {audio.duration:.1f} s, longer than "
-                    f"the {longest:g} s that the model hears",
+                    f"the {longest:g} s that the model takes",
                     legal=f"at most {longest:g} s",
-                    fix="cut the recording, or load the processor with a longer chunk_length",
+                    fix="cut the audio, or load the processor with a longer chunk_length",
                 )
             frames = -(-len(audio.samples) // extractor.hop_length)
             if audio_tokens(frames) < 1:
@@ -268,7 +268,7 @@ class Qwen25OmniAdapter(ModelAdapter):
         return int(grid.prod()) // merge**2
 
     def _audio_count(self, part: MediaPart, inputs: dict[str, torch.Tensor], media: _Media) -> int:
-        row = next(i for i, (heard, _) in enumerate(media.audio) if heard is part)
+        row = next(i for i, (given, _) in enumerate(media.audio) if given is part)
         return audio_tokens(int(inputs["feature_attention_mask"][row].sum()))
 
     def _interleaved(self, grid: torch.Tensor, seconds_per_grid: float, audio: int) -> list[str]:
@@ -340,7 +340,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             extractor = self.processor.feature_extractor
             seconds = FRAMES_PER_TOKEN * extractor.hop_length / extractor.sampling_rate
             intervals = [(k * seconds, (k + 1) * seconds) for k in range(len(sound))]
-            audio = next(audio for heard, audio in media.audio if heard is part)
+            audio = next(audio for given, audio in media.audio if given is part)
             geometry.append(TimeTokens(part, "audio", sound, intervals, audio.duration))
         return geometry
 
@@ -380,7 +380,7 @@ class _Media:
             if isinstance(part.media, LoadedAudio):
                 self.audio.append((part, part.media))
             elif hears_video and isinstance(part.media, LoadedVideo):
-                assert part.media.audio is not None, "checked by _hears_video"
+                assert part.media.audio is not None, "checked by _uses_video_sound"
                 self.audio.append((part, part.media.audio))
 
 

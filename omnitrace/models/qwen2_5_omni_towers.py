@@ -87,8 +87,8 @@ def _heard(model: Any, encoded: Encoded, row: int, kind: str) -> torch.Tensor:
     inputs, device = encoded.inputs, input_device(model)
     own = inputs["input_features"][row : row + 1].to(device)
     mask = inputs["feature_attention_mask"][row : row + 1].to(device)
-    heard: torch.Tensor = model.get_audio_features(own, mask).last_hidden_state
-    return heard
+    features: torch.Tensor = model.get_audio_features(own, mask).last_hidden_state
+    return features
 
 
 # Mel frames behind one audio token: stride-2 convolution, then average pooling of 2.

@@ -1,4 +1,4 @@
-"""Find plugins, let them register, and answer look-ups by name."""
+"""Find plugins, let them register, and look up what they registered."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ __all__ = [
     "DESCRIBES_ITSELF",
     "KNOWN_NEEDS",
     "SignalFacts",
-    "breach_of_description",
     "cost_of",
     "describe",
+    "violation_of_description",
 ]
 
 DESCRIBES_ITSELF: Final = "a signal has a name, JSON-ready parameters, and needs that exist"
@@ -30,7 +30,7 @@ _BACKWARD: Final = "≈2.5× decoding"  # noqa: RUF001
 
 _LIVE_NEEDS: Final = frozenset(KNOWN_NEEDS) - {"forwards"}
 
-# The dearest thing that a signal needs says what an answer costs with it.
+# The most expensive need of a signal decides what a response costs with it.
 COSTS: Final[dict[str, str]] = {
     "forwards": "many forwards",
     "logprob-gradients": _BACKWARD,
@@ -57,7 +57,7 @@ class SignalFacts:
     problem: str = ""
 
 
-def breach_of_description(signal: Signal) -> str | None:
+def violation_of_description(signal: Signal) -> str | None:
     """Look at what a signal says of itself; None if nothing is wrong with it."""
     if not isinstance(signal.name, str) or not signal.name:
         return f"has the name {signal.name!r}"

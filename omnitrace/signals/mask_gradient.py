@@ -36,7 +36,7 @@ AT: Final = 0.5
 class MaskGradient(SpanSignal):
     """The derivative of a span's log-probability by how much of a unit can be seen, in nats.
 
-    Costs a forward pass an answer and a backward pass a span, however many units there are. The
+    Costs a forward pass a response and a backward pass a span, however many units there are. The
     backward passes need the activations of a training step; of the attention, one layer's at once.
 
     Parameters
@@ -75,7 +75,7 @@ def mask_gradients(
     Parameters
     ----------
     scorer, spans:
-        The answer, and spans of it.
+        The response, and spans of it.
     at:
         How much of every unit is seen where the derivative is taken, above 0 and up to 1.
 
@@ -107,7 +107,7 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     scorer:
-        The answer.
+        The response.
     seen:
         float32 ``[units]`` between 0, as hidden by the operator ``attention``, and 1.
 

@@ -33,7 +33,7 @@ class _Bell:
                 self._loop.call_soon_threadsafe(self._rung.set)
 
     async def wait(self) -> None:
-        """Wait for the next ring, or return at once after one that nobody waited for."""
+        """Wait for the next ring, or return at once after one that came earlier."""
         await self._rung.wait()
         self._rung.clear()
 

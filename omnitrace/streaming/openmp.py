@@ -1,4 +1,4 @@
-"""Teams of threads, of which two are too many.
+"""OpenMP teams: why only one thread should compute with several cores.
 
 On the CPU torch computes with OpenMP, which gives every thread that computes a team of helpers of
 its own. GNU's ``libgomp`` counts the helpers of all teams, idle ones too: once they are more than

@@ -29,7 +29,7 @@ class Emitter(Protocol):
         """Pass an event on; waits while too many are unread. Raises as :meth:`check` does."""
 
     def check(self) -> None:
-        """Leave, by an exception that must not be caught, if nobody listens any more."""
+        """Leave, by an exception that must not be caught, if the stream was closed."""
 
 
 Work: TypeAlias = Callable[[Emitter], None]
@@ -55,7 +55,7 @@ class Channel:
         self._notify = notify
 
     def __call__(self, event: Event | None, /) -> None:
-        """Wait for room in the queue; leave if nobody listens any more."""
+        """Wait for room in the queue; leave if the stream was closed."""
         while True:
             self.check()
             try:
@@ -66,7 +66,7 @@ class Channel:
             return
 
     def check(self) -> None:
-        """Leave if nobody listens any more."""
+        """Leave if the stream was closed."""
         if self.stop.is_set():
             raise Stopped
 

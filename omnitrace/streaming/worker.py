@@ -1,4 +1,4 @@
-"""What is done beside the decoding loop: a thread behind a bounded queue.
+"""Work beside the decoding loop: a thread behind a bounded queue.
 
 The decoding loop puts blocks into the queue and goes on; the thread works on them in order. The
 loop waits only while the queue is full, and nothing is left out. An error of the thread is raised
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 
 class Stopped(Exception):  # noqa: N818 - control flow, not an error
-    """Raised inside ``generate``, or the work beside it, to leave it once nobody listens."""
+    """Raised inside ``generate``, or the work beside it, once its events are no longer read."""
 
 
 def carrying_thread(run: Callable[[], None], name: str) -> threading.Thread:
@@ -81,7 +81,8 @@ class Worker(Generic[Item]):
     """Runs ``work`` on everything that is put, in order, in a thread of its own.
 
     The thread lives as long as the ``with`` block. It has the context and the torch modes of the
-    thread that enters it, but no gradients, and on the CPU it computes alone (:mod:`.teams`).
+    thread that enters it, but no gradients, and on the CPU it computes alone
+    (:mod:`omnitrace.streaming.openmp`).
 
     Parameters
     ----------

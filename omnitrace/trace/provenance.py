@@ -15,11 +15,11 @@ __all__ = ["Provenance"]
 class Provenance:
     """Where a trace comes from: enough to make it again.
 
-    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke); with a
-    span signal also ``token_signal``, the name of the one that gave the token scores; where
-    attention sinks were taken out, ``sinks`` says how, how many positions and what mass.
+    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that were
+    read); with a span signal also ``token_signal``, the name of the one that gave the token scores; where
+    attention sinks were removed, ``sinks`` says how, how many positions and what mass.
     ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
-    false where the answer was cut off by ``max_new_tokens``.
+    false where the response was cut off by ``max_new_tokens``.
     """
 
     model: str

@@ -10,7 +10,7 @@ import torch
 
 from omnitrace import InputError, NotSupportedError, PluginError, Span
 from omnitrace.ablation import ablated_logprobs, leave_one_out, measure
-from omnitrace.ablation.mask_rows import rows_of
+from omnitrace.ablation.mask_sequences import sequences_of
 from omnitrace.ablation.operators import choose_operators
 from tests.helpers import naive_ablation as naive
 from tests.helpers.model_state import assert_unchanged, flags_and_hooks, state
@@ -62,7 +62,7 @@ def test_tokens_left_out_are_tokens_hidden() -> None:
     masked.reach.full = False
     masks = every_mask()
     chosen = choose_operators(dropped, "attention", masks)
-    (_, short), (_, long) = (next(rows_of(each, masks, chosen)) for each in (dropped, masked))
+    (_, short), (_, long) = (next(sequences_of(each, masks, chosen)) for each in (dropped, masked))
     length = dropped.embeddings.shape[1]
     assert {len(codes) for codes in long.codes} == {length}
     assert [len(codes) for codes in short.codes] == [

@@ -13,7 +13,7 @@ import torch
 from omnitrace import InputError, SourceOptions, Trace, Tracer
 from omnitrace.ablation import Effects, leave_one_out, measure, random_masks
 from omnitrace.ablation.input_operators import Blur, Drop, Freeze, Grey, Silence
-from omnitrace.ablation.mask_rows import changed_request
+from omnitrace.ablation.mask_sequences import changed_request
 from omnitrace.ablation.operators import choose_operators
 from omnitrace.media import LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
@@ -124,7 +124,7 @@ def test_effects_at_the_input_equal_a_loop(
     assert float(np.abs(alone.drops).max()) > 0.01
 
 
-def test_pictures_and_sound_of_one_film_are_both_taken_away(
+def test_pictures_and_sound_of_one_video_are_both_ablated(
     reference: Tracer, tmp_path: Path
 ) -> None:
     drawn = make_sample(

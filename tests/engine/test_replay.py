@@ -158,7 +158,7 @@ def test_what_is_no_answer_is_refused(reference: Tracer, what: str, response: An
 def test_an_answer_that_holds_a_medium_is_refused(reference: Tracer) -> None:
     token = reference.adapter.tokenizer.convert_tokens_to_ids("<|AUDIO|>")
     ids = [*reference.adapter.tokenizer("The cup.")["input_ids"], token]
-    with pytest.raises(InputError, match=r"token 3 of the answer is '<\|AUDIO\|>', which stands"):
+    with pytest.raises(InputError, match=r"token 3 of the response is '<\|AUDIO\|>', which stands"):
         reference.replay(MESSAGES, ids)
     with pytest.raises(InputError, match=r"suppress_tokens=\["):
         reference.scorer(MESSAGES, ids)

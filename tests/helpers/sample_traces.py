@@ -1,7 +1,7 @@
 """Traces made by hand, without a model: what a request to a multimodal model could have given.
 
 The scores are planted (each sentence looks at known units) with seeded noise; everything else goes
-through the same ``measure`` and selection as a real trace.
+through the same ``unit_masses`` and selection as a real trace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from omnitrace.attribution.masses import measure, token_traces
+from omnitrace.attribution.masses import token_traces, unit_masses
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder
 from omnitrace.trace.provenance import Provenance
@@ -183,7 +183,7 @@ def build_trace(
     salience = np.array(
         [0.1 if text[a:b].strip().lower() in FORGETTABLE else 0.9 for a, b in ranges]
     ) * [any(c.isalnum() for c in text[a:b]) for a, b in ranges]
-    masses = measure(scores, layout, config.assign)
+    masses = unit_masses(scores, layout, config.assign)
     ids = tuple(int(i) for i in rng.integers(0, 50_000, len(ranges)))
     tokens = token_traces(masses, layout, ids, [text[a:b] for a, b in ranges], ranges)
     builder = SpanBuilder(layout, masses, salience, ranges, config)

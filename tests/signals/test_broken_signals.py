@@ -44,7 +44,7 @@ def answer(reference: Tracer) -> str:
         ("late-refusal", "score() returns without raising", "raised NotSupportedError: I do not"),
     ],
 )
-def test_the_error_names_signal_package_and_promise(
+def test_the_error_names_signal_package_and_requirement(
     reference: Tracer, bad_package: Path, answer: str, name: str, contract: str, value: str
 ) -> None:
     tracer = Tracer(adapter=reference.adapter, signal=name, block=1)

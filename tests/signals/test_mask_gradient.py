@@ -11,7 +11,7 @@ from omnitrace import InputError, NotSupportedError, Tracer
 from omnitrace.ablation import ablated_logprobs
 from omnitrace.signals.mask_gradient import MaskGradient, softly_hidden
 from omnitrace.testing import SpanSignalConformance
-from omnitrace.testing.harness import SignalBench
+from omnitrace.testing.harness import SignalHarness
 from tests.helpers.model_state import assert_unchanged, state
 from tests.helpers.tiny_models import FAMILIES, tiny
 from tests.helpers.tiny_scorer import scorer, span
@@ -20,8 +20,8 @@ KEEP = torch.tensor([[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], dtype=torch.bo
 
 
 class TestMaskGradient(SpanSignalConformance):
-    def make_bench(self) -> SignalBench:
-        return SignalBench(MaskGradient())
+    def make_harness(self) -> SignalHarness:
+        return SignalHarness(MaskGradient())
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

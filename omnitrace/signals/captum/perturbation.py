@@ -46,7 +46,7 @@ class SpanLogprobs:
     spans:
         Spans of the response.
     advance:
-        Told of every forward pass that is done.
+        Called with every forward pass that is done.
     operator:
         How units are ablated.
     """
