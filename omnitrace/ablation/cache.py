@@ -131,8 +131,8 @@ def digest_of(scorer: ResponseScorer | LazyScorer, chosen: OperatorsByModality) 
     """Return a SHA-256 of all that a measured log-probability depends on but the mask.
 
     That is the model's configuration and weights (a sample of each), what its decoder is fed, the
-    response and its foils, which position carries which unit, and the operators. Of a scorer that
-    is not made yet its key stands for the model and what it is fed.
+    response and its foils, which position carries which unit, and the operators. For a scorer that
+    is not made yet, its key stands for the model and what it is fed.
     """
     operators = sorted((kind, *_described(each)) for kind, each in chosen.items())
     units = [unit.id for unit in scorer.source_units]

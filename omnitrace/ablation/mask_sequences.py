@@ -92,8 +92,8 @@ def _decoder_rows(
     """Write each mask in three kinds of codes: own (p), substituted (N + p), hidden (2N + p)."""
     own = scorer.embeddings[0]
     length = len(own)
-    nobody = torch.zeros(length, dtype=torch.bool, device=own.device)
-    table = TokenTable(own, scorer.positions, nobody, scorer.extras)
+    none_hidden = torch.zeros(length, dtype=torch.bool, device=own.device)
+    table = TokenTable(own, scorer.positions, none_hidden, scorer.extras)
     instead = own.clone()
     unit_of = scorer.unit_of.cpu().numpy()
     hides = np.zeros(len(scorer.units) + 1, dtype=bool)  # the last is for positions without a unit
@@ -111,7 +111,7 @@ def _decoder_rows(
     table = TokenTable(
         torch.cat([own, instead, own]),
         torch.cat([table.positions] * 3, dim=-1),
-        torch.cat([nobody, nobody, ~nobody]),
+        torch.cat([none_hidden, none_hidden, ~none_hidden]),
         {name: torch.cat([value] * 3) for name, value in table.extras.items()},
     )
     gone = np.pad(~masks, ((0, 0), (0, 1)))[:, unit_of]

@@ -67,8 +67,8 @@ def random_masks(
     rates:
         Probability of keeping a unit, in (0, 1). With several, masks take turns.
     antithetic:
-        Whether masks come in pairs, each followed by its complement (whose rate is one less the
-        mask's): of a pair's mean, the part that is linear in the mask has no variance.
+        Whether masks come in pairs, each followed by its complement (kept at one
+        minus the rate): in the mean of a pair, the part that is linear in the mask has no variance.
 
     Returns
     -------
@@ -263,7 +263,7 @@ class MaskDealer:
     def was_fitted(self, masks: np.ndarray, *, by: str | None = None) -> np.ndarray:
         """Return bool ``[m]``: which of bool ``[m, K]`` were dealt or noted for fitting.
 
-        With ``by`` only those count that this method was fitted on, or that nobody is named for.
+        With ``by`` only masks count that this method was fitted on, or that name no method.
         """
         checked = checked_masks(masks, self.units)
         names = self._fitted.keys() if by is None else {"", by} & self._fitted.keys()
@@ -325,7 +325,7 @@ class MaskDealer:
 def as_many(
     deal: Callable[[int], np.ndarray], count: int, units: int, *, fewest: int = FEWEST
 ) -> np.ndarray:
-    """Deal ``count`` masks, or as large a half, quarter, … of them as there are.
+    """Deal ``count`` masks; if there are fewer, a half, a quarter, … of this number.
 
     Parameters
     ----------

@@ -130,7 +130,7 @@ class TracerOptions(TypedDict, total=False):
         spaCy's lexical attributes, which need no download.
     block:
         Tokens whose attention rows are read at once, unless a span ends before; larger is faster,
-        smaller is livelier.
+        smaller gives events sooner.
     """
 
     signal: str | Signal

@@ -1,7 +1,7 @@
-"""From what a user asks to what the model is given: a request, and the response if it exists.
+"""From a user's messages to the model's inputs: a request, and its response if that exists.
 
 A request is read (checked, its media decoded), encoded by the model's adapter, and mapped: each of
-its positions to a source unit or to what else it is. A response that exists already becomes token
+its positions to a source unit or to another kind. A response that exists already becomes token
 ids, and what measures it under changed inputs.
 """
 

@@ -110,8 +110,8 @@ class Qwen25OmniAdapter(ModelAdapter):
         processor = self.processor
         refuse_reserved(texts, [getattr(processor, name) for name in _RESERVED])
         prompt, anchors = locate_texts(lambda t: self._render(conversation, t), texts)
-        hears_video = self._uses_video_sound(conversation, options)
-        media = _Media(conversation, hears_video)
+        video_sound = self._uses_video_sound(conversation, options)
+        media = _Media(conversation, video_sound)
         self._check_media(media)
         inputs = self._process(prompt, media)
         placed = [self._place(part, inputs, media) for part in conversation.media()]
@@ -136,7 +136,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             inputs=inputs,
             prompt_ids=tuple(prompt_ids),
             geometry=geometry,
-            generate_options={"use_audio_in_video": True} if hears_video else {},
+            generate_options={"use_audio_in_video": True} if video_sound else {},
         )
 
     def features(self, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
@@ -178,12 +178,12 @@ class Qwen25OmniAdapter(ModelAdapter):
             frames = -(-len(audio.samples) // extractor.hop_length)
             if audio_tokens(frames) < 1:
                 raise MediaError(
-                    f"{name_of(part)} ({audio.name}) lasts {audio.duration:.3f} s, too short to be "
-                    "heard",
+                    f"{name_of(part)} ({audio.name}) lasts {audio.duration:.3f} s, too short to "
+                    "become a token",
                     legal=f"at least {3 * extractor.hop_length / extractor.sampling_rate:g} s",
                 )
         rates = {_video(part).fps for part in media.videos}
-        if media.hears_video and len(rates) > 1:
+        if media.video_sound and len(rates) > 1:
             raise NotSupportedError(
                 f"the videos were sampled at different rates ({sorted(rates)} frames per second), "
                 "and Qwen2.5-Omni interleaves sound at one rate",
@@ -205,7 +205,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             }
         if media.audio:
             kwargs["audio"] = [audio.samples for _, audio in media.audio]
-        if media.hears_video:
+        if media.video_sound:
             kwargs["load_audio_from_video"] = True
             kwargs["audio_from_video_indices"] = [
                 media.videos.index(part) if part.modality == "video" else None
@@ -215,7 +215,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             inputs = self.processor(text=[prompt], return_tensors="pt", **kwargs)
         except ValueError as error:  # the processor's own limits, e.g. on aspect ratio
             raise MediaError(f"the model's processor refuses the media: {error}") from error
-        if media.videos and not media.hears_video:
+        if media.videos and not media.video_sound:
             # The processor takes one rate for all videos; each has its own.
             inputs["video_second_per_grid"] = torch.tensor(
                 [size / _video(part).fps for part in media.videos]
@@ -244,7 +244,7 @@ class Qwen25OmniAdapter(ModelAdapter):
         index = media.videos.index(part)
         grid = inputs["video_grid_thw"][index]
         count = self._vision_count(grid)
-        if not media.hears_video:
+        if not media.video_sound:
             return _Placed(part, [processor.video_token_id] * count, ["vision"] * count)
         streams = self._interleaved(
             grid,
@@ -371,15 +371,15 @@ class Qwen25OmniAdapter(ModelAdapter):
 class _Media:
     """The media of a request in the orders in which the processor takes them."""
 
-    def __init__(self, conversation: Conversation, hears_video: bool) -> None:
-        self.hears_video = hears_video
+    def __init__(self, conversation: Conversation, video_sound: bool) -> None:
+        self.video_sound = video_sound
         self.images = conversation.media("image")
         self.videos = conversation.media("video")
         self.audio: list[tuple[MediaPart, LoadedAudio]] = []
         for part in conversation.media():
             if isinstance(part.media, LoadedAudio):
                 self.audio.append((part, part.media))
-            elif hears_video and isinstance(part.media, LoadedVideo):
+            elif video_sound and isinstance(part.media, LoadedVideo):
                 assert part.media.audio is not None, "checked by _uses_video_sound"
                 self.audio.append((part, part.media.audio))
 

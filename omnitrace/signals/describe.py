@@ -1,4 +1,4 @@
-"""What a signal asks for and costs, read off the signal itself."""
+"""What a signal needs and costs, read from the signal itself."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SignalFacts:
 
 
 def violation_of_description(signal: Signal) -> str | None:
-    """Look at what a signal says of itself; None if nothing is wrong with it."""
+    """Check what a signal says of itself; None if nothing is wrong with it."""
     if not isinstance(signal.name, str) or not signal.name:
         return f"has the name {signal.name!r}"
     try:

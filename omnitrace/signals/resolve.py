@@ -40,7 +40,7 @@ def resolve(signal: str | Signal) -> Resolved:
     PluginError
         If the name is unknown, the signal cannot be made, or the object is no signal.
     ConformanceError
-        If what it says of itself could not be kept in a trace, or asks for what there is not.
+        If what it says of itself could not be kept in a trace, or it needs what does not exist.
     """
     package: str | None = None
     made: Any = signal

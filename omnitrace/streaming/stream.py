@@ -174,7 +174,7 @@ class EventStream(Launched):
         self._stop()
         if not self._launched or self._thread is threading.current_thread():
             return
-        # Ctrl-C may fall between asking for the thread and its first breath: it is then neither
+        # Ctrl-C may come between starting the thread and its first step: it is then neither
         # absent nor ready to be joined, and a process must not end while it is inside the model.
         for _ in range(_JOIN_POLLS):
             with contextlib.suppress(RuntimeError):

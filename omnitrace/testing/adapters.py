@@ -328,7 +328,7 @@ def _features(harness: AdapterHarness) -> str | None:
 def _restored(harness: AdapterHarness) -> str | None:
     harness.traced(sampled=False)
     change = harness.change()
-    return None if change is None else f"left its mark: {change}"
+    return None if change is None else f"left something changed: {change}"
 
 
 ADAPTER_REQUIREMENTS: Final[tuple[Requirement[AdapterHarness], ...]] = requirements(

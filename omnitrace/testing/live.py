@@ -109,7 +109,7 @@ def _effects(harness: SignalHarness) -> str | None:
 def _restored(harness: SignalHarness) -> str | None:
     harness.trace()
     change = harness.change()
-    return None if change is None else f"left its mark: {change}"
+    return None if change is None else f"left something changed: {change}"
 
 
 def _greedy_tokens(harness: SignalHarness) -> str | None:

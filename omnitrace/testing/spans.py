@@ -78,7 +78,7 @@ def _undisturbed(harness: SignalHarness) -> str | None:
 def _restored(harness: SignalHarness) -> str | None:
     _effects(harness)
     change = harness.change()
-    return None if change is None else f"left its mark: {change}"
+    return None if change is None else f"left something changed: {change}"
 
 
 SPAN_REQUIREMENTS: Final[tuple[Requirement[SignalHarness], ...]] = requirements(

@@ -40,7 +40,7 @@ _IDENTICAL: Final = 1e-6
 
 
 def description_violation(harness: SignalHarness) -> str | None:
-    """Look at what a signal says of itself; the same for token and span signals."""
+    """Check what a signal says of itself; the same for token and span signals."""
     name = harness.signal.name
     if isinstance(harness.asked, str) and name != harness.asked:
         return f"is registered as {harness.asked!r} and calls itself {name!r}"
@@ -178,7 +178,7 @@ def restored(harness: SignalHarness) -> str | None:
     if harness.failure is None:
         harness.trace()
     change = harness.change()
-    return None if change is None else f"left its mark: {change}"
+    return None if change is None else f"left something changed: {change}"
 
 
 def _restored_after_error(harness: SignalHarness) -> str | None:
@@ -196,7 +196,7 @@ def _restored_after_error(harness: SignalHarness) -> str | None:
     finally:
         frozen.requires_grad_(before[0])
         model.train(before[1])
-    return None if change is None else f"raised, and left its mark: {change}"
+    return None if change is None else f"raised, and left something changed: {change}"
 
 
 TOKEN_REQUIREMENTS: Final[tuple[Requirement[SignalHarness], ...]] = requirements(

@@ -15,10 +15,10 @@ __all__ = ["Provenance"]
 class Provenance:
     """Where a trace comes from: enough to make it again.
 
-    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that were
-    read); with a span signal also ``token_signal``, the name of the one that gave the token scores; where
-    attention sinks were removed, ``sinks`` says how, how many positions and what mass.
-    ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
+    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that were read).
+    With a span signal it also holds ``token_signal``, the name of the signal that gave the token
+    scores. Where attention sinks were removed, ``sinks`` says how, how many positions and what
+    mass. ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
     false where the response was cut off by ``max_new_tokens``.
     """
 

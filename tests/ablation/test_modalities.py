@@ -32,7 +32,7 @@ INPUT = {modality: operator.name for modality, operator in OPERATORS.items()}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
-    seed = held_out_seed(1242)  # a short film, and a question about each modality
+    seed = held_out_seed(1242)  # a short video, and a question about each modality
     drawn = make_sample(seed, questions=4, order=ORDER, categories=ONE_SOURCE, long=False)
     return drawn, write_sample(drawn, tmp_path_factory.mktemp("ablated"))
 
@@ -75,7 +75,7 @@ def test_what_the_statements_rest_on_has_the_largest_effect(
     found = reference.effects(trace, without)
     own = [found.drops[kinds.index(each), span] for span, each in enumerate(asked)]
     assert min(own) > 1.0
-    # Whatever else was taken away with the units of another modality mattered less on average.
+    # Whatever else was ablated with the units of another modality mattered less on average.
     assert np.mean(own) > 2 * (found.drops.sum() - np.sum(own)) / (found.drops.size - len(own))
 
 
@@ -87,7 +87,7 @@ def by_input(reference: Tracer, trace: Trace, messages: Any, root: Path, mask: n
     gone = [unit for unit, kept in zip(trace.units, mask, strict=True) if not kept]
     parts = []
     for part in conversation.parts:
-        for modality, operator in OPERATORS.items():  # a film has units of pictures and of sound
+        for modality, operator in OPERATORS.items():  # a video has units of pictures and of sound
             there = [u for u in gone if u.modality == modality and u.locator.part == part.part]
             part = operator.edit(part, there) if there else part
         parts.append(part)
@@ -117,7 +117,7 @@ def test_effects_at_the_input_equal_a_loop(
     assert found.run_tokens < found.naive_tokens
     again = reference.effects(trace, masks[:3], operator=INPUT, messages=messages, media_root=root)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.tokens, found.tokens[:3], atol=1e-4)
-    # Where nothing is taken away by a modality's operator, no operator need be given for it.
+    # Where nothing is ablated by a modality's operator, no operator need be given for it.
     video = [unit.modality == "video" for unit in trace.units]
     keep = np.array([[not each for each in video]])
     alone = reference.effects(trace, keep, operator={"video": "freeze"})
@@ -144,11 +144,11 @@ def test_pictures_and_sound_of_one_video_are_both_ablated(
     chosen = choose_operators(made, INPUT, both[None])  # type: ignore[arg-type]
     (before,) = made.rewriting.request.conversation.media()  # type: ignore[union-attr]
     (after,) = changed_request(made, both, chosen).conversation.media()
-    film, changed = before.media, after.media
-    assert isinstance(film, LoadedVideo)
+    video, changed = before.media, after.media
+    assert isinstance(video, LoadedVideo)
     assert isinstance(changed, LoadedVideo)
-    assert (changed.frames != film.frames).any()
-    sound, silenced = film.audio.samples, changed.audio.samples  # type: ignore[union-attr]
+    assert (changed.frames != video.frames).any()
+    sound, silenced = video.audio.samples, changed.audio.samples  # type: ignore[union-attr]
     assert sound[:SAMPLE_RATE].any()
     assert not silenced[:SAMPLE_RATE].any()
     assert (sound[SAMPLE_RATE:] == silenced[SAMPLE_RATE:]).all()

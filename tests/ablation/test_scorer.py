@@ -186,7 +186,7 @@ def test_bad_arguments_are_refused() -> None:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
     order: tuple[Modality, ...] = ("video", "text", "audio", "image")
-    seed = held_out_seed(1122)  # a short film; asks about it, the sound and the image
+    seed = held_out_seed(1122)  # a short video; asks about it, the sound and the image
     drawn = make_sample(seed, questions=3, order=order, categories=ONE_SOURCE, long=False)
     return drawn, write_sample(drawn, tmp_path_factory.mktemp("scored"))
 

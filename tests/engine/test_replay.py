@@ -38,7 +38,7 @@ MESSAGES = [
 def request_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a request with text, an image, sound and a video."""
     order: tuple[Modality, ...] = ("text", "image", "audio", "video")
-    seed = held_out_seed(2435)  # a short film
+    seed = held_out_seed(2435)  # a short video
     sample = make_sample(seed, questions=2, order=order, categories=ONE_SOURCE, long=False)
     return write_sample(sample, tmp_path_factory.mktemp("sample"))
 

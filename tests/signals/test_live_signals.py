@@ -1,4 +1,4 @@
-"""Live span signals in the tracer: effects while the model writes, and what they requirement."""
+"""Live span signals in the tracer: effects while the model writes, and their contract."""
 
 from __future__ import annotations
 
