@@ -168,7 +168,7 @@ class ModelAdapter(abc.ABC):
                 silent = sorted(self.media_tokens)
                 raise InputError(
                     f"token {place} of the response is {self.tokenizer.decode([token])!r}, which "
-                    "stands for a part of an image, an audio or a video",
+                    "stands for a part of an image, audio or video",
                     legal="responses of words",
                     fix=f"leave it out, or generate with suppress_tokens={silent}",
                 )

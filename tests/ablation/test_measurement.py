@@ -149,7 +149,7 @@ def test_half_precision_runs() -> None:
     np.testing.assert_allclose(found.tokens, naive.by_attention(made, masks), atol=0.3)
 
 
-def test_bad_masks_are_refused_and_told_what_is_legal() -> None:
+def test_bad_masks_are_refused_with_what_is_legal() -> None:
     made = naive.family("llama")
     good = naive.drawn(3)
     with pytest.raises(InputError, match=r"shape \(3, 5\).*\[masks, 6 units\].*one column"):
@@ -162,7 +162,7 @@ def test_bad_masks_are_refused_and_told_what_is_legal() -> None:
         measure(made, [Span(0, "", 0, 0, 0, 9, 0.0, (), True)], good)
 
 
-def test_bad_operators_are_refused_and_told_what_is_legal() -> None:
+def test_bad_operators_are_refused_with_what_is_legal() -> None:
     made = naive.family("llama")
     good = naive.drawn(3)
     with pytest.raises(PluginError, match=r"unknown operator 'atention'.*mean 'attention'"):

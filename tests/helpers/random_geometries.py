@@ -70,7 +70,7 @@ def grid_tokens(draw: st.DrawFn) -> GridTokens:
 
 @st.composite
 def time_tokens(draw: st.DrawFn, modality: Any = "audio") -> TimeTokens:
-    """Draw a recording of equal steps, one or several tokens each; the last may be cut short."""
+    """Draw audio of equal steps, one or several tokens each; the last may be cut short."""
     step = draw(st.sampled_from([0.04, 0.1, 0.5, 1.0, 2.0, 1 / 3]))
     steps, per_step = draw(st.integers(1, 60)), draw(st.integers(1, 3))
     duration = (steps - draw(st.floats(0, 0.9))) * step + draw(st.sampled_from([0.0, 0.03]))

@@ -237,7 +237,7 @@ def _image_units(maker: LayoutMaker, part: int) -> None:
 
 
 def multimodal_trace(*, config: SelectionConfig | None = None) -> Trace:
-    """Text, an image, a recording and a video, a question, and five sentences of answer."""
+    """Text, an image, audio and a video, a question, and five sentences of response."""
     maker = LayoutMaker()
     maker.fill(4, PositionKind.TEMPLATE)
     for start, end in sentences(LOG):
@@ -317,8 +317,8 @@ def multimodal_trace(*, config: SelectionConfig | None = None) -> Trace:
     )
 
 
-def text_trace(documents: Sequence[str], question: str, answer: str, *, seed: int = 0) -> Trace:
-    """Documents as sources; sentence ``i`` of the answer looks at unit ``i`` (modulo)."""
+def text_trace(documents: Sequence[str], question: str, response: str, *, seed: int = 0) -> Trace:
+    """Documents as sources; sentence ``i`` of the response looks at unit ``i`` (modulo)."""
     maker = LayoutMaker()
     maker.fill(2, PositionKind.TEMPLATE)
     for part, document in enumerate(documents):
@@ -334,7 +334,7 @@ def text_trace(documents: Sequence[str], question: str, answer: str, *, seed: in
     return build_trace(
         messages=[{"role": "user", "content": content}],
         layout=layout,
-        text=answer,
-        looks_at=[{names[i % len(names)]: 2.0} for i in range(len(sentences(answer)))],
+        text=response,
+        looks_at=[{names[i % len(names)]: 2.0} for i in range(len(sentences(response)))],
         seed=seed,
     )

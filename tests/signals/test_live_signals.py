@@ -133,7 +133,7 @@ def test_a_stream_gives_provisional_supports_and_then_the_final_ones(
 
 
 def test_only_the_open_span_is_remembered(tracer: Tracer) -> None:
-    """However long the answer, what is kept of each token is what its span still needs."""
+    """However long the response, what is kept of each token is what its span still needs."""
     run = prepared(tracer.setup, MESSAGES, **dictated(tracer, MESSAGES, f"{ANSWER} {ANSWER}"))
     assembler = run.engine.assembler
     kept: list[tuple[int, int]] = []

@@ -70,10 +70,10 @@ def test_effects_are_derivatives(family: str, at: float) -> None:
 def test_a_contrast_is_differentiated() -> None:
     model = tiny("llama")
     both, one = scorer(model, foils=[1, None, None, None, None]), scorer(model)
-    (told,) = MaskGradient().effects(both, [span(1, 5)])
-    assert {effect.value for effect in told.values()} == {0.0}
-    (told,), (plain,) = (MaskGradient().effects(each, [span(0, 1)]) for each in (both, one))
-    assert told != plain
+    (derived,) = MaskGradient().effects(both, [span(1, 5)])
+    assert {effect.value for effect in derived.values()} == {0.0}
+    (derived,), (plain,) = (MaskGradient().effects(each, [span(0, 1)]) for each in (both, one))
+    assert derived != plain
 
 
 def test_a_trace_says_where_it_was_taken(reference: Tracer) -> None:

@@ -170,7 +170,7 @@ class TouchesTheModel(Lengths):
 
 
 class TakesTheAnswer(Lengths):
-    """Leaves a hook that turns all later answers around."""
+    """Leaves a hook that turns all later responses around."""
 
     name = "takes-the-answer"
 

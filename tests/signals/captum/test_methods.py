@@ -235,9 +235,9 @@ def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
         {"type": "text", "text": "What does the cup weigh?"},
     ]
     messages = [{"role": "user", "content": content}]
-    answer = "The cup weighs five grams."
-    (span,) = reference.replay(messages, answer).spans
-    scorer = reference.scorer(messages, answer)
+    response = "The cup weighs five grams."
+    (span,) = reference.replay(messages, response).spans
+    scorer = reference.scorer(messages, response)
     assert len(scorer.units) == 1
     ends = logprobs(scorer, [span], [[True], [False]])
     drop = float(ends[0, 0] - ends[1, 0])
