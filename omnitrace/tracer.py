@@ -125,7 +125,7 @@ class Tracer:
         return cls(adapter=load_adapter(name, load), **options)
 
     def with_options(self, **options: Unpack[TracerOptions]) -> Self:
-        """Return a tracer of the same model with other options; the model is not tried again.
+        """Return a tracer of the same model with other options; the model is not probed again.
 
         Parameters
         ----------
@@ -190,8 +190,8 @@ class Tracer:
 
         Token events come in blocks of at most ``block``; a span event, with final supports, as soon
         as its sentence has ended; the last event carries the whole trace, which is that of
-        :meth:`trace` with the same ``block``. The model runs in a thread of its own, and what is
-        made of its rows in a second one beside it. Leaving the loop, or closing the stream, stops
+        :meth:`trace` with the same ``block``. The model runs in a thread of its own, and its
+        rows are processed in a second one beside it. Leaving the loop, or closing the stream, stops
         both at the next token.
 
         Parameters

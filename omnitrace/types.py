@@ -1,6 +1,6 @@
 """The values that flow through Omnitrace: locators, units, layouts, tokens, spans, supports.
 
-All are frozen and hold plain Python or numpy values; none knows a model, a signal or a file.
+All are frozen and hold plain Python or numpy values; none depends on a model, a signal or a file.
 All ranges are half-open. Seconds are floats, pixels are those of the image as displayed (after
 EXIF orientation, before any resize), characters index the Python string that the user passed.
 """

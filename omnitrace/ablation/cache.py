@@ -2,7 +2,8 @@
 
 One file holds what was measured for one response in one request under one model and operator; its
 name is the digest of all of these. It is a safetensors file, whose header carries a JSON document
-that says what it is. Files are written beside and renamed, so that a reader sees a whole one.
+that says what it is. A file is written whole and then renamed,
+so that no reader sees a part.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Store:
     path:
         The file; it need not exist. One that cannot be read is named in a warning and replaced.
     units, tokens:
-        Sizes that what it holds must have.
+        The sizes that stored values must have.
     about:
         A JSON-ready description of what is measured.
     """

@@ -30,7 +30,7 @@ class LazyScorer:
         What measured values depend on beside units, response, operator and mask: the model, the
         prompt, the media. JSON-ready; part of the name under which values are kept.
     model:
-        The model's name, for whoever reads a file of values.
+        The model's name, for people who read a file of values.
     """
 
     make: Callable[[], ResponseScorer]

@@ -39,7 +39,7 @@ FEWEST: Final = 4
 
 # Up to so many units all masks are listed; beyond, masks are drawn until enough differ.
 _LISTED: Final = 12
-_PATIENCE: Final = 16  # draws for each mask that is wanted
+_PATIENCE: Final = 16  # draws for each requested mask
 
 
 def leave_one_out(units: int) -> np.ndarray:
@@ -332,7 +332,7 @@ def as_many(
     deal:
         Of a :class:`MaskDealer`, such as its ``evaluation``.
     count, units:
-        Masks that are wanted; units of the example.
+        The number of requested masks; units of the example.
     fewest:
         With fewer than this there are none at all.
     """

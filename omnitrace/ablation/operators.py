@@ -161,7 +161,7 @@ def choose_operators(
     kinds = {isinstance(each, DecoderOperator) for each in chosen.values()}
     if len(kinds) > 1:
         raise NotSupportedError(
-            "operators on the decoder and on the input are asked for at once: "
+            "operators on the decoder and on the input are given together: "
             + ", ".join(f"{each.name!r} for {modality}" for modality, each in chosen.items()),
             legal="'attention' or 'mean' for some modalities, or input operators for all",
         )

@@ -112,7 +112,7 @@ def _branches(terms: _Terms, order: list[int], end: int, waiting: int, depth: in
     if len(groups) < 2:  # they differ in what is never shared
         return []
     groups.sort(key=len)
-    if waiting < 1 and len(groups[-2]) > 1:  # a single row needs no cache of its own to wait
+    if waiting < 1 and len(groups[-2]) > 1:  # a single row needs no waiting cache
         return []
     steps = [_grow(terms, group, end, waiting - 1, depth + 1) for group in groups[:-1]]
     return [*steps, _grow(terms, groups[-1], end, waiting, depth + 1)]
@@ -147,7 +147,7 @@ class TokenTable:
     positions:
         int64 ``[E]``, or ``[axes, E]`` where the rotary embedding is multimodal.
     hidden:
-        bool ``[E]``: no query may see this entry; it only takes up its place.
+        bool ``[E]``: no query may see this entry; it only fills a position.
     extras:
         Other inputs with one value a token, each ``[E]``.
     """

@@ -3,8 +3,8 @@
 ``transformers`` looks its attention function up by the name in the configuration. We register one
 function per base implementation (SDPA, FlashAttention, eager) that calls the base untouched and
 then shows the call to a *tap*, if the attention module carries one. A tap may hand back a tensor of
-the same values with a gradient of its own. The base's name stays inside
-ours because ``transformers`` reads it: without "sdpa" or "flash" in the name, some families would
+the same values with its own gradient. The base's name stays inside ours
+because ``transformers`` reads it: without "sdpa" or "flash" in the name, some families would
 silently lose attention sinks, softcaps or masks.
 
 The names of ``transformers`` that this file relies on are listed in

@@ -104,14 +104,14 @@ class CapturedAttention(torch.autograd.Function):
 
 @dataclass(slots=True)
 class StepState:
-    """What a capture and the taps of its layers both know of the step that runs.
+    """State of the running step that a capture shares with the taps of its layers.
 
     Attributes
     ----------
     prompt_length:
         Number of prompt tokens.
     capturing:
-        Whether this forward call is a step whose gradients are wanted.
+        Whether this forward call is a step whose gradients are needed.
     replaying_prompt:
         Whether it runs the last prompt token once more.
     fresh:
@@ -162,7 +162,7 @@ class GradientTap:
         return CapturedAttention.apply(call.query, *new, self, call)  # type: ignore[no-any-return]
 
     def commit(self) -> None:
-        """Keep row and gradient of the step that was differentiated, at absolute positions."""
+        """Keep row and gradient of the differentiated step, at absolute positions."""
         row, gradient = self.row, self.gradient
         assert row is not None, "every layer lies between the embedding and the logits"
         assert gradient is not None

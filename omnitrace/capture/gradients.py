@@ -56,7 +56,7 @@ class GradientCapture:
     Parameters
     ----------
     layers:
-        Indices of the layers whose rows are wanted, ascending.
+        Indices of the layers whose rows are needed, ascending.
     every:
         Indices of all decoder layers: gradients flow through every one of them.
     prompt_length:
@@ -68,7 +68,7 @@ class GradientCapture:
         the score is then the difference of the two logits, which is that of the
         log-probabilities, and zero for None.
     values:
-        Whether the norms of the value vectors are wanted too.
+        Whether the norms of the value vectors are needed too.
     """
 
     forgets = True  # rows are finished with every step, so nothing is gained by waiting

@@ -84,7 +84,7 @@ def lazy_scorer_of(setup: Setup, trace: Trace) -> LazyScorer:
 
 
 def _cutting_alike(setup: Setup, trace: Trace) -> Setup:
-    """Return the setup with the source options of the trace, where that knows them."""
+    """Return the setup with the source options of the trace, where these are recorded."""
     if trace.provenance.segmentation.get("sources") == setup.sources.record():
         return setup
     options = trace.provenance.source_options()

@@ -116,7 +116,7 @@ class Session:
     def _blocks_to(
         self, emit: Callable[[Event], None], queue_size: int, backlog: Backlog
     ) -> Iterator[tuple[Callable[[Block], None], Callable[[], None]]]:
-        """Yield what takes the blocks, and what raises an error that came of an earlier one.
+        """Yield a function that takes blocks, and one that raises the error of an earlier block.
 
         All blocks are worked on when the context ends.
         """

@@ -51,7 +51,7 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A request as the model takes it, and where its tokens come from.
+    """The inputs of the model for a request, and where its tokens come from.
 
     ``inputs`` are the tensors for ``generate``, batch 1, on the CPU; ``prompt_ids`` the row of
     ``input_ids``; ``geometry`` the tokens of every part; ``generate_options`` the other
@@ -125,7 +125,7 @@ class ModelAdapter(abc.ABC):
         Raises
         ------
         NotSupportedError
-            If the model has no tower for the medium, or the adapter does not know it.
+            If the model has no tower for the medium, or the adapter does not support it.
         """
         raise NotSupportedError(
             f"the adapter {self.name!r} gives no features of {tokens.part.modality} for unitizers",

@@ -55,7 +55,7 @@ def decoder_inputs(
     adapter, inputs, options:
         The model, its inputs (batch 1), and the other arguments of its forward pass.
     tokens:
-        How many of the last logits are wanted; with None the decoder does not run at all.
+        How many of the last logits are needed; with None the decoder does not run at all.
 
     Raises
     ------

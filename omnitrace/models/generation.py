@@ -71,10 +71,10 @@ def generation_config(
     Raises
     ------
     InputError
-        If an argument is none that ``generate`` knows.
+        If ``generate`` has no such argument.
     NotSupportedError
         If rows could not be matched with tokens: beam search, assisted decoding, prompt look-up,
-        classifier-free guidance, several sequences, compiled decoding, a cache of one's own.
+        classifier-free guidance, several sequences, compiled decoding, a user's own cache.
     """
     rest = dict(kwargs)
     if rest.get("max_new_tokens") is None:

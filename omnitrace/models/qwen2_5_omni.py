@@ -226,8 +226,8 @@ class Qwen25OmniAdapter(ModelAdapter):
         """Return the seconds of a temporal patch, such that all count chunks of sound alike.
 
         The processor counts in float64 and the model in float32; where float32 cannot hold the
-        seconds, a patch on the edge of a chunk would fall before it for one and behind it for the
-        other, and the model's positions would be those of other tokens. A millionth puts it behind.
+        seconds, a patch on the edge of a chunk would fall before it for one and after it for the
+        other, and the model's positions would be those of other tokens. A millionth puts it after.
         """
         seconds: float = self.processor.video_processor.temporal_patch_size / _video(part).fps
         return seconds if float(np.float32(seconds)) == seconds else seconds * (1 + 1e-6)

@@ -103,7 +103,7 @@ class TokenSignal(Protocol):
     needs: frozenset[Need] = frozenset({"rows"})
 
     def layers(self, available: Sequence[int]) -> Sequence[int]:
-        """Choose the decoder layers whose rows are wanted, out of the ``available`` indices."""
+        """Choose the decoder layers whose rows are read, out of the ``available`` indices."""
         return available
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
@@ -157,7 +157,7 @@ class LiveSpanSignal(Protocol):
     needs: frozenset[Need] = frozenset({"rows"})
 
     def layers(self, available: Sequence[int]) -> Sequence[int]:
-        """Choose the decoder layers whose rows are wanted, out of the ``available`` indices."""
+        """Choose the decoder layers whose rows are read, out of the ``available`` indices."""
         return available
 
     def reduce(self, rows: Iterable[LayerRows], units: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -219,14 +219,14 @@ def _read(rows: Iterable[LayerRows], unreadable: list[OmnitraceError]) -> Iterat
 def chosen_layers(
     signal: TokenSignal | LiveSpanSignal, available: Sequence[int], *, subject: str
 ) -> list[int]:
-    """Return the decoder layers that ``signal`` wants, out of the ``available`` indices.
+    """Return the decoder layers that ``signal`` reads, out of the ``available`` indices.
 
     Raises
     ------
     ConformanceError
-        If it raises, or chooses none, one that is not there, or in another order.
+        If it raises, or chooses none, an unavailable one, or another order.
     OmnitraceError
-        As a live span signal raised it: such as one that was made for another model.
+        Raised by a live span signal, such as one that was made for another model.
     """
     try:
         chosen = list(signal.layers(list(available)))

@@ -82,7 +82,7 @@ def cost_of(needs: Collection[str]) -> str:
 
 
 def describe(entry: Entry) -> SignalFacts:
-    """Make the signal of ``entry`` with its default parameters and say what it is."""
+    """Make the signal of ``entry`` with its default parameters and describe it."""
     try:
         signal = entry.factory()
         streams = isinstance(signal, TokenSignal | LiveSpanSignal)

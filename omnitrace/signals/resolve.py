@@ -1,4 +1,4 @@
-"""From what a user asks for to the signals that do it."""
+"""From the name or object that a user gives to the signals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def resolve(signal: str | Signal) -> Resolved:
     PluginError
         If the name is unknown, the signal cannot be made, or the object is no signal.
     ConformanceError
-        If what it says of itself could not be kept in a trace, or it needs what does not exist.
+        If its description cannot be stored in a trace, or it needs what does not exist.
     """
     package: str | None = None
     made: Any = signal

@@ -109,8 +109,8 @@ def averaged_and_read(
 ) -> tuple[torch.Tensor, _Read]:
     """Average all layers, and let another reader have some of them.
 
-    Both would draw on the layers at their own pace. So the reader draws, and the mean takes each
-    layer as it passes.
+    The layers can be iterated once only. So the reader iterates, and each layer is added to the
+    mean as it passes.
 
     Parameters
     ----------

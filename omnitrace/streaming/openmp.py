@@ -28,7 +28,7 @@ _ONE_AT_A_TIME = threading.Lock()
 def compute_alone() -> None:
     """Let torch have no helpers in this thread from now on.
 
-    New threads of the process would do the same: whoever starts this one does it within
+    New threads of the process would do the same: start this one within
     :func:`numbers_kept`.
     """
     torch.get_num_threads()  # a thread's first look takes the process's number, also a later one's

@@ -86,7 +86,7 @@ class Channel:
 
 
 class Launched:
-    """What streams share: a worker that starts with the first event that is asked for.
+    """The base of streams: a worker that starts when the first event is requested.
 
     It stops at its next token once the stream is closed or dropped.
 
@@ -124,7 +124,7 @@ class Launched:
 class EventStream(Launched):
     """An iterator of events from a worker thread.
 
-    The worker starts with the first event that is asked for. Closing the stream, leaving its
+    The worker starts when the first event is requested. Closing the stream, leaving its
     ``with`` block, or dropping it stops the worker at the next token; the model is then as it was.
     An exception in the worker is raised where the events are read.
 

@@ -36,7 +36,7 @@ _SLACK: Final = 1e-6
 
 
 class AdapterHarness:
-    """An adapter, and what it makes of a small request.
+    """An adapter, and its results for a small request.
 
     Parameters
     ----------

@@ -156,7 +156,7 @@ class Failing(_Wrapped):
 
 
 class SignalHarness:
-    """One signal, and what it does to and with the reference model.
+    """One signal, and its effects on the reference model.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class SignalHarness:
         return Tracer(adapter=self._adapter)
 
     def _tracer(self, signal: Any, block: int = 16) -> Tracer:
-        """Make a tracer without trying the model again, which takes longer than a trace."""
+        """Make a tracer without probing the model again, which takes longer than a trace."""
         tracer = copy.copy(self.plain_tracer)
         signals = tracer.setup.signals
         if isinstance(signal, TokenSignal):

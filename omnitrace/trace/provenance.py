@@ -13,7 +13,7 @@ __all__ = ["Provenance"]
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a trace comes from: enough to make it again.
+    """Where a trace comes from: enough to reproduce it.
 
     ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that were read).
     With a span signal it also holds ``token_signal``, the name of the signal that gave the token
