@@ -73,7 +73,7 @@ def test_tokens_left_out_are_tokens_hidden() -> None:
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3-mixed-window", "gemma2-softcap-eager"])
-def test_a_unit_at_the_first_position_can_be_taken_away(family: str) -> None:
+def test_a_unit_at_the_first_position_can_be_ablated(family: str) -> None:
     made = naive.scorer(tiny(family), units=((0, 1, 2), (5, 6), (9,), (40, 41)))
     masks = ~np.eye(4, dtype=bool)
     masks[1, 0] = masks[3, 0] = False
