@@ -69,7 +69,7 @@ class AttentionCall(NamedTuple):
         return self.options.get("s_aux")
 
     @property
-    def told_window(self) -> int | None:
+    def kernel_window(self) -> int | None:
         """The sliding window, where the kernel keeps it and no mask shows it (FlashAttention)."""
         if self.mask is not None and self.mask.dim() == 4:
             return None
