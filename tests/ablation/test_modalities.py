@@ -256,5 +256,5 @@ def test_a_trace_is_measured_as_it_was_cut(
     trace = cutting.trace(messages, media_root=folder[1].parent, max_new_tokens=4)
     made = reference.scorer_of(trace)
     assert list(made.units) == [unit.id for unit in trace.units]
-    assert reference.sources == SourceOptions()
+    assert reference.setup.sources == SourceOptions()
     assert sum(unit.modality == "image" for unit in trace.units) == 3
