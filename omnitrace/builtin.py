@@ -339,7 +339,7 @@ def register_operators(register: RegisterOperator) -> None:
     register("drop", _drop, summary="characters left out of the text")
     register("grey", _grey, summary="region of the image greyed")
     register("blur", _blur, summary="region of the image blurred")
-    register("silence", _silence, summary="seconds of the recording silenced")
+    register("silence", _silence, summary="seconds of the audio silenced")
     register("freeze", _freeze, summary="frames of the video replaced by a neighbouring one")
 
 
@@ -376,5 +376,5 @@ def register_unitizers(register: RegisterUnitizer) -> None:
         "changes",
         _changes,
         modalities=time,
-        summary="stretches between changes of what the model's own tower hears or sees",
+        summary="stretches between changes of what the features of the model's own tower",
     )

@@ -1,8 +1,8 @@
 """The errors a user can meet.
 
-Every error here is a mistake that its reader can mend, so its text has three parts: what was
+Every error here is a mistake that its reader can fix, so its text has three parts: what was
 found, what is legal, and what to do. The command line prints that text and exits with 2; any other
-exception is a defect of ours and exits with 1.
+exception is a bug in Omnitrace and exits with 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class OmnitraceError(Exception):
-    """Base of every error that a user can mend.
+    """Base of every error that a user can fix.
 
     Parameters
     ----------
@@ -76,21 +76,21 @@ class PluginError(OmnitraceError):
 
 
 class ConformanceError(PluginError):
-    """A signal or adapter that does not keep what its protocol promises.
+    """A signal or adapter that violates the contract of its protocol.
 
     Parameters
     ----------
     subject:
-        What broke the promise: "the signal 'x' of the package 'y'".
+        What violates it: "the signal 'x' of the package 'y'".
     contract:
-        The promise, in words.
+        The requirement, in words.
     found:
         What it did instead, with the offending value.
 
     Attributes
     ----------
     text:
-        All that the model wrote meanwhile: a broken signal loses no answer.
+        All that the model wrote meanwhile: a broken signal loses no response.
     """
 
     def __init__(self, subject: str, contract: str, found: str) -> None:

@@ -16,9 +16,9 @@ from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.measurement import Effects, Operators, Progress
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine import rescore
-from omnitrace.engine.answer import finished, prepared, replayed, streamed
 from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions, TracerOptions
-from omnitrace.engine.prepare import read_answered, read_conversation, response_scorer
+from omnitrace.engine.prepare import read_conversation, read_request_and_response, response_scorer
+from omnitrace.engine.run import finished, prepared, replayed, streamed
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError
 from omnitrace.models.base import LoadOptions, ModelAdapter
@@ -125,7 +125,7 @@ class Tracer:
         return cls(adapter=load_adapter(name, load), **options)
 
     def with_options(self, **options: Unpack[TracerOptions]) -> Self:
-        """Return a tracer of the same model with other options; the model is not tried again.
+        """Return a tracer of the same model with other options; the model is not probed again.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class Tracer:
         return read_conversation(self.setup, messages, media_root)
 
     def trace(self, messages: Asked, **options: Unpack[TraceOptions]) -> Trace:
-        """Let the model answer ``messages``, and trace the response.
+        """Let the model respond to ``messages``, and trace the response.
 
         Parameters
         ----------
@@ -186,12 +186,12 @@ class Tracer:
         return finished(self.setup, prepared(self.setup, messages, **options))
 
     def stream(self, messages: Asked, **options: Unpack[StreamOptions]) -> EventStream:
-        """Let the model answer ``messages``, and yield events while it writes.
+        """Let the model respond to ``messages``, and yield events while it writes.
 
         Token events come in blocks of at most ``block``; a span event, with final supports, as soon
         as its sentence has ended; the last event carries the whole trace, which is that of
-        :meth:`trace` with the same ``block``. The model runs in a thread of its own, and what is
-        made of its rows in a second one beside it. Leaving the loop, or closing the stream, stops
+        :meth:`trace` with the same ``block``. The model runs in a thread of its own, and its
+        rows are processed in a second one beside it. Leaving the loop, or closing the stream, stops
         both at the next token.
 
         Parameters
@@ -283,7 +283,7 @@ class Tracer:
 
         Arguments are those of :meth:`replay`.
         """
-        given = read_answered(self.setup, messages, response, against, media_root)
+        given = read_request_and_response(self.setup, messages, response, against, media_root)
         return response_scorer(self.setup, given.request, given.ids, given.foils)
 
     def scorer_of(
@@ -339,7 +339,7 @@ class Tracer:
         progress:
             Called with the masks done and the masks in all.
         share:
-            Whether work is shared between masks; without, each runs alone and whole.
+            Whether work is shared between masks; if False, each runs alone and whole.
 
         Raises
         ------

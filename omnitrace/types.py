@@ -1,6 +1,6 @@
 """The values that flow through Omnitrace: locators, units, layouts, tokens, spans, supports.
 
-All are frozen and hold plain Python or numpy values; none knows a model, a signal or a file.
+All are frozen and hold plain Python or numpy values; none depends on a model, a signal or a file.
 All ranges are half-open. Seconds are floats, pixels are those of the image as displayed (after
 EXIF orientation, before any resize), characters index the Python string that the user passed.
 """
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Modality: TypeAlias = Literal["text", "image", "audio", "video"]
-# What a part of a response is: what the model thinks before it answers, or the answer.
+# A section of a response: what the model thinks before it answers, or the answer.
 Section: TypeAlias = Literal["thought", "answer"]
 
 
@@ -152,7 +152,7 @@ class TokenTrace:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The predicted or measured drop of a span's log-probability when a unit is taken away.
+    """The predicted or measured drop of a span's log-probability when a unit is ablated.
 
     ``value`` is in nats where the signal is calibrated; ``low``/``high`` bound it where known.
     """
@@ -240,7 +240,7 @@ class MediaRecord:
     read: Callable[[], bytes] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        """Say how long the long ones are: bytes of pictures and hundreds of numbers tell nobody."""
+        """Give only the length of long fields: nobody reads bytes and hundreds of numbers."""
         short = ("message", "part", "modality", "name", "sha256", "size", "duration")
         long = ("frame_times", "previews", "preview_times", "waveform")
         facts = [f"{name}={getattr(self, name)!r}" for name in short]
@@ -249,5 +249,5 @@ class MediaRecord:
 
 
 # One content part or message in the format of transformers' chat templates.
-Part: TypeAlias = dict[str, Any]
+ContentPart: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]

@@ -140,7 +140,7 @@ def test_features_of_estimators(
     np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-2)
 
 
-def test_an_estimator_of_finished_answers(there: Tracer, asked: tuple[Sample, Path]) -> None:
+def test_an_estimator_of_finished_responses(there: Tracer, asked: tuple[Sample, Path]) -> None:
     sample, folder = asked
     request = RequestEntry("r", sample.messages, folder, {"response": sample.answer})
     recipe = FeatureRecipe(values=True, mask_gradient=True)

@@ -162,7 +162,7 @@ def test_streaming_gives_the_same_result(trace: Trace, smollm2: Tracer) -> None:
         assert [s.unit.id for s in live.supports] == [s.unit.id for s in offline.supports]
 
 
-def test_a_span_is_streamed_before_the_answer_ends(smollm2: Tracer) -> None:
+def test_a_span_is_streamed_before_the_response_ends(smollm2: Tracer) -> None:
     kinds = [type(event) for event in smollm2.stream(MESSAGES, max_new_tokens=40)]
     first_span = kinds.index(SpanEvent)
     assert TokenEvent in kinds[first_span + 1 :]

@@ -2,7 +2,8 @@
 
 One file holds what was measured for one response in one request under one model and operator; its
 name is the digest of all of these. It is a safetensors file, whose header carries a JSON document
-that says what it is. Files are written beside and renamed, so that a reader sees a whole one.
+that says what it is. A file is written whole and then renamed,
+so that no reader sees a part.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from safetensors.numpy import save as save_tensors
 
 from omnitrace._utils.files import make_folder, write_atomically
 from omnitrace.ablation.lazy_scorer import LazyScorer
-from omnitrace.ablation.operators import Chosen, Operator
+from omnitrace.ablation.operators import Operator, OperatorsByModality
 
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
@@ -43,7 +44,7 @@ class Store:
     path:
         The file; it need not exist. One that cannot be read is named in a warning and replaced.
     units, tokens:
-        Sizes that what it holds must have.
+        The sizes that stored values must have.
     about:
         A JSON-ready description of what is measured.
     """
@@ -107,7 +108,7 @@ class Store:
 
 
 class Cache:
-    """What was measured of any number of responses, as long as it lives, and in a folder for good.
+    """Measured values of any number of responses, kept in memory and, if given, in a folder.
 
     Parameters
     ----------
@@ -127,12 +128,12 @@ class Cache:
         return self._stores[digest]
 
 
-def digest_of(scorer: ResponseScorer | LazyScorer, chosen: Chosen) -> str:
+def digest_of(scorer: ResponseScorer | LazyScorer, chosen: OperatorsByModality) -> str:
     """Return a SHA-256 of all that a measured log-probability depends on but the mask.
 
     That is the model's configuration and weights (a sample of each), what its decoder is fed, the
-    response and its foils, which position carries which unit, and the operators. Of a scorer that
-    is not made yet its key stands for the model and what it is fed.
+    response and its foils, which position carries which unit, and the operators. For a scorer that
+    is not made yet, its key stands for the model and what it is fed.
     """
     operators = sorted((kind, *_described(each)) for kind, each in chosen.items())
     units = [unit.id for unit in scorer.source_units]
@@ -163,7 +164,8 @@ def model_fingerprint(model: Any) -> str:
     """Return a SHA-256 of a model's family and of up to 64 numbers of each parameter.
 
     Unlike :func:`model_digest` it does not depend on where the model was loaded from, nor on what
-    of the configuration loading and saving change; so it tells what was made for which model.
+    of the configuration loading and saving change; so it identifies the model that something was
+    made for.
     """
     return _digest_of_model(model, getattr(model.config, "model_type", ""))
 

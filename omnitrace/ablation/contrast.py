@@ -1,6 +1,6 @@
-"""Two answers side by side: which token of one stands in the place of which of the other.
+"""Two responses side by side: which token of one stands in the place of which of the other.
 
-That one is its *foil*: what it is told from, by the difference of their log-probabilities.
+The other token is its *foil*: the two are contrasted by the difference of their log-probabilities.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["TokenValues", "foils_of"]
 
 
 def foils_of(ids: Sequence[int], others: Sequence[int]) -> list[int | None]:
-    """Pair each token with what the other answer has in its place; None where nothing differs.
+    """Pair each token with what the other response has in its place; None where nothing differs.
 
     Raises
     ------
     InputError
-        If the answers have no token that takes another's place.
+        If no token of one response stands in the place of another token of the other.
     """
     foils: list[int | None] = [None] * len(ids)
     matcher = difflib.SequenceMatcher(None, ids, others, autojunk=False)
@@ -32,18 +32,18 @@ def foils_of(ids: Sequence[int], others: Sequence[int]) -> list[int | None]:
     if all(foil is None for foil in foils):
         raise InputError(
             "no word of the response stands in the place of another one of `against`",
-            legal="two answers that differ in some words",
+            legal="two responses that differ in some words",
         )
     return foils
 
 
 class TokenValues:
-    """What logits say of each token of an answer: its log-probability, or how it beats its foil.
+    """Value of each token of a response, from logits: log-probability, or lead over its foil.
 
     Parameters
     ----------
     response:
-        Token ids of the answer.
+        Token ids of the response.
     foils:
         For each token the id of another one, or None; values are then
         ``log p(token) - log p(foil)``, and 0 for None.

@@ -1,6 +1,6 @@
 """How one keep-mask is drawn: unit by unit, or of one size; and from which seed.
 
-Masks are bool ``[K]``. Which of them are handed out, and to whom, is settled in
+Masks are bool ``[K]``. Which of them are handed out, and to whom, is decided in
 :mod:`omnitrace.ablation.masks`.
 """
 
@@ -17,12 +17,12 @@ __all__ = ["Sized", "bernoulli", "checked_rates", "checked_sizes", "generator", 
 
 
 def generator(seed: int | str, *names: object) -> np.random.Generator:
-    """Return a generator that is settled by a seed and names alone, in every process."""
+    """Return a generator that depends on a seed and names alone, in every process."""
     return np.random.default_rng(list(key_of("/".join(map(str, (seed, *names))))))
 
 
 def key_of(name: str) -> bytes:
-    """Return 32 bytes that a name settles."""
+    """Return 32 bytes that depend on a name alone."""
     return hashlib.sha256(name.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""Run rows of codes through a model: stretches that rows share once, the rest in batches."""
+"""Run token sequences through a model: shared prefixes once, the rest in batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from omnitrace.ablation.prefix_sharing import Rows, Step, plan
+from omnitrace.ablation.prefix_sharing import Step, TokenSequences, plan
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.devices import cache_bytes, row_bytes
 from omnitrace.models.forward import forward_parameters, last_logits, undisturbed
@@ -19,7 +19,7 @@ from omnitrace.models.forward import forward_parameters, last_logits, undisturbe
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
 
-__all__ = ["Spent", "run_rows"]
+__all__ = ["Spent", "run_sequences"]
 
 # What one more forward pass costs, in tokens. On a GPU a pass of a few hundred tokens takes hardly
 # longer than one of a few.
@@ -32,13 +32,15 @@ Found = Callable[[Sequence[int], torch.Tensor], None]
 
 @dataclass(slots=True)
 class Spent:
-    """What was run: rows to their end, and tokens."""
+    """What was run: the number of complete rows, and of tokens."""
 
     rows: int = 0
     tokens: int = 0
 
 
-def run_rows(scorer: ResponseScorer, rows: Rows, found: Found, *, share: bool = True) -> Spent:
+def run_sequences(
+    scorer: ResponseScorer, rows: TokenSequences, found: Found, *, share: bool = True
+) -> Spent:
     """Give the log-probabilities of the response behind every row to ``found``.
 
     Parameters
@@ -51,12 +53,12 @@ def run_rows(scorer: ResponseScorer, rows: Rows, found: Found, *, share: bool = 
         Called with indices of rows and float32 ``[len(indices), T]`` on the CPU, batch by batch,
         each row once.
     share:
-        Whether what rows share runs once; without, every row runs alone and whole.
+        Whether a shared prefix runs once; if False, every row runs alone and whole.
 
     Raises
     ------
     NotSupportedError
-        If tokens are to be left out or hidden in a model that cannot be told its positions.
+        If tokens must be left out or hidden in a model that takes no position ids.
     """
     twins: dict[bytes, list[int]] = {}
     for index, codes in enumerate(rows.codes):
@@ -64,7 +66,7 @@ def run_rows(scorer: ResponseScorer, rows: Rows, found: Found, *, share: bool = 
     if not twins:
         return Spent()
     alike = list(twins.values())
-    runner = _Runner(scorer, Rows(rows.alphabet, [rows.codes[group[0]] for group in alike]))
+    runner = _Runner(scorer, TokenSequences(rows.table, [rows.codes[group[0]] for group in alike]))
 
     def unique(indices: Sequence[int], values: torch.Tensor) -> None:
         every = [(i, row) for row, index in enumerate(indices) for i in alike[index]]
@@ -76,18 +78,18 @@ def run_rows(scorer: ResponseScorer, rows: Rows, found: Found, *, share: bool = 
 
 
 class _Runner:
-    def __init__(self, scorer: ResponseScorer, rows: Rows) -> None:
+    def __init__(self, scorer: ResponseScorer, rows: TokenSequences) -> None:
         self.scorer = scorer
-        self.alphabet = rows.alphabet
+        self.table = rows.table
         self.codes = rows.codes
         self.device = scorer.embeddings.device
         self.spent = Spent()
-        self._visible = (~rows.alphabet.hidden).long()
+        self._visible = (~rows.table.hidden).long()
         self._counts = "position_ids" in forward_parameters(scorer.model)
         ragged = len({len(codes) for codes in rows.codes}) > 1
-        if not self._counts and (ragged or bool(rows.alphabet.hidden.any())):
+        if not self._counts and (ragged or bool(rows.table.hidden.any())):
             raise NotSupportedError(
-                f"{type(scorer.model).__name__} cannot be told the positions of its tokens",
+                f"{type(scorer.model).__name__} takes no position ids",
                 legal="operators that keep every token in its place",
                 fix="use the operator 'mean'",
             )
@@ -108,7 +110,7 @@ class _Runner:
             most=self._most,
             overhead=_OVERHEAD.get(kind, _OVERHEAD_ELSEWHERE),
             waiting=max(1, waiting),
-            fill=self.scorer.reach.full,  # else what fills up would take places in a window
+            fill=self.scorer.reach.full,  # otherwise padding would take places in a window
         )
         config = self.scorer.model.config.get_text_config(decoder=True)
         self._step(first, DynamicCache(config=config), found)
@@ -142,7 +144,7 @@ class _Runner:
             own = self.codes[row]
             codes[number, :start] = own[:start]
             codes[number, length - len(own) + start :] = own[start:]
-            # What fills a shorter row up stands before its own tokens, where nobody sees it.
+            # A shorter row is padded before its own tokens, where no query sees the padding.
             filled[number, start : length - len(own) + start] = True
         codes_there = torch.from_numpy(codes).to(self.device)
         visible = self._visible[codes_there].masked_fill(
@@ -169,12 +171,12 @@ class _Runner:
         self.spent.tokens += new.numel()
         arguments: dict[str, Any] = {**more, "attention_mask": visible}
         if self._counts:
-            arguments["position_ids"] = self.alphabet.positions[..., new]
-        for name, values in self.alphabet.extras.items():
+            arguments["position_ids"] = self.table.positions[..., new]
+        for name, values in self.table.extras.items():
             arguments[name] = values[new]
         if cache is not None:
             arguments |= {"past_key_values": cache, "use_cache": True}
-        embeddings = self.alphabet.embeddings[new].to(self.scorer.dtype)
+        embeddings = self.table.embeddings[new].to(self.scorer.dtype)
         return self.scorer.model(inputs_embeds=embeddings, **arguments)
 
 

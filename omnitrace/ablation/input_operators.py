@@ -39,7 +39,7 @@ _L = TypeVar("_L", TextRange, ImageRegion, TimeRange)
 
 
 class Drop(InputOperator):
-    """The characters of the unit are left out of its text, which is then tokenized anew.
+    """The characters of the unit are left out of its text, which is then tokenized again.
 
     What follows moves up: later tokens get earlier positions, and one at a seam may be another.
     """
@@ -102,7 +102,7 @@ class Silence(InputOperator):
     modalities = frozenset({"audio"})
 
     def edit(self, part: Part, gone: Sequence[SourceUnit]) -> Part:
-        """Return the recording with the units' seconds silenced."""
+        """Return the audio with the units' seconds silenced."""
         assert isinstance(part, MediaPart)
         media = part.media
         sound = media.audio if isinstance(media, LoadedVideo) else media
@@ -122,8 +122,8 @@ class Freeze(InputOperator):
     """The frames of the seconds are replaced by the nearest frame that is kept, the earlier of two.
 
     Where no frame is kept, all become a medium grey. The sound stays; where pictures and sound of
-    a video are one unit (``SourceOptions(audio_in_video="joined")``), it is taken away only by
-    "attention" and "mean".
+    a video are one unit (``SourceOptions(audio_in_video="joined")``), only "attention" and "mean"
+    ablate the sound.
     """
 
     name = "freeze"

@@ -17,7 +17,7 @@ __all__ = ["LazyScorer"]
 
 @dataclass(frozen=True, slots=True)
 class LazyScorer:
-    """Says what a scorer would be of, and makes it when it is needed: two forward passes.
+    """Describes a scorer, and makes it when it is needed: two forward passes.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class LazyScorer:
         What measured values depend on beside units, response, operator and mask: the model, the
         prompt, the media. JSON-ready; part of the name under which values are kept.
     model:
-        The model's name, for whoever reads a file of values.
+        The model's name, for people who read a file of values.
     """
 
     make: Callable[[], ResponseScorer]

@@ -1,8 +1,8 @@
 """Keep-masks: drawn at random, of one size, leaving one out; and who may use which.
 
-A keep-mask is bool ``[K]``, True where a unit is kept. All drawing is seeded. What a method was
-fitted on must never judge it: a :class:`MaskDealer` hands out the masks of one example such that
-no mask is ever dealt both for fitting and for evaluation.
+A keep-mask is bool ``[K]``, True where a unit is kept. All drawing is seeded. A method must never
+be evaluated on masks that it was fitted on: a :class:`MaskDealer` hands out the masks of one
+example such that no mask is ever dealt both for fitting and for evaluation.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FEWEST: Final = 4
 
 # Up to so many units all masks are listed; beyond, masks are drawn until enough differ.
 _LISTED: Final = 12
-_PATIENCE: Final = 16  # draws for each mask that is wanted
+_PATIENCE: Final = 16  # draws for each requested mask
 
 
 def leave_one_out(units: int) -> np.ndarray:
@@ -67,8 +67,8 @@ def random_masks(
     rates:
         Probability of keeping a unit, in (0, 1). With several, masks take turns.
     antithetic:
-        Whether masks come in pairs, each followed by its complement (whose rate is one less the
-        mask's): of a pair's mean, the part that is linear in the mask has no variance.
+        Whether masks come in pairs, each followed by its complement (kept at one
+        minus the rate): in the mean of a pair, the part that is linear in the mask has no variance.
 
     Returns
     -------
@@ -143,14 +143,14 @@ def sized_masks(
 class MaskDealer:
     """Deals the masks of one example: some for fitting, others for evaluation, never the same.
 
-    Of each mask and its complement it is settled by the seed and the example alone, and so in every
-    process and in any order, whether both are for fitting or for evaluation. Beside that the dealer
-    remembers what it has dealt, and what it was told of with :meth:`fitted`: a mask that a method
+    Whether a mask and its complement are for fitting or for evaluation depends on the seed and the
+    example alone, so it is the same in every process and in any order. The dealer also remembers
+    the masks that it has dealt and those that were noted with :meth:`fitted`: a mask that a method
     was fitted on is refused for evaluation. The masks that keep all or nothing are never dealt.
 
-    Several methods are judged on the same masks, so none that any of them was fitted on is dealt
-    for evaluation. Masks that depend on a method's scores, such as those of top-k drop, judge it
-    alone: there :meth:`was_fitted` can be asked about one method.
+    Several methods are evaluated on the same masks, so a mask that any of them was fitted on is not
+    dealt for evaluation. Masks that depend on a method's scores, such as those of top-k drop,
+    evaluate this method alone: :meth:`was_fitted` can be asked about one method.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ class MaskDealer:
     def was_fitted(self, masks: np.ndarray, *, by: str | None = None) -> np.ndarray:
         """Return bool ``[m]``: which of bool ``[m, K]`` were dealt or noted for fitting.
 
-        With ``by`` only those count that this method was fitted on, or that nobody is named for.
+        With ``by`` only masks count that this method was fitted on, or that name no method.
         """
         checked = checked_masks(masks, self.units)
         names = self._fitted.keys() if by is None else {"", by} & self._fitted.keys()
@@ -325,14 +325,14 @@ class MaskDealer:
 def as_many(
     deal: Callable[[int], np.ndarray], count: int, units: int, *, fewest: int = FEWEST
 ) -> np.ndarray:
-    """Deal ``count`` masks, or as large a half, quarter, … of them as there are.
+    """Deal ``count`` masks; if there are fewer, a half, a quarter, … of this number.
 
     Parameters
     ----------
     deal:
         Of a :class:`MaskDealer`, such as its ``evaluation``.
     count, units:
-        Masks that are wanted; units of the example.
+        The number of requested masks; units of the example.
     fewest:
         With fewer than this there are none at all.
     """

@@ -1,4 +1,4 @@
-"""Measure what a response's log-probability is when source units are taken away."""
+"""Measure the log-probability of a response when source units are ablated."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from omnitrace.ablation.cache import Cache, Store, digest_of
-from omnitrace.ablation.execute import Spent, run_rows
+from omnitrace.ablation.execute import Spent, run_sequences
 from omnitrace.ablation.lazy_scorer import LazyScorer
-from omnitrace.ablation.mask_rows import rows_of
-from omnitrace.ablation.operators import Chosen, Operator, choose_operators
+from omnitrace.ablation.mask_sequences import sequences_of
+from omnitrace.ablation.operators import Operator, OperatorsByModality, choose_operators
 from omnitrace.ablation.scorer import ResponseScorer, check_spans
 from omnitrace.errors import InputError
 from omnitrace.types import Modality, Span
@@ -54,7 +54,7 @@ class Effects:
     sizes:
         int64 ``[K]``: tokens of each unit.
     operators:
-        Name of the operator of each modality that was taken away.
+        Name of the operator of each modality that was ablated.
     seconds, rows, run_tokens, naive_tokens:
         What it cost: time, forward passes, tokens that ran, and tokens that a loop with one whole
         forward pass a mask would have run. Masks found in the cache cost nothing.
@@ -85,7 +85,7 @@ class Effects:
 
     @property
     def drops(self) -> np.ndarray:
-        """float64 ``[m, S]``: ``f(1) - f(v)``; positive where what is gone supported the span."""
+        """float64 ``[m, S]``: ``f(1) - f(v)``; positive where ablated units support the span."""
         drops: np.ndarray = self.full_spans - self.span_logprobs
         return drops
 
@@ -132,7 +132,7 @@ def measure(
     progress:
         Called with the masks done and the masks in all.
     share:
-        Whether work is shared between masks; without, each runs alone and whole.
+        Whether work is shared between masks; if False, each runs alone and whole.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def measure(
 
 def _store_of(
     scorer: ResponseScorer | LazyScorer,
-    chosen: Chosen,
+    chosen: OperatorsByModality,
     names: Mapping[Modality, str],
     cache: str | Path | Cache | None,
 ) -> Store:
@@ -276,11 +276,11 @@ def _fill(
     store: Store,
     scorer: ResponseScorer | LazyScorer,
     masks: np.ndarray,
-    chosen: Chosen,
+    chosen: OperatorsByModality,
     progress: Progress | None,
     share: bool,
 ) -> tuple[Spent, int]:
-    """Measure the masks that the store does not hold yet; return also the tokens of a loop."""
+    """Measure the masks that the store does not hold yet; also count the tokens of a plain loop."""
     measured = None if isinstance(scorer, LazyScorer) else scorer.measured
     if measured is not None:
         measured(masks)
@@ -292,7 +292,7 @@ def _fill(
     scorer = scorer.made() if isinstance(scorer, LazyScorer) else scorer
     done = 0
     try:
-        for indices, rows in rows_of(scorer, missing, chosen):
+        for indices, rows in sequences_of(scorer, missing, chosen):
 
             def found(
                 batch: Sequence[int], values: torch.Tensor, of: Sequence[int] = indices
@@ -304,7 +304,7 @@ def _fill(
                 if progress is not None:
                     progress(done, len(missing))
 
-            part = run_rows(scorer, rows, found, share=share)
+            part = run_sequences(scorer, rows, found, share=share)
             spent.rows += part.rows
             spent.tokens += part.tokens
     finally:

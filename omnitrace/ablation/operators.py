@@ -1,8 +1,8 @@
-"""Operators: the ways in which a source unit can be taken away from a model.
+"""Operators: the ways in which a source unit can be ablated.
 
-There are two kinds. A *decoder operator* acts on what the decoder is fed: it says what stands at
-the positions of an ablated unit, or that nobody may see them. An *input operator* changes a part of
-the request itself, which is then encoded anew. Both register through ``register_operators``.
+There are two kinds. A *decoder operator* acts on what the decoder is fed: it gives what stands at
+the positions of an ablated unit, or hides these positions. An *input operator* changes a part of
+the request itself, which is then encoded again. Both register through ``register_operators``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attention",
-    "Chosen",
     "DecoderOperator",
     "InputOperator",
     "Mean",
     "Operator",
+    "OperatorsByModality",
     "choose_operators",
 ]
 
@@ -37,14 +37,14 @@ _ALL: Final[frozenset[Modality]] = frozenset({"text", "image", "audio", "video"}
 
 
 class DecoderOperator(abc.ABC):
-    """Takes units away from what the decoder is fed.
+    """Ablates units in what the decoder is fed.
 
     Attributes
     ----------
     name:
         The name it is registered under.
     modalities:
-        Modalities of the units that it can take away.
+        Modalities of the units that it can ablate.
     parameters:
         JSON-ready settings, part of what measured effects are kept by.
     """
@@ -62,7 +62,7 @@ class DecoderOperator(abc.ABC):
 
 
 class InputOperator(abc.ABC):
-    """Takes units away from the request, which is then encoded anew.
+    """Ablates units in the request, which is then encoded again.
 
     Attributes
     ----------
@@ -115,20 +115,20 @@ class Mean(DecoderOperator):
         return scorer.masked(nothing)[0]
 
 
-Chosen: TypeAlias = Mapping[Modality, Operator]
+OperatorsByModality: TypeAlias = Mapping[Modality, Operator]
 
 
 def choose_operators(
     scorer: ResponseScorer | LazyScorer,
     operator: str | Operator | Mapping[Modality, str | Operator],
     keep: np.ndarray,
-) -> Chosen:
+) -> OperatorsByModality:
     """Return the operator of each modality of which a unit is ablated.
 
     Parameters
     ----------
     scorer:
-        Knows the units.
+        Holds the units.
     operator:
         A registered name or an operator for all modalities, or one for each.
     keep:
@@ -151,7 +151,7 @@ def choose_operators(
         if isinstance(operator, Mapping):
             if unit.modality not in operator:
                 raise InputError(
-                    f"no operator is given for {unit.modality}, and the masks take away the "
+                    f"no operator is given for {unit.modality}, and the masks ablate the "
                     f"{unit.modality} unit {unit.id!r}",
                     legal=_fitting(unit.modality),
                     fix=f"add {unit.modality!r} to the operators, or keep its units in every mask",
@@ -161,7 +161,7 @@ def choose_operators(
     kinds = {isinstance(each, DecoderOperator) for each in chosen.values()}
     if len(kinds) > 1:
         raise NotSupportedError(
-            "operators on the decoder and on the input are asked for at once: "
+            "operators on the decoder and on the input are given together: "
             + ", ".join(f"{each.name!r} for {modality}" for modality, each in chosen.items()),
             legal="'attention' or 'mean' for some modalities, or input operators for all",
         )
@@ -182,7 +182,7 @@ def _fit(operator: Operator, unit: SourceUnit) -> Operator:
     if unit.modality not in operator.modalities:
         raise InputError(
             f"the operator {operator.name!r} acts on {_listing(sorted(operator.modalities))}, and "
-            f"the masks take away the {unit.modality} unit {unit.id!r}",
+            f"the masks ablate the {unit.modality} unit {unit.id!r}",
             legal=_fitting(unit.modality),
             fix="choose one of these, or an operator for each modality, such as "
             "{'text': 'drop', 'image': 'grey'}",

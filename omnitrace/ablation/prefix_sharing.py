@@ -1,12 +1,13 @@
-"""Plan in which order rows run, so that what they share from their beginning on runs once.
+"""Plan the order in which token sequences run, so that each shared prefix runs once.
 
-Sorted, the rows are the leaves of a tree whose branches are the stretches that they share. A step
-of the plan runs one such stretch into a cache; the rows behind it then either run together from
-there, in batches, or part into further steps, whichever is estimated to cost less. Costs are in
-tokens; ``overhead`` is what one more forward pass costs, in tokens.
+A sequence is a row of codes; a code is the index of a token in a :class:`TokenTable`. Sorted, the
+rows are the leaves of a tree whose branches are the stretches that they share. A step of the plan
+runs one such stretch into a cache. The rows behind it then either run together from there, in
+batches, or split into further steps, whichever is estimated to cost less. Costs are in tokens;
+``overhead`` is what one more forward pass costs, in tokens.
 
-The step with most rows always comes last and takes its parent's cache over, so that of ``m`` rows
-no more than ``log2(m)`` caches wait at a time.
+The step with most rows always comes last and reuses its parent's cache, so that with ``m`` rows at
+most ``log2(m)`` caches are kept at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 import numpy as np
 import torch
 
-__all__ = ["Alphabet", "Builder", "Rows", "Step", "plan"]
+__all__ = ["SequenceBuilder", "Step", "TokenSequences", "TokenTable", "plan"]
 
 _DEEPEST: Final = 200  # of the tree; far below Python's own limit
 
@@ -63,7 +64,7 @@ def plan(
     rows:
         Codes, one array a row, no two of them equal; at least one.
     tail:
-        How many codes at each row's end are never shared: their logits are wanted.
+        How many codes at each row's end are never shared, because their logits are needed.
     most:
         From the new and all tokens of a row to how many such rows may run at once.
     overhead:
@@ -111,7 +112,7 @@ def _branches(terms: _Terms, order: list[int], end: int, waiting: int, depth: in
     if len(groups) < 2:  # they differ in what is never shared
         return []
     groups.sort(key=len)
-    if waiting < 1 and len(groups[-2]) > 1:  # a single row needs no cache of its own to wait
+    if waiting < 1 and len(groups[-2]) > 1:  # a single row needs no waiting cache
         return []
     steps = [_grow(terms, group, end, waiting - 1, depth + 1) for group in groups[:-1]]
     return [*steps, _grow(terms, groups[-1], end, waiting, depth + 1)]
@@ -136,8 +137,8 @@ def _batches(terms: _Terms, order: list[int], end: int) -> tuple[list[list[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Alphabet:
-    """The tokens that rows are made of.
+class TokenTable:
+    """The tokens that sequences consist of; a code is an index into it.
 
     Attributes
     ----------
@@ -146,7 +147,7 @@ class Alphabet:
     positions:
         int64 ``[E]``, or ``[axes, E]`` where the rotary embedding is multimodal.
     hidden:
-        bool ``[E]``: no query may see this entry; it only takes up its place.
+        bool ``[E]``: no query may see this entry; it only fills a position.
     extras:
         Other inputs with one value a token, each ``[E]``.
     """
@@ -158,18 +159,18 @@ class Alphabet:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows of codes, int64 ``[n_i]`` each, and the alphabet that they are written in.
+class TokenSequences:
+    """Token sequences: codes, int64 ``[n_i]`` each, and the table that they index.
 
     The last ``T`` codes of every row are what the ``T`` tokens of the response are predicted from.
     """
 
-    alphabet: Alphabet
+    table: TokenTable
     codes: Sequence[np.ndarray]
 
 
-class Builder:
-    """Writes rows whose embeddings are made one by one: equal tokens get equal codes."""
+class SequenceBuilder:
+    """Builds sequences whose embeddings are made one by one: equal tokens get equal codes."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, int] = {}
@@ -184,7 +185,7 @@ class Builder:
         positions: torch.Tensor,
         extras: Mapping[str, torch.Tensor],
     ) -> None:
-        """Add a row: embeddings ``[n, d]``, positions ``[n]`` or ``[axes, n]``, extras ``[n]``."""
+        """Add one of embeddings ``[n, d]``, positions ``[n]`` or ``[axes, n]``, extras ``[n]``."""
         columns = [embeddings.float(), positions.reshape(-1, len(embeddings)).T]
         columns += [extras[name][:, None] for name in sorted(extras)]
         parts = [np.ascontiguousarray(each.cpu().numpy()) for each in columns]
@@ -206,10 +207,10 @@ class Builder:
     def _size(self) -> int:
         return sum(len(each) for each in self._embeddings)
 
-    def rows(self) -> Rows:
+    def sequences(self) -> TokenSequences:
         """Return what has been added."""
         embeddings = torch.cat(self._embeddings)
         hidden = torch.zeros(len(embeddings), dtype=torch.bool, device=embeddings.device)
         extras = {name: torch.cat(values) for name, values in self._extras.items()}
         positions = torch.cat(self._positions, dim=-1)
-        return Rows(Alphabet(embeddings, positions, hidden, extras), self._codes)
+        return TokenSequences(TokenTable(embeddings, positions, hidden, extras), self._codes)

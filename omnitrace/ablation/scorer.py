@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseScorer", "Rewriting", "check_spans"]
 
-# Inputs with one entry a token that say nothing of media contents.
+# Inputs with one entry a token that carry no media content.
 _PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
 _MEMORY: Final = 2**30
 _MOST_ROWS: Final = 64
@@ -47,7 +47,7 @@ _TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 def check_spans(spans: Sequence[Span], tokens: int) -> None:
-    """Refuse spans that reach out of a response of so many tokens."""
+    """Refuse spans that lie outside a response of so many tokens."""
     for span in spans:
         if not 0 <= span.token_start <= span.token_end <= tokens:
             raise InputError(
@@ -58,7 +58,7 @@ def check_spans(spans: Sequence[Span], tokens: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """What it takes to change a request itself: the request, and what encodes another one."""
+    """What is needed to change a request itself: the request, and a function that encodes one."""
 
     request: EncodedRequest
     encode: Callable[[Conversation], Encoded]
@@ -79,10 +79,10 @@ class ResponseScorer:
     response:
         Token ids of the response, at least one.
     options:
-        What the model must be told for these inputs to mean what they should.
+        Other arguments of the forward pass that these inputs need.
     foils:
-        For each token of the response the id of another one that it is told from, or None: values
-        are then ``log p(token) - log p(foil)``, and 0 for None.
+        For each token of the response the id of its foil, or None: values are then
+        ``log p(token) - log p(foil)``, and 0 for None.
     memory:
         Bytes that one forward pass may take beside the weights. By this the rows that run at once
         are estimated.
@@ -102,8 +102,8 @@ class ResponseScorer:
     Raises
     ------
     ModelError
-        If the model cannot be run on embeddings, or if media do more in it than to stand in place
-        of tokens.
+        If the model cannot be run on embeddings, or if its media act on more than the
+        embeddings of their tokens.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """From the effects that a span signal gives to the units that support a span.
 
-A unit supports a span if taking it away makes the span less likely, and if that is more than noise:
+A unit supports a span if ablating it makes the span less likely, and if that is more than noise:
 its effect is positive, and so is the lower end of its interval where it has one. Supports are
 ranked by effect, down to ``effect_min`` of the largest of them, and up to ``coverage`` of the sum
 of all positive effects: a few strong effects are evidence, and many weak ones are noise, however
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EFFECTS",
     "EFFECTS_OF",
-    "Chosen",
+    "SupportingUnit",
     "checked_effects",
     "live_effects",
     "measured_effects",
@@ -46,8 +46,8 @@ EFFECTS_OF: Final = (
 _SLACK: Final = 1e-9
 
 
-class Chosen(NamedTuple):
-    """A unit that supports a span: its index, its effect in nats, its share of the positive."""
+class SupportingUnit(NamedTuple):
+    """A unit that supports a span: its index, effect in nats, share of all positive effects."""
 
     unit_index: int
     effect: float
@@ -56,7 +56,7 @@ class Chosen(NamedTuple):
 
 def select_by_effect(
     effects: Mapping[str, Effect], units: Sequence[SourceUnit], config: SelectionConfig
-) -> list[Chosen]:
+) -> list[SupportingUnit]:
     """Choose the supports of one span, strongest first; equal effects keep the units' order.
 
     Parameters
@@ -77,7 +77,7 @@ def select_by_effect(
         return []
     largest = max(found.value for found in positive.values())
     total = math.fsum(found.value / largest for found in positive.values())  # cannot overflow
-    chosen: list[Chosen] = []
+    chosen: list[SupportingUnit] = []
     covered = 0.0
     for index in sorted(positive, key=lambda i: -positive[i].value):
         found = positive[index]
@@ -86,7 +86,7 @@ def select_by_effect(
         if chosen and found.value < config.effect_min * chosen[0].effect * (1 - _SLACK):
             break
         share = found.value / largest / total
-        chosen.append(Chosen(index, found.value, share))
+        chosen.append(SupportingUnit(index, found.value, share))
         covered += share
         if covered >= config.coverage - _SLACK:
             break
@@ -100,7 +100,7 @@ def measured_effects(
     *,
     package: str | None = None,
 ) -> list[dict[str, Effect]]:
-    """Ask a span signal for the effects on ``spans``, and hold it to its contract.
+    """Ask a span signal for the effects on ``spans``, and check its contract.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def measured_effects(
     Raises
     ------
     ConformanceError
-        If the signal raises anything but Omnitrace's own errors, or returns what it must not.
+        If the signal raises anything but Omnitrace's own errors, or returns an invalid value.
     """
     subject = subject_of(signal, package)
     with raising_only_ours(subject, EFFECTS):
@@ -131,7 +131,7 @@ def live_effects(
     *,
     subject: str,
 ) -> dict[str, Effect]:
-    """Ask a live span signal for its effects on one span, and hold it to its contract.
+    """Ask a live span signal for its effects on one span, and check its contract.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def live_effects(
     Raises
     ------
     ConformanceError
-        If the signal raises anything but Omnitrace's own errors, or returns what it must not.
+        If the signal raises anything but Omnitrace's own errors, or returns an invalid value.
     """
     with raising_only_ours(subject, EFFECTS_OF):
         found = signal.effects_of(reduced, units)

@@ -18,7 +18,7 @@ import numpy as np
 from omnitrace.errors import InputError
 from omnitrace.types import Layout, PositionKind, TokenTrace
 
-__all__ = ["Assign", "Masses", "measure", "token_traces"]
+__all__ = ["Assign", "Masses", "token_traces", "unit_masses"]
 
 Assign: TypeAlias = Literal["unit-sum", "token-max", "unit-mean"]
 
@@ -71,7 +71,7 @@ class Masses:
         )
 
 
-def measure(
+def unit_masses(
     scores: np.ndarray, layout: Layout, assign: Assign = "unit-sum", *, first: int = 0
 ) -> Masses:
     """Sum (and let compete) the scores of each row by what their positions are.

@@ -10,14 +10,13 @@ in that order until they cover enough of the votes, and weak ones are skipped. I
   leaves it its vote), whatever its modality.
 - *Runs.* Only voting tokens count: a run is broken by a vote for another unit, neither broken nor
   lengthened by a token without a vote. ``r`` is its length over the number of voting tokens.
-- *Nothing to select.* Whether a span is grounded is what ``min_grounding`` decides; an answer must
-  not be empty by accident, nor rest on what is no evidence. So where the gate would take away more
-  than half of the votes by weight, the tokens vote without it, and where every unit is skipped
-  because the votes are spread so thin, the unit with most votes is taken. Both are what
-  ``fallback`` means. Only a span of words without weight stays without votes. (The gate is for
-  single tokens that repeat the question or carry on a sentence. In models that attend much to what
-  they have just written, every token but the first few of an answer is gated: these would decide
-  alone.)
+- *Nothing to select.* ``min_grounding`` decides whether a span is grounded; the selection must not
+  be empty by accident, nor rest on what is no evidence. So where the gate would drop more than
+  half of the votes by weight, the tokens vote without it, and where every unit is skipped because
+  the votes are spread over many units, the unit with most votes is selected. ``fallback`` switches
+  both on. Only a span of words without weight stays without votes. (The gate is for single tokens
+  that repeat the question or continue a sentence. In models that attend much to what they have
+  just written, every token but the first few of a response is gated: these few would decide.)
 - *Per modality.* Each modality's units compete among themselves, shares and runs are of that
   modality's votes, and the selections are merged by score.
 
@@ -64,7 +63,7 @@ class SelectionConfig:
     Parameters
     ----------
     assign:
-        How a unit's scores become its mass; see :func:`omnitrace.attribution.masses.measure`.
+        How a unit's scores become its mass; see :func:`omnitrace.attribution.masses.unit_masses`.
     rollout:
         Whether a token's mass on earlier generated tokens is carried on to what those rest on; see
         :class:`omnitrace.attribution.rollout.Rollout`.
@@ -91,7 +90,7 @@ class SelectionConfig:
         A span with a smaller share of mass on sources is ungrounded.
     fallback:
         Whether the unit with most votes supports the span when all were skipped, and whether the
-        gate steps back where it would take away more than half of the votes.
+        gate is left out where it would drop more than half of the votes.
     effect_min:
         With a span signal: a unit with a smaller share of the largest effect does not support the
         span. Found on the reference world's validation samples, where the estimator's supports
@@ -196,7 +195,7 @@ def select_supports(
     Parameters
     ----------
     masses:
-        Of all tokens, as :func:`omnitrace.attribution.masses.measure` returns them.
+        Of all tokens, as :func:`omnitrace.attribution.masses.unit_masses` returns them.
     weights:
         ``w_pos`` of every token, in [0, 1].
     span:

@@ -56,7 +56,7 @@ class SpanBuilder:
         start, end:
             Characters of the span.
         effects:
-            Effect of each unit on the span, by unit id; None lets the tokens vote.
+            Effect of each unit on the span, by unit id; with None the tokens vote.
         section:
             Whether the span is a thought or of the answer.
         """

@@ -1,1 +1,1 @@
-"""Capture: how the raw material of scores leaves a model that is otherwise left alone."""
+"""Capture: read attention rows and gradients from a model without changing what it computes."""

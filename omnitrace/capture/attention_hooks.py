@@ -1,10 +1,10 @@
-"""Stand beside a model's attention without touching what it computes.
+"""Observe a model's attention without changing what it computes.
 
 ``transformers`` looks its attention function up by the name in the configuration. We register one
 function per base implementation (SDPA, FlashAttention, eager) that calls the base untouched and
 then shows the call to a *tap*, if the attention module carries one. A tap may hand back a tensor of
-the same values with a gradient of its own. The base's name stays inside
-ours because ``transformers`` reads it: without "sdpa" or "flash" in the name, some families would
+the same values with its own gradient. The base's name stays inside ours
+because ``transformers`` reads it: without "sdpa" or "flash" in the name, some families would
 silently lose attention sinks, softcaps or masks.
 
 The names of ``transformers`` that this file relies on are listed in
@@ -69,7 +69,7 @@ class AttentionCall(NamedTuple):
         return self.options.get("s_aux")
 
     @property
-    def told_window(self) -> int | None:
+    def kernel_window(self) -> int | None:
         """The sliding window, where the kernel keeps it and no mask shows it (FlashAttention)."""
         if self.mask is not None and self.mask.dim() == 4:
             return None
@@ -84,7 +84,7 @@ def _base_function(base: str, module: nn.Module) -> Callable[..., Any]:
         function = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if function is None:
             raise ModelError(
-                f"{type(module).__name__} has no eager attention function to stand beside",
+                f"{type(module).__name__} has no eager attention function to capture",
                 fix="load the model with attn_implementation='sdpa'",
             )
         return function  # type: ignore[no-any-return]
@@ -163,7 +163,7 @@ def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) 
     On exit, also after an exception, the attention implementation of every touched configuration,
     the taps, and any ``rope_deltas`` that generation leaves on the model are as they were.
     """
-    # A module without a configuration cannot look our function up; the probe then hears nothing.
+    # A module without a configuration cannot look our function up; so the probe captures nothing.
     configs: dict[int, Any] = {
         id(module.config): module.config for module in modules if hasattr(module, "config")
     }

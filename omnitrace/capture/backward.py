@@ -18,7 +18,7 @@ from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.capture.visibility import last_mask
 from omnitrace.errors import NotSupportedError
 
-__all__ = ["GradientTap", "Head", "Listened", "StepState"]
+__all__ = ["CapturedAttention", "GradientTap", "Head", "StepState"]
 
 
 class Head(torch.autograd.Function):
@@ -46,7 +46,7 @@ class Head(torch.autograd.Function):
         return by_hidden.view(*upstream.shape[:-1], -1), None, None
 
 
-class Listened(torch.autograd.Function):
+class CapturedAttention(torch.autograd.Function):
     """The layer's own output going forward; the exact softmax attention going backward."""
 
     @staticmethod
@@ -104,14 +104,14 @@ class Listened(torch.autograd.Function):
 
 @dataclass(slots=True)
 class StepState:
-    """What a capture and the taps of its layers both know of the step that runs.
+    """State of the running step that a capture shares with the taps of its layers.
 
     Attributes
     ----------
     prompt_length:
         Number of prompt tokens.
-    listening:
-        Whether this forward call is a step whose gradients are wanted.
+    capturing:
+        Whether this forward call is a step whose gradients are needed.
     replaying_prompt:
         Whether it runs the last prompt token once more.
     fresh:
@@ -119,7 +119,7 @@ class StepState:
     """
 
     prompt_length: int
-    listening: bool = False
+    capturing: bool = False
     replaying_prompt: bool = False
     fresh: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
@@ -145,7 +145,7 @@ class GradientTap:
             self.context += queries
             if self.norms is not None:
                 self.norms.add(call, self.context)
-        if not state.listening:
+        if not state.capturing:
             if self.context == state.prompt_length:
                 keys = call.key[:, :, : self.context], call.value[:, :, : self.context]
                 self.prompt = keys[0].detach(), keys[1].detach()
@@ -155,14 +155,14 @@ class GradientTap:
         if new is None or new[0].shape != (batch, heads, 1, dim):
             raise NotSupportedError(
                 f"layer {self.layer} attends to keys that it does not cache itself, so gradients "
-                "by its attention cannot be had from a single step",
+                "by its attention cannot be computed from a single step",
                 legal="models in which every layer caches the keys it attends to",
                 fix="use a signal that needs rows only",
             )
-        return Listened.apply(call.query, *new, self, call)  # type: ignore[no-any-return]
+        return CapturedAttention.apply(call.query, *new, self, call)  # type: ignore[no-any-return]
 
     def commit(self) -> None:
-        """Keep row and gradient of the step that was differentiated, at absolute positions."""
+        """Keep row and gradient of the differentiated step, at absolute positions."""
         row, gradient = self.row, self.gradient
         assert row is not None, "every layer lies between the embedding and the logits"
         assert gradient is not None

@@ -1,4 +1,4 @@
-"""What the engine reads from a capture, however its rows came about."""
+"""What the engine reads from a capture, however its rows are computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Capture(Protocol):
 
     @property
     def taps(self) -> Sequence[Tap]:
-        """What the attention modules call, one for each layer that is listened to."""
+        """What the attention modules call, one for each captured layer."""
         ...
 
     @property

@@ -244,7 +244,7 @@ class _Pending:
     """What some steps left at one layer, and the keys that their queries looked at.
 
     A dynamic cache that grows makes a new tensor of its keys and leaves the old one alone, so they
-    may be read while the model goes on, in another thread too.
+    may be read while the model continues, in another thread too.
     """
 
     steps: Sequence[_Step]
@@ -308,7 +308,7 @@ class RowCapture:
     Parameters
     ----------
     layers:
-        Indices of the layers to listen to, ascending.
+        Indices of the layers to capture, ascending.
     prompt_length:
         Number of prompt tokens, padding included.
     use_cache:
@@ -316,7 +316,7 @@ class RowCapture:
     deferred:
         Whether the cached keys stay valid until a block of steps is read (dynamic caches).
     values:
-        Whether the norms of the value vectors are wanted too.
+        Whether the norms of the value vectors are needed too.
     """
 
     def __init__(
@@ -357,7 +357,7 @@ class RowCapture:
             if len(tap.steps) < steps:
                 raise NotSupportedError(
                     f"layer {tap.layer} attended {len(tap.steps)} times for {steps} tokens, so "
-                    "rows cannot be told apart",
+                    "rows cannot be matched with tokens",
                     legal="greedy decoding or sampling, one token a step",
                 )
             pending = tap.pending(steps)

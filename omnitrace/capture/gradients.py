@@ -8,8 +8,8 @@ prefix and nothing grows with it but the row itself.
 ``generate`` runs without gradients. Hooks switch them on for steps of one token, give ``generate``
 detached logits, and keep the graph until the token is selected. Decoding stays as it was to the
 last bit: every layer returns its own attention's output, and only the backward pass sees the
-softmax behind it (:class:`Listened`). The first token's query belongs to the prefill, so the last
-prompt token runs once more beside it, on the keys and values that the prefill left
+softmax behind it (:class:`CapturedAttention`). The first token's query belongs to the prefill, so
+the last prompt token runs once more beside it, on the keys and values that the prefill left
 (:class:`_Prompt`).
 """
 
@@ -56,7 +56,7 @@ class GradientCapture:
     Parameters
     ----------
     layers:
-        Indices of the layers whose rows are wanted, ascending.
+        Indices of the layers whose rows are needed, ascending.
     every:
         Indices of all decoder layers: gradients flow through every one of them.
     prompt_length:
@@ -64,11 +64,11 @@ class GradientCapture:
     target:
         What is differentiated: the token's logit or its log-probability, before any processor.
     foils:
-        For each generated token the id of the token to tell it from, or None where there is none:
+        For each generated token the id of its foil, or None where there is none:
         the score is then the difference of the two logits, which is that of the
         log-probabilities, and zero for None.
     values:
-        Whether the norms of the value vectors are wanted too.
+        Whether the norms of the value vectors are needed too.
     """
 
     forgets = True  # rows are finished with every step, so nothing is gained by waiting
@@ -99,7 +99,7 @@ class GradientCapture:
 
     @contextlib.contextmanager
     def attached(self, model: Any, decoder: nn.Module) -> Iterator[None]:
-        """Listen to ``model`` inside the block; parameters need no gradients there."""
+        """Capture ``model`` inside the block; parameters need no gradients there."""
         self._model = model
         handles = [
             model.register_forward_pre_hook(self._before, with_kwargs=True),
@@ -205,33 +205,33 @@ class GradientCapture:
                 fix="leave use_cache on, or use a signal that needs rows only",
             )
         self._watch(cache)
-        self.state.listening = True
+        self.state.capturing = True
         self._grad_mode = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
 
     def _after(
         self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
     ) -> Any:
-        if not self.state.listening:
+        if not self.state.capturing:
             return None
         if output is not None:  # it is None where the forward raised
             self._logits = output.logits[:, -1]
             output.logits = output.logits.detach()
-        self.state.listening = False
+        self.state.capturing = False
         torch.set_grad_enabled(self._grad_mode)
         self.state.fresh.clear()
         return output
 
     def _embedded(self, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor | None:
-        return output.detach().requires_grad_() if self.state.listening else None
+        return output.detach().requires_grad_() if self.state.capturing else None
 
     def _head(self, module: nn.Linear, args: Any, output: torch.Tensor) -> torch.Tensor | None:
-        if not self.state.listening or module.weight.device != output.device:  # offloaded again
+        if not self.state.capturing or module.weight.device != output.device:  # offloaded again
             return None
         return Head.apply(args[0], output, module.weight)  # type: ignore[no-any-return]
 
     def _decoding(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        if not self.state.listening and kwargs.get("position_ids") is not None:
+        if not self.state.capturing and kwargs.get("position_ids") is not None:
             self._position_ids = kwargs["position_ids"][..., -1:]
 
     def _watch(self, cache: Any) -> None:
@@ -244,7 +244,7 @@ class GradientCapture:
         def watched(
             key: torch.Tensor, value: torch.Tensor, layer: int, *args: Any, **kwargs: Any
         ) -> Any:
-            if capture.state.listening:
+            if capture.state.capturing:
                 capture.state.fresh[layer] = key, value
             return update(key.detach(), value.detach(), layer, *args, **kwargs)
 

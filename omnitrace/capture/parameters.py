@@ -1,4 +1,4 @@
-"""Where a model's weights lie, and whether they want gradients.
+"""Where a model's weights are stored, and whether they need gradients.
 
 A device map may leave weights on the CPU or on disk and have a hook bring them to the device that
 computes, for the time of one call. Between calls such a parameter is on "meta", without content,
@@ -19,9 +19,9 @@ __all__ = ["frozen", "input_device", "loaded_weight"]
 
 @contextlib.contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Let no parameter of ``model`` want gradients inside the block.
+    """Let no parameter of ``model`` require gradients inside the block.
 
-    Parameters are restored by name, since those of an offloaded layer are others after the block.
+    Parameters are restored by name: an offloaded layer has new parameter objects after the block.
     """
     trained = {name for name, each in _named(model) if each.requires_grad}
     try:

@@ -1,4 +1,4 @@
-"""Try a model before it is trusted: can it be heard, unharmed, and is what is heard right."""
+"""Check that a model's attention can be captured correctly, and that capture changes no output."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def probe(model: Any, decoder: nn.Module, *, what: str) -> list[tuple[int, nn.Mo
     Raises
     ------
     ModelError
-        If no layer lets itself be heard (the family bypasses ``transformers``' attention
-        interface), if listening changes the logits, or if the rows do not explain the layers'
+        If no layer can be captured (the family bypasses ``transformers``' attention
+        interface), if capture changes the logits, or if the rows do not explain the layers'
         outputs.
     """
     modules = attention_modules(decoder)
@@ -70,23 +70,23 @@ def probe(model: Any, decoder: nn.Module, *, what: str) -> list[tuple[int, nn.Mo
             with tapped(model, (), ()):  # restores what a forward leaves on the model
                 plain = model(**inputs).logits
             with tapped(model, modules, taps):
-                heard = model(**inputs).logits
+                captured = model(**inputs).logits
     finally:
         model.train(was_training)
-    if not torch.equal(plain, heard):
+    if not torch.equal(plain, captured):
         raise ModelError(
             f"{what} computes other logits while its attention is captured",
             legal="models that use transformers' attention interface",
             fix="load it with attn_implementation='eager'",
         )
-    speaking = [i for i, tap in enumerate(taps) if tap.last is not None]
-    if not speaking:
+    observed = [i for i, tap in enumerate(taps) if tap.last is not None]
+    if not observed:
         raise ModelError(
             f"{what} does not use transformers' attention interface, so nothing can be captured",
             legal="families whose attention calls ALL_ATTENTION_FUNCTIONS",
         )
-    _check_rows(what, [taps[i] for i in speaking])
-    return [(int(modules[i].layer_idx), modules[i]) for i in speaking]  # type: ignore[arg-type]
+    _check_rows(what, [taps[i] for i in observed])
+    return [(int(modules[i].layer_idx), modules[i]) for i in observed]  # type: ignore[arg-type]
 
 
 def _check_rows(what: str, taps: Sequence[_Checked]) -> None:

@@ -69,7 +69,7 @@ class _PassTap:
 
 
 class ReplayCapture:
-    """The rows of all tokens of a response, read in blocks as those of a live one are.
+    """The rows of all tokens of a response, read in blocks as those of a live response.
 
     The model runs once over prompt and response. Every layer keeps the response's queries and its
     keys; rows are computed a block of queries at a time, so that nothing of size ``n²`` exists.
@@ -77,11 +77,11 @@ class ReplayCapture:
     Parameters
     ----------
     layers:
-        Indices of the layers to listen to, ascending.
+        Indices of the layers to capture, ascending.
     prompt_length:
         Number of prompt tokens.
     values:
-        Whether the norms of the value vectors are wanted too.
+        Whether the norms of the value vectors are needed too.
     """
 
     forgets = False

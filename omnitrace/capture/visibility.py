@@ -1,4 +1,4 @@
-"""How far a model's layers look: what decides in which form a token can be hidden from them."""
+"""How far a model's layers look, which decides how a token can be hidden from them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["AttentionReach", "last_mask", "pass_mask"]
 
 
 class AttentionReach:
-    """Listens to one whole pass and notes what its layers see of each other's tokens.
+    """Captures one whole pass and notes which tokens each layer's queries see.
 
     Attributes
     ----------
     calls:
-        Layers that were heard.
+        Layers that were captured.
     full:
         Every query of every layer saw every position up to its own. It depends on the length: a
         sliding window that the sequence fits into hides nothing.
@@ -33,7 +33,7 @@ class AttentionReach:
         """Note what one layer sees; the tap of :mod:`omnitrace.capture.attention_hooks`."""
         self.calls += 1
         queries, keys = call.query.shape[2], call.key.shape[2]
-        mask, window = call.mask, call.told_window
+        mask, window = call.mask, call.kernel_window
         if mask is None or mask.dim() != 4:  # the kernel itself is causal, and keeps the window
             self.full &= queries == keys and not (window is not None and window < keys)
             return
@@ -53,7 +53,7 @@ def last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
     if mask is not None and mask.dim() == 4:
         return mask[:, :, -1, :keys]
     padding = None if mask is None else mask[:, None, -keys:].bool()
-    window = call.told_window
+    window = call.kernel_window
     if window is None or keys <= window:
         return padding
     recent = (torch.arange(keys, device=call.key.device) >= keys - window)[None, None]
@@ -70,7 +70,7 @@ def pass_mask(call: AttentionCall, first: int = 0) -> torch.Tensor | None:
     if mask is not None and mask.dim() == 4:
         return mask[:, :, first:, :length]
     rows = None if mask is None else mask[:, None, None, :length].bool()  # FlashAttention
-    window = call.told_window
+    window = call.kernel_window
     if window is None or window >= length:
         return rows
     query = torch.arange(first, length, device=call.key.device)[:, None]

@@ -9,7 +9,7 @@ from pathlib import Path
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import RequestEntry
-from omnitrace.types import Part
+from omnitrace.types import ContentPart
 
 __all__ = ["QuickForm"]
 
@@ -42,7 +42,7 @@ class QuickForm:
                 fix='add e.g. --ask "What happens here?"',
             )
         root = media_root if media_root is not None else Path()
-        content: list[Part] = [
+        content: list[ContentPart] = [
             {"type": "text", "text": _text(text, "--text")} for text in self.texts
         ]
         for kind, files in (("image", self.images), ("audio", self.audios), ("video", self.videos)):

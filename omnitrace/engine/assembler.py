@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from omnitrace.attribution.effects import live_effects
-from omnitrace.attribution.masses import Masses, measure, token_traces
+from omnitrace.attribution.masses import Masses, token_traces, unit_masses
 from omnitrace.attribution.rollout import Rollout
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder, tokens_of
@@ -47,7 +47,7 @@ class Block:
     open:
         Where the text begins that is in no span yet, and its section.
     rest:
-        Text that the end of the answer adds to its last token, if that is in an earlier block.
+        Text that the end of the response adds to its last token, if that is in an earlier block.
     """
 
     ids: Sequence[int]
@@ -98,11 +98,11 @@ class Assembler:
     spans: list[Span] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     broken: OmnitraceError | None = None
-    """What a signal did wrong: blocks are no longer worked on then."""
+    """The error of a signal that broke its contract: later blocks are then skipped."""
     _scores: ScoreRows = field(default_factory=ScoreRows)
     _rollout: Rollout | None = field(init=False, default=None)
     _reduce: Reduce | None = field(init=False, default=None)
-    # Of the tokens that a span to come may have: from the last one of the last span on.
+    # For the tokens that a later span can have: from the last token of the last span on.
     _first: int = 0
     _masses: list[Masses] = field(default_factory=list)
     _reduced: list[torch.Tensor] = field(default_factory=list)
@@ -150,7 +150,7 @@ class Assembler:
         first = len(self.ids)
         scores, reduced = self._score(block)
         carried = scores if self._rollout is None else self._rollout.push(scores)
-        masses = measure(carried, self.layout, self.config.assign, first=first)
+        masses = unit_masses(carried, self.layout, self.config.assign, first=first)
         self.ids += block.ids
         for piece in block.pieces:
             start = len(self.text)

@@ -4,7 +4,7 @@
 through a streamer. The attention rows are waiting in the capture by then; they are handed over in
 blocks, to be scored and turned into token traces and spans (:mod:`omnitrace.engine.assembler`),
 inside the decoding loop or beside it. A block ends when it is full and when a span ends, and so
-depends on the answer alone.
+depends on the response alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Engine:
     capture:
         Where the rows of the generated tokens wait.
     assembler:
-        What becomes of the blocks. If a signal breaks its contract, decoding goes on without it
+        Works on the blocks. If a signal breaks its contract, decoding goes on without it
         and :meth:`check` raises.
     detokenizer, segmenter:
         Token ids to text, text to spans.
@@ -78,7 +78,7 @@ class Engine:
             hand_over(self._take(handed_over))
 
     def check(self) -> None:
-        """Raise what a signal did wrong, with the whole text.
+        """Raise the error of a signal that broke its contract, with the whole text.
 
         Raises
         ------

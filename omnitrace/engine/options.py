@@ -93,7 +93,7 @@ class ReplayOptions(_RequestOptions, total=False):
         As for ``trace``.
     against:
         Another response: each token that differs from its counterpart there, its *foil*, is
-        explained by what speaks for it and against the foil, in the context of the response; all
+        explained by what supports it over the foil, in the context of the response; all
         other tokens get no scores. Needs a signal with gradients, or a span signal that measures:
         its effects are then on the difference of the two log-probabilities.
     measured:
@@ -124,13 +124,13 @@ class TracerOptions(TypedDict, total=False):
         Spans are sentences or clauses of the response.
     thinking:
         How the model marks its thoughts, so that their spans are kept apart from those of the
-        answer; None takes the whole response as the answer.
+        answer; with None the whole response is the answer.
     salience:
         spaCy pipeline that weighs words; "auto" takes an installed one for the language, or
         spaCy's lexical attributes, which need no download.
     block:
         Tokens whose attention rows are read at once, unless a span ends before; larger is faster,
-        smaller is livelier.
+        smaller gives events sooner.
     """
 
     signal: str | Signal

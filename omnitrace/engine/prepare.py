@@ -1,7 +1,7 @@
-"""From what a user asks to what the model is given: a request, and the response if it exists.
+"""From a user's messages to the model's inputs: a request, and its response if that exists.
 
 A request is read (checked, its media decoded), encoded by the model's adapter, and mapped: each of
-its positions to a source unit or to what else it is. A response that exists already becomes token
+its positions to a source unit or to another kind. A response that exists already becomes token
 ids, and what measures it under changed inputs.
 """
 
@@ -25,11 +25,17 @@ from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 
-__all__ = ["Answered", "read_answered", "read_conversation", "read_request", "response_scorer"]
+__all__ = [
+    "RequestAndResponse",
+    "read_conversation",
+    "read_request",
+    "read_request_and_response",
+    "response_scorer",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class RequestAndResponse:
     """A request with a response that exists already.
 
     ``ids`` are the response's tokens; ``foils`` has for each the id of the one that it is
@@ -75,20 +81,22 @@ def read_request(setup: Setup, asked: Asked, media_root: str | Path | None) -> E
     return EncodedRequest(adapter, conversation, encoded, layout, time.perf_counter() - started)
 
 
-def read_answered(
+def read_request_and_response(
     setup: Setup,
     asked: Asked,
     response: str | Sequence[int],
     against: str | Sequence[int] | None,
     media_root: str | Path | None,
-) -> Answered:
+) -> RequestAndResponse:
     """Read a request and its response, and pair the response with the one it is contrasted with."""
     request = read_request(setup, asked, media_root)
     ids = _token_ids(setup.adapter, response, "response")
     setup.adapter.check_length(request.prompt_length + len(ids) - 1)
     if against is None:
-        return Answered(request, ids, None)
-    return Answered(request, ids, foils_of(ids, _token_ids(setup.adapter, against, "against")))
+        return RequestAndResponse(request, ids, None)
+    return RequestAndResponse(
+        request, ids, foils_of(ids, _token_ids(setup.adapter, against, "against"))
+    )
 
 
 def response_scorer(

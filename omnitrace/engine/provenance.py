@@ -1,4 +1,4 @@
-"""Where the trace of a request comes from: enough to make it again."""
+"""Where the trace of a request comes from: enough to reproduce it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def provenance_of(
     timings: Mapping[str, float],
     finished: bool,
 ) -> Provenance:
-    """Put together what a trace remembers of its making.
+    """Collect the provenance of a trace.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from omnitrace.ablation.cache import Cache, model_digest
 from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
 from omnitrace.ablation.scorer import ResponseScorer
-from omnitrace.engine.prepare import read_answered, response_scorer
+from omnitrace.engine.prepare import read_request_and_response, response_scorer
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError
 from omnitrace.trace.trace import Trace
@@ -51,7 +51,7 @@ def scorer_of(
     """Return the scorer of a trace's response; see ``Tracer.scorer_of``."""
     setup = _cutting_alike(setup, trace)
     asked = trace.request() if messages is None else messages
-    given = read_answered(setup, asked, trace.token_ids, None, media_root)
+    given = read_request_and_response(setup, asked, trace.token_ids, None, media_root)
     scorer = response_scorer(setup, given.request, given.ids)
     own = [(unit.id, unit.positions) for unit in trace.units]
     if own != [(unit.id, unit.positions) for unit in scorer.source_units]:
@@ -84,7 +84,7 @@ def lazy_scorer_of(setup: Setup, trace: Trace) -> LazyScorer:
 
 
 def _cutting_alike(setup: Setup, trace: Trace) -> Setup:
-    """Return the setup with the source options of the trace, where that knows them."""
+    """Return the setup with the source options of the trace, where these are recorded."""
     if trace.provenance.segmentation.get("sources") == setup.sources.record():
         return setup
     options = trace.provenance.source_options()

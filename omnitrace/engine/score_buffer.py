@@ -1,6 +1,6 @@
-"""The scores of a growing answer, in memory that does not grow with it.
+"""The scores of a growing response, in memory that does not grow with it.
 
-Every token scores its whole context, so that the scores of an answer grow with the square of its
+Every token scores its whole context, so that the scores of a response grow with the square of its
 length: 50 MB for 4,000 tokens. Beyond a few megabytes they are written to a temporary file.
 """
 
@@ -49,7 +49,7 @@ class ScoreRows:
     def array(self, width: int) -> np.ndarray:
         """Return float32 ``[rows, width]``, filled up with zeros.
 
-        Where it is larger than what is kept in memory it lies in a file that goes with it.
+        A matrix too large for memory lies in a temporary file, which is deleted with it.
         """
         shape = self._rows, width
         result = self._on_disk(shape) if self._file is not None else None
@@ -66,7 +66,7 @@ class ScoreRows:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="omnitrace-scores-")  # noqa: SIM115
             end = sum(rows * width for rows, width in self._shapes) * _ITEM
-            self._file.seek(end)  # a block that was written by half is written over
+            self._file.seek(end)  # a half-written block is overwritten
             for block in self._blocks:
                 self._file.write(np.ascontiguousarray(block).data)
             self._file.flush()
@@ -86,7 +86,7 @@ class ScoreRows:
         yield from self._blocks
 
     def _on_disk(self, shape: tuple[int, int]) -> np.ndarray | None:
-        """Write the whole to a file of its own and map it; None where there is no room."""
+        """Write the whole to a file of its own and map it; None where the disk is full."""
         try:
             with tempfile.TemporaryFile(prefix="omnitrace-scores-") as file:
                 for block in self._all():
@@ -94,7 +94,7 @@ class ScoreRows:
                     padded[:, : block.shape[1]] = block
                     file.write(padded.data)
                 file.flush()
-                # Private pages: whoever changes the scores changes no file.
+                # Private pages: changing the scores changes no file.
                 return np.asarray(np.memmap(file, dtype=np.float32, mode="c", shape=shape))
         except OSError:
             return None

@@ -46,7 +46,7 @@ __all__ = ["Session", "live_session", "replay_session"]
 
 @dataclass(slots=True)
 class Session:
-    """What is running: the engine, the capture that feeds it, and what becomes provenance."""
+    """What is running: the engine, the capture that feeds it, and the data for the provenance."""
 
     setup: Setup
     request: EncodedRequest
@@ -68,7 +68,7 @@ class Session:
         queue_size: int = 0,
         backlog: Backlog | None = None,
     ) -> None:
-        """Session the model, passing every event to ``emit`` as it happens.
+        """Run the model, passing every event to ``emit`` as it happens.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class Session:
         queue_size:
             How many blocks may wait for a worker thread; 0 does the work in this thread.
         backlog:
-            Is told how this thread and the worker keep pace.
+            Counts how this thread and the worker keep pace.
         """
         adapter = self.setup.adapter
         model = adapter.model
@@ -116,7 +116,7 @@ class Session:
     def _blocks_to(
         self, emit: Callable[[Event], None], queue_size: int, backlog: Backlog
     ) -> Iterator[tuple[Callable[[Block], None], Callable[[], None]]]:
-        """Yield what takes the blocks, and what raises an error that came of an earlier one.
+        """Yield a function that takes blocks, and one that raises the error of an earlier block.
 
         All blocks are worked on when the context ends.
         """
@@ -166,7 +166,7 @@ def live_session(
     seed: int | None,
     block: int,
 ) -> Session:
-    """Prepare to let the model answer, with its own ``generate``."""
+    """Prepare to run the model with its own ``generate``."""
     config, extra = generation_config(setup.adapter.model, generate)
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
@@ -213,7 +213,7 @@ def replay_session(
     """Prepare to attribute ``response``, which the model need not have written.
 
     Rows come from one pass over prompt and response. Gradients come step by step from the cache, as
-    in generation: ``generate`` runs, and may choose nothing but the response.
+    in generation: ``generate`` runs, and can choose only the tokens of the response.
     """
     model = setup.adapter.model
 
@@ -286,13 +286,13 @@ def _session(
     target = gradient_target(setup.needs)
     if target is None:
         capture = rows(layers, values)
-        heard = layers
+        captured = layers
     else:
         _check_gradients(setup, every)
         capture = GradientCapture(
             layers, every, request.prompt_length, target=target, foils=foils, values=values
         )
-        heard = every
+        captured = every
     engine = Engine(
         capture=capture,
         assembler=Assembler(
@@ -320,7 +320,7 @@ def _session(
         setup,
         request,
         capture,
-        [by_index[layer] for layer in heard],
+        [by_index[layer] for layer in captured],
         layers,
         engine,
         work,

@@ -1,4 +1,4 @@
-"""What a model adapter owes: load, encode, describe its decoder, decode its tokens."""
+"""What a model adapter must provide: load, encode, describe the decoder, decode tokens."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A request as the model takes it, and where its tokens come from.
+    """The inputs of the model for a request, and where its tokens come from.
 
     ``inputs`` are the tensors for ``generate``, batch 1, on the CPU; ``prompt_ids`` the row of
-    ``input_ids``; ``geometry`` the tokens of every part; ``generate_options`` what ``generate``
-    must be told for these inputs to mean what they should.
+    ``input_ids``; ``geometry`` the tokens of every part; ``generate_options`` the other
+    arguments of ``generate`` that these inputs need.
     """
 
     inputs: Mapping[str, torch.Tensor]
@@ -107,7 +107,7 @@ class ModelAdapter(abc.ABC):
     def features(self, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
         """Return what the model's own tower makes of a medium, for unitizers that cut by it.
 
-        An adapter of a model with towers owes this; others leave it as it is.
+        An adapter of a model with towers must provide this; others need not.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class ModelAdapter(abc.ABC):
         Raises
         ------
         NotSupportedError
-            If the model has no tower for the medium, or the adapter does not know it.
+            If the model has no tower for the medium, or the adapter does not support it.
         """
         raise NotSupportedError(
             f"the adapter {self.name!r} gives no features of {tokens.part.modality} for unitizers",
@@ -158,7 +158,7 @@ class ModelAdapter(abc.ABC):
         return frozenset()
 
     def check_response(self, ids: Sequence[int]) -> None:
-        """Refuse an answer that a pass over prompt and answer would take for a prompt with media.
+        """Refuse a response that a pass over prompt and response would take for media.
 
         A model can write such tokens, one at a time, and be traced; but in one pass each of them
         asks for a medium that is not there.
@@ -167,14 +167,14 @@ class ModelAdapter(abc.ABC):
             if token in self.media_tokens:
                 silent = sorted(self.media_tokens)
                 raise InputError(
-                    f"token {place} of the answer is {self.tokenizer.decode([token])!r}, which "
-                    "stands for a part of an image, a recording or a film",
-                    legal="answers of words",
+                    f"token {place} of the response is {self.tokenizer.decode([token])!r}, which "
+                    "stands for a part of an image, audio or video",
+                    legal="responses of words",
                     fix=f"leave it out, or generate with suppress_tokens={silent}",
                 )
 
     def check_length(self, tokens: int) -> None:
-        """Refuse a prompt that leaves the model no room to answer."""
+        """Refuse a prompt that leaves no room for a response."""
         limit = self.max_context
         if limit is not None and tokens >= limit:
             raise InputError(

@@ -73,7 +73,7 @@ def _align(
 ) -> list[Anchor | None] | None:
     """Match all but white space, for templates that trim the frame with the texts."""
     filled = skeleton
-    starts: dict[int, int] = {}  # of a text: how many characters but white space stand before it
+    starts: dict[int, int] = {}  # of a text: how many visible characters come before it
     for i in sorted(range(len(texts)), key=lambda i: skeleton.find(markers[i])):
         if skeleton.count(markers[i]) == 1:
             before, rest = filled.split(markers[i], 1)

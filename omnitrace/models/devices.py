@@ -17,7 +17,7 @@ def usual_device() -> str:
 
 
 def checked_device(device: torch.device | str) -> torch.device:
-    """Return a device that is there.
+    """Return a device that exists.
 
     Raises
     ------

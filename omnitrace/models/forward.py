@@ -1,4 +1,4 @@
-"""Run a model on inputs of one's own and leave it exactly as it was found."""
+"""Run a model on given inputs and leave it exactly as it was."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DecoderInputs:
 
 
 class _SeenError(Exception):
-    """Ends a pass before the decoder: what was wanted is known."""
+    """Ends a pass before the decoder, once its inputs are known."""
 
 
 def decoder_inputs(
@@ -53,9 +53,9 @@ def decoder_inputs(
     Parameters
     ----------
     adapter, inputs, options:
-        The model, its inputs (batch 1), and what else its forward pass must be told.
+        The model, its inputs (batch 1), and the other arguments of its forward pass.
     tokens:
-        How many of the last logits are wanted; with None the decoder does not run at all.
+        How many of the last logits are needed; with None the decoder does not run at all.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def undisturbed(model: Any) -> Iterator[None]:
     """Run ``model`` inside in evaluation mode and with frozen parameters, then undo all of it.
 
     Mode of every module, ``requires_grad`` of every parameter and any ``rope_deltas`` are as they
-    were, also after an error; nobody else's run comes between. Inference mode is off inside.
+    were, also after an error; no other run comes between. Inference mode is off inside.
     """
     training = [module for module in model.modules() if module.training]
     with (

@@ -1,4 +1,4 @@
-"""Drive a model's own ``generate``, with the engine listening or with nobody."""
+"""Run a model's own ``generate``, with or without the engine's capture."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def generation_config(
     Raises
     ------
     InputError
-        If an argument is none that ``generate`` knows.
+        If ``generate`` has no such argument.
     NotSupportedError
         If rows could not be matched with tokens: beam search, assisted decoding, prompt look-up,
-        classifier-free guidance, several sequences, compiled decoding, a cache of one's own.
+        classifier-free guidance, several sequences, compiled decoding, a user's own cache.
     """
     rest = dict(kwargs)
     if rest.get("max_new_tokens") is None:
@@ -151,7 +151,7 @@ def generation_record(config: GenerationConfig) -> dict[str, Any]:
 
 
 def ended(config: GenerationConfig, ids: Sequence[int]) -> bool:
-    """Whether the answer ended by itself, and not because it reached ``max_new_tokens``."""
+    """Whether the response ended by itself, and not because it reached ``max_new_tokens``."""
     if config.max_new_tokens is None or len(ids) < config.max_new_tokens:
         return True
     stops = config.eos_token_id
@@ -159,7 +159,7 @@ def ended(config: GenerationConfig, ids: Sequence[int]) -> bool:
 
 
 def greedy_ids(adapter: ModelAdapter, encoded: Encoded, max_new_tokens: int) -> tuple[int, ...]:
-    """Let the model answer greedily while nobody listens, and leave it as it was.
+    """Let the model respond greedily without capture, and leave it as it was.
 
     Decoding is that of ``Tracer.trace`` without sampling.
 
@@ -168,12 +168,12 @@ def greedy_ids(adapter: ModelAdapter, encoded: Encoded, max_new_tokens: int) -> 
     adapter, encoded:
         The model, and the request as it takes it.
     max_new_tokens:
-        Longest answer, in tokens.
+        Longest response, in tokens.
 
     Returns
     -------
     tuple of int
-        The ids of the answer, with the one that ended it.
+        The ids of the response, with the one that ended it.
     """
     model = adapter.model
     config, _ = generation_config(model, {"max_new_tokens": max_new_tokens})

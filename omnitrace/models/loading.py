@@ -46,7 +46,7 @@ def _shipped() -> str:
 
 
 def looks_local(name: str) -> bool:
-    """Whether a name is of a file or folder here, be it there or not, and no hub id."""
+    """Whether a name means a local file or folder, existing or not, and not a hub id."""
     path = Path(name).expanduser()
     written_so = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
     return written_so or path.exists()
@@ -60,7 +60,7 @@ def first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def without_bars() -> Iterator[None]:
-    """Let ``transformers`` show no progress bars of its own; those of downloads are another's.
+    """Hide the progress bars of ``transformers``, but not those of downloads.
 
     A user who has set a hook for bars (``transformers.utils.logging.set_tqdm_hook``) keeps it.
     """
@@ -110,7 +110,7 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     ModelError
         If there is no such model, it has no weights, or ``transformers`` cannot load it.
     InputError
-        If it is to run on a device that is not there.
+        If the device does not exist.
     """
     from transformers import AutoConfig
 

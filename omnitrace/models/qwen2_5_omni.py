@@ -63,7 +63,7 @@ class Qwen25OmniAdapter(ModelAdapter):
     name = "qwen2_5_omni"
 
     def __init__(self, model: Any, processor: Any, **kwargs: Any) -> None:
-        # The full model wraps the Thinker that writes the text; the Talker only speaks it.
+        # The full model wraps the Thinker that writes the text; the Talker turns it into speech.
         super().__init__(getattr(model, "thinker", model), processor, **kwargs)
 
     @classmethod
@@ -110,8 +110,8 @@ class Qwen25OmniAdapter(ModelAdapter):
         processor = self.processor
         refuse_reserved(texts, [getattr(processor, name) for name in _RESERVED])
         prompt, anchors = locate_texts(lambda t: self._render(conversation, t), texts)
-        hears_video = self._hears_video(conversation, options)
-        media = _Media(conversation, hears_video)
+        video_sound = self._uses_video_sound(conversation, options)
+        media = _Media(conversation, video_sound)
         self._check_media(media)
         inputs = self._process(prompt, media)
         placed = [self._place(part, inputs, media) for part in conversation.media()]
@@ -136,15 +136,15 @@ class Qwen25OmniAdapter(ModelAdapter):
             inputs=inputs,
             prompt_ids=tuple(prompt_ids),
             geometry=geometry,
-            generate_options={"use_audio_in_video": True} if hears_video else {},
+            generate_options={"use_audio_in_video": True} if video_sound else {},
         )
 
     def features(self, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
         """Run the vision or the audio tower over one medium: what the decoder is given of it."""
         return tower_features(self.model, encoded, tokens)
 
-    def _hears_video(self, conversation: Conversation, options: SourceOptions) -> bool:
-        """Decide whether the model hears the videos; it is one switch for all of them."""
+    def _uses_video_sound(self, conversation: Conversation, options: SourceOptions) -> bool:
+        """Decide whether the videos' sound is used; it is one switch for all of them."""
         videos = conversation.media("video")
         sounding = [part for part in videos if _video(part).audio is not None]
         wanted = options.use_audio_in_video
@@ -159,7 +159,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             silent = next(part for part in videos if _video(part).audio is None)
             raise NotSupportedError(
                 f"{name_of(silent)} is silent and {name_of(sounding[0])} has sound; Qwen2.5-Omni "
-                "hears either all videos of a request or none",
+                "uses the sound of either all videos of a request or none",
                 fix="set SourceOptions.use_audio_in_video to False, or pass the sound as audio",
             )
         return True
@@ -171,19 +171,19 @@ class Qwen25OmniAdapter(ModelAdapter):
             if len(audio.samples) > extractor.n_samples:
                 raise MediaError(
                     f"{name_of(part)} ({audio.name}) lasts {audio.duration:.1f} s, longer than "
-                    f"the {longest:g} s that the model hears",
+                    f"the {longest:g} s that the model takes",
                     legal=f"at most {longest:g} s",
-                    fix="cut the recording, or load the processor with a longer chunk_length",
+                    fix="cut the audio, or load the processor with a longer chunk_length",
                 )
             frames = -(-len(audio.samples) // extractor.hop_length)
             if audio_tokens(frames) < 1:
                 raise MediaError(
-                    f"{name_of(part)} ({audio.name}) lasts {audio.duration:.3f} s, too short to be "
-                    "heard",
+                    f"{name_of(part)} ({audio.name}) lasts {audio.duration:.3f} s, too short to "
+                    "become a token",
                     legal=f"at least {3 * extractor.hop_length / extractor.sampling_rate:g} s",
                 )
         rates = {_video(part).fps for part in media.videos}
-        if media.hears_video and len(rates) > 1:
+        if media.video_sound and len(rates) > 1:
             raise NotSupportedError(
                 f"the videos were sampled at different rates ({sorted(rates)} frames per second), "
                 "and Qwen2.5-Omni interleaves sound at one rate",
@@ -205,7 +205,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             }
         if media.audio:
             kwargs["audio"] = [audio.samples for _, audio in media.audio]
-        if media.hears_video:
+        if media.video_sound:
             kwargs["load_audio_from_video"] = True
             kwargs["audio_from_video_indices"] = [
                 media.videos.index(part) if part.modality == "video" else None
@@ -215,7 +215,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             inputs = self.processor(text=[prompt], return_tensors="pt", **kwargs)
         except ValueError as error:  # the processor's own limits, e.g. on aspect ratio
             raise MediaError(f"the model's processor refuses the media: {error}") from error
-        if media.videos and not media.hears_video:
+        if media.videos and not media.video_sound:
             # The processor takes one rate for all videos; each has its own.
             inputs["video_second_per_grid"] = torch.tensor(
                 [size / _video(part).fps for part in media.videos]
@@ -226,8 +226,8 @@ class Qwen25OmniAdapter(ModelAdapter):
         """Return the seconds of a temporal patch, such that all count chunks of sound alike.
 
         The processor counts in float64 and the model in float32; where float32 cannot hold the
-        seconds, a patch on the edge of a chunk would fall before it for one and behind it for the
-        other, and the model's positions would be those of other tokens. A millionth puts it behind.
+        seconds, a patch on the edge of a chunk would fall before it for one and after it for the
+        other, and the model's positions would be those of other tokens. A millionth puts it after.
         """
         seconds: float = self.processor.video_processor.temporal_patch_size / _video(part).fps
         return seconds if float(np.float32(seconds)) == seconds else seconds * (1 + 1e-6)
@@ -244,7 +244,7 @@ class Qwen25OmniAdapter(ModelAdapter):
         index = media.videos.index(part)
         grid = inputs["video_grid_thw"][index]
         count = self._vision_count(grid)
-        if not media.hears_video:
+        if not media.video_sound:
             return _Placed(part, [processor.video_token_id] * count, ["vision"] * count)
         streams = self._interleaved(
             grid,
@@ -268,7 +268,7 @@ class Qwen25OmniAdapter(ModelAdapter):
         return int(grid.prod()) // merge**2
 
     def _audio_count(self, part: MediaPart, inputs: dict[str, torch.Tensor], media: _Media) -> int:
-        row = next(i for i, (heard, _) in enumerate(media.audio) if heard is part)
+        row = next(i for i, (given, _) in enumerate(media.audio) if given is part)
         return audio_tokens(int(inputs["feature_attention_mask"][row].sum()))
 
     def _interleaved(self, grid: torch.Tensor, seconds_per_grid: float, audio: int) -> list[str]:
@@ -340,7 +340,7 @@ class Qwen25OmniAdapter(ModelAdapter):
             extractor = self.processor.feature_extractor
             seconds = FRAMES_PER_TOKEN * extractor.hop_length / extractor.sampling_rate
             intervals = [(k * seconds, (k + 1) * seconds) for k in range(len(sound))]
-            audio = next(audio for heard, audio in media.audio if heard is part)
+            audio = next(audio for given, audio in media.audio if given is part)
             geometry.append(TimeTokens(part, "audio", sound, intervals, audio.duration))
         return geometry
 
@@ -371,16 +371,16 @@ class Qwen25OmniAdapter(ModelAdapter):
 class _Media:
     """The media of a request in the orders in which the processor takes them."""
 
-    def __init__(self, conversation: Conversation, hears_video: bool) -> None:
-        self.hears_video = hears_video
+    def __init__(self, conversation: Conversation, video_sound: bool) -> None:
+        self.video_sound = video_sound
         self.images = conversation.media("image")
         self.videos = conversation.media("video")
         self.audio: list[tuple[MediaPart, LoadedAudio]] = []
         for part in conversation.media():
             if isinstance(part.media, LoadedAudio):
                 self.audio.append((part, part.media))
-            elif hears_video and isinstance(part.media, LoadedVideo):
-                assert part.media.audio is not None, "checked by _hears_video"
+            elif video_sound and isinstance(part.media, LoadedVideo):
+                assert part.media.audio is not None, "checked by _uses_video_sound"
                 self.audio.append((part, part.media.audio))
 
 

@@ -45,7 +45,9 @@ def tower_features(model: Any, encoded: Encoded, tokens: GridTokens | TimeTokens
     with model_lock(model), torch.no_grad():
         try:
             model.eval()
-            found = (_heard if kind == "audio" else _seen)(model, encoded, row, kind)
+            found = (_audio_features if kind == "audio" else _vision_features)(
+                model, encoded, row, kind
+            )
         finally:
             if was_training:
                 model.train()
@@ -69,7 +71,7 @@ def _row(encoded: Encoded, tokens: GridTokens | TimeTokens, kind: str) -> int:
     return next(i for i, each in enumerate(alike) if each is tokens)
 
 
-def _seen(model: Any, encoded: Encoded, row: int, kind: str) -> torch.Tensor:
+def _vision_features(model: Any, encoded: Encoded, row: int, kind: str) -> torch.Tensor:
     inputs = encoded.inputs
     video = kind == "video"
     grids = inputs["video_grid_thw" if video else "image_grid_thw"]
@@ -83,12 +85,12 @@ def _seen(model: Any, encoded: Encoded, row: int, kind: str) -> torch.Tensor:
     return merged
 
 
-def _heard(model: Any, encoded: Encoded, row: int, kind: str) -> torch.Tensor:
+def _audio_features(model: Any, encoded: Encoded, row: int, kind: str) -> torch.Tensor:
     inputs, device = encoded.inputs, input_device(model)
     own = inputs["input_features"][row : row + 1].to(device)
     mask = inputs["feature_attention_mask"][row : row + 1].to(device)
-    heard: torch.Tensor = model.get_audio_features(own, mask).last_hidden_state
-    return heard
+    features: torch.Tensor = model.get_audio_features(own, mask).last_hidden_state
+    return features
 
 
 # Mel frames behind one audio token: stride-2 convolution, then average pooling of 2.

@@ -135,7 +135,7 @@ def register_operators(register: RegisterOperator) -> None:
 
 @hookspec
 def register_metrics(register: RegisterMetric) -> None:
-    """Register metrics: how what a method says of a labelled span is scored."""
+    """Register metrics: how the result of a method on a labelled span is scored."""
 
 
 @hookspec

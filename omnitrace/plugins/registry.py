@@ -1,4 +1,4 @@
-"""Find plugins, let them register, and answer look-ups by name."""
+"""Find plugins, let them register, and look up what they registered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnitrace.plugins import hookspecs
 __all__ = ["Entry", "Registry", "build_registry", "registry"]
 
 _BUILTIN_PACKAGE = "omnitrace"
-# By name: what it registers is above this package, and is imported only when it is asked for.
+# By name: what it registers is above this package, and is imported only when needed.
 _BUILTIN_MODULE = "omnitrace.builtin"
 _CUT = ("image", "audio", "video")
 

@@ -1,4 +1,4 @@
-"""How a report draws images, recordings and videos: geometry in percent, pictures as data URIs."""
+"""How a report draws images, audio and videos: geometry in percent, pictures as data URIs."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def _message_view(
 
 
 def _pieces(text: str, units: Sequence[tuple[int, SourceUnit]]) -> list[dict[str, Any]]:
-    """Cut a text where a unit begins or ends; each piece knows its units and which begin there."""
+    """Cut a text where a unit begins or ends; a piece lists its units, and which begin there."""
     ranges = [(i, u.locator) for i, u in units if isinstance(u.locator, TextRange)]
     edges = {0, len(text), *(r.start for _, r in ranges), *(r.end for _, r in ranges)}
     cuts = sorted(edges)

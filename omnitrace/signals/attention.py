@@ -22,7 +22,7 @@ class LayerMean:
         self._count = 0
 
     def add(self, rows: torch.Tensor) -> None:
-        """Take the next layer's rows, float32 ``[rows, context]``, which are not kept apart."""
+        """Add the next layer's rows, float32 ``[rows, context]``; only their sum is kept."""
         self._total = rows if self._total is None else self._total.add_(rows.to(self._total.device))
         self._count += 1
 

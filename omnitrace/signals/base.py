@@ -2,7 +2,7 @@
 
 A *token signal* turns what one decoding step shows into one non-negative score per context token;
 it knows nothing of units and spans. A *span signal* gives each source unit a signed effect on a
-span, in nats where it can: by running the model again on the finished answer, or, as a *live span
+span, in nats where it can: by running the model again on the finished response, or, as a *live span
 signal*, from what the decoding steps showed, so that the effects are there when the span ends.
 """
 
@@ -103,7 +103,7 @@ class TokenSignal(Protocol):
     needs: frozenset[Need] = frozenset({"rows"})
 
     def layers(self, available: Sequence[int]) -> Sequence[int]:
-        """Choose the decoder layers whose rows are wanted, out of the ``available`` indices."""
+        """Choose the decoder layers whose rows are read, out of the ``available`` indices."""
         return available
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
@@ -141,7 +141,7 @@ class LiveSpanSignal(Protocol):
     """Gives each source unit a signed effect on a span from what its tokens' decoding steps showed.
 
     The rows of each token are reduced while the model writes, and only the reductions of the span
-    that is being written are kept, so that memory does not grow with the answer. The token scores
+    that is being written are kept, so that memory does not grow with the response. The token scores
     of such a trace are those of "attention-mean".
 
     Attributes
@@ -157,7 +157,7 @@ class LiveSpanSignal(Protocol):
     needs: frozenset[Need] = frozenset({"rows"})
 
     def layers(self, available: Sequence[int]) -> Sequence[int]:
-        """Choose the decoder layers whose rows are wanted, out of the ``available`` indices."""
+        """Choose the decoder layers whose rows are read, out of the ``available`` indices."""
         return available
 
     def reduce(self, rows: Iterable[LayerRows], units: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -192,7 +192,7 @@ class LiveSpanSignal(Protocol):
 
 @runtime_checkable
 class Sequential(Protocol):
-    """A live span signal whose reductions of a token also rest on the tokens before it.
+    """A live span signal whose reductions of a token also depend on the tokens before it.
 
     Its ``reduce`` is not asked then.
     """
@@ -200,10 +200,10 @@ class Sequential(Protocol):
     def reducer(
         self, units: Sequence[Sequence[int]]
     ) -> Callable[[Iterable[LayerRows]], torch.Tensor]:
-        """Return what reduces the rows of one answer, as :meth:`LiveSpanSignal.reduce` does.
+        """Return what reduces the rows of one response, as :meth:`LiveSpanSignal.reduce` does.
 
-        It is called with all blocks of the answer, in the order in which they are written. What it
-        returns must not depend on where one block ends and the next begins.
+        It is called with all blocks of the response, in the order in which they are written. Its
+        result must not depend on where one block ends and the next begins.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What the signals promise that work while a model writes, and the checks that hold them to it."""
+"""The contract of signals that work while a model writes, and the checks of it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = [
     "RETURNS",
     "SHAPE",
     "TENSOR",
-    "Breach",
-    "breach_of_reduction",
-    "breach_of_scores",
+    "Violation",
     "checked_scores",
     "chosen_layers",
     "reduced",
     "scored",
+    "violation_of_reduction",
+    "violation_of_scores",
 ]
 
 LAYERS: Final = "layers() chooses at least one of the available layers, ascending and none twice"
@@ -50,14 +50,16 @@ REDUCED_SHAPE: Final = (
 REDUCED_FINITE: Final = "reductions are finite"
 
 
-class Breach(NamedTuple):
-    """A broken promise: which, and what was found instead."""
+class Violation(NamedTuple):
+    """A violation of the contract: the broken requirement, and what was found instead."""
 
     contract: str
     found: str
 
 
-def breach_of_scores(scores: Any, rows: int, context: int, *, first: int = 0) -> Breach | None:
+def violation_of_scores(
+    scores: Any, rows: int, context: int, *, first: int = 0
+) -> Violation | None:
     """Say what is wrong with a block of scores; None if nothing is.
 
     Parameters
@@ -70,10 +72,10 @@ def breach_of_scores(scores: Any, rows: int, context: int, *, first: int = 0) ->
     """
     if not isinstance(scores, torch.Tensor) or not scores.is_floating_point():
         dtype = f" of {scores.dtype}" if isinstance(scores, torch.Tensor) else ""
-        return Breach(TENSOR, f"returned a {type(scores).__name__}{dtype}")
+        return Violation(TENSOR, f"returned a {type(scores).__name__}{dtype}")
     if tuple(scores.shape) != (rows, context):
         expected = f"{[rows, context]} was asked for"
-        return Breach(SHAPE, f"returned scores of shape {list(scores.shape)}; {expected}")
+        return Violation(SHAPE, f"returned scores of shape {list(scores.shape)}; {expected}")
     ahead = torch.ones(rows, context, dtype=torch.bool, device=scores.device)
     ahead = ahead.triu(context - rows + 1)
     for contract, wrong in (
@@ -84,7 +86,7 @@ def breach_of_scores(scores: Any, rows: int, context: int, *, first: int = 0) ->
         if wrong.any():
             row, position = wrong.nonzero()[0].tolist()
             value = float(scores[row, position])
-            return Breach(
+            return Violation(
                 contract,
                 f"returned the score {value:g} for generated token {first + row} at context "
                 f"position {position}",
@@ -105,7 +107,7 @@ def scored(
     Raises
     ------
     ConformanceError
-        If the signal raises, or returns what it must not.
+        If the signal raises, or returns an invalid value.
     NotSupportedError
         If the rows cannot be read, which is not the signal's doing.
     """
@@ -129,20 +131,20 @@ def checked_scores(
     Raises
     ------
     ConformanceError
-        If it is what a signal must not return.
+        If it is no valid return value of a signal.
     """
     if isinstance(scores, torch.Tensor):
         scores = scores.detach().cpu()
-    breach = breach_of_scores(scores, *shape, first=first)
-    if breach is not None:
-        raise ConformanceError(subject, *breach)
+    violation = violation_of_scores(scores, *shape, first=first)
+    if violation is not None:
+        raise ConformanceError(subject, *violation)
     found: torch.Tensor = scores.float()
     return found
 
 
-def breach_of_reduction(
+def violation_of_reduction(
     found: Any, rows: int, units: int, *, first: int = 0, features: int | None = None
-) -> Breach | None:
+) -> Violation | None:
     """Say what is wrong with the reductions of a block; None if nothing is.
 
     Parameters
@@ -158,17 +160,17 @@ def breach_of_reduction(
     """
     if not isinstance(found, torch.Tensor) or not found.is_floating_point():
         dtype = f" of {found.dtype}" if isinstance(found, torch.Tensor) else ""
-        return Breach(REDUCED_TENSOR, f"returned a {type(found).__name__}{dtype}")
+        return Violation(REDUCED_TENSOR, f"returned a {type(found).__name__}{dtype}")
     shape = list(found.shape)
     same = len(shape) == 3 and shape[1] > 0 and shape[1] == (features or shape[1])
     if not same or (shape[0], shape[2]) != (rows, units):
         expected = f"[{rows}, {features or 'features'}, {units}] was asked for"
-        return Breach(REDUCED_SHAPE, f"returned reductions of shape {shape}; {expected}")
+        return Violation(REDUCED_SHAPE, f"returned reductions of shape {shape}; {expected}")
     wrong = ~torch.isfinite(found)
     if wrong.any():
         row, feature, unit = wrong.nonzero()[0].tolist()
         value = float(found[row, feature, unit])
-        return Breach(
+        return Violation(
             REDUCED_FINITE,
             f"returned {value:g} for generated token {first + row}, feature {feature}, unit {unit}",
         )
@@ -190,7 +192,7 @@ def reduced(
     Raises
     ------
     ConformanceError
-        If the signal raises, or returns what it must not.
+        If the signal raises, or returns an invalid value.
     OmnitraceError
         As the signal raised it, and if the rows cannot be read.
     """
@@ -198,15 +200,15 @@ def reduced(
         found = reduce(rows)
     if isinstance(found, torch.Tensor):
         found = found.detach().cpu()
-    breach = breach_of_reduction(found, count, units, first=first, features=features)
-    if breach is not None:
-        raise ConformanceError(subject, *breach)
+    violation = violation_of_reduction(found, count, units, first=first, features=features)
+    if violation is not None:
+        raise ConformanceError(subject, *violation)
     # Not a view: the reductions outlive what they may be a part of.
     return found.float().clone()
 
 
 def _read(rows: Iterable[LayerRows], unreadable: list[OmnitraceError]) -> Iterator[LayerRows]:
-    """Yield ``rows``, and keep the error if they cannot be had."""
+    """Yield ``rows``, and keep the error if they cannot be read."""
     try:
         yield from rows
     except OmnitraceError as error:
@@ -217,14 +219,14 @@ def _read(rows: Iterable[LayerRows], unreadable: list[OmnitraceError]) -> Iterat
 def chosen_layers(
     signal: TokenSignal | LiveSpanSignal, available: Sequence[int], *, subject: str
 ) -> list[int]:
-    """Return the decoder layers that ``signal`` wants, out of the ``available`` indices.
+    """Return the decoder layers that ``signal`` reads, out of the ``available`` indices.
 
     Raises
     ------
     ConformanceError
-        If it raises, or chooses none, one that is not there, or in another order.
+        If it raises, or chooses none, an unavailable one, or another order.
     OmnitraceError
-        As a live span signal raised it: one that was made for another model says so.
+        Raised by a live span signal, such as one that was made for another model.
     """
     try:
         chosen = list(signal.layers(list(available)))

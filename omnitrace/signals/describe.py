@@ -1,4 +1,4 @@
-"""What a signal asks for and costs, read off the signal itself."""
+"""What a signal needs and costs, read from the signal itself."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = [
     "DESCRIBES_ITSELF",
     "KNOWN_NEEDS",
     "SignalFacts",
-    "breach_of_description",
     "cost_of",
     "describe",
+    "violation_of_description",
 ]
 
 DESCRIBES_ITSELF: Final = "a signal has a name, JSON-ready parameters, and needs that exist"
@@ -30,7 +30,7 @@ _BACKWARD: Final = "≈2.5× decoding"  # noqa: RUF001
 
 _LIVE_NEEDS: Final = frozenset(KNOWN_NEEDS) - {"forwards"}
 
-# The dearest thing that a signal needs says what an answer costs with it.
+# The most expensive need of a signal decides what a response costs with it.
 COSTS: Final[dict[str, str]] = {
     "forwards": "many forwards",
     "logprob-gradients": _BACKWARD,
@@ -57,8 +57,8 @@ class SignalFacts:
     problem: str = ""
 
 
-def breach_of_description(signal: Signal) -> str | None:
-    """Look at what a signal says of itself; None if nothing is wrong with it."""
+def violation_of_description(signal: Signal) -> str | None:
+    """Check what a signal says of itself; None if nothing is wrong with it."""
     if not isinstance(signal.name, str) or not signal.name:
         return f"has the name {signal.name!r}"
     try:
@@ -82,7 +82,7 @@ def cost_of(needs: Collection[str]) -> str:
 
 
 def describe(entry: Entry) -> SignalFacts:
-    """Make the signal of ``entry`` with its default parameters and say what it is."""
+    """Make the signal of ``entry`` with its default parameters and describe it."""
     try:
         signal = entry.factory()
         streams = isinstance(signal, TokenSignal | LiveSpanSignal)

@@ -24,7 +24,7 @@ class GradSAM(TokenSignal):
     Parameters
     ----------
     target:
-        ``"logit"``, or ``"logprob"``, which also counts what speaks against other tokens.
+        ``"logit"``, or ``"logprob"``, which also counts evidence against other tokens.
     """
 
     name = "grad-sam"

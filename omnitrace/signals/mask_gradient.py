@@ -7,8 +7,8 @@ unit is the derivative ``df / dv_k`` at ``v = (½, …, ½)``: one point in the 
 way from nothing to everything, along which the derivatives average to effects that sum to
 ``f(1) - f(0)`` (Aumann and Shapley 1974; Sundararajan et al. 2017, arXiv 1703.01365).
 
-At the end of that way, where everything is there, a model that has a fact twice, or that could as
-well guess the rest of a word, does not miss any one unit; in the middle it does.
+At the end of that way, where everything is there, a model that is given a fact twice, or that can
+guess the rest of a word, needs no single unit; in the middle it does.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["AT", "MaskGradient", "mask_gradients", "softly_hidden"]
 
-#: How much of every unit is seen where derivatives are taken, unless another place is asked for.
+#: How much of every unit is seen where derivatives are taken, unless another value is given.
 AT: Final = 0.5
 
 
 class MaskGradient(SpanSignal):
     """The derivative of a span's log-probability by how much of a unit can be seen, in nats.
 
-    Costs a forward pass an answer and a backward pass a span, however many units there are. The
+    Costs a forward pass a response and a backward pass a span, however many units there are. The
     backward passes need the activations of a training step; of the attention, one layer's at once.
 
     Parameters
@@ -75,7 +75,7 @@ def mask_gradients(
     Parameters
     ----------
     scorer, spans:
-        The answer, and spans of it.
+        The response, and spans of it.
     at:
         How much of every unit is seen where the derivative is taken, above 0 and up to 1.
 
@@ -107,7 +107,7 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     scorer:
-        The answer.
+        The response.
     seen:
         float32 ``[units]`` between 0, as hidden by the operator ``attention``, and 1.
 
@@ -138,7 +138,7 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
     bias = torch.where(elsewhere, by_position[None, :], seen.new_zeros(()))
     modules = attention_modules(scorer.adapter.decoder)
     attend = functools.partial(_attend, bias)
-    # The scorer keeps a graph for embeddings that ask for one.
+    # The scorer keeps a graph for embeddings that require gradients.
     fed = scorer.embeddings.clone().requires_grad_(torch.is_grad_enabled())
     with undisturbed(scorer.model), tapped(scorer.model, modules, [attend] * len(modules)):
         return scorer.logprobs(fed)[0]

@@ -1,4 +1,4 @@
-"""From what a user asks for to the signals that do it."""
+"""From the name or object that a user gives to the signals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from omnitrace.errors import ConformanceError, PluginError
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LiveSpanSignal, Signal, SpanSignal, TokenSignal, subject_of
-from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
+from omnitrace.signals.describe import DESCRIBES_ITSELF, violation_of_description
 
 __all__ = ["SIGNAL_MEMBERS", "Resolved", "resolve"]
 
@@ -40,7 +40,7 @@ def resolve(signal: str | Signal) -> Resolved:
     PluginError
         If the name is unknown, the signal cannot be made, or the object is no signal.
     ConformanceError
-        If what it says of itself could not be kept in a trace, or asks for what there is not.
+        If its description cannot be stored in a trace, or it needs what does not exist.
     """
     package: str | None = None
     made: Any = signal
@@ -48,7 +48,7 @@ def resolve(signal: str | Signal) -> Resolved:
         entry = registry().signal(signal)
         package, made = entry.package, entry.make()
     if isinstance(made, TokenSignal | SpanSignal | LiveSpanSignal):
-        found = breach_of_description(made)
+        found = violation_of_description(made)
         if found is not None:
             raise ConformanceError(subject_of(made, package), DESCRIBES_ITSELF, found)
     if isinstance(made, TokenSignal):

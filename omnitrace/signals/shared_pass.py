@@ -17,7 +17,7 @@ __all__ = ["Reduce", "averaged_and_read", "reducer_of", "scored_and_reduced"]
 
 _Read = TypeVar("_Read")
 
-#: From the rows of the next tokens of an answer to float32 ``[rows, features, units]``.
+#: From the rows of the next tokens of a response to float32 ``[rows, features, units]``.
 Reduce: TypeAlias = "Callable[[Iterable[LayerRows]], torch.Tensor]"
 
 
@@ -34,7 +34,7 @@ class _Held(LayerRows):
         self._found: torch.Tensor | None = layer._weights(True)
 
     def release(self) -> None:
-        """Give the memory back; who still reads has the rows computed again."""
+        """Give the memory back; a later reader computes the rows again."""
         self._found = None
 
     def _read(self, reuse: bool) -> torch.Tensor:
@@ -44,7 +44,7 @@ class _Held(LayerRows):
 
 
 def reducer_of(live: LiveSpanSignal, units: Sequence[Sequence[int]]) -> Reduce:
-    """Return what reduces the blocks of one answer, over the prompt positions of each unit."""
+    """Return what reduces the blocks of one response, over the prompt positions of each unit."""
     if isinstance(live, Sequential):
         return live.reducer(units)
     return lambda rows: live.reduce(rows, units)
@@ -66,7 +66,7 @@ def scored_and_reduced(
     Parameters
     ----------
     reduce:
-        The live span signal's, of this answer.
+        The live span signal's, of this response.
     rows:
         What the layers show of a few consecutive generated tokens.
     shape:
@@ -109,8 +109,8 @@ def averaged_and_read(
 ) -> tuple[torch.Tensor, _Read]:
     """Average all layers, and let another reader have some of them.
 
-    Both would draw on the layers at their own pace. So the reader draws, and the mean takes each
-    layer as it passes.
+    The layers can be iterated once only. So the reader iterates, and each layer is added to the
+    mean as it passes.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
-from omnitrace.types import Message, Part
+from omnitrace.types import ContentPart, Message
 
 __all__ = ["FileEntry", "RequestEntry", "RequestProblem", "read_requests"]
 
@@ -209,7 +209,7 @@ def _question(value: Mapping[str, Any], where: str) -> tuple[list[Message], list
     prompt = value.get("prompt")
     if prompt is not None and not isinstance(prompt, str):
         raise InputError(f"{where}: 'prompt' is {_named(prompt)}", legal="a string")
-    content: list[Part] = []
+    content: list[ContentPart] = []
     files: list[str] = []
     for number, part in enumerate(question):
         place = f"{where}: 'question' part {number}"

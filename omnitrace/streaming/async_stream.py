@@ -33,7 +33,7 @@ class _Bell:
                 self._loop.call_soon_threadsafe(self._rung.set)
 
     async def wait(self) -> None:
-        """Wait for the next ring, or return at once after one that nobody waited for."""
+        """Wait for the next ring, or return at once after one that came earlier."""
         await self._rung.wait()
         self._rung.clear()
 
@@ -41,7 +41,7 @@ class _Bell:
 class AsyncEventStream(Launched):
     """An asynchronous iterator of events from a worker thread.
 
-    The worker starts with the first event that is asked for. Closing the stream (``aclose``),
+    The worker starts when the first event is requested. Closing the stream (``aclose``),
     leaving its ``async with`` block, dropping it, or cancelling the task that waits for an event
     stops the worker at the next token; unless it was dropped, the model is then as it was. An
     exception in the worker is raised where the events are read.

@@ -1,4 +1,4 @@
-"""Teams of threads, of which two are too many.
+"""OpenMP teams: why only one thread should compute with several cores.
 
 On the CPU torch computes with OpenMP, which gives every thread that computes a team of helpers of
 its own. GNU's ``libgomp`` counts the helpers of all teams, idle ones too: once they are more than
@@ -28,7 +28,7 @@ _ONE_AT_A_TIME = threading.Lock()
 def compute_alone() -> None:
     """Let torch have no helpers in this thread from now on.
 
-    New threads of the process would do the same: whoever starts this one does it within
+    New threads of the process would do the same: start this one within
     :func:`numbers_kept`.
     """
     torch.get_num_threads()  # a thread's first look takes the process's number, also a later one's

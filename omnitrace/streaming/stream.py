@@ -29,7 +29,7 @@ class Emitter(Protocol):
         """Pass an event on; waits while too many are unread. Raises as :meth:`check` does."""
 
     def check(self) -> None:
-        """Leave, by an exception that must not be caught, if nobody listens any more."""
+        """Leave, by an exception that must not be caught, if the stream was closed."""
 
 
 Work: TypeAlias = Callable[[Emitter], None]
@@ -55,7 +55,7 @@ class Channel:
         self._notify = notify
 
     def __call__(self, event: Event | None, /) -> None:
-        """Wait for room in the queue; leave if nobody listens any more."""
+        """Wait for room in the queue; leave if the stream was closed."""
         while True:
             self.check()
             try:
@@ -66,7 +66,7 @@ class Channel:
             return
 
     def check(self) -> None:
-        """Leave if nobody listens any more."""
+        """Leave if the stream was closed."""
         if self.stop.is_set():
             raise Stopped
 
@@ -86,7 +86,7 @@ class Channel:
 
 
 class Launched:
-    """What streams share: a worker that starts with the first event that is asked for.
+    """The base of streams: a worker that starts when the first event is requested.
 
     It stops at its next token once the stream is closed or dropped.
 
@@ -124,7 +124,7 @@ class Launched:
 class EventStream(Launched):
     """An iterator of events from a worker thread.
 
-    The worker starts with the first event that is asked for. Closing the stream, leaving its
+    The worker starts when the first event is requested. Closing the stream, leaving its
     ``with`` block, or dropping it stops the worker at the next token; the model is then as it was.
     An exception in the worker is raised where the events are read.
 
@@ -174,7 +174,7 @@ class EventStream(Launched):
         self._stop()
         if not self._launched or self._thread is threading.current_thread():
             return
-        # Ctrl-C may fall between asking for the thread and its first breath: it is then neither
+        # Ctrl-C may come between starting the thread and its first step: it is then neither
         # absent nor ready to be joined, and a process must not end while it is inside the model.
         for _ in range(_JOIN_POLLS):
             with contextlib.suppress(RuntimeError):

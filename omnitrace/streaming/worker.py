@@ -1,4 +1,4 @@
-"""What is done beside the decoding loop: a thread behind a bounded queue.
+"""Work beside the decoding loop: a thread behind a bounded queue.
 
 The decoding loop puts blocks into the queue and goes on; the thread works on them in order. The
 loop waits only while the queue is full, and nothing is left out. An error of the thread is raised
@@ -23,11 +23,11 @@ from omnitrace.streaming.openmp import compute_alone, numbers_kept
 
 __all__ = ["Backlog", "Stopped", "Worker", "carrying_thread"]
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 
 class Stopped(Exception):  # noqa: N818 - control flow, not an error
-    """Raised inside ``generate``, or the work beside it, to leave it once nobody listens."""
+    """Raised inside ``generate``, or the work beside it, once its events are no longer read."""
 
 
 def carrying_thread(run: Callable[[], None], name: str) -> threading.Thread:
@@ -77,11 +77,12 @@ class Backlog:
     longest: int = 0
 
 
-class Worker(Generic[Item]):
+class Worker(Generic[T]):
     """Runs ``work`` on everything that is put, in order, in a thread of its own.
 
     The thread lives as long as the ``with`` block. It has the context and the torch modes of the
-    thread that enters it, but no gradients, and on the CPU it computes alone (:mod:`.teams`).
+    thread that enters it, but no gradients, and on the CPU it computes alone
+    (:mod:`omnitrace.streaming.openmp`).
 
     Parameters
     ----------
@@ -94,12 +95,12 @@ class Worker(Generic[Item]):
     """
 
     def __init__(
-        self, work: Callable[[Item], None], size: int, backlog: Backlog | None = None
+        self, work: Callable[[T], None], size: int, backlog: Backlog | None = None
     ) -> None:
         self._work = work
         self._size = size
         self._backlog = backlog or Backlog()
-        self._items: deque[Item] = deque()
+        self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._busy = False
@@ -145,7 +146,7 @@ class Worker(Generic[Item]):
         if self._error is not None:
             raise self._error
 
-    def put(self, item: Item) -> None:
+    def put(self, item: T) -> None:
         """Hand an item over; waits while the queue is full. Raises the thread's error."""
         backlog = self._backlog
         with self._changed:
@@ -184,7 +185,7 @@ class Worker(Generic[Item]):
                 self._items.clear()
                 self._changed.notify_all()
 
-    def _next(self) -> Item | None:
+    def _next(self) -> T | None:
         with self._changed:
             self._busy = False
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What a model adapter promises, each promise with what finds out whether it is kept."""
+"""The contract of a model adapter: each requirement, with the function that checks it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from omnitrace.sources.messages import Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
-from omnitrace.testing.contract import Promise, promises
+from omnitrace.testing.contract import Requirement, requirements
 from omnitrace.testing.harness import SEED, settings, untraced
 from omnitrace.testing.requests import request
 from omnitrace.testing.state import model_change, model_state
-from omnitrace.testing.tokens import tokens_breach
+from omnitrace.testing.tokens import tokens_violation
 from omnitrace.tracer import Tracer
 from omnitrace.types import ImageRegion, Layout, Modality, TextRange, TimeRange
 
-__all__ = ["ADAPTER_PROMISES", "AdapterBench"]
+__all__ = ["ADAPTER_REQUIREMENTS", "AdapterHarness"]
 
 _ENCODES: Final = "encode() takes a request with every modality that the adapter is for"
 _NEW: Final = 8
 _SLACK: Final = 1e-6
 
 
-class AdapterBench:
-    """An adapter, and what it makes of a small request.
+class AdapterHarness:
+    """An adapter, and its results for a small request.
 
     Parameters
     ----------
@@ -109,38 +109,38 @@ class AdapterBench:
         ).token_ids
 
     def change(self) -> str | None:
-        """Say what of the model has changed since the bench was made."""
+        """Say what of the model has changed since the harness was made."""
         return model_change(self.adapter.model, self._before)
 
 
-def _describes_itself(bench: AdapterBench) -> str | None:
-    name = getattr(bench.adapter, "name", None)
+def _describes_itself(harness: AdapterHarness) -> str | None:
+    name = getattr(harness.adapter, "name", None)
     if not isinstance(name, str) or not name:
         return f"has the name {name!r}"
     for what in ("model", "tokenizer", "decoder", "max_context"):
         try:
-            found = getattr(bench.adapter, what)
+            found = getattr(harness.adapter, what)
         except Exception as error:  # a plugin may raise anything
             return f"has no {what}: {type(error).__name__}: {error}"
         if found is None and what != "max_context":
             return f"has no {what}"
-    if not callable(getattr(bench.adapter.model, "generate", None)):
-        return f"has a model without generate(): {type(bench.adapter.model).__name__}"
+    if not callable(getattr(harness.adapter.model, "generate", None)):
+        return f"has a model without generate(): {type(harness.adapter.model).__name__}"
     return None
 
 
-def _encodes(bench: AdapterBench) -> str | None:
-    bench.encode()
+def _encodes(harness: AdapterHarness) -> str | None:
+    harness.encode()
     return None
 
 
-def _one_row(bench: AdapterBench) -> str | None:
-    ids: Any = bench.encoded.inputs.get("input_ids")
+def _one_row(harness: AdapterHarness) -> str | None:
+    ids: Any = harness.encoded.inputs.get("input_ids")
     if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or len(ids) != 1:
         return f"gave input_ids of shape {list(getattr(ids, 'shape', []))}"
-    if tuple(ids[0].tolist()) != tuple(bench.encoded.prompt_ids):
+    if tuple(ids[0].tolist()) != tuple(harness.encoded.prompt_ids):
         return "gave prompt_ids that differ from input_ids"
-    for name, value in bench.encoded.inputs.items():
+    for name, value in harness.encoded.inputs.items():
         if not isinstance(value, torch.Tensor):
             return f"gave a {type(value).__name__} as input {name!r}"
         if value.device.type != "cpu":
@@ -148,10 +148,10 @@ def _one_row(bench: AdapterBench) -> str | None:
     return None
 
 
-def _positions_once(bench: AdapterBench) -> str | None:
-    length = len(bench.encoded.prompt_ids)
+def _positions_once(harness: AdapterHarness) -> str | None:
+    length = len(harness.encoded.prompt_ids)
     seen: Counter[int] = Counter()
-    for tokens in bench.encoded.geometry:
+    for tokens in harness.encoded.geometry:
         seen.update(tokens.positions)
     for position, times in sorted(seen.items()):
         if not 0 <= position < length:
@@ -161,17 +161,17 @@ def _positions_once(bench: AdapterBench) -> str | None:
     return None
 
 
-def _every_part(bench: AdapterBench) -> str | None:
-    mapped = {(t.part.message, t.part.part) for t in bench.encoded.geometry if len(t.positions)}
-    for part in bench.conversation.parts:
+def _every_part(harness: AdapterHarness) -> str | None:
+    mapped = {(t.part.message, t.part.part) for t in harness.encoded.geometry if len(t.positions)}
+    for part in harness.conversation.parts:
         if (part.message, part.part) not in mapped:
             kind = "text" if isinstance(part, TextPart) else part.modality
             return f'gave messages[{part.message}]["content"][{part.part}] ({kind}) no tokens'
     return None
 
 
-def _pairs(bench: AdapterBench) -> str | None:
-    for tokens in bench.encoded.geometry:
+def _pairs(harness: AdapterHarness) -> str | None:
+    for tokens in harness.encoded.geometry:
         if isinstance(tokens, GridTokens):
             expected = tokens.rows * tokens.columns
         else:
@@ -182,8 +182,8 @@ def _pairs(bench: AdapterBench) -> str | None:
     return None
 
 
-def _units_disjoint(bench: AdapterBench) -> str | None:
-    layout, owner = bench.layout, dict[int, str]()
+def _units_disjoint(harness: AdapterHarness) -> str | None:
+    layout, owner = harness.layout, dict[int, str]()
     if not layout.units:
         return "gave the request no source unit"
     for unit in layout.units:
@@ -197,41 +197,41 @@ def _units_disjoint(bench: AdapterBench) -> str | None:
     return None
 
 
-def _texts_quoted(bench: AdapterBench) -> str | None:
+def _texts_quoted(harness: AdapterHarness) -> str | None:
     """Every token quotes its piece of the user's string, and no visible character is left out."""
-    for tokens in bench.encoded.geometry:
+    for tokens in harness.encoded.geometry:
         if not isinstance(tokens, TextTokens):
             continue
-        text = bench.text_of(tokens.part)
+        text = harness.text_of(tokens.part)
         missing = {i for i, character in enumerate(text) if not character.isspace()}
         for position, (start, end) in zip(tokens.positions, tokens.ranges, strict=True):
             if not 0 <= start <= end <= len(text):
                 return f"gave position {position} the characters {start} to {end} of {len(text)}"
             missing -= set(range(start, end))
-            piece = bench.adapter.tokenizer.decode([bench.encoded.prompt_ids[position]])
+            piece = harness.adapter.tokenizer.decode([harness.encoded.prompt_ids[position]])
             quote = text[start:end].strip()
             if "\ufffd" not in piece and quote.casefold() not in piece.casefold():
                 return f"gave position {position}, which is {piece!r}, the characters {quote!r}"
         if missing:
             first = min(missing)
             return f"gave no token the character {first} ({text[first]!r}) of {text!r}"
-    return _units_quoted(bench)
+    return _units_quoted(harness)
 
 
-def _units_quoted(bench: AdapterBench) -> str | None:
-    for unit in bench.layout.units:
+def _units_quoted(harness: AdapterHarness) -> str | None:
+    for unit in harness.layout.units:
         where = unit.locator
         if isinstance(where, TextRange):
-            text = bench.messages[where.message]["content"][where.part]["text"]
+            text = harness.messages[where.message]["content"][where.part]["text"]
             quote = text[where.start : where.end]
             if not quote.strip() or not quote.startswith(unit.preview.removesuffix("…")):
                 return f"quotes {unit.preview!r} where the user wrote {quote!r}"
     return None
 
 
-def _media_inside(bench: AdapterBench) -> str | None:
-    parts = {(part.message, part.part): part.media for part in bench.conversation.media()}
-    for unit in bench.layout.units:
+def _media_inside(harness: AdapterHarness) -> str | None:
+    parts = {(part.message, part.part): part.media for part in harness.conversation.media()}
+    for unit in harness.layout.units:
         where = unit.locator
         medium = parts.get((where.message, where.part))
         if isinstance(where, ImageRegion):
@@ -245,11 +245,11 @@ def _media_inside(bench: AdapterBench) -> str | None:
             if not 0 <= where.start < where.end <= duration + _SLACK:
                 seconds = f"{where.start:g} to {where.end:g} s"
                 return f"put the unit {unit.id!r} at {seconds} of {duration:g} s"
-    return _times_ordered(bench)
+    return _times_ordered(harness)
 
 
-def _times_ordered(bench: AdapterBench) -> str | None:
-    for tokens in bench.encoded.geometry:
+def _times_ordered(harness: AdapterHarness) -> str | None:
+    for tokens in harness.encoded.geometry:
         if isinstance(tokens, TimeTokens):
             for position, (start, end) in zip(tokens.positions, tokens.intervals, strict=True):
                 if not 0 <= start <= end <= tokens.duration + _SLACK:
@@ -260,8 +260,8 @@ def _times_ordered(bench: AdapterBench) -> str | None:
     return None
 
 
-def _encodes_alike(bench: AdapterBench) -> str | None:
-    first, second = bench.encoded, bench.encode()
+def _encodes_alike(harness: AdapterHarness) -> str | None:
+    first, second = harness.encoded, harness.encode()
     for name in first.inputs.keys() | second.inputs.keys():
         if not torch.equal(first.inputs[name], second.inputs[name]):
             return f"gave another {name!r} the second time"
@@ -269,9 +269,9 @@ def _encodes_alike(bench: AdapterBench) -> str | None:
     return None if places[0] == places[1] else "put parts elsewhere the second time"
 
 
-def _decodes(bench: AdapterBench) -> str | None:
-    tokenizer = bench.adapter.tokenizer
-    for part in bench.conversation.parts:
+def _decodes(harness: AdapterHarness) -> str | None:
+    tokenizer = harness.adapter.tokenizer
+    for part in harness.conversation.parts:
         if isinstance(part, TextPart):
             ids = tokenizer(part.text, add_special_tokens=False)["input_ids"]
             text = tokenizer.decode(ids, skip_special_tokens=True)
@@ -284,31 +284,31 @@ def _decodes(bench: AdapterBench) -> str | None:
     return None
 
 
-def _layers_speak(bench: AdapterBench) -> str | None:
+def _layers_captured(harness: AdapterHarness) -> str | None:
     try:
-        layers = probe(bench.adapter.model, bench.adapter.decoder, what=bench.adapter.source)
+        layers = probe(harness.adapter.model, harness.adapter.decoder, what=harness.adapter.source)
     except OmnitraceError as error:
-        return f"has a decoder that cannot be listened to: {error.found}"
+        return f"has a decoder whose attention cannot be captured: {error.found}"
     indices = [index for index, _ in layers]
     if not indices or indices != sorted(set(indices)):
         return f"has a decoder whose layers are {indices}"
     return None
 
 
-def _greedy_tokens(bench: AdapterBench) -> str | None:
-    return tokens_breach(bench.untraced(sampled=False), bench.traced(sampled=False))
+def _greedy_tokens(harness: AdapterHarness) -> str | None:
+    return tokens_violation(harness.untraced(sampled=False), harness.traced(sampled=False))
 
 
-def _sampled_tokens(bench: AdapterBench) -> str | None:
-    return tokens_breach(bench.untraced(sampled=True), bench.traced(sampled=True))
+def _sampled_tokens(harness: AdapterHarness) -> str | None:
+    return tokens_violation(harness.untraced(sampled=True), harness.traced(sampled=True))
 
 
-def _features(bench: AdapterBench) -> str | None:
-    for tokens in bench.encoded.geometry:
+def _features(harness: AdapterHarness) -> str | None:
+    for tokens in harness.encoded.geometry:
         if isinstance(tokens, TextTokens):
             continue
         try:
-            given = [bench.adapter.features(bench.encoded, tokens) for _ in range(2)]
+            given = [harness.adapter.features(harness.encoded, tokens) for _ in range(2)]
         except NotSupportedError:
             continue
         except Exception as error:  # a plugin may raise anything
@@ -325,13 +325,13 @@ def _features(bench: AdapterBench) -> str | None:
     return None
 
 
-def _restored(bench: AdapterBench) -> str | None:
-    bench.traced(sampled=False)
-    change = bench.change()
-    return None if change is None else f"left its mark: {change}"
+def _restored(harness: AdapterHarness) -> str | None:
+    harness.traced(sampled=False)
+    change = harness.change()
+    return None if change is None else f"left something changed: {change}"
 
 
-ADAPTER_PROMISES: Final[tuple[Promise[AdapterBench], ...]] = promises(
+ADAPTER_REQUIREMENTS: Final[tuple[Requirement[AdapterHarness], ...]] = requirements(
     {
         "an adapter has a name, a model with generate(), a tokenizer, a decoder": _describes_itself,
         _ENCODES: _encodes,
@@ -344,7 +344,7 @@ ADAPTER_PROMISES: Final[tuple[Promise[AdapterBench], ...]] = promises(
         "regions and seconds lie inside their medium": _media_inside,
         "encode() gives the same twice": _encodes_alike,
         "text survives tokenizing and decoding, whole and token by token": _decodes,
-        "the decoder's attention can be captured": _layers_speak,
+        "the decoder's attention can be captured": _layers_captured,
         "greedy decoding writes the untraced model's tokens": _greedy_tokens,
         "seeded sampling writes the untraced model's tokens": _sampled_tokens,
         "features(), where there are any, are finite float32 [tokens, dimensions]": _features,

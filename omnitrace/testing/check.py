@@ -1,4 +1,4 @@
-"""Hold a signal or an adapter to all of its promises, with or without pytest."""
+"""Check all requirements of a signal or an adapter, with or without pytest."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 from omnitrace.models.base import ModelAdapter
 from omnitrace.signals.base import LiveSpanSignal, TokenSignal
-from omnitrace.testing.adapters import ADAPTER_PROMISES, AdapterBench
+from omnitrace.testing.adapters import ADAPTER_REQUIREMENTS, AdapterHarness
 from omnitrace.testing.contract import check_all
-from omnitrace.testing.harness import SignalBench
-from omnitrace.testing.live import LIVE_PROMISES
-from omnitrace.testing.spans import SPAN_PROMISES
-from omnitrace.testing.tokens import TOKEN_PROMISES
+from omnitrace.testing.harness import SignalHarness
+from omnitrace.testing.live import LIVE_REQUIREMENTS
+from omnitrace.testing.spans import SPAN_REQUIREMENTS
+from omnitrace.testing.tokens import TOKEN_REQUIREMENTS
 from omnitrace.types import Modality
 
 __all__ = ["check_adapter", "check_signal"]
 
 
 def check_signal(signal: Any) -> None:
-    """Hold a signal of any of the three kinds to its promises, on the reference model.
+    """Check the requirements of a signal of any of the three kinds, on the reference model.
 
     Parameters
     ----------
@@ -28,21 +28,21 @@ def check_signal(signal: Any) -> None:
     Raises
     ------
     ConformanceError
-        At the first promise that is broken.
+        At the first requirement that is broken.
     PluginError
         If there is no such signal, or it cannot be made.
     """
-    bench = SignalBench(signal)
-    if isinstance(bench.signal, TokenSignal):
-        check_all(TOKEN_PROMISES, bench)
-    elif isinstance(bench.signal, LiveSpanSignal):
-        check_all(LIVE_PROMISES, bench)
+    harness = SignalHarness(signal)
+    if isinstance(harness.signal, TokenSignal):
+        check_all(TOKEN_REQUIREMENTS, harness)
+    elif isinstance(harness.signal, LiveSpanSignal):
+        check_all(LIVE_REQUIREMENTS, harness)
     else:
-        check_all(SPAN_PROMISES, bench)
+        check_all(SPAN_REQUIREMENTS, harness)
 
 
 def check_adapter(adapter: ModelAdapter, modalities: tuple[Modality, ...] = ("text",)) -> None:
-    """Hold an adapter to its promises, with whatever model it carries.
+    """Check the requirements of an adapter, with whatever model it carries.
 
     Parameters
     ----------
@@ -54,6 +54,6 @@ def check_adapter(adapter: ModelAdapter, modalities: tuple[Modality, ...] = ("te
     Raises
     ------
     ConformanceError
-        At the first promise that is broken.
+        At the first requirement that is broken.
     """
-    check_all(ADAPTER_PROMISES, AdapterBench(adapter, modalities))
+    check_all(ADAPTER_REQUIREMENTS, AdapterHarness(adapter, modalities))

@@ -1,4 +1,4 @@
-"""A promise: its name, its words, and what finds out whether it is kept."""
+"""A requirement of a contract: its name, its words, and the function that checks it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Generic, Protocol, TypeVar
 
 from omnitrace.errors import ConformanceError
 
-__all__ = ["Promise", "Subject", "check_all", "promises"]
+__all__ = ["Requirement", "Subject", "check_all", "requirements"]
 
 
 class Subject(Protocol):
-    """What is put to the test."""
+    """What is tested."""
 
     @property
     def subject(self) -> str:
@@ -24,33 +24,33 @@ S = TypeVar("S", bound=Subject)
 
 
 @dataclass(frozen=True, slots=True)
-class Promise(Generic[S]):
-    """One promise of a protocol.
+class Requirement(Generic[S]):
+    """One requirement of a protocol's contract.
 
-    ``breach`` returns what was found instead of the promised, with the offending value; None where
-    the promise is kept.
+    ``violation`` returns what was found instead, with the offending value; None if the requirement
+    is met.
     """
 
     name: str
     contract: str
-    breach: Callable[[S], str | None]
+    violation: Callable[[S], str | None]
 
-    def check(self, bench: S) -> None:
-        """Raise ConformanceError if the promise is broken."""
-        found = self.breach(bench)
+    def check(self, harness: S) -> None:
+        """Raise ConformanceError if the requirement is not met."""
+        found = self.violation(harness)
         if found is not None:
-            raise ConformanceError(bench.subject, self.contract, found)
+            raise ConformanceError(harness.subject, self.contract, found)
 
 
-def promises(table: dict[str, Callable[[S], str | None]]) -> tuple[Promise[S], ...]:
-    """Make promises of a table from their words to what looks for a breach, in its order."""
+def requirements(table: dict[str, Callable[[S], str | None]]) -> tuple[Requirement[S], ...]:
+    """Make requirements of a table that maps their words to what looks for a violation."""
     return tuple(
-        Promise(breach.__name__.strip("_").replace("_", "-"), contract, breach)
-        for contract, breach in table.items()
+        Requirement(violation.__name__.strip("_").replace("_", "-"), contract, violation)
+        for contract, violation in table.items()
     )
 
 
-def check_all(kept: Sequence[Promise[S]], bench: S) -> None:
-    """Check one after the other; raises ConformanceError at the first that is broken."""
-    for promise in kept:
-        promise.check(bench)
+def check_all(contract: Sequence[Requirement[S]], harness: S) -> None:
+    """Check one after the other; raises ConformanceError at the first that is not met."""
+    for requirement in contract:
+        requirement.check(harness)

@@ -1,4 +1,4 @@
-"""Signals at work on the reference model, with everything that they return kept."""
+"""The harness of signals: run one on the reference model, and keep all that it returns."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from omnitrace.tracer import Tracer
 __all__ = [
     "SEED",
     "TOKENS",
-    "Block",
     "Failing",
-    "SignalBench",
+    "ScoredRows",
+    "SignalHarness",
     "made",
     "reference",
     "settings",
@@ -40,7 +40,7 @@ __all__ = [
 
 TOKENS: Final = 12
 SEED: Final = 7
-# Hot enough that the next token is a matter of luck, and luck of the random state.
+# High enough that the next token depends on the random state.
 _SAMPLING: Final = {"do_sample": True, "temperature": 5.0, "top_k": 0}
 _MEDIA: Final = ("text", "image", "audio")
 
@@ -90,7 +90,7 @@ def _untraced_reference(sampled: bool) -> tuple[int, ...]:
 
 
 def settings(adapter: ModelAdapter, tokens: int, sampled: bool) -> dict[str, Any]:
-    """As many tokens as are asked for, whatever the model would like, and all of them words."""
+    """As many tokens as are asked for, whatever the model would prefer, and all of them words."""
     return {
         "max_new_tokens": tokens,
         "min_new_tokens": tokens,
@@ -99,7 +99,7 @@ def settings(adapter: ModelAdapter, tokens: int, sampled: bool) -> dict[str, Any
     }
 
 
-class Block(NamedTuple):
+class ScoredRows(NamedTuple):
     """What ``score`` returned for ``rows`` tokens from ``first`` on, with that context."""
 
     scores: Any
@@ -124,12 +124,12 @@ class _Wrapped(TokenSignal):
         return self.signal.score(rows)
 
 
-class _Recorded(_Wrapped):
+class _Recorder(_Wrapped):
     """Keeps what the signal returns."""
 
     def __init__(self, signal: TokenSignal) -> None:
         super().__init__(signal)
-        self.blocks: list[Block] = []
+        self.blocks: list[ScoredRows] = []
 
     def score(self, rows: Iterable[LayerRows]) -> torch.Tensor:
         """Score, and keep a copy."""
@@ -138,7 +138,7 @@ class _Recorded(_Wrapped):
         scores = super().score(iter(layers))
         kept = scores.detach().clone() if isinstance(scores, torch.Tensor) else scores
         first = sum(block.rows for block in self.blocks)
-        self.blocks.append(Block(kept, count, context, first))
+        self.blocks.append(ScoredRows(kept, count, context, first))
         return scores
 
 
@@ -155,8 +155,8 @@ class Failing(_Wrapped):
         return super().score(rows)
 
 
-class SignalBench:
-    """One signal, and what it does to and with the reference model.
+class SignalHarness:
+    """One signal, and its effects on the reference model.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class SignalBench:
         return Tracer(adapter=self._adapter)
 
     def _tracer(self, signal: Any, block: int = 16) -> Tracer:
-        """Make a tracer without trying the model again, which takes longer than a trace."""
+        """Make a tracer without probing the model again, which takes longer than a trace."""
         tracer = copy.copy(self.plain_tracer)
         signals = tracer.setup.signals
         if isinstance(signal, TokenSignal):
@@ -242,8 +242,8 @@ class SignalBench:
         return self.trace().scores
 
     @functools.cached_property
-    def _recording(self) -> tuple[list[Block], ConformanceError | None]:
-        recorded = _Recorded(self.signal)
+    def _recorded(self) -> tuple[list[ScoredRows], ConformanceError | None]:
+        recorded = _Recorder(self.signal)
         try:
             self.trace(block=5, signal=recorded)
         except ConformanceError as error:
@@ -251,21 +251,21 @@ class SignalBench:
         return recorded.blocks, None
 
     @property
-    def blocks(self) -> list[Block]:
-        """What the signal returned, up to the first block that broke a promise."""
-        return self._recording[0]
+    def blocks(self) -> list[ScoredRows]:
+        """What the signal returned, up to the first block that violates a requirement."""
+        return self._recorded[0]
 
     @property
     def failure(self) -> ConformanceError | None:
-        """What ended the recording early."""
-        return self._recording[1]
+        """The error that ended the trace early."""
+        return self._recorded[1]
 
     def untraced(self, *, sampled: bool) -> tuple[int, ...]:
         """Return the tokens of the request as the model writes them untraced."""
         return self._untraced[sampled]
 
     def change(self) -> str | None:
-        """Say what the signal has changed for good since the bench was made; None for nothing."""
+        """Say what the signal has changed for good since the harness was made; None for nothing."""
         change = self._torch_change or model_change(self.model, self._before)
         if change is not None:  # what is broken must not be the next signal's reference
             reference.cache_clear()

@@ -1,4 +1,4 @@
-"""What a live span signal promises, each promise with what finds out whether it is kept."""
+"""The contract of a live span signal: each requirement, with the function that checks it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from omnitrace.signals.contract import (
     REDUCED_TENSOR,
     REDUCES,
 )
-from omnitrace.testing.contract import Promise, promises
-from omnitrace.testing.harness import TOKENS, SignalBench
-from omnitrace.testing.tokens import chooses_layers, description_breach, tokens_breach
+from omnitrace.testing.contract import Requirement, requirements
+from omnitrace.testing.harness import TOKENS, SignalHarness
+from omnitrace.testing.tokens import chooses_layers, description_violation, tokens_violation
 from omnitrace.trace.trace import Trace
 from omnitrace.types import SourceUnit
 
-__all__ = ["LIVE_PROMISES"]
+__all__ = ["LIVE_REQUIREMENTS"]
 
 # Of the largest reduction: more than the rounding of float32 in another order of summation.
 _SAME: Final = 1e-4
@@ -56,73 +56,73 @@ class _Recorded(LiveSpanSignal):
 
 
 def _observed(
-    bench: SignalBench, *, tokens: int = TOKENS, block: int = 16
+    harness: SignalHarness, *, tokens: int = TOKENS, block: int = 16
 ) -> tuple[torch.Tensor, Trace]:
     """Trace the request; return the reductions ``[tokens, features, units]`` and the trace."""
-    recorded = _Recorded(bench.signal)
-    trace = bench.trace(tokens=tokens, block=block, signal=recorded)
+    recorded = _Recorded(harness.signal)
+    trace = harness.trace(tokens=tokens, block=block, signal=recorded)
     return torch.cat(recorded.kept), trace
 
 
-def _failure(bench: SignalBench) -> ConformanceError | None:
+def _failure(harness: SignalHarness) -> ConformanceError | None:
     try:
-        bench.trace(block=5)
+        harness.trace(block=5)
     except ConformanceError as error:
         return error
     return None
 
 
-def _fails_with(contract: str) -> Callable[[SignalBench], str | None]:
-    def breach(bench: SignalBench) -> str | None:
-        error = _failure(bench)
+def _fails_with(contract: str) -> Callable[[SignalHarness], str | None]:
+    def violation(harness: SignalHarness) -> str | None:
+        error = _failure(harness)
         if error is None or error.contract != contract:
             return None
-        return error.found.removeprefix(f"{bench.subject} ")
+        return error.found.removeprefix(f"{harness.subject} ")
 
-    return breach
-
-
-def _describes_itself(bench: SignalBench) -> str | None:
-    return description_breach(bench)
+    return violation
 
 
-def _reduces(bench: SignalBench) -> str | None:
-    return _fails_with(REDUCES)(bench)
+def _describes_itself(harness: SignalHarness) -> str | None:
+    return description_violation(harness)
 
 
-def _tensor(bench: SignalBench) -> str | None:
-    return _fails_with(REDUCED_TENSOR)(bench)
+def _reduces(harness: SignalHarness) -> str | None:
+    return _fails_with(REDUCES)(harness)
 
 
-def _shape(bench: SignalBench) -> str | None:
-    return _fails_with(REDUCED_SHAPE)(bench)
+def _tensor(harness: SignalHarness) -> str | None:
+    return _fails_with(REDUCED_TENSOR)(harness)
 
 
-def _finite(bench: SignalBench) -> str | None:
-    return _fails_with(REDUCED_FINITE)(bench)
+def _shape(harness: SignalHarness) -> str | None:
+    return _fails_with(REDUCED_SHAPE)(harness)
 
 
-def _effects(bench: SignalBench) -> str | None:
-    return _fails_with(EFFECTS_OF)(bench)
+def _finite(harness: SignalHarness) -> str | None:
+    return _fails_with(REDUCED_FINITE)(harness)
 
 
-def _restored(bench: SignalBench) -> str | None:
-    bench.trace()
-    change = bench.change()
-    return None if change is None else f"left its mark: {change}"
+def _effects(harness: SignalHarness) -> str | None:
+    return _fails_with(EFFECTS_OF)(harness)
 
 
-def _greedy_tokens(bench: SignalBench) -> str | None:
-    return tokens_breach(bench.untraced(sampled=False), bench.trace(block=1).token_ids)
+def _restored(harness: SignalHarness) -> str | None:
+    harness.trace()
+    change = harness.change()
+    return None if change is None else f"left something changed: {change}"
 
 
-def _sampled_tokens(bench: SignalBench) -> str | None:
-    written = bench.trace(block=1, sampled=True).token_ids
-    return tokens_breach(bench.untraced(sampled=True), written)
+def _greedy_tokens(harness: SignalHarness) -> str | None:
+    return tokens_violation(harness.untraced(sampled=False), harness.trace(block=1).token_ids)
 
 
-def _deterministic(bench: SignalBench) -> str | None:
-    (first, one), (second, other) = _observed(bench), _observed(bench)
+def _sampled_tokens(harness: SignalHarness) -> str | None:
+    written = harness.trace(block=1, sampled=True).token_ids
+    return tokens_violation(harness.untraced(sampled=True), written)
+
+
+def _deterministic(harness: SignalHarness) -> str | None:
+    (first, one), (second, other) = _observed(harness), _observed(harness)
     found = _difference(first, second, "a second time", _IDENTICAL)
     if found is not None:
         return found
@@ -132,21 +132,21 @@ def _deterministic(bench: SignalBench) -> str | None:
     return None
 
 
-def _later_tokens(bench: SignalBench) -> str | None:
-    whole, _ = _observed(bench)
+def _later_tokens(harness: SignalHarness) -> str | None:
+    whole, _ = _observed(harness)
     for count in (1, 5):
-        part, _ = _observed(bench, tokens=count)
-        when = f"in an answer of {count} tokens instead of {TOKENS}"
+        part, _ = _observed(harness, tokens=count)
+        when = f"in a response of {count} tokens instead of {TOKENS}"
         found = _difference(whole[:count], part, when, _SAME)
         if found is not None:
             return found
     return None
 
 
-def _block_size(bench: SignalBench) -> str | None:
-    whole, _ = _observed(bench)
+def _block_size(harness: SignalHarness) -> str | None:
+    whole, _ = _observed(harness)
     for block in (1, 5):
-        part, _ = _observed(bench, block=block)
+        part, _ = _observed(harness, block=block)
         found = _difference(whole, part, f"read {block} at a time instead of 16", _SAME)
         if found is not None:
             return found
@@ -167,7 +167,7 @@ def _difference(
     )
 
 
-LIVE_PROMISES: Final[tuple[Promise[SignalBench], ...]] = promises(
+LIVE_REQUIREMENTS: Final[tuple[Requirement[SignalHarness], ...]] = requirements(
     {
         "a live span signal has a name, JSON-ready parameters, and needs rows and values at "
         "most": _describes_itself,
@@ -180,7 +180,7 @@ LIVE_PROMISES: Final[tuple[Promise[SignalBench], ...]] = promises(
         "the model and torch's settings stay as they were": _restored,
         "greedy decoding writes the untraced model's tokens": _greedy_tokens,
         "seeded sampling writes the untraced model's tokens": _sampled_tokens,
-        "the same answer has the same reductions and effects": _deterministic,
+        "the same response has the same reductions and effects": _deterministic,
         "later tokens change no earlier reduction": _later_tokens,
         "reductions do not depend on how many tokens are read at once": _block_size,
     }

@@ -1,4 +1,4 @@
-"""What a span signal promises, each promise with what finds out whether it is kept."""
+"""The contract of a span signal: each requirement, with the function that checks it."""
 
 from __future__ import annotations
 
@@ -6,52 +6,54 @@ from typing import Final
 
 from omnitrace.attribution.effects import EFFECTS, checked_effects
 from omnitrace.errors import ConformanceError
-from omnitrace.testing.contract import Promise, promises
-from omnitrace.testing.harness import SEED, SignalBench, settings
-from omnitrace.testing.tokens import description_breach, tokens_breach
+from omnitrace.testing.contract import Requirement, requirements
+from omnitrace.testing.harness import SEED, SignalHarness, settings
+from omnitrace.testing.tokens import description_violation, tokens_violation
 from omnitrace.types import Effect
 
-__all__ = ["SPAN_PROMISES"]
+__all__ = ["SPAN_REQUIREMENTS"]
 
 _SAME: Final = 1e-4
 _TOKENS: Final = 6
 
 
-def _effects(bench: SignalBench) -> list[dict[str, Effect]]:
-    """Measure an answer; raises ConformanceError if the signal raises or returns what it must not.
+def _effects(harness: SignalHarness) -> list[dict[str, Effect]]:
+    """Measure a response; raises ConformanceError where the signal raises or returns nonsense.
 
     The spans are those that attention gives: only the effects are the signal's.
     """
-    tracer = bench.plain_tracer
+    tracer = harness.plain_tracer
     options = settings(tracer.adapter, _TOKENS, sampled=False)
-    answer = tracer.trace(bench.messages, **options)
-    scorer = bench.tracer.scorer(bench.messages, answer.token_ids)
+    response = tracer.trace(harness.messages, **options)
+    scorer = harness.tracer.scorer(harness.messages, response.token_ids)
     try:
-        with bench.watched():
-            measured = bench.signal.effects(scorer, answer.spans)
+        with harness.watched():
+            measured = harness.signal.effects(scorer, response.spans)
     except Exception as error:  # a plugin may raise anything
         found = f"raised {type(error).__name__}: {error}"
-        raise ConformanceError(bench.subject, EFFECTS, found) from error
+        raise ConformanceError(harness.subject, EFFECTS, found) from error
     try:
-        return checked_effects(measured, len(answer.spans), scorer.units)
+        return checked_effects(measured, len(response.spans), scorer.units)
     except ValueError as error:
-        raise ConformanceError(bench.subject, EFFECTS, f"returned {error}") from error
+        raise ConformanceError(harness.subject, EFFECTS, f"returned {error}") from error
 
 
-def _describes_itself(bench: SignalBench) -> str | None:
-    found = description_breach(bench)
-    if found is None and set(bench.signal.needs) != {"forwards"}:
-        return f"needs {sorted(bench.signal.needs)}; a span signal needs 'forwards' alone"
+def _describes_itself(harness: SignalHarness) -> str | None:
+    found = description_violation(harness)
+    if found is None and set(harness.signal.needs) != {"forwards"}:
+        return f"needs {sorted(harness.signal.needs)}; a span signal needs 'forwards' alone"
     return found
 
 
-def _well_formed(bench: SignalBench) -> str | None:
-    _effects(bench)
+def _well_formed(harness: SignalHarness) -> str | None:
+    _effects(harness)
     return None
 
 
-def _deterministic(bench: SignalBench) -> str | None:
-    for number, (first, second) in enumerate(zip(_effects(bench), _effects(bench), strict=True)):
+def _deterministic(harness: SignalHarness) -> str | None:
+    for number, (first, second) in enumerate(
+        zip(_effects(harness), _effects(harness), strict=True)
+    ):
         scale = max((abs(effect.value) for effect in first.values()), default=0.0)
         for unit in first.keys() | second.keys():
             if unit not in first or unit not in second:
@@ -62,29 +64,29 @@ def _deterministic(bench: SignalBench) -> str | None:
     return None
 
 
-def _undisturbed(bench: SignalBench) -> str | None:
-    options = {"seed": SEED, **settings(bench.tracer.adapter, _TOKENS, sampled=True)}
-    # The effects of the first answer must not show in the second.
+def _undisturbed(harness: SignalHarness) -> str | None:
+    options = {"seed": SEED, **settings(harness.tracer.adapter, _TOKENS, sampled=True)}
+    # The effects of the first response must not show in the second.
     for _ in range(2):
-        written = bench.tracer.trace(bench.messages, **options).token_ids
-        found = tokens_breach(bench.untraced(sampled=True)[:_TOKENS], written)
+        written = harness.tracer.trace(harness.messages, **options).token_ids
+        found = tokens_violation(harness.untraced(sampled=True)[:_TOKENS], written)
         if found is not None:
             return found
     return None
 
 
-def _restored(bench: SignalBench) -> str | None:
-    _effects(bench)
-    change = bench.change()
-    return None if change is None else f"left its mark: {change}"
+def _restored(harness: SignalHarness) -> str | None:
+    _effects(harness)
+    change = harness.change()
+    return None if change is None else f"left something changed: {change}"
 
 
-SPAN_PROMISES: Final[tuple[Promise[SignalBench], ...]] = promises(
+SPAN_REQUIREMENTS: Final[tuple[Requirement[SignalHarness], ...]] = requirements(
     {
         "a span signal has a name, JSON-ready parameters, and needs forwards": _describes_itself,
         EFFECTS: _well_formed,
-        "the same answer has the same effects": _deterministic,
-        "the answer is that of the untraced model": _undisturbed,
+        "the same response has the same effects": _deterministic,
+        "the response is that of the untraced model": _undisturbed,
         "the model and torch's settings stay as they were": _restored,
     }
 )

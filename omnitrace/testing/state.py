@@ -15,7 +15,7 @@ State = dict[str, Any]
 
 
 def model_state(model: nn.Module) -> State:
-    """Take down what :func:`model_change` compares; weights are copied."""
+    """Record what :func:`model_change` compares; weights are copied."""
     state: State = {}
     for name, module in model.named_modules():
         where = f" of {name!r}" if name else ""
@@ -44,7 +44,7 @@ def model_change(model: nn.Module, before: State) -> str | None:
 
 
 def torch_state() -> State:
-    """Take down the settings of torch in this thread, and its random state."""
+    """Record the settings of torch in this thread, and its random state."""
     return {
         "torch's grad mode": torch.is_grad_enabled(),
         "torch's default dtype": str(torch.get_default_dtype()),

@@ -1,4 +1,4 @@
-"""Test classes to inherit from: one test for each promise."""
+"""Test classes to inherit from: one test for each requirement."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from omnitrace.models.base import ModelAdapter
-from omnitrace.testing.adapters import ADAPTER_PROMISES, AdapterBench
-from omnitrace.testing.contract import Promise
-from omnitrace.testing.harness import SignalBench
-from omnitrace.testing.live import LIVE_PROMISES
-from omnitrace.testing.spans import SPAN_PROMISES
-from omnitrace.testing.tokens import TOKEN_PROMISES
+from omnitrace.testing.adapters import ADAPTER_REQUIREMENTS, AdapterHarness
+from omnitrace.testing.contract import Requirement
+from omnitrace.testing.harness import SignalHarness
+from omnitrace.testing.live import LIVE_REQUIREMENTS
+from omnitrace.testing.spans import SPAN_REQUIREMENTS
+from omnitrace.testing.tokens import TOKEN_REQUIREMENTS
 from omnitrace.types import Modality
 
 __all__ = [
@@ -24,32 +24,32 @@ __all__ = [
 
 
 class _Conformance(abc.ABC):
-    """Has pytest make one test of each promise; knows pytest only by the name of its hook."""
+    """Has pytest make one test of each requirement; knows pytest only by the name of its hook."""
 
-    promises: ClassVar[Sequence[Promise[Any]]] = ()
+    requirements: ClassVar[Sequence[Requirement[Any]]] = ()
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Make one test of each promise."""
-        if "promise" in metafunc.fixturenames:
-            names = [promise.name for promise in self.promises]
-            metafunc.parametrize("promise", self.promises, ids=names)
+        """Make one test of each requirement."""
+        if "requirement" in metafunc.fixturenames:
+            names = [requirement.name for requirement in self.requirements]
+            metafunc.parametrize("requirement", self.requirements, ids=names)
 
     @abc.abstractmethod
-    def make_bench(self) -> Any:
-        """Return what the promises are tried on."""
+    def make_harness(self) -> Any:
+        """Return what the requirements are checked on."""
 
-    def test_promise(self, promise: Promise[Any]) -> None:
-        """Raise ConformanceError if the promise is broken."""
+    def test_requirement(self, requirement: Requirement[Any]) -> None:
+        """Raise ConformanceError if the requirement is not met."""
         cls = type(self)
-        if "_bench" not in cls.__dict__:  # one for all tests of the class
-            cls._bench = self.make_bench()
-        promise.check(cls._bench)
+        if "_harness" not in cls.__dict__:  # one for all tests of the class
+            cls._harness = self.make_harness()
+        requirement.check(cls._harness)
 
-    _bench: ClassVar[Any]
+    _harness: ClassVar[Any]
 
 
 class SignalConformance(_Conformance):
-    """Holds a token signal to its promises, on the reference model.
+    """Checks the requirements of a token signal, on the reference model.
 
     Attributes
     ----------
@@ -58,27 +58,27 @@ class SignalConformance(_Conformance):
     """
 
     signal: ClassVar[Any]
-    promises = TOKEN_PROMISES
+    requirements = TOKEN_REQUIREMENTS
 
-    def make_bench(self) -> SignalBench:
-        """Set the signal to work."""
-        return SignalBench(type(self).signal)
+    def make_harness(self) -> SignalHarness:
+        """Make the harness of the signal."""
+        return SignalHarness(type(self).signal)
 
 
 class SpanSignalConformance(SignalConformance):
-    """Holds a span signal to its promises, on the reference model."""
+    """Checks the requirements of a span signal, on the reference model."""
 
-    promises = SPAN_PROMISES
+    requirements = SPAN_REQUIREMENTS
 
 
 class LiveSpanSignalConformance(SignalConformance):
-    """Holds a live span signal to its promises, on the reference model."""
+    """Checks the requirements of a live span signal, on the reference model."""
 
-    promises = LIVE_PROMISES
+    requirements = LIVE_REQUIREMENTS
 
 
 class AdapterConformance(_Conformance):
-    """Holds an adapter to its promises; ``adapter()`` returns one with a model, however small.
+    """Checks the requirements of an adapter; ``adapter()`` returns one with a model, however small.
 
     Attributes
     ----------
@@ -87,13 +87,13 @@ class AdapterConformance(_Conformance):
     """
 
     modalities: ClassVar[tuple[Modality, ...]] = ("text",)
-    promises = ADAPTER_PROMISES
+    requirements = ADAPTER_REQUIREMENTS
 
     def adapter(self) -> ModelAdapter:
         """Return the adapter to test."""
         # Not abstract: pytest passes over abstract classes without a word.
         raise NotImplementedError(f"{type(self).__name__} has no adapter()")
 
-    def make_bench(self) -> AdapterBench:
-        """Set the adapter to work."""
-        return AdapterBench(self.adapter(), self.modalities)
+    def make_harness(self) -> AdapterHarness:
+        """Make the harness of the adapter."""
+        return AdapterHarness(self.adapter(), self.modalities)

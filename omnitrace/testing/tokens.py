@@ -1,4 +1,4 @@
-"""What a token signal promises, each promise with what finds out whether it is kept."""
+"""The contract of a token signal: each requirement, with the function that checks it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from omnitrace.signals.contract import (
     NON_NEGATIVE,
     RETURNS,
     SHAPE,
-    breach_of_scores,
     chosen_layers,
+    violation_of_scores,
 )
-from omnitrace.signals.describe import DESCRIBES_ITSELF, breach_of_description
-from omnitrace.testing.contract import Promise, promises
-from omnitrace.testing.harness import TOKENS, Failing, SignalBench
+from omnitrace.signals.describe import DESCRIBES_ITSELF, violation_of_description
+from omnitrace.testing.contract import Requirement, requirements
+from omnitrace.testing.harness import TOKENS, Failing, SignalHarness
 from omnitrace.testing.padding import padded_difference
 from omnitrace.testing.state import model_change, model_state
 
 __all__ = [
-    "TOKEN_PROMISES",
+    "TOKEN_REQUIREMENTS",
     "chooses_layers",
-    "description_breach",
+    "description_violation",
     "restored",
-    "tokens_breach",
+    "tokens_violation",
 ]
 
 # Of the largest score: more than the rounding of float32 in another order of summation.
@@ -39,48 +39,48 @@ _SAME: Final = 1e-4
 _IDENTICAL: Final = 1e-6
 
 
-def description_breach(bench: SignalBench) -> str | None:
-    """Look at what a signal says of itself; the same for token and span signals."""
-    name = bench.signal.name
-    if isinstance(bench.asked, str) and name != bench.asked:
-        return f"is registered as {bench.asked!r} and calls itself {name!r}"
-    return breach_of_description(bench.signal)
+def description_violation(harness: SignalHarness) -> str | None:
+    """Check what a signal says of itself; the same for token and span signals."""
+    name = harness.signal.name
+    if isinstance(harness.asked, str) and name != harness.asked:
+        return f"is registered as {harness.asked!r} and calls itself {name!r}"
+    return violation_of_description(harness.signal)
 
 
-def _describes_itself(bench: SignalBench) -> str | None:
-    found = description_breach(bench)
-    if found is None and "forwards" in bench.signal.needs:
+def _describes_itself(harness: SignalHarness) -> str | None:
+    found = description_violation(harness)
+    if found is None and "forwards" in harness.signal.needs:
         return "needs 'forwards', which only span signals can have"
     try:
-        gradient_target(bench.signal.needs)
+        gradient_target(harness.signal.needs)
     except PluginError as error:
         return f"has needs that exclude each other: {error.found}"
     return found
 
 
-def chooses_layers(bench: SignalBench) -> str | None:
+def chooses_layers(harness: SignalHarness) -> str | None:
     """Ask for layers twice; the same for token and live span signals.
 
     A signal that was made for one model may refuse the layers of another.
     """
     for available in (range(4), [1, 5, 9]):  # of the second model other layers have no softmax
         try:
-            chosen_layers(bench.signal, available, subject=bench.subject)
+            chosen_layers(harness.signal, available, subject=harness.subject)
         except InputError:
-            if not isinstance(bench.signal, ModelBound):
+            if not isinstance(harness.signal, ModelBound):
                 raise
     return None
 
 
-def _returns(bench: SignalBench) -> str | None:
-    error = bench.failure
+def _returns(harness: SignalHarness) -> str | None:
+    error = harness.failure
     if error is not None and error.contract == RETURNS:
-        return error.found.removeprefix(f"{bench.subject} ")
+        return error.found.removeprefix(f"{harness.subject} ")
     return None
 
 
-def _float32(bench: SignalBench) -> str | None:
-    for block in bench.blocks:
+def _float32(harness: SignalHarness) -> str | None:
+    for block in harness.blocks:
         if not isinstance(block.scores, torch.Tensor):
             return f"returned a {type(block.scores).__name__}"
         if block.scores.dtype != torch.float32:
@@ -88,53 +88,53 @@ def _float32(bench: SignalBench) -> str | None:
     return None
 
 
-def _of_blocks(contract: str) -> Callable[[SignalBench], str | None]:
-    def breach(bench: SignalBench) -> str | None:
-        for block in bench.blocks:
-            found = breach_of_scores(block.scores, block.rows, block.context, first=block.first)
+def _of_blocks(contract: str) -> Callable[[SignalHarness], str | None]:
+    def violation(harness: SignalHarness) -> str | None:
+        for block in harness.blocks:
+            found = violation_of_scores(block.scores, block.rows, block.context, first=block.first)
             if found is not None and found.contract == contract:
                 return found.found
         return None
 
-    return breach
+    return violation
 
 
-def _shape(bench: SignalBench) -> str | None:
-    return _of_blocks(SHAPE)(bench)
+def _shape(harness: SignalHarness) -> str | None:
+    return _of_blocks(SHAPE)(harness)
 
 
-def _finite(bench: SignalBench) -> str | None:
-    return _of_blocks(FINITE)(bench)
+def _finite(harness: SignalHarness) -> str | None:
+    return _of_blocks(FINITE)(harness)
 
 
-def _not_negative(bench: SignalBench) -> str | None:
-    return _of_blocks(NON_NEGATIVE)(bench)
+def _not_negative(harness: SignalHarness) -> str | None:
+    return _of_blocks(NON_NEGATIVE)(harness)
 
 
-def _zero_ahead(bench: SignalBench) -> str | None:
-    return _of_blocks(CAUSAL)(bench)
+def _zero_ahead(harness: SignalHarness) -> str | None:
+    return _of_blocks(CAUSAL)(harness)
 
 
-def _deterministic(bench: SignalBench) -> str | None:
-    again = bench.trace().scores
-    return _difference(bench.scores, again, "a second time", tolerance=_IDENTICAL)
+def _deterministic(harness: SignalHarness) -> str | None:
+    again = harness.trace().scores
+    return _difference(harness.scores, again, "a second time", tolerance=_IDENTICAL)
 
 
-def _later_tokens(bench: SignalBench) -> str | None:
+def _later_tokens(harness: SignalHarness) -> str | None:
     for count in (1, 5):
-        part = bench.trace(tokens=count).scores
-        width = bench.prompt_length + count
-        whole = bench.scores[:count, :width]
-        found = _difference(whole, part, f"in an answer of {count} tokens instead of {TOKENS}")
+        part = harness.trace(tokens=count).scores
+        width = harness.prompt_length + count
+        whole = harness.scores[:count, :width]
+        found = _difference(whole, part, f"in a response of {count} tokens instead of {TOKENS}")
         if found is not None:
             return found
     return None
 
 
-def _block_size(bench: SignalBench) -> str | None:
+def _block_size(harness: SignalHarness) -> str | None:
     for block in (1, 5):
-        found = bench.trace(block=block).scores
-        difference = _difference(bench.scores, found, f"read {block} at a time instead of 16")
+        found = harness.trace(block=block).scores
+        difference = _difference(harness.scores, found, f"read {block} at a time instead of 16")
         if difference is not None:
             return difference
     return None
@@ -153,53 +153,53 @@ def _difference(
     )
 
 
-def _greedy_tokens(bench: SignalBench) -> str | None:
-    return tokens_breach(bench.untraced(sampled=False), bench.trace(block=1).token_ids)
+def _greedy_tokens(harness: SignalHarness) -> str | None:
+    return tokens_violation(harness.untraced(sampled=False), harness.trace(block=1).token_ids)
 
 
-def _sampled_tokens(bench: SignalBench) -> str | None:
-    written = bench.trace(block=1, sampled=True).token_ids
-    return tokens_breach(bench.untraced(sampled=True), written)
+def _sampled_tokens(harness: SignalHarness) -> str | None:
+    written = harness.trace(block=1, sampled=True).token_ids
+    return tokens_violation(harness.untraced(sampled=True), written)
 
 
-def tokens_breach(expected: tuple[int, ...], written: tuple[int, ...]) -> str | None:
+def tokens_violation(expected: tuple[int, ...], written: tuple[int, ...]) -> str | None:
     """Compare the tokens of the untraced model with the traced one's."""
     if written == expected:
         return None
     return f"made the model write the tokens {list(written)} instead of {list(expected)}"
 
 
-def _padding(bench: SignalBench) -> str | None:
-    return padded_difference(bench.signal, tolerance=_SAME)
+def _padding(harness: SignalHarness) -> str | None:
+    return padded_difference(harness.signal, tolerance=_SAME)
 
 
-def restored(bench: SignalBench) -> str | None:
+def restored(harness: SignalHarness) -> str | None:
     """Trace once more, then compare model and torch with what they were at first."""
-    if bench.failure is None:
-        bench.trace()
-    change = bench.change()
-    return None if change is None else f"left its mark: {change}"
+    if harness.failure is None:
+        harness.trace()
+    change = harness.change()
+    return None if change is None else f"left something changed: {change}"
 
 
-def _restored_after_error(bench: SignalBench) -> str | None:
-    model = bench.model
+def _restored_after_error(harness: SignalHarness) -> str | None:
+    model = harness.model
     frozen = next(model.parameters())
     before = frozen.requires_grad, model.training
     model.train()
     frozen.requires_grad_(False)
     state = model_state(model)
     try:
-        bench.trace(block=1, signal=Failing(bench.signal))
+        harness.trace(block=1, signal=Failing(harness.signal))
         return "raised, and no error came of it"
     except ConformanceError:
         change = model_change(model, state)
     finally:
         frozen.requires_grad_(before[0])
         model.train(before[1])
-    return None if change is None else f"raised, and left its mark: {change}"
+    return None if change is None else f"raised, and left something changed: {change}"
 
 
-TOKEN_PROMISES: Final[tuple[Promise[SignalBench], ...]] = promises(
+TOKEN_REQUIREMENTS: Final[tuple[Requirement[SignalHarness], ...]] = requirements(
     {
         DESCRIBES_ITSELF: _describes_itself,
         LAYERS: chooses_layers,

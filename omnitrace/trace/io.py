@@ -47,7 +47,7 @@ _TENSOR_NAMES: Final = ("kinds", "salience", "scores", "unit_index")
 
 
 def _with_sections(document: dict[str, Any]) -> dict[str, Any]:
-    """Turn version 1 into 2, which tells thoughts from answers: until then all was the answer."""
+    """Turn version 1 into 2, which separates thoughts from the answer; before, all is answer."""
     spans = document.get("spans")
     if isinstance(spans, list):
         spans = [span | {"section": "answer"} if isinstance(span, dict) else span for span in spans]

@@ -13,13 +13,13 @@ __all__ = ["Provenance"]
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a trace comes from: enough to make it again.
+    """Where a trace comes from: enough to reproduce it.
 
-    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that spoke); with a
-    span signal also ``token_signal``, the name of the one that gave the token scores; where
-    attention sinks were taken out, ``sinks`` says how, how many positions and what mass.
-    ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
-    false where the answer was cut off by ``max_new_tokens``.
+    ``signal`` holds ``name``, ``parameters`` and ``layers`` (the decoder layers that were read).
+    With a span signal it also holds ``token_signal``, the name of the signal that gave the token
+    scores. Where attention sinks were removed, ``sinks`` says how, how many positions and what
+    mass. ``versions`` maps package names to versions, ``timings`` names to seconds. ``finished`` is
+    false where the response was cut off by ``max_new_tokens``.
     """
 
     model: str

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from omnitrace.attribution.effects import checked_effects
-from omnitrace.attribution.masses import Masses, measure, token_traces
+from omnitrace.attribution.masses import Masses, token_traces, unit_masses
 from omnitrace.attribution.rollout import Rollout
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder
@@ -64,7 +64,7 @@ class Trace(TraceRecord):
         scores = self.scores
         if self.config.rollout:
             scores = Rollout(self.layout.prompt_length).push(scores)
-        return measure(scores, self.layout, self.config.assign)
+        return unit_masses(scores, self.layout, self.config.assign)
 
     def unit_scores(self) -> np.ndarray:
         """Return float64 ``[generated tokens, units]``: each unit's summed score for each token."""
@@ -80,7 +80,7 @@ class Trace(TraceRecord):
         )
 
     def reselect(self, config: SelectionConfig, *, section: Section | None = None) -> Trace:
-        """Select supports anew under ``config``, from what is stored, without the model.
+        """Select supports again under ``config``, from what is stored, without the model.
 
         A span with effects gets its supports by them, any other span by the scores.
 

@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 def lazy(made: list[ResponseScorer], units: Any = naive.UNITS, **changed: Any) -> LazyScorer:
-    """Announce the scorer of ``naive``; ``made`` is told when it is made."""
+    """Announce the scorer of ``naive``; ``made`` is called when it is made."""
 
     def make() -> ResponseScorer:
         made.append(naive.scorer(tiny("llama"), units))

@@ -10,7 +10,7 @@ import torch
 
 from omnitrace import InputError, NotSupportedError, PluginError, Span
 from omnitrace.ablation import ablated_logprobs, leave_one_out, measure
-from omnitrace.ablation.mask_rows import rows_of
+from omnitrace.ablation.mask_sequences import sequences_of
 from omnitrace.ablation.operators import choose_operators
 from tests.helpers import naive_ablation as naive
 from tests.helpers.model_state import assert_unchanged, flags_and_hooks, state
@@ -62,7 +62,7 @@ def test_tokens_left_out_are_tokens_hidden() -> None:
     masked.reach.full = False
     masks = every_mask()
     chosen = choose_operators(dropped, "attention", masks)
-    (_, short), (_, long) = (next(rows_of(each, masks, chosen)) for each in (dropped, masked))
+    (_, short), (_, long) = (next(sequences_of(each, masks, chosen)) for each in (dropped, masked))
     length = dropped.embeddings.shape[1]
     assert {len(codes) for codes in long.codes} == {length}
     assert [len(codes) for codes in short.codes] == [
@@ -73,7 +73,7 @@ def test_tokens_left_out_are_tokens_hidden() -> None:
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3-mixed-window", "gemma2-softcap-eager"])
-def test_a_unit_at_the_first_position_can_be_taken_away(family: str) -> None:
+def test_a_unit_at_the_first_position_can_be_ablated(family: str) -> None:
     made = naive.scorer(tiny(family), units=((0, 1, 2), (5, 6), (9,), (40, 41)))
     masks = ~np.eye(4, dtype=bool)
     masks[1, 0] = masks[3, 0] = False
@@ -149,7 +149,7 @@ def test_half_precision_runs() -> None:
     np.testing.assert_allclose(found.tokens, naive.by_attention(made, masks), atol=0.3)
 
 
-def test_bad_masks_are_refused_and_told_what_is_legal() -> None:
+def test_bad_masks_are_refused_with_what_is_legal() -> None:
     made = naive.family("llama")
     good = naive.drawn(3)
     with pytest.raises(InputError, match=r"shape \(3, 5\).*\[masks, 6 units\].*one column"):
@@ -162,7 +162,7 @@ def test_bad_masks_are_refused_and_told_what_is_legal() -> None:
         measure(made, [Span(0, "", 0, 0, 0, 9, 0.0, (), True)], good)
 
 
-def test_bad_operators_are_refused_and_told_what_is_legal() -> None:
+def test_bad_operators_are_refused_with_what_is_legal() -> None:
     made = naive.family("llama")
     good = naive.drawn(3)
     with pytest.raises(PluginError, match=r"unknown operator 'atention'.*mean 'attention'"):

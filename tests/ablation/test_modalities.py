@@ -13,7 +13,7 @@ import torch
 from omnitrace import InputError, SourceOptions, Trace, Tracer
 from omnitrace.ablation import Effects, leave_one_out, measure, random_masks
 from omnitrace.ablation.input_operators import Blur, Drop, Freeze, Grey, Silence
-from omnitrace.ablation.mask_rows import changed_request
+from omnitrace.ablation.mask_sequences import changed_request
 from omnitrace.ablation.operators import choose_operators
 from omnitrace.media import LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
@@ -75,7 +75,7 @@ def test_what_the_statements_rest_on_has_the_largest_effect(
     found = reference.effects(trace, without)
     own = [found.drops[kinds.index(each), span] for span, each in enumerate(asked)]
     assert min(own) > 1.0
-    # Whatever else was taken away with the units of another modality mattered less on average.
+    # Whatever else was ablated with the units of another modality mattered less on average.
     assert np.mean(own) > 2 * (found.drops.sum() - np.sum(own)) / (found.drops.size - len(own))
 
 
@@ -117,7 +117,7 @@ def test_effects_at_the_input_equal_a_loop(
     assert found.run_tokens < found.naive_tokens
     again = reference.effects(trace, masks[:3], operator=INPUT, messages=messages, media_root=root)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.tokens, found.tokens[:3], atol=1e-4)
-    # Where nothing is taken away by a modality's operator, no operator need be given for it.
+    # Where nothing is ablated by a modality's operator, no operator need be given for it.
     video = [unit.modality == "video" for unit in trace.units]
     keep = np.array([[not each for each in video]])
     alone = reference.effects(trace, keep, operator={"video": "freeze"})
@@ -256,5 +256,5 @@ def test_a_trace_is_measured_as_it_was_cut(
     trace = cutting.trace(messages, media_root=folder[1].parent, max_new_tokens=4)
     made = reference.scorer_of(trace)
     assert list(made.units) == [unit.id for unit in trace.units]
-    assert reference.sources == SourceOptions()
+    assert reference.setup.sources == SourceOptions()
     assert sum(unit.modality == "image" for unit in trace.units) == 3

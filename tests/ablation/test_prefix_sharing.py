@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnitrace.ablation.prefix_sharing import Builder, Step, plan
+from omnitrace.ablation.prefix_sharing import SequenceBuilder, Step, plan
 
 TAIL = 2
 
@@ -96,14 +96,14 @@ def test_leaving_one_out_needs_no_more_than_one_cache_to_wait() -> None:
 def test_equal_tokens_get_equal_codes() -> None:
     import torch
 
-    builder = Builder()
+    builder = SequenceBuilder()
     tokens = torch.randn(4, 3)
     positions = torch.arange(4)
     builder.add(tokens, positions, {})
     builder.add(tokens[[0, 1, 3, 0]], positions[[0, 1, 2, 0]], {})
     builder.add(tokens[:2], positions[:2], {})
-    made = builder.rows()
+    made = builder.sequences()
     assert [codes.tolist() for codes in made.codes] == [[0, 1, 2, 3], [0, 1, 4, 0], [0, 1]]
-    torch.testing.assert_close(made.alphabet.embeddings, tokens[[0, 1, 2, 3, 3]])
-    assert made.alphabet.positions.tolist() == [0, 1, 2, 3, 2]
-    assert not made.alphabet.hidden.any()
+    torch.testing.assert_close(made.table.embeddings, tokens[[0, 1, 2, 3, 3]])
+    assert made.table.positions.tolist() == [0, 1, 2, 3, 2]
+    assert not made.table.hidden.any()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnitrace.attribution.masses import Assign, Masses, measure, token_traces
+from omnitrace.attribution.masses import Assign, Masses, token_traces, unit_masses
 from omnitrace.errors import InputError
 from omnitrace.types import Layout, PositionKind, SourceUnit, TextRange
 
@@ -41,7 +41,7 @@ def causal(rng: np.random.Generator, tokens: int, prompt: int) -> np.ndarray:
 
 
 def slow(scores: np.ndarray, layout: Layout, assign: str) -> dict[str, list]:
-    """``measure`` as its documentation reads: one position after the other."""
+    """``unit_masses`` as its documentation reads: one position after the other."""
     out: dict[str, list] = {name: [] for name in FIELDS}
     prompt = layout.prompt_length
     for t, row in enumerate(scores.tolist()):
@@ -83,7 +83,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, Layout]:
 @settings(max_examples=200)
 def test_measure_agrees_with_the_slow_one(case: tuple[np.ndarray, Layout], assign: Assign) -> None:
     scores, layout = case
-    masses = measure(scores, layout, assign)
+    masses = unit_masses(scores, layout, assign)
     expected = slow(scores, layout, assign)
     assert len(masses) == len(scores)
     for name in FIELDS:
@@ -103,10 +103,10 @@ def test_blocks_are_bit_identical(
     scores, layout = case
     prompt, tokens = layout.prompt_length, len(scores)
     cuts = sorted(data.draw(st.lists(st.integers(0, tokens), max_size=4)))
-    whole = measure(scores, layout, assign)
+    whole = unit_masses(scores, layout, assign)
     blocks = [
         # Only as wide as the rows need: what follows is zero.
-        measure(scores[a:b, : prompt + max(b - 1, 0)], layout, assign, first=a)
+        unit_masses(scores[a:b, : prompt + max(b - 1, 0)], layout, assign, first=a)
         for a, b in zip([0, *cuts], [*cuts, tokens], strict=True)
     ]
     joined = Masses.concatenate(blocks)
@@ -122,11 +122,11 @@ def test_blocks_of_a_long_row_are_bit_identical() -> None:
     layout = make_layout(kinds.tolist(), owners.tolist())
     scores = causal(rng, tokens, prompt).astype(np.float32)
     for assign in get_args(Assign):
-        whole = measure(scores, layout, assign)
+        whole = unit_masses(scores, layout, assign)
         ids, texts, ranges = range(tokens), ["x"] * tokens, [(0, 1)] * tokens
         traces = token_traces(whole, layout, ids, texts, ranges)
         for a, b in ((0, 1), (1, 16), (16, 90)):
-            block = measure(scores[a:b, : prompt + b], layout, assign, first=a)
+            block = unit_masses(scores[a:b, : prompt + b], layout, assign, first=a)
             for name in [*FIELDS, "source"]:
                 np.testing.assert_array_equal(getattr(block, name), getattr(whole, name)[a:b])
             args = (ids[a:b], texts[a:b], ranges[a:b])
@@ -138,7 +138,7 @@ def test_the_rules_differ_as_they_should() -> None:
     layout = make_layout([S] * 9, [0, 0, 0, 0, 1, 1, 1, 2, -1])
     scores = np.array([[0.25, 0.25, 0.25, 0.25, 0.5, 0.1, 0.0, 0.4, 0.0]])
     best = {
-        assign: int(measure(scores, layout, assign).assigned_units[0].argmax())
+        assign: int(unit_masses(scores, layout, assign).assigned_units[0].argmax())
         for assign in get_args(Assign)
     }
     assert best == {"unit-sum": 0, "token-max": 1, "unit-mean": 2}
@@ -154,7 +154,7 @@ def test_token_traces() -> None:
         ]
     )
     one, two, three = token_traces(
-        measure(scores, layout), layout, [7, 8, 9], ["a", "b", ""], [(0, 1), (1, 2), (2, 2)]
+        unit_masses(scores, layout), layout, [7, 8, 9], ["a", "b", ""], [(0, 1), (1, 2), (2, 2)]
     )
     assert (one.index, one.id, one.text, one.start, one.end) == (0, 7, "a", 0, 1)
     assert (one.unit, one.confidence) == ("u1", 0.3)
@@ -169,7 +169,7 @@ def test_token_traces() -> None:
 def test_shares_sum_to_one(case: tuple[np.ndarray, Layout], assign: Assign) -> None:
     scores, layout = case
     n = len(scores)
-    masses = measure(scores, layout, assign)
+    masses = unit_masses(scores, layout, assign)
     for t, trace in enumerate(token_traces(masses, layout, [0] * n, [""] * n, [(0, 0)] * n)):
         parts = (
             trace.grounding + trace.instruction_mass + trace.template_mass + trace.generated_mass
@@ -180,15 +180,15 @@ def test_shares_sum_to_one(case: tuple[np.ndarray, Layout], assign: Assign) -> N
 
 def test_edges() -> None:
     empty = make_layout([], [])
-    assert measure(np.zeros((0, 0)), empty).units.shape == (0, 0)
-    assert measure(np.zeros((1, 0)), empty, "token-max").total.tolist() == [0.0]
+    assert unit_masses(np.zeros((0, 0)), empty).units.shape == (0, 0)
+    assert unit_masses(np.zeros((1, 0)), empty, "token-max").total.tolist() == [0.0]
     no_units = make_layout([T, Q], [-1, -1])
-    masses = measure(np.array([[0.5, 0.5]]), no_units)
+    masses = unit_masses(np.array([[0.5, 0.5]]), no_units)
     assert masses.units.shape == (1, 0)
     (trace,) = token_traces(masses, no_units, [1], ["x"], [(0, 1)])
     assert (trace.unit, trace.confidence, trace.grounding) == (None, 0.0, 0.0)
     for assign in get_args(Assign):  # a unit that carries no position has no mass
-        masses = measure(np.ones((1, 1)), make_layout([S], [1], 2), assign)
+        masses = unit_masses(np.ones((1, 1)), make_layout([S], [1], 2), assign)
         assert masses.assigned_units.tolist() == [[0.0, 1.0]]
 
 
@@ -197,18 +197,18 @@ def test_illegal_scores_are_named(value: float) -> None:
     scores = np.zeros((2, 4))
     scores[1, 2] = value
     with pytest.raises(InputError, match=r"generated token 6 at context position 2"):
-        measure(scores, make_layout([S] * 3, [0] * 3), first=5)
+        unit_masses(scores, make_layout([S] * 3, [0] * 3), first=5)
 
 
 def test_shapes_rules_and_causality_are_checked() -> None:
     layout = make_layout([S] * 3, [0] * 3)
     with pytest.raises(InputError, match=r"shape \(2, 2\)"):
-        measure(np.zeros((2, 2)), layout)
+        unit_masses(np.zeros((2, 2)), layout)
     with pytest.raises(InputError, match=r"'sum'.*unit-sum"):
-        measure(np.zeros((2, 3)), layout, "sum")  # type: ignore[arg-type]
+        unit_masses(np.zeros((2, 3)), layout, "sum")  # type: ignore[arg-type]
     scores = np.ones((1, 4))
     with pytest.raises(InputError, match="token 0 has a score at context position 3"):
-        measure(scores, layout)
-    assert measure(scores, layout, first=1).generated.tolist() == [1.0]
+        unit_masses(scores, layout)
+    assert unit_masses(scores, layout, first=1).generated.tolist() == [1.0]
     with pytest.raises(InputError, match="1 rows of masses for 2 ids"):
-        token_traces(measure(scores, layout, first=1), layout, [1, 2], ["a"], [(0, 1)])
+        token_traces(unit_masses(scores, layout, first=1), layout, [1, 2], ["a"], [(0, 1)])

@@ -58,7 +58,7 @@ def test_gate() -> None:
 
 
 def test_the_gate_never_takes_most_of_the_votes() -> None:
-    """At the beginning of an answer there is no generated text that could gate a token."""
+    """At the beginning of a response there is no generated text that could gate a token."""
     units = [[0.0, 0.1], *[[0.2, 0.0]] * 4]
     masses = make_masses(units, generated=[0.0, *[0.5] * 4])
     assert indices(select(masses, with_(gate=True, fallback=True))) == [0, 1]

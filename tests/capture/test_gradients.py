@@ -163,7 +163,7 @@ def test_values_and_gradients_together() -> None:
 
 
 @pytest.mark.parametrize("padding", [None, torch.ones(1, 9).long()], ids=["no mask", "padding"])
-def test_a_window_that_flash_attention_is_told(padding: torch.Tensor | None) -> None:
+def test_a_window_that_only_flash_attention_knows(padding: torch.Tensor | None) -> None:
     """FlashAttention has no mask of the window: the row must leave out older keys all the same."""
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(1, 2, n, 8, generator=generator) for n in (1, 9, 9))
@@ -179,7 +179,7 @@ def test_a_window_that_flash_attention_is_told(padding: torch.Tensor | None) -> 
     )
     capture = GradientCapture([0], [0], 9)
     tap: Any = capture.taps[0]
-    tap.context, capture.state.listening = 9, True
+    tap.context, capture.state.capturing = 9, True
     capture.state.replaying_prompt = True  # the call's own token is part of the prompt
     capture.state.fresh[0] = key[:, :, -1:], value[:, :, -1:]
     tap(call).sum().backward()

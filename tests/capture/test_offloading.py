@@ -70,12 +70,12 @@ def test_every_signal_scores_as_if_nothing_were_offloaded(signal: str, how: str)
 
 def test_a_span_signal_measures_an_offloaded_model() -> None:
     adapter = text_adapter()
-    answer = "The lamp is in the kitchen."
-    expected = Tracer(adapter=adapter, signal=LeaveOneOut()).replay(MESSAGES, answer)
+    response = "The lamp is in the kitchen."
+    expected = Tracer(adapter=adapter, signal=LeaveOneOut()).replay(MESSAGES, response)
     model = offloaded(adapter.model, "everything")
     before = flags(model)
     other = CausalLMAdapter(model, adapter.tokenizer)
-    found = Tracer(adapter=other, signal=LeaveOneOut()).replay(MESSAGES, answer)
+    found = Tracer(adapter=other, signal=LeaveOneOut()).replay(MESSAGES, response)
     assert expected.spans[0].effects
     for unit, effect in expected.spans[0].effects.items():
         assert found.spans[0].effects is not None

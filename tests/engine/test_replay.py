@@ -1,4 +1,4 @@
-"""A replayed answer is attributed as it was when the model wrote it; two answers are contrasted."""
+"""A replayed response is attributed as it was when the model wrote it; two are contrasted."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_sampled_ids_are_those_of_the_untraced_model(reference: Tracer, request_
     assert tracer.trace(**omni(request_path), seed=5, **settings).token_ids == rows.token_ids
 
 
-def test_an_answer_that_the_model_would_not_write(reference: Tracer, request_path: Path) -> None:
+def test_a_response_that_the_model_would_not_write(reference: Tracer, request_path: Path) -> None:
     for signal in ("attention-mean", "grad-sam"):
         tracer = Tracer(adapter=reference.adapter, signal=signal)
         trace = tracer.replay(**omni(request_path), response="The cup is red. The lamp is blue.")
@@ -148,23 +148,23 @@ def test_an_answer_that_the_model_would_not_write(reference: Tracer, request_pat
 
 @pytest.mark.parametrize("response", ["", [], [-1], [10**9], [1.5]], ids=str)
 @pytest.mark.parametrize("what", ["response", "against"])
-def test_what_is_no_answer_is_refused(reference: Tracer, what: str, response: Any) -> None:
+def test_what_is_no_response_is_refused(reference: Tracer, what: str, response: Any) -> None:
     tracer = Tracer(adapter=reference.adapter, signal="grad-sam")
-    answers = {"response": "The cup."} | {what: response}
+    given = {"response": "The cup."} | {what: response}
     with pytest.raises(InputError, match=f"{what} is "):
-        tracer.replay(MESSAGES, **answers)
+        tracer.replay(MESSAGES, **given)
 
 
-def test_an_answer_that_holds_a_medium_is_refused(reference: Tracer) -> None:
+def test_a_response_that_holds_a_medium_is_refused(reference: Tracer) -> None:
     token = reference.adapter.tokenizer.convert_tokens_to_ids("<|AUDIO|>")
     ids = [*reference.adapter.tokenizer("The cup.")["input_ids"], token]
-    with pytest.raises(InputError, match=r"token 3 of the answer is '<\|AUDIO\|>', which stands"):
+    with pytest.raises(InputError, match=r"token 3 of the response is '<\|AUDIO\|>', which stands"):
         reference.replay(MESSAGES, ids)
     with pytest.raises(InputError, match=r"suppress_tokens=\["):
         reference.scorer(MESSAGES, ids)
 
 
-def test_an_answer_that_holds_a_medium_is_replayed_step_by_step(reference: Tracer) -> None:
+def test_a_response_that_holds_a_medium_is_replayed_step_by_step(reference: Tracer) -> None:
     """As the model may have written it: token by token nothing asks for a medium."""
     token = reference.adapter.tokenizer.convert_tokens_to_ids("<|AUDIO|>")
     first, *rest = reference.adapter.tokenizer("The cup.")["input_ids"]
@@ -175,7 +175,7 @@ def test_an_answer_that_holds_a_medium_is_replayed_step_by_step(reference: Trace
 
 
 @pytest.mark.parametrize("signal", ["attention-mean", "grad-sam"])
-def test_an_answer_that_is_too_long_is_refused(reference: Tracer, signal: str) -> None:
+def test_a_response_that_is_too_long_is_refused(reference: Tracer, signal: str) -> None:
     tracer = Tracer(adapter=reference.adapter, signal=signal)
     limit = tracer.adapter.max_context
     with pytest.raises(InputError, match=f"takes {limit}"):
@@ -201,7 +201,7 @@ def test_a_contrast_explains_the_word_that_differs(smollm2: Tracer) -> None:
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-4 * float(expected.max()))
 
 
-def test_two_equal_answers_are_no_contrast(reference: Tracer) -> None:
+def test_two_equal_responses_are_no_contrast(reference: Tracer) -> None:
     tracer = Tracer(adapter=reference.adapter, signal="grad-sam")
     with pytest.raises(InputError, match="no word of the response"):
         tracer.replay(MESSAGES, "The cup is red.", against="The cup is red.")

@@ -27,7 +27,7 @@ from omnitrace.signals.base import LiveSpanSignal, SpanSignal
 from omnitrace.signals.mask_gradient import MaskGradient
 from omnitrace.sources.request_files import RequestEntry
 from omnitrace.testing import SpanSignalConformance
-from omnitrace.testing.harness import SignalBench
+from omnitrace.testing.harness import SignalHarness
 from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
 from tests.helpers.estimators import for_reference, made_learned
 from tests.helpers.text_adapters import text_adapter
@@ -38,8 +38,8 @@ GRADIENT = FeatureRecipe(mask_gradient=True)
 
 
 class TestFinishedEstimator(SpanSignalConformance):
-    def make_bench(self) -> SignalBench:
-        return SignalBench(FinishedEstimator(for_reference(GRADIENT)))
+    def make_harness(self) -> SignalHarness:
+        return SignalHarness(FinishedEstimator(for_reference(GRADIENT)))
 
 
 @pytest.fixture(scope="module")

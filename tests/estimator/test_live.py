@@ -1,4 +1,4 @@
-"""Tracing with a trained file: live, replayed, streamed, and under the kit's promises."""
+"""Tracing with a trained file: live, replayed, streamed, and under the conformance kit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omnitrace.estimator import (
 )
 from omnitrace.estimator.features import Gradients
 from omnitrace.testing import LiveSpanSignalConformance
-from omnitrace.testing.harness import SignalBench
+from omnitrace.testing.harness import SignalHarness
 from tests.helpers.command_line import run_command
 from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
 from tests.helpers.estimators import for_reference, with_network
@@ -29,18 +29,18 @@ from tests.helpers.text_adapters import text_adapter
 
 
 class TestEstimator(LiveSpanSignalConformance):
-    def make_bench(self) -> SignalBench:
-        return SignalBench(Estimator(for_reference()))
+    def make_harness(self) -> SignalHarness:
+        return SignalHarness(Estimator(for_reference()))
 
 
 class TestEstimatorWithANetwork(LiveSpanSignalConformance):
-    def make_bench(self) -> SignalBench:
-        return SignalBench(Estimator(with_network(for_reference())))
+    def make_harness(self) -> SignalHarness:
+        return SignalHarness(Estimator(with_network(for_reference())))
 
 
 class TestEstimatorWithGradients(LiveSpanSignalConformance):
-    def make_bench(self) -> SignalBench:
-        return SignalBench(Estimator(for_reference(FeatureRecipe(gradients="heads"))))
+    def make_harness(self) -> SignalHarness:
+        return SignalHarness(Estimator(for_reference(FeatureRecipe(gradients="heads"))))
 
 
 @pytest.fixture(scope="module")

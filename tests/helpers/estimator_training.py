@@ -14,13 +14,13 @@ THINGS = ("lamp", "cup", "ring", "chair", "door", "book")
 
 
 def request_of(number: int, *, response: Any = None, sentences: int = 5) -> RequestEntry:
-    """Return a request of a few sentences, with an answer of two."""
+    """Return a request of a few sentences, with a response of two."""
     things = THINGS[number % 6 :] + THINGS[: number % 6]
     note = " ".join(
         f"The {thing} costs {i + 2} coins." for i, thing in enumerate(things[:sentences])
     )
     texts = [note, f"What does the {things[0]} cost?"]
     content = [{"type": "text", "text": text} for text in texts]
-    answer = f"The {things[0]} costs two coins. The {things[1]} costs three coins."
-    raw = {"response": answer if response is None else response}
+    default = f"The {things[0]} costs two coins. The {things[1]} costs three coins."
+    raw = {"response": default if response is None else response}
     return RequestEntry(f"r{number}", [{"role": "user", "content": content}], Path(), raw)

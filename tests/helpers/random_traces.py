@@ -103,7 +103,7 @@ def records(draw: st.DrawFn, modality: str, part: int) -> MediaRecord:
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    """Any trace that keeps the promises of its types, however odd."""
+    """Any trace that is valid by its types, however odd."""
     maker = LayoutMaker()
     source, text = draw(texts), draw(texts)
     kinds = draw(st.lists(st.sampled_from(["image", "audio", "video"]), max_size=3))

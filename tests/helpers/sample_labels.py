@@ -16,7 +16,7 @@ from omnitrace.evaluation.labels.schema import (
 )
 from tests.helpers.sample_traces import ANSWER, sentences
 
-#: The evidence of the five sentences of the answer; the last has none.
+#: The evidence of the five sentences of the response; the last has none.
 EVIDENCE: Sequence[Sequence[Source]] = (
     (
         ImageSource(message=0, part=1, box=(960, 160, 1070, 400)),

@@ -1,7 +1,7 @@
 """Traces made by hand, without a model: what a request to a multimodal model could have given.
 
 The scores are planted (each sentence looks at known units) with seeded noise; everything else goes
-through the same ``measure`` and selection as a real trace.
+through the same ``unit_masses`` and selection as a real trace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from omnitrace.attribution.masses import measure, token_traces
+from omnitrace.attribution.masses import token_traces, unit_masses
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder
 from omnitrace.trace.provenance import Provenance
@@ -183,7 +183,7 @@ def build_trace(
     salience = np.array(
         [0.1 if text[a:b].strip().lower() in FORGETTABLE else 0.9 for a, b in ranges]
     ) * [any(c.isalnum() for c in text[a:b]) for a, b in ranges]
-    masses = measure(scores, layout, config.assign)
+    masses = unit_masses(scores, layout, config.assign)
     ids = tuple(int(i) for i in rng.integers(0, 50_000, len(ranges)))
     tokens = token_traces(masses, layout, ids, [text[a:b] for a, b in ranges], ranges)
     builder = SpanBuilder(layout, masses, salience, ranges, config)
@@ -237,7 +237,7 @@ def _image_units(maker: LayoutMaker, part: int) -> None:
 
 
 def multimodal_trace(*, config: SelectionConfig | None = None) -> Trace:
-    """Text, an image, audio and a video, a question, and five sentences of answer."""
+    """Text, an image, audio and a video, a question, and five sentences of response."""
     maker = LayoutMaker()
     maker.fill(4, PositionKind.TEMPLATE)
     for start, end in sentences(LOG):
@@ -317,8 +317,8 @@ def multimodal_trace(*, config: SelectionConfig | None = None) -> Trace:
     )
 
 
-def text_trace(documents: Sequence[str], question: str, answer: str, *, seed: int = 0) -> Trace:
-    """Documents as sources; sentence ``i`` of the answer looks at unit ``i`` (modulo)."""
+def text_trace(documents: Sequence[str], question: str, response: str, *, seed: int = 0) -> Trace:
+    """Documents as sources; sentence ``i`` of the response looks at unit ``i`` (modulo)."""
     maker = LayoutMaker()
     maker.fill(2, PositionKind.TEMPLATE)
     for part, document in enumerate(documents):
@@ -334,7 +334,7 @@ def text_trace(documents: Sequence[str], question: str, answer: str, *, seed: in
     return build_trace(
         messages=[{"role": "user", "content": content}],
         layout=layout,
-        text=answer,
-        looks_at=[{names[i % len(names)]: 2.0} for i in range(len(sentences(answer)))],
+        text=response,
+        looks_at=[{names[i % len(names)]: 2.0} for i in range(len(sentences(response)))],
         seed=seed,
     )

@@ -88,7 +88,7 @@ FAMILIES = {"qwen2.5-omni": qwen2_5_omni, "qwen3-vl": qwen3_vl, "glm-4.1v": glm4
 
 
 def sharpened(model: Any, by: float = 4.0) -> Any:
-    """Scale the decoder's weights, so that rows differ from uniform; no token ends the answer."""
+    """Scale the decoder's weights, so that rows differ from uniform; no token ends the response."""
     with torch.no_grad():
         for parameter in model.get_decoder().parameters():
             if parameter.dim() > 1:

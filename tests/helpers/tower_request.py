@@ -1,4 +1,4 @@
-"""A request about a tower, the answer to it, and a way to have any model write that answer."""
+"""A request about a tower, the response to it, and a way to have any model write that response."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ ANSWER = (
 )
 
 
-def dictated(tracer: Tracer, messages: Sequence[Message], answer: str = ANSWER) -> dict[str, Any]:
-    """Return generation options with which the model, whatever its weights, writes ``answer``."""
-    ids = tracer.adapter.tokenizer(answer, add_special_tokens=False)["input_ids"]
+def dictated(tracer: Tracer, messages: Sequence[Message], response: str = ANSWER) -> dict[str, Any]:
+    """Return generation options with which the model, whatever its weights, writes ``response``."""
+    ids = tracer.adapter.tokenizer(response, add_special_tokens=False)["input_ids"]
     prompt_length = read_request(tracer.setup, messages, None).prompt_length
     return {
         "max_new_tokens": len(ids),

@@ -37,14 +37,14 @@ def test_the_sound_of_a_video_longer_than_the_model_hears():
 
 
 @pytest.mark.parametrize("samples", [1, 160, 320])
-def test_audio_too_short_to_be_heard(samples: int):
-    with pytest.raises(MediaError, match="too short to be heard") as caught:
+def test_audio_too_short_to_become_a_token(samples: int):
+    with pytest.raises(MediaError, match="too short to become a token") as caught:
         omni.encode(ADAPTER, "Listen:", omni.audio(omni.noise(1)[:samples]), "What?")
     assert 'messages[0]["content"][1]' in str(caught.value)
     assert "at least 0.03 s" in caught.value.legal
 
 
-def test_the_shortest_audio_that_is_heard():
+def test_the_shortest_audio_that_becomes_a_token():
     encoded = omni.encode(ADAPTER, omni.audio(omni.noise(1)[:321]), "What?")
     (tokens,) = omni.of_part(encoded, 0)
     assert len(tokens.positions) == 1
@@ -63,13 +63,13 @@ def test_a_silent_and_a_sounding_video_together():
     omni.check_positions(ADAPTER, encoded)
 
 
-def test_a_silent_video_that_is_to_be_heard():
+def test_a_silent_video_whose_sound_is_asked_for():
     with pytest.raises(MediaError, match="has no sound, but use_audio_in_video is True") as caught:
         omni.encode(ADAPTER, omni.video(4, 2.0), "What?", use_audio_in_video=True)
     assert "'auto' or False" in caught.value.fix
 
 
-def test_without_videos_nothing_is_to_be_heard_in_them():
+def test_without_videos_there_is_no_sound_of_them():
     encoded = omni.encode(ADAPTER, omni.image(60, 60), "What?", use_audio_in_video=True)
     assert encoded.generate_options == {}
 

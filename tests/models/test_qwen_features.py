@@ -47,7 +47,7 @@ def media(encoded: Encoded) -> list[Any]:
 
 
 def test_features_are_the_embeddings_of_the_tokens():
-    """Two of each, so that rows are told apart; and one video with its sound."""
+    """Two of each, so that their rows differ; and one video with its sound."""
     content = [
         omni.image(120, 90),
         omni.audio(omni.noise(1.3)),
@@ -141,10 +141,10 @@ def test_sound_and_pictures_of_a_video_are_cut_together():
         lambda tokens: ADAPTER.features(encoded, tokens),
     )
     assert [unit.id for unit in layout.units] == ["video-1", "video-2", "video-3"]
-    seen, heard = (set(tokens.positions) for tokens in media(encoded))
+    seen, sound = (set(tokens.positions) for tokens in media(encoded))
     for unit in layout.units:
         assert seen & set(unit.positions)
-        assert heard & set(unit.positions)
+        assert sound & set(unit.positions)
 
 
 def test_a_tracer_cuts_by_the_options_and_remembers_them():

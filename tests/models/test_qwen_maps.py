@@ -97,7 +97,7 @@ def test_the_second_image_is_not_the_first():
 
 @settings(max_examples=12, deadline=None)
 @given(st.floats(0.5, 6), st.floats(0, 1), st.integers(0, 1))
-def test_a_burst_is_heard_by_the_tokens_of_its_time(seconds: float, where: float, before: int):
+def test_a_burst_changes_the_tokens_of_its_time(seconds: float, where: float, before: int):
     samples = omni.noise(seconds, 1)
     at = int(where * (len(samples) - 1))
     burst = samples.copy()
@@ -110,7 +110,7 @@ def test_a_burst_is_heard_by_the_tokens_of_its_time(seconds: float, where: float
     real = plain.inputs["feature_attention_mask"][before].bool()
     frames = np.flatnonzero((change(a.T, b.T) > 1e-6) & real.numpy())
     # A token is made of four mel frames of 10 ms each; the frames reach 12.5 ms to both sides.
-    heard = sorted({frame // 4 for frame in frames if frame // 4 < len(tokens.positions)})
+    changed = sorted({frame // 4 for frame in frames if frame // 4 < len(tokens.positions)})
     start, end = at / omni.RATE, (at + 16) / omni.RATE
     reach = 0.0125 + 1e-9
     expected = [
@@ -121,12 +121,12 @@ def test_a_burst_is_heard_by_the_tokens_of_its_time(seconds: float, where: float
             for i in range(4)
         )
     ]
-    assert heard == expected
+    assert changed == expected
     holding = [k for k, (s, e) in enumerate(tokens.intervals) if s <= start < e]
-    assert set(holding) <= set(heard)
+    assert set(holding) <= set(changed)
 
 
-def test_a_burst_is_heard_in_the_unit_of_its_second():
+def test_a_burst_changes_the_unit_of_its_second():
     samples = omni.noise(5.0)
     encoded = omni.encode(ADAPTER, omni.audio(samples), "What?")
     layout = build_layout(*_layout_of(encoded))
@@ -136,8 +136,8 @@ def test_a_burst_is_heard_in_the_unit_of_its_second():
         burst[int((second + 0.3) * omni.RATE) :][:8000] *= 3
         marked = omni.encode(ADAPTER, omni.audio(burst), "What?")
         a, b = (e.inputs["input_features"][0].T for e in (encoded, marked))
-        heard = 4 * len(tokens.positions)  # behind it is padding
-        loudest = np.flatnonzero(change(a, b)[:heard] > 1e-3) // 4
+        reach = 4 * len(tokens.positions)  # behind it is padding
+        loudest = np.flatnonzero(change(a, b)[:reach] > 1e-3) // 4
         units = {int(layout.unit_index[tokens.positions[k]]) for k in loudest}
         (unit,) = units
         locator = layout.units[unit].locator

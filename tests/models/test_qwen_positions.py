@@ -104,10 +104,10 @@ def test_pictures_and_sound_have_one_clock(fps: float):
 def test_sound_that_is_shorter_or_longer_than_the_pictures(sound: float):
     clip = omni.video(10, 2.0, sound=sound)
     encoded = omni.encode(ADAPTER, clip, "What happens?")
-    pictures, heard = omni.of_part(encoded, 0)
+    pictures, audible = omni.of_part(encoded, 0)
     base = omni.mrope(ADAPTER, encoded)[0, pictures.positions[0]]
     assert times(encoded, pictures, base) == pytest.approx(starts(pictures))
-    assert times(encoded, heard, base) == pytest.approx(starts(heard))
+    assert times(encoded, audible, base) == pytest.approx(starts(audible))
 
 
 def test_sound_and_pictures_alternate_every_two_seconds():

@@ -109,8 +109,8 @@ def check_all(adapter: Qwen25OmniAdapter, encoded: Encoded, content: list[Any]) 
             grid = encoded.inputs["video_grid_thw"][seen["video"]].tolist()
             check_pictures(found[0], item, grid)
             seen["video"] += 1
-        heard = encoded.generate_options.get("use_audio_in_video", False)
-        assert len(found) == (2 if isinstance(item, LoadedVideo) and heard else 1)
+        with_sound = encoded.generate_options.get("use_audio_in_video", False)
+        assert len(found) == (2 if isinstance(item, LoadedVideo) and with_sound else 1)
         if len(found) == 2:
             assert item.audio is not None
             check_audio(found[1], item.audio)
@@ -183,9 +183,9 @@ TEXTS = st.sampled_from(
     st.lists(st.one_of(TEXTS, images(), audios(), videos(sound=True, fps=2.0)), max_size=5),
     st.booleans(),
 )
-def test_parts_in_any_order_and_number(silent: list[Any], sounding: list[Any], heard: bool):
+def test_parts_in_any_order_and_number(silent: list[Any], sounding: list[Any], with_sound: bool):
     adapter = omni.small()
-    content = [*(sounding if heard else silent), "What is it?"]
+    content = [*(sounding if with_sound else silent), "What is it?"]
     encoded = omni.encode(adapter, *content)
     check_all(adapter, encoded, content)
     # Every medium is wholly source, and every unit lies inside its medium.

@@ -1,4 +1,4 @@
-"""What a plugin author is told is all there is, and all that is there is told."""
+"""The documentation for plugin authors names what exists, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signal that breaks while the model writes costs the supports and not the answer."""
+"""A signal that breaks while the model writes costs the supports and not the response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LATE = ("late-error", "late-negative", "late-nan", "late-shape", "late-refusal")
 
 
 @pytest.fixture(scope="module")
-def answer(reference: Tracer) -> str:
+def response(reference: Tracer) -> str:
     return reference.trace(MESSAGES, **OPTIONS).text
 
 
@@ -44,8 +44,8 @@ def answer(reference: Tracer) -> str:
         ("late-refusal", "score() returns without raising", "raised NotSupportedError: I do not"),
     ],
 )
-def test_the_error_names_signal_package_and_promise(
-    reference: Tracer, bad_package: Path, answer: str, name: str, contract: str, value: str
+def test_the_error_names_signal_package_and_requirement(
+    reference: Tracer, bad_package: Path, response: str, name: str, contract: str, value: str
 ) -> None:
     tracer = Tracer(adapter=reference.adapter, signal=name, block=1)
     before = state(reference.adapter.model)
@@ -57,26 +57,26 @@ def test_the_error_names_signal_package_and_promise(
     assert error.contract == contract
     assert value in str(error)
     assert contract in str(error)
-    assert error.text == answer
-    assert answer not in str(error)
+    assert error.text == response
+    assert response not in str(error)
     assert_unchanged(reference.adapter.model, before)
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 16])
 @pytest.mark.parametrize("name", LATE)
-def test_the_whole_answer_is_kept(
-    reference: Tracer, bad_package: Path, answer: str, name: str, block: int
+def test_the_whole_response_is_kept(
+    reference: Tracer, bad_package: Path, response: str, name: str, block: int
 ) -> None:
     """Whether the signal breaks on the way or in the last block, after the last token."""
     tracer = Tracer(adapter=reference.adapter, signal=name, block=block)
     with pytest.raises(ConformanceError) as caught:
         tracer.trace(MESSAGES, **OPTIONS)
-    assert caught.value.text == answer
+    assert caught.value.text == response
 
 
 @pytest.mark.parametrize("name", LATE)
 def test_a_stream_gives_what_it_can_and_then_the_error(
-    reference: Tracer, bad_package: Path, answer: str, name: str
+    reference: Tracer, bad_package: Path, response: str, name: str
 ) -> None:
     tracer = Tracer(adapter=reference.adapter, signal=name)
     before = state(reference.adapter.model)
@@ -84,10 +84,10 @@ def test_a_stream_gives_what_it_can_and_then_the_error(
     stream = tracer.stream(MESSAGES, block=1, **OPTIONS)
     with pytest.raises(ConformanceError, match=name) as caught:
         events.extend(stream)
-    assert caught.value.text == answer
+    assert caught.value.text == response
     tokens = [event.token.text for event in events if isinstance(event, TokenEvent)]
     assert len(tokens) == 3
-    assert answer.startswith("".join(tokens))
+    assert response.startswith("".join(tokens))
     assert all(isinstance(event, TokenEvent | SpanEvent) for event in events)
     assert_unchanged(reference.adapter.model, before)
 
@@ -98,7 +98,7 @@ def test_a_signal_object_has_no_package(reference: Tracer) -> None:
         tracer.trace(MESSAGES, **OPTIONS)
 
 
-def test_a_signal_with_gradients(reference: Tracer, answer: str) -> None:
+def test_a_signal_with_gradients(reference: Tracer, response: str) -> None:
     class Broken(broken.Negative):
         needs = frozenset({"rows", "logit-gradients"})
 
@@ -106,34 +106,34 @@ def test_a_signal_with_gradients(reference: Tracer, answer: str) -> None:
     before = state(model)
     with pytest.raises(ConformanceError) as caught:
         Tracer(adapter=reference.adapter, signal=Broken()).trace(MESSAGES, **OPTIONS)
-    assert caught.value.text == answer
+    assert caught.value.text == response
     assert_unchanged(model, before)
 
 
-def test_a_replayed_answer(reference: Tracer, bad_package: Path, answer: str) -> None:
+def test_a_replayed_response(reference: Tracer, bad_package: Path, response: str) -> None:
     tracer = Tracer(adapter=reference.adapter, signal="late-nan", block=2)
     with pytest.raises(ConformanceError, match="late-nan") as caught:
-        tracer.replay(MESSAGES, answer)
-    assert caught.value.text == answer
+        tracer.replay(MESSAGES, response)
+    assert caught.value.text == response
 
 
 def test_a_broken_span_signal_names_its_package_and_loses_no_text(
-    reference: Tracer, bad_package: Path, answer: str
+    reference: Tracer, bad_package: Path, response: str
 ) -> None:
     tracer = Tracer(adapter=reference.adapter, signal="span-nan")
     with pytest.raises(ConformanceError, match="one dict a span") as caught:
         tracer.trace(MESSAGES, **OPTIONS)
     assert caught.value.subject == "the signal 'span-nan' of the package 'bad-signals:bad'"
-    assert caught.value.text == answer
+    assert caught.value.text == response
 
 
 def test_a_span_signal_that_refuses_loses_no_text(
-    reference: Tracer, bad_package: Path, answer: str
+    reference: Tracer, bad_package: Path, response: str
 ) -> None:
     tracer = Tracer(adapter=reference.adapter, signal="span-too-dear")
     with pytest.raises(InputError, match="that would take too long") as caught:
         tracer.trace(MESSAGES, **OPTIONS)
-    assert caught.value.text == answer
+    assert caught.value.text == response
     assert _trace("--signal", "span-too-dear").stdout.startswith(
         json.loads(_trace("--json").stdout)["text"]
     )
@@ -178,7 +178,7 @@ def _trace(*args: str) -> Result:
     return CliRunner().invoke(app, ["trace", *words, *args])
 
 
-def test_the_command_line_prints_the_answer(bad_package: Path) -> None:
+def test_the_command_line_prints_the_response(bad_package: Path) -> None:
     sound = json.loads(_trace("--json").stdout)
     result = _trace("--signal", "late-error")
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""Live span signals in the tracer: effects while the model writes, and what they promise."""
+"""Live span signals in the tracer: effects while the model writes, and their contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from omnitrace import (
 )
 from omnitrace.attribution.effects import select_by_effect
 from omnitrace.capture.layer_rows import LayerRows
-from omnitrace.engine.answer import prepared
+from omnitrace.engine.run import prepared
 from omnitrace.plugins.registry import Entry
 from omnitrace.signals.base import Effect, Need
 from omnitrace.signals.describe import SignalFacts, describe
@@ -133,7 +133,7 @@ def test_a_stream_gives_provisional_supports_and_then_the_final_ones(
 
 
 def test_only_the_open_span_is_remembered(tracer: Tracer) -> None:
-    """However long the answer, what is kept of each token is what its span still needs."""
+    """However long the response, what is kept of each token is what its span still needs."""
     run = prepared(tracer.setup, MESSAGES, **dictated(tracer, MESSAGES, f"{ANSWER} {ANSWER}"))
     assembler = run.engine.assembler
     kept: list[tuple[int, int]] = []
@@ -213,7 +213,7 @@ def test_a_signal_that_needs_values_gets_them(
 
 
 class Broken(DepthWeighted):
-    """Breaks one promise from its third block on."""
+    """Breaks one requirement from its third block on."""
 
     name = "broken"
 
@@ -252,7 +252,7 @@ class Broken(DepthWeighted):
         return found
 
 
-BREACHES = [
+VIOLATIONS = [
     ("raises", "raised KeyError: 'a bug'"),
     ("no tensor", "returned a list"),
     ("whole numbers", "a Tensor of torch.int64"),
@@ -267,7 +267,7 @@ BREACHES = [
 ]
 
 
-@pytest.mark.parametrize(("how", "message"), BREACHES)
+@pytest.mark.parametrize(("how", "message"), VIOLATIONS)
 def test_a_signal_that_breaks_its_contract_is_named_and_costs_no_text(
     reference: Tracer, options: dict[str, Any], how: str, message: str
 ) -> None:

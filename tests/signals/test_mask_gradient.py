@@ -11,7 +11,7 @@ from omnitrace import InputError, NotSupportedError, Tracer
 from omnitrace.ablation import ablated_logprobs
 from omnitrace.signals.mask_gradient import MaskGradient, softly_hidden
 from omnitrace.testing import SpanSignalConformance
-from omnitrace.testing.harness import SignalBench
+from omnitrace.testing.harness import SignalHarness
 from tests.helpers.model_state import assert_unchanged, state
 from tests.helpers.tiny_models import FAMILIES, tiny
 from tests.helpers.tiny_scorer import scorer, span
@@ -20,8 +20,8 @@ KEEP = torch.tensor([[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], dtype=torch.bo
 
 
 class TestMaskGradient(SpanSignalConformance):
-    def make_bench(self) -> SignalBench:
-        return SignalBench(MaskGradient())
+    def make_harness(self) -> SignalHarness:
+        return SignalHarness(MaskGradient())
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -70,10 +70,10 @@ def test_effects_are_derivatives(family: str, at: float) -> None:
 def test_a_contrast_is_differentiated() -> None:
     model = tiny("llama")
     both, one = scorer(model, foils=[1, None, None, None, None]), scorer(model)
-    (told,) = MaskGradient().effects(both, [span(1, 5)])
-    assert {effect.value for effect in told.values()} == {0.0}
-    (told,), (plain,) = (MaskGradient().effects(each, [span(0, 1)]) for each in (both, one))
-    assert told != plain
+    (derived,) = MaskGradient().effects(both, [span(1, 5)])
+    assert {effect.value for effect in derived.values()} == {0.0}
+    (derived,), (plain,) = (MaskGradient().effects(each, [span(0, 1)]) for each in (both, one))
+    assert derived != plain
 
 
 def test_a_trace_says_where_it_was_taken(reference: Tracer) -> None:

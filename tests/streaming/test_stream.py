@@ -132,7 +132,7 @@ def test_provisional_supports_come_while_a_span_grows(
 def test_provisional_supports_of_a_whole_span_are_its_final_ones(
     reference: Tracer, options: dict[str, Any]
 ) -> None:
-    """The last block of an answer shows the whole of its last span, which is still open then."""
+    """The last block of a response shows the whole of its last span, which is still open then."""
     events = list(reference.stream(MESSAGES, block=1, provisional=1, **options))
     growing = [event.span for event in events if isinstance(event, ProvisionalEvent)]
     final = events[-1].trace.spans[-1]  # type: ignore[union-attr]

@@ -51,7 +51,7 @@ class TestCausalLM(AdapterConformance):
 def test_none_is_left_out() -> None:
     tested = {cls.signal for cls in SignalConformance.__subclasses__() if hasattr(cls, "signal")}
     found = build_registry({"omnitrace": builtin})
-    # The others are held to their promises in tests/estimator and tests/signals.
+    # The others are checked in tests/estimator and tests/signals.
     assert set(found.signals) - {"estimator", "mask-gradient", *CAPTUM_SIGNALS} <= tested
     adapters = {cls().adapter().name for cls in (TestQwen25Omni, TestCausalLM)}
     assert set(found.models) == adapters

@@ -1,4 +1,4 @@
-"""The kit catches what is broken on purpose, and says which promise was broken."""
+"""The kit catches what is broken on purpose, and says which requirement was broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omnitrace import PluginError
 from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
 from omnitrace.signals.base import SpanSignal
 from omnitrace.testing import ConformanceError, check_adapter, check_signal
-from omnitrace.testing.harness import SignalBench, reference
+from omnitrace.testing.harness import SignalHarness, reference
 from omnitrace.types import Effect, Span
 from tests.helpers import broken_signals as broken
 from tests.helpers.text_adapters import (
@@ -37,7 +37,7 @@ from tests.helpers.text_adapters import (
         (broken.NoTensor, "float32 tensor", "returned a list"),
         (broken.HalfPrecision, "float32 tensor", "torch.float16"),
         (broken.SeesAhead, "zero from its own position on", "score 0.001"),
-        (broken.NotCausal, "later tokens change no earlier score", "in an answer of 1 tokens"),
+        (broken.NotCausal, "later tokens change no earlier score", "in a response of 1 tokens"),
         (broken.NotDeterministic, "the same request gives the same scores", "a second time"),
         (broken.DrawsRandomNumbers, "seeded sampling", "instead of"),
         (broken.CountsPositions, "padding", "the padded sequence"),
@@ -89,7 +89,7 @@ def test_a_signal_that_does_not_clean_up_when_it_raises_is_caught() -> None:
 
 
 def test_a_signal_that_turns_greedy_decoding_around_is_caught() -> None:
-    """The promises before it read more tokens at a time, and so see nothing of it."""
+    """The requirements before it read more tokens at a time, and so see nothing of it."""
     touched = reference()
     with pytest.raises(ConformanceError) as caught:
         check_signal(broken.Meddles(touched.adapter.model))
@@ -113,7 +113,7 @@ def test_what_is_no_signal() -> None:
     with pytest.raises(PluginError, match="did you mean 'attention-mean'"):
         check_signal("atention-mean")
     with pytest.raises(PluginError, match="is no signal"):
-        SignalBench(object())
+        SignalHarness(object())
 
 
 class Lengths(SpanSignal):
@@ -170,7 +170,7 @@ class TouchesTheModel(Lengths):
 
 
 class TakesTheAnswer(Lengths):
-    """Leaves a hook that turns all later answers around."""
+    """Leaves a hook that turns all later responses around."""
 
     name = "takes-the-answer"
 

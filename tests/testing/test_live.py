@@ -1,4 +1,4 @@
-"""The kit for live span signals: a sound one passes, and each broken promise is named."""
+"""The kit for live span signals: a sound one passes, and each broken requirement is named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorials" / "write-a-signal.m
 )
 
 
-def test_the_signal_of_the_page_keeps_its_promises() -> None:
+def test_the_signal_of_the_page_keeps_its_contract() -> None:
     code = TUTORIAL.partition("## A live span signal")[2].partition("```python\n")[2]
     namespace: dict[str, Any] = {}
     exec(code.partition("```")[0].partition("\n\n\nfor ")[0], namespace)
@@ -85,7 +85,7 @@ class Raises(DepthWeighted):
 @pytest.mark.parametrize(
     ("signal", "contract", "value"),
     [
-        (Smooths, "later tokens change no earlier reduction", "in an answer of 1 tokens"),
+        (Smooths, "later tokens change no earlier reduction", "in a response of 1 tokens"),
         (Counts, "as many features for every block", "was asked for"),
         (Draws, "seeded sampling", "instead of"),
         (Invents, "from ids of units to finite effects", "'text-99'"),

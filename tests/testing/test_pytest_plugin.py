@@ -69,10 +69,10 @@ def test_its_fixtures(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_mine.py::test_named[attention-mean]" in done.stdout
     assert "test_mine.py::test_named[attention-last]" in done.stdout
-    assert "test_mine.py::TestMine::test_promise[not-negative]" in done.stdout
+    assert "test_mine.py::TestMine::test_requirement[not-negative]" in done.stdout
 
 
-def test_a_failure_names_the_promise(tmp_path: Path) -> None:
+def test_a_failure_names_the_requirement(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
         "from omnitrace.testing import SignalConformance\n"
         "from omnitrace.signals.attention import AttentionMean\n"

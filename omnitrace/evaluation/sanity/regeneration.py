@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from omnitrace.ablation.input_operators import AT_THE_INPUT
-from omnitrace.ablation.mask_rows import changed_request
+from omnitrace.ablation.mask_sequences import changed_request
 from omnitrace.ablation.masks import generator, leave_one_out
 from omnitrace.ablation.measurement import measure
 from omnitrace.ablation.operators import Operator, choose_operators

@@ -77,7 +77,7 @@ class CaptumSignal(SpanSignal):
     def attributions(
         self, scorer: ResponseScorer, spans: Sequence[Span], advance: Callable[[int], None]
     ) -> torch.Tensor:
-        """Return float32 ``[spans, units]``, telling ``advance`` of every pass that is done."""
+        """Return float32 ``[spans, units]``, calling ``advance`` for every pass that is done."""
 
     def affordable(self, needed: int, what: str) -> int:
         """Return ``needed`` if that many passes are within the budget, else refuse."""

@@ -46,7 +46,7 @@ class SpanLogprobs:
     spans:
         Spans of the response.
     advance:
-        Told of every forward pass that is done.
+        Called with every forward pass that is done.
     operator:
         How units are ablated.
     """
@@ -88,8 +88,9 @@ class _Ablating(CaptumSignal):
     ----------
     operator:
         How: the name of an operator that acts on the decoder or on the input; see ``omnitrace list
-        operators``. Hidden from every later position (``"attention"``) a sentence is as good as
-        gone; its place filled with a mean embedding (``"mean"``) can be worse than both.
+        operators``. With ``"attention"``, which hides it from every later position, a sentence
+        loses almost all influence. A mean embedding in its place (``"mean"``) can disturb the
+        model more.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class Shapley(_Ablating):
         self.seed = whole("seed", seed, 0)
 
     def passes(self, units: int, spans: int) -> int:
-        """Two ends, which all permutations share, and what lies between."""
+        """Two passes that all permutations share (all units, none), and those between."""
         count = self._permutations(units)
         return self.affordable(2 + count * (units - 1), f"{count} permutations of {units} units")
 

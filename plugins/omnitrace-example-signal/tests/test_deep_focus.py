@@ -1,4 +1,4 @@
-"""The example signal keeps every promise of a token signal."""
+"""The example signal keeps the contract of a token signal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from omnitrace.testing import SignalConformance
 
 
 class TestDeepFocus(SignalConformance):
-    """One test for each promise."""
+    """One test for each requirement."""
 
     signal = "deep-focus"

@@ -1,4 +1,4 @@
-"""Captum's six signals keep what every span signal promises, on text, an image and sound."""
+"""Captum's six signals keep the contract of span signals, on text, an image and sound."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from captum.attr import LayerIntegratedGradients
 
 from omnitrace import InputError, Span, Tracer, builtin
 from omnitrace.ablation.scorer import ResponseScorer
-from omnitrace.engine.prepare import read_answered
+from omnitrace.engine.prepare import read_request_and_response
 from omnitrace.errors import PluginError
 from omnitrace.plugins.registry import build_registry
 from omnitrace.signals.base import Effect, SpanSignal, TokenSignal
@@ -235,9 +235,9 @@ def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
         {"type": "text", "text": "What does the cup weigh?"},
     ]
     messages = [{"role": "user", "content": content}]
-    answer = "The cup weighs five grams."
-    (span,) = reference.replay(messages, answer).spans
-    scorer = reference.scorer(messages, answer)
+    response = "The cup weighs five grams."
+    (span,) = reference.replay(messages, response).spans
+    scorer = reference.scorer(messages, response)
     assert len(scorer.units) == 1
     ends = logprobs(scorer, [span], [[True], [False]])
     drop = float(ends[0, 0] - ends[1, 0])
@@ -251,7 +251,7 @@ def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
 def test_nothing_to_attribute_costs_nothing(
     reference: Tracer, spans: tuple[Span, ...], kind: type[CaptumSignal]
 ) -> None:
-    given = read_answered(reference, MESSAGES, ANSWER, None, None)
+    given = read_request_and_response(reference, MESSAGES, ANSWER, None, None)
     request, ids = given.request, given.ids
     sources = np.full_like(request.layout.unit_index, -1)
     layout = dataclasses.replace(request.layout, unit_index=sources, units=())

@@ -67,7 +67,7 @@ def test_the_true_evidence_has_the_largest_effect(
         hits += best.id in true_units(statement.sources, trace.units)
         loaded = Trace.load(trace.save(tmp_path / f"{sample.id}.omnitrace"))
         assert loaded.reselect(trace.config).spans == trace.spans
-    # What is hidden is not missed where neighbours have heard or seen it too.
+    # What is hidden is not missed where neighbours carry it too.
     assert hits >= 6
 
 
@@ -86,7 +86,7 @@ def test_every_modality_has_effects(reference: Tracer, signal: Any) -> None:
 
 
 @pytest.mark.parametrize("signal", SIGNALS[:-1], ids=lambda signal: signal.name)
-def test_contrast_names_what_tells_two_answers_apart(reference: Tracer, signal: Any) -> None:
+def test_contrast_names_what_differs_between_two_responses(reference: Tracer, signal: Any) -> None:
     note = "The lamp weighs five grams. The cup weighs seven grams. The stone weighs nine grams."
     question = "What does the cup weigh?"
     content = [{"type": "text", "text": note}, {"type": "text", "text": question}]

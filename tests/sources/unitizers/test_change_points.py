@@ -190,6 +190,6 @@ class Fractions(Backwards):
 
 
 @pytest.mark.parametrize("broken", [Backwards(), TooMany(), Fractions()])
-def test_a_unitizer_that_breaks_its_promise_is_named(broken: TimeUnitizer):
+def test_a_unitizer_that_breaks_its_contract_is_named(broken: TimeUnitizer):
     with pytest.raises(ConformanceError, match="the unitizer 'backwards'"):
         time_units([audio(2.0)], broken)

@@ -1,4 +1,4 @@
-"""What a tracer's ways to answer a request share: running it, and finishing the trace."""
+"""What ``trace``, ``stream`` and ``replay`` share: run a request, and finish its trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from omnitrace._utils.checks import check_options, check_whole
 from omnitrace.attribution.effects import measured_effects
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
-from omnitrace.engine.prepare import read_answered, read_request, response_scorer
+from omnitrace.engine.prepare import read_request, read_request_and_response, response_scorer
 from omnitrace.engine.session import Session, live_session, replay_session
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import NotSupportedError, OmnitraceError
@@ -38,7 +38,7 @@ def prepared(
     block: int | None = None,
     **generate: Any,
 ) -> Session:
-    """Read a request and prepare to answer it; options are those of ``TraceOptions``."""
+    """Read a request and prepare to run it; options are those of ``TraceOptions``."""
     block = setup.block if block is None else block
     check_whole("block", block, 1)
     return live_session(
@@ -95,7 +95,7 @@ def replayed(
     block = options.get("block")
     block = setup.block if block is None else block
     check_whole("block", block, 1)
-    given = read_answered(setup, messages, response, against, options.get("media_root"))
+    given = read_request_and_response(setup, messages, response, against, options.get("media_root"))
     session = replay_session(setup, given.request, given.ids, given.foils, block=block)
     return finished(setup, session, given.foils, measured=options.get("measured"))
 

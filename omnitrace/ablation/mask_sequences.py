@@ -1,4 +1,4 @@
-"""From keep-masks to the rows of codes that run through the decoder."""
+"""From keep-masks to the token sequences that run through the decoder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from omnitrace.ablation.operators import Chosen, DecoderOperator, InputOperator
-from omnitrace.ablation.prefix_sharing import Alphabet, Builder, Rows
+from omnitrace.ablation.operators import DecoderOperator, InputOperator, OperatorsByModality
+from omnitrace.ablation.prefix_sharing import SequenceBuilder, TokenSequences, TokenTable
 from omnitrace.capture.attention_hooks import attention_modules
 from omnitrace.errors import NotSupportedError
 from omnitrace.sources.token_map import TimeTokens
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from omnitrace.models.encoded_request import EncodedRequest
     from omnitrace.sources.parts import Part
 
-__all__ = ["changed_request", "rows_of"]
+__all__ = ["changed_request", "sequences_of"]
 
 
-def rows_of(
-    scorer: ResponseScorer, masks: np.ndarray, chosen: Chosen
-) -> Iterator[tuple[list[int], Rows]]:
-    """Yield masks (their indices) and the rows that they become, in portions that fit the memory.
+def sequences_of(
+    scorer: ResponseScorer, masks: np.ndarray, chosen: OperatorsByModality
+) -> Iterator[tuple[list[int], TokenSequences]]:
+    """Yield indices of masks and their token sequences, in portions that fit the memory.
 
     Parameters
     ----------
     scorer:
-        Knows the request.
+        Holds the request.
     masks:
-        bool ``[m, units]``; False takes a unit away.
+        bool ``[m, units]``; False ablates a unit.
     chosen:
-        The operator for each modality of which a unit is taken away.
+        The operator for each modality of which a unit is ablated.
     """
     if all(isinstance(each, DecoderOperator) for each in chosen.values()):
         yield list(range(len(masks))), _decoder_rows(scorer, masks, chosen)
@@ -44,17 +44,19 @@ def rows_of(
     yield from _input_rows(scorer, _rewriting_of(scorer, chosen), masks, chosen)
 
 
-def changed_request(scorer: ResponseScorer, keep: np.ndarray, chosen: Chosen) -> EncodedRequest:
-    """Return the request with units taken away at the input, encoded anew.
+def changed_request(
+    scorer: ResponseScorer, keep: np.ndarray, chosen: OperatorsByModality
+) -> EncodedRequest:
+    """Return the request with units ablated at the input, encoded again.
 
     Parameters
     ----------
     scorer:
-        Knows the request.
+        Holds the request.
     keep:
-        bool ``[units]``; False takes a unit away.
+        bool ``[units]``; False ablates a unit.
     chosen:
-        The input operator for each modality of which a unit is taken away.
+        The input operator for each modality of which a unit is ablated.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def changed_request(scorer: ResponseScorer, keep: np.ndarray, chosen: Chosen) ->
     return _without(scorer, rewriting, keep, chosen)
 
 
-def _rewriting_of(scorer: ResponseScorer, chosen: Chosen) -> Rewriting:
+def _rewriting_of(scorer: ResponseScorer, chosen: OperatorsByModality) -> Rewriting:
     if scorer.rewriting is None:
         names = ", ".join(repr(each.name) for each in chosen.values())
         raise NotSupportedError(
@@ -84,12 +86,14 @@ def _rewriting_of(scorer: ResponseScorer, chosen: Chosen) -> Rewriting:
     return scorer.rewriting
 
 
-def _decoder_rows(scorer: ResponseScorer, masks: np.ndarray, chosen: Chosen) -> Rows:
+def _decoder_rows(
+    scorer: ResponseScorer, masks: np.ndarray, chosen: OperatorsByModality
+) -> TokenSequences:
     """Write each mask in three kinds of codes: own (p), substituted (N + p), hidden (2N + p)."""
     own = scorer.embeddings[0]
     length = len(own)
-    nobody = torch.zeros(length, dtype=torch.bool, device=own.device)
-    alphabet = Alphabet(own, scorer.positions, nobody, scorer.extras)
+    none_hidden = torch.zeros(length, dtype=torch.bool, device=own.device)
+    table = TokenTable(own, scorer.positions, none_hidden, scorer.extras)
     instead = own.clone()
     unit_of = scorer.unit_of.cpu().numpy()
     hides = np.zeros(len(scorer.units) + 1, dtype=bool)  # the last is for positions without a unit
@@ -104,28 +108,30 @@ def _decoder_rows(scorer: ResponseScorer, masks: np.ndarray, chosen: Chosen) -> 
         instead = torch.where(there[:, None], found.to(own), instead)
     if hides.any():
         _check_hiding(scorer)
-    alphabet = Alphabet(
+    table = TokenTable(
         torch.cat([own, instead, own]),
-        torch.cat([alphabet.positions] * 3, dim=-1),
-        torch.cat([nobody, nobody, ~nobody]),
-        {name: torch.cat([value] * 3) for name, value in alphabet.extras.items()},
+        torch.cat([table.positions] * 3, dim=-1),
+        torch.cat([none_hidden, none_hidden, ~none_hidden]),
+        {name: torch.cat([value] * 3) for name, value in table.extras.items()},
     )
     gone = np.pad(~masks, ((0, 0), (0, 1)))[:, unit_of]
     hidden = gone & hides[unit_of]
     place = np.arange(length)
     codes = place + length * (gone & ~hidden) + 2 * length * hidden
     if scorer.reach.full:  # leaving them out is the same as hiding them
-        return Rows(alphabet, [row[~unseen] for row, unseen in zip(codes, hidden, strict=True)])
-    return Rows(alphabet, list(codes))
+        return TokenSequences(
+            table, [row[~unseen] for row, unseen in zip(codes, hidden, strict=True)]
+        )
+    return TokenSequences(table, list(codes))
 
 
 def _check_hiding(scorer: ResponseScorer) -> None:
     model, name = scorer.model, type(scorer.model).__name__
-    heard = scorer.reach.calls
-    layers = int(getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", heard))
-    if heard != layers:
+    captured = scorer.reach.calls
+    layers = int(getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", captured))
+    if captured != layers:
         raise NotSupportedError(
-            f"{heard} of the {layers} layers of {name} have softmax attention; the others carry "
+            f"{captured} of the {layers} layers of {name} have softmax attention; the others carry "
             "what they have read in a state, from which nothing can be hidden",
             legal="the operator 'attention' where all layers have softmax attention",
             fix="use the operator 'mean'",
@@ -140,8 +146,8 @@ def _check_hiding(scorer: ResponseScorer) -> None:
 
 
 def _input_rows(
-    scorer: ResponseScorer, rewriting: Rewriting, masks: np.ndarray, chosen: Chosen
-) -> Iterator[tuple[list[int], Rows]]:
+    scorer: ResponseScorer, rewriting: Rewriting, masks: np.ndarray, chosen: OperatorsByModality
+) -> Iterator[tuple[list[int], TokenSequences]]:
     """Encode every changed request; masks that begin alike are encoded, and run, together."""
     _check_streams(scorer, rewriting.request, chosen)
     _, length, width = scorer.embeddings.shape
@@ -149,18 +155,18 @@ def _input_rows(
     order = np.lexsort(masks.T[::-1]).tolist()
     for start in range(0, len(order), portion):
         indices = order[start : start + portion]
-        builder = Builder()
+        builder = SequenceBuilder()
         for index in indices:
             _add_changed(builder, scorer, rewriting, masks[index], chosen)
-        yield indices, builder.rows()
+        yield indices, builder.sequences()
 
 
 def _add_changed(
-    builder: Builder,
+    builder: SequenceBuilder,
     scorer: ResponseScorer,
     rewriting: Rewriting,
     keep: np.ndarray,
-    chosen: Chosen,
+    chosen: OperatorsByModality,
 ) -> None:
     request = _without(scorer, rewriting, keep, chosen)
     inputs = request.inputs_with(scorer.response, scorer.embeddings.device)
@@ -173,13 +179,15 @@ def _add_changed(
 
 
 def _without(
-    scorer: ResponseScorer, rewriting: Rewriting, keep: np.ndarray, chosen: Chosen
+    scorer: ResponseScorer, rewriting: Rewriting, keep: np.ndarray, chosen: OperatorsByModality
 ) -> EncodedRequest:
     gone = [unit for unit, kept in zip(scorer.source_units, keep, strict=True) if not kept]
     return _changed(rewriting, gone, chosen) if gone else rewriting.request
 
 
-def _changed(rewriting: Rewriting, gone: list[SourceUnit], chosen: Chosen) -> EncodedRequest:
+def _changed(
+    rewriting: Rewriting, gone: list[SourceUnit], chosen: OperatorsByModality
+) -> EncodedRequest:
     conversation = rewriting.request.conversation
     parts: list[Part] = []
     for part in conversation.parts:
@@ -198,8 +206,10 @@ def _changed(rewriting: Rewriting, gone: list[SourceUnit], chosen: Chosen) -> En
     return dataclasses.replace(rewriting.request, conversation=conversation, encoded=encoded)
 
 
-def _check_streams(scorer: ResponseScorer, request: EncodedRequest, chosen: Chosen) -> None:
-    """Refuse a unit of pictures and sound at once: an operator changes one of them only."""
+def _check_streams(
+    scorer: ResponseScorer, request: EncodedRequest, chosen: OperatorsByModality
+) -> None:
+    """Refuse a unit that holds pictures and sound: an operator changes only one of them."""
     streams = [
         (tokens.modality, set(tokens.positions))
         for tokens in request.encoded.geometry
