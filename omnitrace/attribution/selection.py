@@ -159,8 +159,8 @@ class SelectionConfig:
         return cls(**values)
 
 
-#: The name before 0.2.
 CurationConfig = SelectionConfig
+"""The name of :class:`SelectionConfig` before 0.2."""
 
 
 @dataclass(frozen=True, slots=True)

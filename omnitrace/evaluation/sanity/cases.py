@@ -14,7 +14,7 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap_mean
 from omnitrace.evaluation.metrics.faithfulness import control_scores, spearman
 from omnitrace.evaluation.model_access import check_same_prompt
-from omnitrace.evaluation.span_scores import span_scores
+from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.signals.base import Signal
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
