@@ -34,8 +34,8 @@ __all__ = [
     "tracers_of",
 ]
 
-#: The control beside the signals: the number of tokens of each unit. It never looks at the model.
 CONTROL: Final = "unit-size"
+"""The control beside the signals: the number of tokens of each unit. It never looks at the model."""
 
 # What rounding leaves of 1 - r² where a ranking is by size alone.
 _SLACK: Final = 1e-9
