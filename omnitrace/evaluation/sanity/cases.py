@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 CONTROL: Final = "unit-size"
-"""The control beside the signals: the number of tokens of each unit. It never looks at the model."""
+"""The control beside the signals: how many tokens each unit has. It never looks at the model."""
 
 # What rounding leaves of 1 - r² where a ranking is by size alone.
 _SLACK: Final = 1e-9
