@@ -35,7 +35,7 @@ def keep(new: Path, kept: Path) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     made = argparse.ArgumentParser(description="Run all benchmarks and write RESULTS.md.")
-    made.add_argument("--quick", action="store_true", help="every benchmark in at most two minutes")
+    made.add_argument("--quick", action="store_true", help="a smaller run of each, of minutes")
     made.add_argument("--results", type=Path, default=RESULTS)
     made.add_argument("--page", type=Path, default=PAGE)
     given = made.parse_args(arguments)

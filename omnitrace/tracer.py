@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 import torch
 
+from omnitrace._utils.checks import check_options
 from omnitrace.ablation.cache import Cache
 from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.measurement import Effects, Operators, Progress
@@ -77,6 +78,7 @@ class Tracer:
                 legal="Tracer(model=…, processor=…), or Tracer(adapter=…), "
                 "or Tracer.from_pretrained(name)",
             )
+        check_options("Tracer", options, TracerOptions.__annotations__)
         self.setup = Setup.create(
             adapter if adapter is not None else adapter_for(model, processor), **options
         )
@@ -109,6 +111,7 @@ class Tracer:
         options:
             As for :class:`Tracer`.
         """
+        check_options("Tracer", options, TracerOptions.__annotations__)
         if "signal" in options:
             resolve(options["signal"])  # fail before loading gigabytes
         load = LoadOptions(
@@ -129,6 +132,7 @@ class Tracer:
         options:
             As for :class:`Tracer`; the others stay as they are.
         """
+        check_options("Tracer", options, TracerOptions.__annotations__)
         changed = type(self).__new__(type(self))
         changed.setup = self.setup.changed(**options)
         return changed

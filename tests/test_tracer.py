@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -330,3 +331,33 @@ def test_a_prompt_longer_than_the_context_is_refused(smollm2: Tracer) -> None:
 def test_the_tracer_needs_one_model() -> None:
     with pytest.raises(InputError, match="no model"):
         Tracer()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t: t.replay(MESSAGES, "No.", agaisnt="Yes."), "replay.. has no option 'agaisnt'"),
+        (lambda t: t.with_options(blok=2), "Tracer has no option 'blok'.*did you mean 'block'"),
+        (lambda t: Tracer(adapter=t.adapter, curation=None), "Tracer has no option 'curation'"),
+        (lambda t: Tracer.from_pretrained("nowhere", sources_=1), "did you mean 'sources'"),
+        (lambda t: t.trace(MESSAGES, max_tokens=3), "max_new_tokens"),
+        (lambda t: t.stream(MESSAGES, provisonal=3), "provisonal"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused(
+    reference: Tracer, call: Callable[[Tracer], object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        call(reference)
+
+
+def test_other_options_of_the_same_model(reference: Tracer) -> None:
+    other = reference.with_options(signal="mask-gradient", block=3)
+    assert other.adapter is reference.adapter
+    assert other.setup.layers is reference.setup.layers
+    assert (other.setup.block, reference.setup.block) == (3, 16)
+    assert not other.streams
+    assert reference.streams
+    assert other.with_options(signal="attention-mean").streams
+    with pytest.raises(InputError, match="block is 0"):
+        reference.with_options(block=0)

@@ -96,7 +96,7 @@ class Result:
 def parser(description: str) -> argparse.ArgumentParser:
     """Return a parser with the options that all benchmarks take."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--quick", action="store_true", help="a smaller run of at most two minutes")
+    made.add_argument("--quick", action="store_true", help="a smaller run, of minutes")
     made.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
     return made
 

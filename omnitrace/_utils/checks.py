@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from omnitrace.errors import InputError
 
-__all__ = ["check_whole"]
+__all__ = ["check_options", "check_whole"]
+
+
+def check_options(of: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that there are not, which a ``**options`` would take without a word.
+
+    Parameters
+    ----------
+    of:
+        What takes the options, for the error.
+    given, known:
+        Names of the options.
+
+    Raises
+    ------
+    InputError
+        That names the first unknown option, those that there are, and the nearest of them.
+    """
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise InputError(
+                f"{of} has no option {name!r}",
+                legal=", ".join(names),
+                fix=f"did you mean {near[0]!r}?" if near else "",
+            )
 
 
 def check_whole(name: str, value: object, least: int) -> None:

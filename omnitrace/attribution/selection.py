@@ -160,7 +160,7 @@ class SelectionConfig:
 
 
 CurationConfig = SelectionConfig
-"""The name of :class:`SelectionConfig` before 0.2."""
+"""An earlier name of :class:`SelectionConfig`, for code that uses it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnitrace._utils.checks import check_whole
+from omnitrace._utils.checks import check_options, check_whole
 from omnitrace.attribution.effects import measured_effects
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
 from omnitrace.engine.prepare import read_answered, read_request, response_scorer
@@ -82,6 +82,7 @@ def replayed(
     setup: Setup, messages: Asked, response: str | Sequence[int], options: ReplayOptions
 ) -> Trace:
     """Attribute a response that exists already; see ``Tracer.replay``."""
+    check_options("replay()", options, ReplayOptions.__annotations__)
     against = options.get("against")
     silent = setup.streams and gradient_target(setup.signals.token.needs) is None
     if against is not None and silent:

@@ -113,7 +113,7 @@ class Trace(TraceRecord):
         )
         return dataclasses.replace(changed, spans=spans)
 
-    #: The name of :meth:`reselect` before 0.2.
+    #: An earlier name of :meth:`reselect`, for code that uses it.
     recurate = reselect
 
     def with_effects(self, effects: Sequence[Mapping[str, Effect]]) -> Trace:
