@@ -16,6 +16,7 @@ from omnitrace._utils.lazy import lazy_names
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
     from omnitrace.capture.layer_rows import LayerRows
+    from omnitrace.plugins.hookspecs import RegisterSignal
     from omnitrace.signals.attention import AttentionLast, AttentionMean, ValueAttention
     from omnitrace.signals.base import (
         LiveSpanSignal,
@@ -49,6 +50,7 @@ __all__ = [
     "MaskGradient",
     "ModelBound",
     "Need",
+    "RegisterSignal",
     "ResponseScorer",
     "Sequential",
     "Shapley",
@@ -64,6 +66,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "omnitrace.ablation.scorer": ["ResponseScorer"],
         "omnitrace.capture.layer_rows": ["LayerRows"],
+        "omnitrace.plugins.hookspecs": ["RegisterSignal"],
         "omnitrace.signals.attention": ["AttentionLast", "AttentionMean", "ValueAttention"],
         "omnitrace.signals.base": [
             "LiveSpanSignal",
