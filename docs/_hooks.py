@@ -11,25 +11,22 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT: Final = Path(__file__).parent.parent
-RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
-_RESULTS_PAGE: Final = "benchmarks/RESULTS.md"
+_BENCHMARKS: Final = ("benchmarks/README.md", "benchmarks/RESULTS.md")
 _COMMANDS: Final = "<!-- the help of every command is put here when the site is built -->"
 _ROLE: Final = re.compile(r":(?:class|func|meth|mod|attr|data|exc):<code>~?([\w.]+)</code>")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Take in the generated benchmark tables, which stand outside of the folder of the docs."""
-    if RESULTS.exists():
-        files.append(File.generated(config, _RESULTS_PAGE, abs_src_path=str(RESULTS)))
+    """Take in the pages of the benchmarks, which stand outside of the folder of the docs."""
+    for page in _BENCHMARKS:
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / page)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Resolve links to the benchmark tables, and put in the commands' help."""
-    if files.get_file_from_path(_RESULTS_PAGE) is not None:
-        markdown = markdown.replace(f"(../../{_RESULTS_PAGE}", f"(../{_RESULTS_PAGE}")
-    else:
-        markdown = re.sub(rf"\[([^\]]*)\]\(\.\./\.\./{_RESULTS_PAGE}[^)]*\)", r"\1", markdown)
+    """Resolve links to the pages of the benchmarks, and put in the commands' help."""
+    for linked in _BENCHMARKS:
+        markdown = markdown.replace(f"(../../{linked}", f"(../{linked}")
     return markdown.replace(_COMMANDS, _command_help()) if _COMMANDS in markdown else markdown
 
 

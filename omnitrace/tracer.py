@@ -23,7 +23,7 @@ from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
-from omnitrace.signals.resolve import resolve
+from omnitrace.signals.resolution import resolve
 from omnitrace.sources.messages import Asked, Conversation
 from omnitrace.streaming.async_stream import AsyncEventStream
 from omnitrace.streaming.stream import Emitter, EventStream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_a_face_lists_its_names_once_and_has_them_all(face: str) -> None:
     assert set(names) == imported_for_types(face)
     for name in names:
         assert getattr(package, name) is not None
+        assert not inspect.ismodule(getattr(package, name)), f"the module {name} hides a name"
     with pytest.raises(AttributeError, match="has no attribute 'nothing_of_this_name'"):
         package.nothing_of_this_name  # noqa: B018
 

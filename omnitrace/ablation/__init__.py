@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from omnitrace.ablation.operators import DecoderOperator, InputOperator, Operator
     from omnitrace.ablation.scorer import ResponseScorer
+    from omnitrace.plugins.hookspecs import RegisterOperator
 
 __all__ = [
     "Cache",
@@ -34,6 +35,7 @@ __all__ = [
     "MaskDealer",
     "Operator",
     "Operators",
+    "RegisterOperator",
     "ResponseScorer",
     "ablated_logprobs",
     "leave_one_out",
@@ -58,5 +60,6 @@ __getattr__, __dir__ = lazy_names(
         ],
         "omnitrace.ablation.operators": ["DecoderOperator", "InputOperator", "Operator"],
         "omnitrace.ablation.scorer": ["ResponseScorer"],
+        "omnitrace.plugins.hookspecs": ["RegisterOperator"],
     },
 )

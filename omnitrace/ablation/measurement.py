@@ -32,6 +32,7 @@ __all__ = [
 
 Progress: TypeAlias = Callable[[int, int], None]
 Operators: TypeAlias = "str | Operator | Mapping[Modality, str | Operator]"
+"""How units are ablated: a registered name, an operator, or one of these for each modality."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,6 +88,7 @@ class InputOperator(abc.ABC):
 
 
 Operator: TypeAlias = DecoderOperator | InputOperator
+"""What ablates units: in what the decoder is fed, or in the input."""
 
 
 class Attention(DecoderOperator):

@@ -158,8 +158,8 @@ class SelectionConfig:
         return cls(**values)
 
 
-#: An earlier name, for code that uses it.
 CurationConfig = SelectionConfig
+"""An earlier name of :class:`SelectionConfig`, for code that uses it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from omnitrace.segmentation.salience import Salience
 from omnitrace.segmentation.sentences import Unit as SpanUnit
 from omnitrace.segmentation.thinking import Thinking
 from omnitrace.signals.base import LiveSpanSignal, ModelBound, Need, Signal
-from omnitrace.signals.resolve import Resolved, resolve
+from omnitrace.signals.resolution import Resolved, resolve
 from omnitrace.sources.options import SourceOptions
 
 __all__ = ["Setup"]

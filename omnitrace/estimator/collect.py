@@ -25,7 +25,7 @@ from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled, with
 from omnitrace.estimator.store import sources_record
 from omnitrace.evaluation.metrics.faithfulness import is_size_controlled
 from omnitrace.evaluation.sanity.cases import tracers_of
-from omnitrace.evaluation.span_scores import span_scores
+from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.mask_gradient import mask_gradients

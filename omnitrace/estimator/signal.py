@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SHIPPED", "Estimator", "Trained"]
 
-#: The estimator of the reference model, where the package has one.
 SHIPPED: Final = Path(__file__).parents[1] / "reference" / "assets" / "estimator.safetensors"
+"""The estimator of the reference model, where the package has one."""
 
 
 class Trained:

@@ -103,7 +103,8 @@ if TYPE_CHECKING:
     from omnitrace.evaluation.rows import TRACED, ScoreRow, score
     from omnitrace.evaluation.run import EvaluationRun, RunCallbacks, evaluate_files, known_signals
     from omnitrace.evaluation.sanity import SanityDocument, SanityOptions, check_examples
-    from omnitrace.evaluation.span_scores import span_scores
+    from omnitrace.evaluation.unit_scores import span_scores
+    from omnitrace.plugins.hookspecs import RegisterMetric
 
 __all__ = [
     "METRICS",
@@ -145,6 +146,7 @@ __all__ = [
     "Prediction",
     "ProgressCallback",
     "Reattribution",
+    "RegisterMetric",
     "Rule",
     "RunCallbacks",
     "SanityDocument",
@@ -314,6 +316,7 @@ __getattr__, __dir__ = lazy_names(
             "known_signals",
         ],
         "omnitrace.evaluation.sanity": ["SanityDocument", "SanityOptions", "check_examples"],
-        "omnitrace.evaluation.span_scores": ["span_scores"],
+        "omnitrace.evaluation.unit_scores": ["span_scores"],
+        "omnitrace.plugins.hookspecs": ["RegisterMetric"],
     },
 )

@@ -12,7 +12,7 @@ from omnitrace.attribution.spans import tokens_of
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.labels.matching import match_spans, named_units, true_units, word_range
 from omnitrace.evaluation.labels.schema import ImageSource, Label, LabelledSpan, Source, TimeSource
-from omnitrace.evaluation.span_scores import scores_of_span
+from omnitrace.evaluation.unit_scores import scores_of_span
 from omnitrace.sources.regions import boxes_of
 from omnitrace.sources.token_map import Box
 from omnitrace.trace.trace import Trace

@@ -162,8 +162,8 @@ class MeasuredResponse(MaskedLogprobs):
         return super().missing(np.concatenate([masks, ends]))
 
 
-#: What measures the response of a trace, by the name of the example.
 MeasureResponse: TypeAlias = "Callable[[str, Trace], MeasuredResponse]"
+"""What measures the response of a trace, by the name of the example."""
 
 
 def measure_by(

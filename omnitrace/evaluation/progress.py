@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 __all__ = ["PassesCallback", "ProgressCallback", "no_passes", "no_progress"]
 
-#: Called with what is being done, in a few words.
 ProgressCallback: TypeAlias = Callable[[str], None]
+"""Called with what is being done, in a few words."""
 
-#: Called with the forward passes that are done and those in all, first with 0 before any of them.
 PassesCallback: TypeAlias = Callable[[int, int], None]
+"""Called with the forward passes done and those in all, first with 0 before any of them."""
 
 
 def no_progress(text: str) -> None:

@@ -12,8 +12,8 @@ from omnitrace.evaluation.metrics.spans import METRICS, WORD_METRICS, Metric
 
 __all__ = ["TRACED", "ScoreRow", "score"]
 
-#: Name of the method that is evaluated; the others are baselines.
 TRACED: Final = "trace"
+"""Name of the method that is evaluated; the others are baselines."""
 
 
 @dataclass(frozen=True, slots=True)

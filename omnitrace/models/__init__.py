@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnitrace.models.encoded_request import EncodedRequest
     from omnitrace.models.loading import adapter_for, load_adapter
     from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+    from omnitrace.plugins.hookspecs import RegisterModel, RegisterPretrained
 
 __all__ = [
     "CausalLMAdapter",
@@ -23,6 +24,8 @@ __all__ = [
     "LoadOptions",
     "ModelAdapter",
     "Qwen25OmniAdapter",
+    "RegisterModel",
+    "RegisterPretrained",
     "adapter_for",
     "load_adapter",
 ]
@@ -35,5 +38,6 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.models.encoded_request": ["EncodedRequest"],
         "omnitrace.models.loading": ["adapter_for", "load_adapter"],
         "omnitrace.models.qwen2_5_omni": ["Qwen25OmniAdapter"],
+        "omnitrace.plugins.hookspecs": ["RegisterModel", "RegisterPretrained"],
     },
 )

@@ -39,6 +39,7 @@ __all__ = [
 
 hookspec = pluggy.HookspecMarker("omnitrace")
 hookimpl = pluggy.HookimplMarker("omnitrace")
+"""Marks a plugin's functions as implementations of hooks."""
 
 
 class RegisterSignal(Protocol):

@@ -35,8 +35,11 @@ __all__ = [
 ]
 
 REQUEST: Final = "request.json"
+"""The file of one request."""
 REQUESTS: Final = "requests.jsonl"
+"""The file of many requests."""
 LABELS: Final = "labels.jsonl"
+"""The file of their labels."""
 
 
 def request(sample: Sample) -> dict[str, Any]:

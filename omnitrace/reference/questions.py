@@ -52,6 +52,7 @@ Category: TypeAlias = Literal[
     "two-agree",
     "refusal",
 ]
+"""What can be asked in one step."""
 Sort: TypeAlias = Literal["number", "colour", "shape", "tone"]
 Scene: TypeAlias = Note | Image | Audio | Video
 SceneT = TypeVar("SceneT", Note, Image, Audio, Video)

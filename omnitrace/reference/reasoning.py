@@ -46,6 +46,7 @@ from omnitrace.reference.words import COLOURS, NONE, SUMS
 __all__ = ["THINKING_CATEGORIES", "Problems"]
 
 THINKING_CATEGORIES: Final[tuple[ThinkingCategory, ...]] = get_args(ThinkingCategory)
+"""What can be asked that needs several steps."""
 
 _MOST: Final = 6  # problems of a category that a request can ask for
 _TRIES: Final = 3 * _MOST

@@ -33,8 +33,8 @@ __all__ = [
     "statements_of",
 ]
 
-#: What can be asked that needs several steps; see :mod:`omnitrace.reference.reasoning`.
 ThinkingCategory: TypeAlias = Literal["think-add", "think-compare", "think-odd", "think-colour"]
+"""What can be asked that needs several steps; see :mod:`omnitrace.reference.reasoning`."""
 #: The category of the steps.
 THOUGHT: Final = "thought"
 #: Words of a sentence, and their evidence if they are a value word.

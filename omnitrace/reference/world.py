@@ -63,10 +63,14 @@ __all__ = [
 ]
 
 CATEGORIES: Final[tuple[Category, ...]] = get_args(Category)
+"""What can be asked in one step."""
 MODALITIES: Final[tuple[Modality, ...]] = ("text", "image", "audio", "video")
+"""What a request can have as sources."""
 
 VALIDATION: Final = 2**40
+"""The first seed that is for choices."""
 HELD_OUT: Final = 2**41
+"""The first seed that is for measuring only."""
 _SOUNDING: Final = 0.4
 _LONG: Final = 0.15  # of the requests have an audio or video part of up to a minute and more
 

@@ -3,7 +3,8 @@
 A signal follows one of three protocols. A :class:`TokenSignal` scores every context token for each
 generated token. A :class:`SpanSignal` gives each source unit a signed effect on each span of a
 finished response; a :class:`LiveSpanSignal` gives it while the model writes. The built-in ones are
-registered by name (``omnitrace list signals``); the classes here are for plugin authors.
+registered by name (``omnitrace list signals``); import a class to set its parameters, or to write a
+signal of your own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from omnitrace._utils.lazy import lazy_names
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
     from omnitrace.capture.layer_rows import LayerRows
+    from omnitrace.plugins.hookspecs import RegisterSignal
     from omnitrace.signals.attention import AttentionLast, AttentionMean, ValueAttention
     from omnitrace.signals.base import (
         LiveSpanSignal,
@@ -25,24 +27,33 @@ if TYPE_CHECKING:
         SpanSignal,
         TokenSignal,
     )
+    from omnitrace.signals.captum.gradients import InputXGradient, IntegratedGradients
+    from omnitrace.signals.captum.perturbation import FeatureAblation, KernelShap, Lime, Shapley
     from omnitrace.signals.gradients import GradSAM, GradSAMLast
     from omnitrace.signals.mask_gradient import MaskGradient
-    from omnitrace.signals.resolve import resolve
+    from omnitrace.signals.resolution import resolve
     from omnitrace.types import Effect
 
 __all__ = [
     "AttentionLast",
     "AttentionMean",
     "Effect",
+    "FeatureAblation",
     "GradSAM",
     "GradSAMLast",
+    "InputXGradient",
+    "IntegratedGradients",
+    "KernelShap",
     "LayerRows",
+    "Lime",
     "LiveSpanSignal",
     "MaskGradient",
     "ModelBound",
     "Need",
+    "RegisterSignal",
     "ResponseScorer",
     "Sequential",
+    "Shapley",
     "Signal",
     "SpanSignal",
     "TokenSignal",
@@ -55,6 +66,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "omnitrace.ablation.scorer": ["ResponseScorer"],
         "omnitrace.capture.layer_rows": ["LayerRows"],
+        "omnitrace.plugins.hookspecs": ["RegisterSignal"],
         "omnitrace.signals.attention": ["AttentionLast", "AttentionMean", "ValueAttention"],
         "omnitrace.signals.base": [
             "LiveSpanSignal",
@@ -65,9 +77,16 @@ __getattr__, __dir__ = lazy_names(
             "SpanSignal",
             "TokenSignal",
         ],
+        "omnitrace.signals.captum.gradients": ["InputXGradient", "IntegratedGradients"],
+        "omnitrace.signals.captum.perturbation": [
+            "FeatureAblation",
+            "KernelShap",
+            "Lime",
+            "Shapley",
+        ],
         "omnitrace.signals.gradients": ["GradSAM", "GradSAMLast"],
         "omnitrace.signals.mask_gradient": ["MaskGradient"],
-        "omnitrace.signals.resolve": ["resolve"],
+        "omnitrace.signals.resolution": ["resolve"],
         "omnitrace.types": ["Effect"],
     },
 )

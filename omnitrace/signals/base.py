@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 Need: TypeAlias = Literal["rows", "values", "logit-gradients", "logprob-gradients", "forwards"]
+"""What a signal has to be given: attention rows, and more."""
 
 _TARGETS: Final[Mapping[Need, Literal["logit", "logprob"]]] = {
     "logit-gradients": "logit",
@@ -221,3 +222,4 @@ class ModelBound(Protocol):
 
 
 Signal: TypeAlias = TokenSignal | SpanSignal | LiveSpanSignal
+"""A signal of any of the three kinds."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
+    from omnitrace.plugins.hookspecs import RegisterUnitizer
     from omnitrace.sources.messages import Conversation, read_messages
     from omnitrace.sources.options import SourceOptions
     from omnitrace.sources.parts import MediaPart, Part, TextPart
@@ -39,8 +41,12 @@ __all__ = [
     "Grid",
     "GridTokens",
     "ImageUnitizer",
+    "LoadedAudio",
+    "LoadedImage",
+    "LoadedVideo",
     "MediaPart",
     "Part",
+    "RegisterUnitizer",
     "RequestEntry",
     "RequestProblem",
     "Slic",
@@ -63,6 +69,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "omnitrace.media": ["LoadedAudio", "LoadedImage", "LoadedVideo"],
+        "omnitrace.plugins.hookspecs": ["RegisterUnitizer"],
         "omnitrace.sources.messages": ["Conversation", "read_messages"],
         "omnitrace.sources.options": ["SourceOptions"],
         "omnitrace.sources.parts": ["MediaPart", "Part", "TextPart"],

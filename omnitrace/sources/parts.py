@@ -39,3 +39,4 @@ class MediaPart:
 
 
 Part: TypeAlias = TextPart | MediaPart
+"""A part of a message."""

@@ -80,6 +80,7 @@ class TimeTokens:
 
 
 Geometry: TypeAlias = TextTokens | GridTokens | TimeTokens
+"""Where the tokens of a part lie in it: in its text, on its image, or in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from omnitrace.models.base import ModelAdapter
 from omnitrace.models.generation import generation_config
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LiveSpanSignal, SpanSignal, TokenSignal, subject_of
-from omnitrace.signals.resolve import SIGNAL_MEMBERS
+from omnitrace.signals.resolution import SIGNAL_MEMBERS
 from omnitrace.testing.requests import request
 from omnitrace.testing.state import model_change, model_state, torch_change, torch_state
 from omnitrace.trace.trace import Trace

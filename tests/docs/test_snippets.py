@@ -27,11 +27,7 @@ from omnitrace.cli.app import app
 from omnitrace.plugins.registry import registry
 
 ROOT: Final = Path(__file__).parents[2]
-# The last one is generated, and has tables only.
-PAGES: Final = [
-    ROOT / "README.md",
-    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "benchmarks.md"),
-]
+PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITH_CODE: Final = [page for page in PAGES if "```" in page.read_text(encoding="utf-8")]
 SHOWN_ONLY: Final = {"json", "text", "toml", "yaml"}
 REASONS: Final = (

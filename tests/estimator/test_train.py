@@ -26,7 +26,7 @@ from omnitrace.estimator import (
 )
 from omnitrace.estimator.weights import FitKind
 from omnitrace.evaluation.metrics.faithfulness import lds
-from omnitrace.evaluation.span_scores import span_scores
+from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.sources import messages

@@ -111,6 +111,7 @@ class TimeSource(_Model):
 
 
 Source: TypeAlias = Annotated[TextSource | ImageSource | TimeSource, Field(discriminator="type")]
+"""A piece of evidence: text, a region of an image, or seconds of audio or video."""
 Sources: TypeAlias = Annotated[
     tuple[Source, ...], Field(description="The evidence; empty where there is none.")
 ]

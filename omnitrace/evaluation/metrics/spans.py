@@ -107,7 +107,6 @@ def consistency(item: LabelledItem, prediction: Prediction) -> float | None:
     return option_consistency(masses, item.option)
 
 
-#: The metrics of this package, by name, in the order of columns.
 METRICS: Final[Mapping[str, Metric]] = {
     "precision": precision,
     "recall": recall,
@@ -119,6 +118,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "auprc": auprc,
     "option_consistency": consistency,
 }
+"""The metrics of this package, by name, in the order of columns."""
 #: Those that also score words, which have masses but no chosen units.
 WORD_METRICS: Final = ("top1", "auprc")
 

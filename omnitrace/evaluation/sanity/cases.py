@@ -14,7 +14,7 @@ from omnitrace.errors import InputError
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap_mean
 from omnitrace.evaluation.metrics.faithfulness import control_scores, spearman
 from omnitrace.evaluation.model_access import check_same_prompt
-from omnitrace.evaluation.span_scores import span_scores
+from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.signals.base import Signal
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
@@ -34,8 +34,8 @@ __all__ = [
     "tracers_of",
 ]
 
-#: The control beside the signals: the number of tokens of each unit. It never looks at the model.
 CONTROL: Final = "unit-size"
+"""The control beside the signals: how many tokens each unit has. It never looks at the model."""
 
 # What rounding leaves of 1 - r² where a ranking is by size alone.
 _SLACK: Final = 1e-9

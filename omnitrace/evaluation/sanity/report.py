@@ -25,8 +25,8 @@ from omnitrace.tracer import Tracer
 
 __all__ = ["CHECKS", "Sanity", "SanityDocument", "SanityOptions", "check_all", "checked_names"]
 
-#: The checks by name, in the order in which they run.
 CHECKS: Final = ("randomisation", "evidence", "operators", "regeneration")
+"""The checks by name, in the order in which they run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ __all__ = [
     "spelled",
 ]
 
-#: Gives float32 ``[tokens, dimensions]``: a feature for each of a medium's tokens, in their order.
 FeatureSource: TypeAlias = "Callable[[GridTokens | TimeTokens], np.ndarray]"
+"""Gives float32 ``[tokens, dimensions]``: a feature for each token of a medium, in their order."""
 
 _LABELS = "one integer for each token, as an array [tokens]"
 

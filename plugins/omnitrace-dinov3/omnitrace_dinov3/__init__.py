@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from omnitrace import hookimpl
 
 if TYPE_CHECKING:
-    from omnitrace.plugins.hookspecs import RegisterUnitizer
-    from omnitrace.sources.unitizers.base import Unitizer
+    from omnitrace.sources import RegisterUnitizer, Unitizer
 
 __all__ = ["register_unitizers"]
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from omnitrace.errors import InputError, ModelError
-from omnitrace.media import LoadedImage
-from omnitrace.sources.unitizers.base import FeatureSource
-from omnitrace.sources.unitizers.ward import Ward
+from omnitrace import InputError, ModelError
+from omnitrace.sources import FeatureSource, LoadedImage, Ward
 
 if TYPE_CHECKING:
-    from omnitrace.sources.token_map import GridTokens
+    from omnitrace.sources import GridTokens
 
 __all__ = ["DinoV3Ward"]
 
@@ -32,7 +30,7 @@ class DinoV3Ward(Ward):
     Parameters
     ----------
     regions, explained:
-        As for :class:`omnitrace.sources.unitizers.ward.Ward`.
+        As for :class:`omnitrace.sources.Ward`.
     checkpoint:
         A hub id or a folder that ``transformers`` loads, with weights and image processor.
     resolution:

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from omnitrace import hookimpl
-from omnitrace.capture.layer_rows import LayerRows
-from omnitrace.plugins.hookspecs import RegisterSignal
-from omnitrace.signals.base import TokenSignal
+from omnitrace.signals import LayerRows, RegisterSignal, TokenSignal
 
 if TYPE_CHECKING:
     import torch

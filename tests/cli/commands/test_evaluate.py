@@ -206,7 +206,7 @@ def test_no_signal_is_evaluated_by_masks_that_it_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = build_registry({"omnitrace": builtin, "mine": Installed()})
-    for module in ("omnitrace.signals.resolve", "omnitrace.evaluation.run"):
+    for module in ("omnitrace.signals.resolution", "omnitrace.evaluation.run"):
         monkeypatch.setattr(f"{module}.registry", lambda: made)
     requests = write_lines({"id": "one", "messages": MESSAGES})
     labels = lamp_labels(tmp_path / "labels.jsonl", "one")

@@ -35,7 +35,7 @@ from omnitrace.evaluation.report.compare import check_rule, compare, parse_rule
 from omnitrace.evaluation.report.export import notes_of, table_of, to_document
 from omnitrace.evaluation.report.html import render_page
 from omnitrace.evaluation.report.results_file import EvaluationFile, read_evaluation
-from omnitrace.evaluation.span_scores import span_scores
+from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.signals.base import SpanSignal
 from omnitrace.types import Effect, Span
 from tests.helpers.known_evidence import ANSWER, FACTS, MESSAGES
