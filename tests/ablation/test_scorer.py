@@ -201,7 +201,7 @@ def test_all_modalities_are_scored_where_they_stand(
     made = reference.scorer(messages, drawn.answer, media_root=path.parent)
     assert set(made.modalities) == {"text", "image", "audio", "video"}
     assert flags_and_hooks(model) == before
-    request = read_request(reference, messages, path.parent)
+    request = read_request(reference.setup, messages, path.parent)
     ids = reference.adapter.tokenizer(drawn.answer, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         logits = model(**request.inputs_with(ids, torch.device("cpu"))).logits
