@@ -251,7 +251,7 @@ def test_one_unit_gets_the_whole_difference(reference: Tracer) -> None:
 def test_nothing_to_attribute_costs_nothing(
     reference: Tracer, spans: tuple[Span, ...], kind: type[CaptumSignal]
 ) -> None:
-    given = read_request_and_response(reference, MESSAGES, ANSWER, None, None)
+    given = read_request_and_response(reference.setup, MESSAGES, ANSWER, None, None)
     request, ids = given.request, given.ids
     sources = np.full_like(request.layout.unit_index, -1)
     layout = dataclasses.replace(request.layout, unit_index=sources, units=())
