@@ -19,7 +19,7 @@ from omnitrace.evaluation import (
     write_labels,
 )
 from omnitrace.evaluation.labels.schema import Label, TextSource, TimeSource
-from omnitrace.evaluation.report import compare
+from omnitrace.evaluation.report.compare import compare
 from tests.helpers.known_evidence import ANSWER, MESSAGES
 from tests.helpers.sample_labels import label, span
 from tests.helpers.sample_traces import multimodal_trace

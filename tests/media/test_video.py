@@ -134,8 +134,8 @@ class Unloadable(MetaPathFinder):
 
 
 @pytest.mark.parametrize("why", ["not installed", "not loadable"])
-def test_without_decord_pyav_decodes(files, tmp_path: Path, monkeypatch, why: str):
-    path = files.write_video(tmp_path / "a.mp4", VFR, options={"bf": "2", "g": "8"})
+def test_without_decord_pyav_decodes(tmp_path: Path, monkeypatch, why: str):
+    path = media_files.write_video(tmp_path / "a.mp4", VFR, options={"bf": "2", "g": "8"})
     expected = load_video(path, fps=8)
     if why == "not installed":
         without_decord(monkeypatch)
