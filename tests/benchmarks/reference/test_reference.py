@@ -8,11 +8,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -29,19 +28,15 @@ from common.world_samples import (
     groups_of,
     medium_seconds,
 )
-from omnitrace import ImageRegion, SelectionConfig, SourceUnit, Span, TextRange, TimeRange, Tracer
-from omnitrace.evaluation.baselines.trivial import Prediction
-from omnitrace.evaluation.examples import LabelledItem
+from omnitrace import SelectionConfig, Tracer
 from omnitrace.evaluation.labels.matching import true_units
 from omnitrace.evaluation.labels.schema import TextSource, TimeSource
-from omnitrace.evaluation.rows import ScoreRow
 from omnitrace.plugins.registry import registry
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.world import MODALITIES, Sample, make_sample, validation_seed
-from omnitrace.types import Modality, Support
+from omnitrace.types import Modality
 from reference import benchmark as reference
 from reference.cases import chosen_cases, draw_cases, where_markdown
-from reference.pictures import draw_statement, marks_of
 from reference.rows import (
     BASELINES,
     Collected,
@@ -50,8 +45,7 @@ from reference.rows import (
     collect,
     switched,
 )
-from reference.table import best_threshold, cross_fitted, lines_of
-from reference.where import NO_EVIDENCE, OUTCOMES, RIGHT, UNSAID, outcome_of
+from reference.where import OUTCOMES, UNSAID
 from tests.signals.captum.names import CAPTUM_SIGNALS
 
 USUAL = SelectionConfig()
@@ -294,161 +288,6 @@ def test_every_switch_changes_one_rule() -> None:
 # --- where supports lie
 
 
-def unit(name: str, modality: Modality, part: int, start: float) -> SourceUnit:
-    return SourceUnit(name, modality, TimeRange(0, part, start, start + 1), ())
-
-
-def cell(row: int, column: int) -> SourceUnit:
-    box = (56.0 * column, 56.0 * row, 56.0 * column + 56, 56.0 * row + 56)
-    region = ImageRegion(0, 2, box, (3, 3), (3 * row + column,))
-    return SourceUnit(f"c{row}{column}", "image", region, ())
-
-
-UNITS = (
-    *(unit(f"a{i}", "audio", 0, i) for i in range(4)),
-    *(unit(f"v{i}", "video", 1, i) for i in range(4)),
-    *(unit(f"s{i}", "audio", 1, i) for i in range(4)),
-    *(cell(row, column) for row in range(3) for column in range(3)),
-    SourceUnit("t", "text", TextRange(0, 3, 0, 9), ()),
-)
-A2 = TimeSource(message=0, part=0, start=2.0, end=3.0)
-V1 = TimeSource(message=0, part=1, start=1.0, end=2.0, stream="video")
-
-
-def item(sources: Sequence[Any], chosen: Sequence[str], truth: Sequence[str] = ()) -> LabelledItem:
-    return LabelledItem(
-        example="one",
-        span=0,
-        word=None,
-        category=None,
-        modality="audio",
-        sources=len(sources),
-        length=3,
-        truth=frozenset(truth) or true_units(sources, UNITS),
-        unreachable=0,
-        regions=(),
-        seconds=(),
-        units=UNITS,
-        prediction=Prediction(np.zeros(len(UNITS)), frozenset(chosen)),
-        top=chosen[0] if chosen else None,
-    )
-
-
-@pytest.mark.parametrize(
-    ("sources", "chosen", "index"),
-    [
-        ([A2], ["a2", "v0"], 0),
-        ([A2, V1], ["v1", "c00", "a2"], 0),
-        ([A2, V1], ["v1"], 1),
-        ([A2, V1], ["c00", "a2"], 1),
-        ([A2], ["a1", "a2"], 2),  # the strongest one decides
-        ([A2], ["a3"], 2),
-        ([A2], ["a0"], 3),
-        ([V1], ["v3"], 3),
-        ([V1], ["s1"], 4),
-        ([A2], ["s2"], 5),
-        ([A2], ["t"], 6),
-        ([A2], ["v2"], 6),
-        ([A2, V1], ["v0"], 2),  # near to the second piece of evidence
-        ([A2], [], 7),
-    ],
-)
-def test_outcomes(sources: Sequence[Any], chosen: Sequence[str], index: int) -> None:
-    assert outcome_of(item(sources, chosen), sources) == OUTCOMES[index]
-
-
-def test_cells_touch_at_their_corners() -> None:
-    assert outcome_of(item([A2], ["c00"], truth=["c11"]), [A2]) == OUTCOMES[2]
-    assert outcome_of(item([A2], ["c00"], truth=["c02"]), [A2]) == OUTCOMES[3]
-
-
-def test_outcomes_without_evidence_or_answer() -> None:
-    assert outcome_of(item([], ["a0"]), []) == NO_EVIDENCE
-    assert outcome_of(dataclasses.replace(item([A2], ["a2"]), prediction=None), [A2]) == UNSAID
-
-
-# --- the table
-
-
-def row(example: str, span: int, f1: float | None, **more: Any) -> ScoreRow:
-    values: dict[str, float | None] = {"f1": f1, "time_f1": None, "auprc": f1}
-    sources = more.pop("sources", 1)
-    made = ScoreRow(
-        example, span, None, "trace", None, "text", sources, 3, f1 is not None, False, 0.5,
-        (0, 1, 1), values,
-    )  # fmt: skip
-    return dataclasses.replace(made, **more)
-
-
-def with_rows(rows: Sequence[ScoreRow], other: Sequence[ScoreRow] = ()) -> Collected:
-    made = Collected(rows={"one": list(rows), "gate off": list(other or rows)})
-    for name in BASELINES:
-        made.rows[name] = list(rows)
-    for each in rows:
-        kind = {REFUSAL} if not each.sources else {"text", ALL}
-        made.groups[each.example, each.span] = frozenset(kind)
-        made.samples.setdefault(each.example, Drawn(make_sample(validation_seed(0)), True))
-    return made
-
-
-def lines(made: Collected) -> dict[tuple[str, str], Any]:
-    for rows in made.rows.values():
-        rows += [
-            dataclasses.replace(each, word=0, values={"top1": 1.0}, grounding=None)
-            for each in rows
-            if each.word is None
-        ]
-    gate = {"gate off": dataclasses.replace(USUAL, gate=False)}
-    sections = lines_of(made, ["one"], gate, USUAL, seed=0)
-    return {(line.measure, line.method): line.estimates for each in sections for line in each}
-
-
-def test_means_are_over_statements_and_wrong_answers_are_told() -> None:
-    rows = [row("a", 0, 1.0), row("a", 1, 0.5), row("b", 0, 0.0), row("b", 1, None)]
-    other = [dataclasses.replace(each, values={**each.values, "f1": 0.5}) for each in rows[:3]]
-    found = lines(with_rows(rows, [*other, rows[3]]))
-    f1 = found["F1", "one"]["text"]
-    assert (f1.value, f1.count, f1.undefined) == (0.5, 3, 1)
-    assert f1.low == 0.0
-    assert f1.high == 0.75
-    assert found["F1", "one"]["image"].text() == "–"  # noqa: RUF001
-    assert found["statements right", "sentence"]["all"].value == 0.75
-    change = found["F1 change", "gate off"]["all"]
-    assert change.value == pytest.approx(0.0)
-    assert (change.low, change.high) == (-0.25, 0.5)
-
-
-def test_refusals_are_told_apart_and_are_in_no_column() -> None:
-    rows = [
-        row("a", 0, 1.0, grounding=0.9),
-        row("a", 1, 0.0, grounding=0.1, sources=0),
-        row("b", 0, 1.0, grounding=0.3),
-        row("b", 1, 0.0, grounding=0.4, sources=0, abstained=True),
-    ]
-    found = lines(with_rows(rows))
-    assert found["F1", "one"]["all"].count == 2
-    assert found["grounding AUROC", "one"]["text"].value == 0.75
-    assert found["abstention F1", "one"]["text"].value == pytest.approx(2 / 3)
-    assert found["grounding AUROC", "one"]["image"].text() == "–"  # noqa: RUF001
-
-
-def test_the_threshold_is_fitted_to_the_other_half() -> None:
-    def sample(name: str, low: float, high: float) -> list[ScoreRow]:
-        refusal = row(name, 1, 0.0, grounding=low, sources=0)
-        return [row(name, 0, 1.0, grounding=high), refusal]
-
-    first, second = sample("a", 0.1, 0.5), sample("b", 0.6, 0.8)
-    assert best_threshold(first) == (pytest.approx(0.3), 1.0)
-    assert best_threshold([]) == (0.0, 0.0)
-    made = with_rows([*first, *second])
-    abstained = [each.abstained for each in cross_fitted(made, [*first, *second])]
-    # Below 0.7, which suits "b", both of "a" abstain; below 0.3, neither of "b" does.
-    assert abstained == [True, True, False, False]
-
-
-# --- pictures
-
-
 def test_cases_are_drawn_and_listed(
     found: Collected, tracers: dict[str, Tracer], tmp_path: Path
 ) -> None:
@@ -462,39 +301,6 @@ def test_cases_are_drawn_and_listed(
     page = (tmp_path / "cases.md").read_text(encoding="utf-8")
     assert all(path.is_file() and path.name in page for path in paths)
     assert where_markdown(found) in page
-
-
-@pytest.mark.parametrize("modality", MODALITIES)
-def test_evidence_and_supports_are_marked(modality: Modality) -> None:
-    sample = make_sample(validation_seed(4), questions=4, order=(modality,), long=False)
-    statement = next(each for each in sample.statements if each.sources)
-    locator = {
-        "text": TextRange(0, 0, 0, 30),
-        "image": ImageRegion(0, 0, (0, 0, 56, 56), (4, 4), (0, 1, 4, 5)),
-    }.get(modality, TimeRange(0, 0, 0.0, 1.0))
-    source = statement.sources[0]
-    stream = (source.stream or modality) if isinstance(source, TimeSource) else modality
-    top = Support(SourceUnit("u", stream, locator, ()), 0.5, 0.75, 1.0, 0.8, 1)
-    text = statement.text
-    span = Span(0, text, statement.start, statement.end, 0, 1, 0.5, (top,), False)
-    picture = np.asarray(draw_statement(sample, statement, span, RIGHT)).astype(int)
-    green = (np.abs(picture - (0, 130, 60)) < 3).all(axis=2)
-    blue = (np.abs(picture - (30, 90, 230)) < 3).all(axis=2)
-    assert green.sum() > 40
-    assert blue.sum() > 40
-
-
-def test_marks_of_a_video_are_of_its_pictures_or_of_its_sound() -> None:
-    sound = TimeSource(message=0, part=1, start=0.0, end=1.0, stream="audio")
-    supports = [Support(each, 0.1, 0.1, 0.1, 0.1, 1) for each in UNITS]
-    pictures = marks_of(1, "video", [A2, V1, sound], supports)
-    assert pictures.evidence == (V1,)
-    assert {support.unit.id for support in pictures.supports} == {"v0", "v1", "v2", "v3"}
-    heard = marks_of(1, "audio", [A2, V1, sound], supports)
-    assert heard.evidence == (sound,)
-    assert {support.unit.id for support in heard.supports} == {"s0", "s1", "s2", "s3"}
-    assert marks_of(0, None, [A2, V1], supports).evidence == (A2,)
-    assert not marks_of(7, None, [A2, V1], supports)
 
 
 # --- the script

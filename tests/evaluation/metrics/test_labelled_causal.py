@@ -395,7 +395,6 @@ def test_shares_are_compared_and_gate(tmp_path: Path) -> None:
     plain = evaluated(["lds"], "plain.json")
     assert "lds-share-of-oracle" not in {each.metric for each in compare(both, plain, draws=10)}
     assert plain.effects == {"operator": "linear", "seed": 0}
-    other = dataclasses.replace(plain, effects={"operator": "mean", "seed": 0})
     with pytest.raises(InputError, match=r"operator linear, seed 0.*operator mean.*--operator"):
-        compare(both, other)
+        compare(both, dataclasses.replace(plain, effects={"operator": "mean", "seed": 0}))
     compare(both, dataclasses.replace(plain, effects={}), draws=10)
