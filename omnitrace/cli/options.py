@@ -21,8 +21,8 @@ __all__ = [
 Device: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="Where the model runs: cpu, cuda, cuda:1, or auto (over all accelerators, with "
-        "accelerate installed); by default a CUDA device where there is one.",
+        help="Where the model runs: cpu, cuda, cuda:1, or auto (over all "
+        "accelerators); by default a CUDA device where there is one.",
         show_default=False,
     ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,26 @@ def without_bars() -> Iterator[None]:
     if before is not None:
         logging.set_tqdm_hook(before)
     try:
-        yield
+        with _without_gguf_bar():
+            yield
     finally:
         logging.set_tqdm_hook(before)
+
+
+@contextlib.contextmanager
+def _without_gguf_bar() -> Iterator[None]:
+    """Hide the bar over the tensors of a GGUF file, which does not ask the hook."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    shown = getattr(reader, "tqdm", None)
+    if shown is None or isinstance(shown, functools.partial):  # hidden by another thread's load
+        yield
+        return
+    reader.tqdm = functools.partial(shown, disable=True)
+    try:
+        yield
+    finally:
+        reader.tqdm = shown
 
 
 def _hidden_bar(bar: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Any:

@@ -9,7 +9,12 @@ import inspect
 
 import transformers
 from packaging.version import Version
-from transformers import GenerationConfig, GenerationMixin, Qwen2_5OmniProcessor
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    Qwen2_5OmniProcessor,
+    modeling_gguf_pytorch_utils,
+)
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.utils import StopCheck
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -74,3 +79,8 @@ def test_qwen2_5_omni() -> None:
     thinker = omni.Qwen2_5OmniThinkerForConditionalGeneration
     assert "use_audio_in_video" in inspect.signature(thinker.forward).parameters
     assert "rope_deltas" in inspect.getsource(omni.Qwen2_5OmniThinkerModel.__init__)
+
+
+def test_the_bar_over_the_tensors_of_a_gguf_file() -> None:
+    """models/loading.py: it is a name of this module, which can be another one for a while."""
+    assert callable(modeling_gguf_pytorch_utils.tqdm)

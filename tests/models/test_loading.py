@@ -12,7 +12,13 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
-from transformers import BertConfig, LlamaConfig, LlamaForCausalLM, Qwen2_5OmniConfig
+from transformers import (
+    BertConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2_5OmniConfig,
+    modeling_gguf_pytorch_utils,
+)
 from transformers.utils import logging
 
 from omnitrace.errors import ModelError
@@ -114,6 +120,16 @@ def test_no_bars_are_shown_while_weights_are_loaded(
     assert "Loading weights" in shown(by_transformers)
     assert shown(lambda: load_adapter(str(text_model), LoadOptions())) == ""
     assert "Loading weights" in shown(by_transformers)  # what the user has set stands again
+
+
+def test_no_bar_is_shown_while_a_gguf_file_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = modeling_gguf_pytorch_utils.tqdm
+    with without_bars(), without_bars():
+        assert list(modeling_gguf_pytorch_utils.tqdm(range(3), desc="tensors")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    assert modeling_gguf_pytorch_utils.tqdm is shown
+    list(shown(range(3), desc="tensors"))
+    assert "tensors" in capsys.readouterr().err
 
 
 def test_a_users_own_hook_for_bars_is_kept(text_model: Path):
