@@ -361,3 +361,10 @@ def test_other_options_of_the_same_model(reference: Tracer) -> None:
     assert other.with_options(signal="attention-mean").streams
     with pytest.raises(InputError, match="block is 0"):
         reference.with_options(block=0)
+
+
+def test_words_are_weighed_in_the_language_of_the_new_sources(reference: Tracer) -> None:
+    plain = reference.with_options(salience=None)
+    german = plain.with_options(sources=SourceOptions(language="de"))
+    assert german.setup.salience.name == "blank:de"
+    assert german.with_options(block=2).setup.salience is german.setup.salience

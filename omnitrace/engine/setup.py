@@ -36,8 +36,10 @@ class Setup:
         By index, the decoder layers whose attention can be captured.
     signals:
         What scores tokens, and the span signal where one was asked for.
-    selection, sources, limits, span_unit, thinking, salience, block:
+    selection, sources, limits, span_unit, thinking, block:
         As for ``Tracer``.
+    pipeline, salience:
+        The spaCy pipeline that was asked for, and what it became for the sources' language.
     """
 
     adapter: ModelAdapter
@@ -48,6 +50,7 @@ class Setup:
     limits: MediaLimits
     span_unit: SpanUnit
     thinking: Thinking | None
+    pipeline: str | None
     salience: Salience
     block: int
 
@@ -80,6 +83,7 @@ class Setup:
             limits=limits or MediaLimits(),
             span_unit=span_unit,
             thinking=thinking,
+            pipeline=salience,
             salience=weights,
             block=block,
         )
@@ -96,9 +100,10 @@ class Setup:
         for name, usual in made.items():
             if name in options:
                 options[name] = options[name] or usual()
-        if "salience" in options:
-            language = options.get("sources", self.sources).language
-            options["salience"] = Salience.create(options["salience"], language)
+        asked = options.pop("salience", self.pipeline)
+        language = options.get("sources", self.sources).language
+        if (asked, language) != (self.pipeline, self.sources.language):
+            options |= {"pipeline": asked, "salience": Salience.create(asked, language)}
         check_whole("block", options.get("block", self.block), 1)
         changed = dataclasses.replace(self, **options)
         _check_made_for(changed.signals, changed.adapter, changed.sources)
