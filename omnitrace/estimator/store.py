@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from omnitrace._utils.documents import rename_member
 from omnitrace._utils.files import write_atomically
 from omnitrace.errors import InputError
 from omnitrace.estimator.calibration import Calibration
@@ -242,11 +243,7 @@ def _card(path: Path, text: str, legal: str) -> Card:
 
 def _with_rollout(about: dict[str, Any]) -> dict[str, Any]:
     """Turn version 1 into 2, which calls rollout by that name and no longer "relay"."""
-    recipe = about.get("recipe")
-    if isinstance(recipe, dict) and "relay" in recipe:
-        recipe = dict(recipe)
-        recipe["rollout"] = recipe.pop("relay")
-    return about | {"version": 2, "recipe": recipe}
+    return rename_member(about, "recipe", "relay", "rollout") | {"version": 2}
 
 
 def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:

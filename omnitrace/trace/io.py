@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from omnitrace._utils.documents import rename_member
 from omnitrace._utils.files import _beside, write_atomically
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.codec import from_model, redacted, to_model
@@ -56,11 +57,7 @@ def _with_sections(document: dict[str, Any]) -> dict[str, Any]:
 
 def _with_rollout(document: dict[str, Any]) -> dict[str, Any]:
     """Turn version 2 into 3, which calls rollout by that name and no longer "relay"."""
-    config = document.get("config")
-    if isinstance(config, dict) and "relay" in config:
-        config = dict(config)
-        config["rollout"] = config.pop("relay")
-    return document | {"version": 3, "config": config}
+    return rename_member(document, "config", "relay", "rollout") | {"version": 3}
 
 
 # What turns the document of a version into that of the next one; version 1 is the first.
