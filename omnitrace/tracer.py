@@ -13,7 +13,7 @@ import torch
 from omnitrace._utils.checks import check_options
 from omnitrace.ablation.cache import Cache
 from omnitrace.ablation.lazy_scorer import LazyScorer
-from omnitrace.ablation.measurement import Effects, Operators, Progress
+from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine import rescore
 from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions, TracerOptions
@@ -351,13 +351,11 @@ class Tracer:
         NotSupportedError
             If the operator cannot act on this model or request.
         """
-        return rescore.effects(
-            self.setup,
-            trace,
+        return measure(
+            self.scorer_of(trace, messages=messages, media_root=media_root),
+            trace.spans,
             masks,
             operator=operator,
-            messages=messages,
-            media_root=media_root,
             cache=cache,
             progress=progress,
             share=share,

@@ -1,4 +1,4 @@
-"""Measure a traced response again: its scorer, and the effects of ablating its units."""
+"""What measures a traced response again: its scorer, made at once or when it is needed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from omnitrace.ablation.cache import Cache, model_digest
+from omnitrace.ablation.cache import model_digest
 from omnitrace.ablation.lazy_scorer import LazyScorer
-from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine.prepare import read_request_and_response, response_scorer
 from omnitrace.engine.setup import Setup
@@ -19,26 +15,7 @@ from omnitrace.errors import InputError
 from omnitrace.trace.trace import Trace
 from omnitrace.types import Message
 
-__all__ = ["effects", "lazy_scorer_of", "scorer_of"]
-
-
-def effects(
-    setup: Setup,
-    trace: Trace,
-    masks: np.ndarray | torch.Tensor,
-    *,
-    operator: Operators = "attention",
-    messages: Sequence[Message] | None = None,
-    media_root: str | Path | None = None,
-    cache: str | Path | Cache | None = None,
-    progress: Progress | None = None,
-    share: bool = True,
-) -> Effects:
-    """Measure the effects of ablating units of a trace's request; see ``Tracer.effects``."""
-    scorer = scorer_of(setup, trace, messages=messages, media_root=media_root)
-    return measure(
-        scorer, trace.spans, masks, operator=operator, cache=cache, progress=progress, share=share
-    )
+__all__ = ["lazy_scorer_of", "scorer_of"]
 
 
 def scorer_of(

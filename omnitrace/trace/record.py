@@ -17,32 +17,7 @@ __all__ = ["TraceRecord"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TraceRecord:
-    """What a trace holds and what its files store: a response and where it came from.
-
-    Attributes
-    ----------
-    messages:
-        The request. Media are replaced by ``{"type": ..., "media": i}``, an index into ``media``.
-    text:
-        The response, as decoded from the generated ids.
-    token_ids, prompt_ids:
-        Generated and prompt token ids, as the model saw them.
-    layout:
-        The map from prompt positions to source units.
-    scores:
-        float32 ``[generated tokens, prompt + generated tokens]``: the signal's raw scores. Row t is
-        what predicted token t and is zero from column ``len(prompt_ids) + t`` on.
-    tokens, spans:
-        Token traces and the spans with their supports.
-    salience:
-        float64 ``[generated tokens]`` in [0, 1]: the weight of the word that a token belongs to.
-    media:
-        What is remembered of each medium, in prompt order.
-    config:
-        The selection that chose the supports.
-    provenance:
-        Model, signal, versions, seed, timings.
-    """
+    """What files store of a trace; :class:`~omnitrace.trace.trace.Trace` describes each field."""
 
     messages: tuple[Message, ...]
     text: str
