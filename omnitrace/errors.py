@@ -103,11 +103,24 @@ class TraceFileError(OmnitraceError):
     """A trace file that is corrupt, foreign or of a newer version."""
 
 
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+    """Return the question for the nearest of the ``known`` names, "" where none is near.
+
+    Parameters
+    ----------
+    name, known:
+        What was given, and what there is.
+    most, cutoff:
+        How many names are offered, and how near they must be, in [0, 1].
+    """
+    near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> PluginError:
     """Build the error for an unknown ``name`` of a ``kind``, with near matches first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    fix = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    fix = did_you_mean(name, names, most=3, cutoff=0.5)
     listing = ", ".join(repr(n) for n in names) or "(none registered)"
     return PluginError(
         f"unknown {kind} {name!r}",

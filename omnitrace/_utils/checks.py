@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, did_you_mean
 
 __all__ = ["check_options", "check_whole"]
 
@@ -28,11 +27,10 @@ def check_options(of: str, given: Iterable[str], known: Iterable[str]) -> None:
     names = sorted(known)
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
             raise InputError(
                 f"{of} has no option {name!r}",
                 legal=", ".join(names),
-                fix=f"did you mean {near[0]!r}?" if near else "",
+                fix=did_you_mean(name, names),
             )
 
 

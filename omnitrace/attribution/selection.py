@@ -27,7 +27,6 @@ to the lower unit index; shares are compared after rounding to 12 digits, so tha
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -35,7 +34,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import numpy as np
 
 from omnitrace.attribution.masses import Assign, Masses
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, did_you_mean
 
 __all__ = ["CurationConfig", "Selected", "Selection", "SelectionConfig", "select_supports"]
 
@@ -149,11 +148,10 @@ class SelectionConfig:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
                 raise InputError(
                     f"unknown selection option {name!r}",
                     legal=", ".join(known),
-                    fix=f"did you mean {' or '.join(map(repr, near))}?" if near else "remove it",
+                    fix=did_you_mean(str(name), known, most=3, cutoff=0.5) or "remove it",
                 )
         return cls(**values)
 

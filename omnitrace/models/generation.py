@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +14,7 @@ from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.streamers import BaseStreamer
 
 from omnitrace.capture.parameters import input_device
-from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.errors import InputError, NotSupportedError, did_you_mean
 from omnitrace.models.forward import undisturbed
 
 if TYPE_CHECKING:
@@ -107,11 +106,10 @@ def _refuse_unknown(rest: Mapping[str, Any], model: Any) -> None:
     }
     for name in rest:
         if name not in known:
-            near = difflib.get_close_matches(name, [*known, *vars(GenerationConfig())], n=1)
             raise InputError(
                 f"{name!r} is no argument of generate()",
                 legal="settings of transformers.GenerationConfig, arguments of generate()",
-                fix=f"did you mean {near[0]!r}?" if near else "",
+                fix=did_you_mean(name, [*known, *vars(GenerationConfig())]),
             )
 
 

@@ -14,13 +14,12 @@ A part may carry ``"source": true`` or ``false`` to settle it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, did_you_mean
 from omnitrace.media import (
     LoadedAudio,
     LoadedImage,
@@ -127,11 +126,10 @@ def _part_type(raw: Mapping[str, Any], where: str) -> Modality:
         )
     kind = _ALIASES.get(str(given), str(given))
     if kind not in _PART_TYPES:
-        near = difflib.get_close_matches(kind, _PART_TYPES, n=1)
         raise InputError(
             f"{where} has the unknown part type {kind!r}",
             legal=", ".join(_PART_TYPES),
-            fix=f"did you mean {near[0]!r}?" if near else "",
+            fix=did_you_mean(kind, _PART_TYPES),
         )
     return cast(Modality, kind)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from omnitrace.attribution.masses import Masses, token_traces, unit_masses
 from omnitrace.attribution.rollout import Rollout
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, did_you_mean
 from omnitrace.trace import io
 from omnitrace.trace.record import TraceRecord
 from omnitrace.types import (
@@ -181,11 +180,10 @@ class Trace(TraceRecord):
         words = self.text.split()
         width = max(1, len(phrase.split()))
         windows = [" ".join(words[i : i + width]) for i in range(len(words) - width + 1)]
-        near = difflib.get_close_matches(phrase, windows, n=1)
         return InputError(
             f"the response does not contain {phrase!r}",
             legal="a substring of trace.text, letter for letter",
-            fix=f"did you mean {near[0]!r}?" if near else "",
+            fix=did_you_mean(phrase, windows),
         )
 
     def request(self) -> list[Message]:

@@ -7,7 +7,6 @@ bootstraps over examples, as of a single evaluation, with both sides of a pair d
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import re
@@ -17,7 +16,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, did_you_mean
 from omnitrace.evaluation.aggregate import ALL, by_example, groups_of, together
 from omnitrace.evaluation.metrics.bootstrap import Estimate, bootstrap, paired_difference
 from omnitrace.evaluation.metrics.registry import TOGETHER
@@ -305,9 +304,8 @@ def _squeezed(name: str) -> str:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str], rule: Rule, where: str = "") -> InputError:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return InputError(
         f"there is no {kind} {name!r}{where}, of the rule {rule.text!r}",
         legal=", ".join(map(repr, known)),
-        fix=f"did you mean {' or '.join(map(repr, near))}?" if near else "",
+        fix=did_you_mean(name, known, most=3, cutoff=0.5),
     )
