@@ -68,6 +68,13 @@ def _mask_gradient(at: float = 0.5) -> Signal:
     return MaskGradient(at)
 
 
+def _verified(**parameters: Any) -> Signal:
+    from omnitrace.signals.verified.options import Verify
+    from omnitrace.signals.verified.signal import Verified
+
+    return Verified(Verify(**parameters))
+
+
 def _captum(place: str, **parameters: Any) -> Signal:
     made: Signal = pkgutil.resolve_name(f"omnitrace.signals.captum.{place}")(**parameters)
     return made
@@ -298,6 +305,11 @@ def register_signals(register: RegisterSignal) -> None:
         "mask-gradient",
         _mask_gradient,
         summary="gradient by how much of a unit is seen, half of all hidden, in nats",
+    )
+    register(
+        "verified",
+        _verified,
+        summary="effects in nats of the units that matter, by ablation; says where there is none",
     )
     for name, (place, summary) in _CAPTUM.items():
         register(name, functools.partial(_captum, place), summary=summary)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Effect",
+    "EffectKind",
     "ImageRegion",
     "Layout",
     "Locator",
@@ -28,15 +29,23 @@ __all__ = [
     "Section",
     "SourceUnit",
     "Span",
+    "SpanEffects",
     "Support",
     "TextRange",
     "TimeRange",
     "TokenTrace",
+    "Verdict",
 ]
 
 Modality: TypeAlias = Literal["text", "image", "audio", "video"]
 # A section of a response: what the model thinks before it answers, or the answer.
 Section: TypeAlias = Literal["thought", "answer"]
+# How a unit supports a span: it is missed when it alone is left out; it is enough alone, and others
+# say the same; or it is one of several that only support the span together.
+EffectKind: TypeAlias = Literal["necessary", "sufficient", "shared"]
+# What verification finds of a span: sources support it; they hardly change it, so that it is the
+# model's own; or the model would rather write it without them.
+Verdict: TypeAlias = Literal["supported", "no-source", "against-sources"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +164,28 @@ class Effect:
     """The predicted or measured drop of a span's log-probability when a unit is ablated.
 
     ``value`` is in nats where the signal is calibrated; ``low``/``high`` bound it where known.
+    ``kind`` is set on the units that verification found to support the span: the value of a
+    necessary one is what the span loses without it, that of any other what it alone gives back.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
+    kind: EffectKind | None = None
+
+
+class SpanEffects(dict[str, Effect]):
+    """The effects of units on one span, by unit id, and that of all sources together.
+
+    Attributes
+    ----------
+    total:
+        The drop of the span's log-probability, in nats, when all sources are ablated.
+    """
+
+    def __init__(self, effects: Mapping[str, Effect] | None = None, *, total: float) -> None:
+        super().__init__(effects or {})
+        self.total = total
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +196,7 @@ class Support:
     ``share``: the unit's share of the span's votes (p_s), ``run``: the share of its longest
     uninterrupted run (r_s), ``score``: the ranking value, ``rank``: 1 is the strongest.
     ``effect``: predicted or measured drop of the span's log-probability in nats, where known.
+    ``kind``: whether the unit is necessary, sufficient or shared, where this was verified.
     Chosen by its effect, a unit has its share of all positive effects as ``share`` and ``score``,
     and a ``run`` of 0.
     """
@@ -181,6 +208,7 @@ class Support:
     score: float
     rank: int
     effect: float | None = None
+    kind: EffectKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +220,8 @@ class Span:
     where no source supports the span; ``supports`` is then empty. ``effects`` holds a span
     signal's effect per unit id, where one was used; the supports are then chosen from it.
     ``section`` says whether the model thinks or answers; no span is of both.
+    ``sources_effect`` is the drop of its log-probability, in nats, when all sources are ablated,
+    and ``verdict`` what follows from it; both are None where the supports are not verified.
     """
 
     index: int
@@ -205,6 +235,15 @@ class Span:
     ungrounded: bool
     effects: dict[str, Effect] | None = None
     section: Section = "answer"
+    sources_effect: float | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def measured(self) -> Mapping[str, Effect] | None:
+        """The effects, with that of all sources where it was measured."""
+        if self.effects is None or self.sources_effect is None:
+            return self.effects
+        return SpanEffects(self.effects, total=self.sources_effect)
 
     def interval_of(self, unit: str) -> tuple[float, float] | None:
         """Return the interval of the effect of the unit with this id, where it has one."""

@@ -4,7 +4,9 @@ A unit supports a span if ablating it makes the span less likely, and if that is
 its effect is positive, and so is the lower end of its interval where it has one. Supports are
 ranked by effect, down to ``effect_min`` of the largest of them, and up to ``coverage`` of the sum
 of all positive effects: a few strong effects are evidence, and many weak ones are noise, however
-many they are. Of the selection's options only these and ``max_supports`` apply: there are no votes,
+many they are. Verified effects say themselves which units support the span, so that these are only
+ranked, and what all sources together do decides whether there is a source at all. Of the
+selection's options only these, ``verdict_min`` and ``max_supports`` apply: there are no votes,
 no runs and no fallback, so a span on which no unit has such an effect is ungrounded.
 """
 
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import ConformanceError
 from omnitrace.signals.base import raising_only_ours, subject_of
-from omnitrace.types import Effect, SourceUnit, Span
+from omnitrace.types import Effect, SourceUnit, Span, SpanEffects, Verdict
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +35,7 @@ __all__ = [
     "live_effects",
     "measured_effects",
     "select_by_effect",
+    "verdict_of",
 ]
 
 EFFECTS: Final = (
@@ -44,6 +47,7 @@ EFFECTS_OF: Final = (
     "low <= value <= high where they are given"
 )
 _SLACK: Final = 1e-9
+_TENTHS: Final = 1
 
 
 class SupportingUnit(NamedTuple):
@@ -68,6 +72,8 @@ def select_by_effect(
     config:
         Its ``effect_min``, ``coverage`` and ``max_supports`` apply.
     """
+    if isinstance(effects, SpanEffects):
+        return _verified_supports(effects, units, config)
     positive = {
         index: found
         for index, unit in enumerate(units)
@@ -91,6 +97,32 @@ def select_by_effect(
         if covered >= config.coverage - _SLACK:
             break
     return chosen[: config.max_supports]
+
+
+def verdict_of(effects: Mapping[str, Effect] | None, config: SelectionConfig) -> Verdict | None:
+    """Say what verification found of a span; None where its effects are not verified."""
+    if not isinstance(effects, SpanEffects):
+        return None
+    if effects.total <= -config.verdict_min:
+        return "against-sources"
+    named = any(effect.kind is not None for effect in effects.values())
+    return "supported" if named and effects.total >= config.verdict_min else "no-source"
+
+
+def _verified_supports(
+    effects: SpanEffects, units: Sequence[SourceUnit], config: SelectionConfig
+) -> list[SupportingUnit]:
+    if verdict_of(effects, config) != "supported":
+        return []
+    place = {unit.id: index for index, unit in enumerate(units)}
+    found = [(place[unit], each.value) for unit, each in effects.items() if each.kind is not None]
+    # Units that show the same thing give the same back: then the signal's own order decides.
+    found.sort(key=lambda each: -round(each[1], _TENTHS))
+    total = math.fsum(max(value, 0.0) for _, value in found) or 1.0
+    return [
+        SupportingUnit(index, value, max(value, 0.0) / total)
+        for index, value in found[: config.max_supports]
+    ]
 
 
 def measured_effects(
@@ -182,5 +214,9 @@ def _checked(found: Any, known: set[str], number: int) -> dict[str, Effect]:
         bounds = [each for each in (low, value, high) if each is not None]
         if not all(map(math.isfinite, bounds)) or bounds != sorted(bounds):
             raise ValueError(f"{effect!r} as the effect of {unit!r} on span {number}")
-        result[unit] = Effect(value, low, high)
-    return result
+        result[unit] = Effect(value, low, high, effect.kind)
+    if not isinstance(found, SpanEffects):
+        return result
+    if not math.isfinite(found.total):
+        raise ValueError(f"a total effect of {found.total} on span {number}")
+    return SpanEffects(result, total=float(found.total))

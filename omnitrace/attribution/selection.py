@@ -51,6 +51,7 @@ _NUMBERS: Final[Mapping[str, tuple[float, float, bool]]] = {
     "run_min": (0.0, 1.0, True),
     "min_grounding": (0.0, 1.0, True),
     "effect_min": (0.0, 1.0, True),
+    "verdict_min": (0.0, 100.0, False),
 }
 _SWITCHES: Final = ("rollout", "gate", "position_weights", "confidence_weight", "runs", "fallback")
 
@@ -94,6 +95,9 @@ class SelectionConfig:
         With a span signal: a unit with a smaller share of the largest effect does not support the
         span. Found on the reference world's validation samples, where the estimator's supports
         agree best with the evidence from 0.5 to 0.7; 0 is without this rule.
+    verdict_min:
+        With verified supports: a span has no source where ablating all of them costs less than so
+        many nats, and is against the sources where it gains as many.
     max_supports:
         At most so many supports for a span; None for no limit.
     """
@@ -113,6 +117,7 @@ class SelectionConfig:
     min_grounding: float = 0.0
     fallback: bool = True
     effect_min: float = 0.5
+    verdict_min: float = 1.0
     max_supports: int | None = None
 
     def __post_init__(self) -> None:

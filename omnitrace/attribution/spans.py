@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnitrace.attribution.effects import select_by_effect
+from omnitrace.attribution.effects import select_by_effect, verdict_of
 from omnitrace.attribution.masses import Masses
 from omnitrace.attribution.selection import SelectionConfig, select_supports
-from omnitrace.types import Effect, Layout, Section, Span, Support
+from omnitrace.types import Effect, Layout, Section, Span, SpanEffects, Support
 
 __all__ = ["SpanBuilder", "tokens_of"]
 
@@ -95,6 +95,8 @@ class SpanBuilder:
             ungrounded=not supports,
             effects=None if effects is None else dict(effects),
             section=section,
+            sources_effect=effects.total if isinstance(effects, SpanEffects) else None,
+            verdict=verdict_of(effects, self.config),
         )
 
     def _by_effect(self, effects: Mapping[str, Effect], rows: slice) -> tuple[Support, ...]:
@@ -111,6 +113,7 @@ class SpanBuilder:
                 score=chosen.share,
                 rank=rank,
                 effect=chosen.effect,
+                kind=effects[units[chosen.unit_index].id].kind,
             )
             for rank, chosen in enumerate(select_by_effect(effects, units, self.config), start=1)
         )

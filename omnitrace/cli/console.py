@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from omnitrace.report.words import verdict_words, why_unsupported
 from omnitrace.types import ImageRegion, Locator, Section, Span, Support, TextRange
 
 if TYPE_CHECKING:
@@ -132,7 +133,10 @@ def describe(locator: Locator, modality: str, names: PartNames | None = None) ->
 def _support_line(span: Span, support: Support, names: PartNames | None) -> Text:
     unit = support.unit
     line = Text(f"  {support.rank:>2}. ", style="dim")
-    line.append(f"{support.share:>4.0%}  ", style="bold")
+    if support.kind is None:
+        line.append(f"{support.share:>4.0%}  ", style="bold")
+    else:
+        line.append(f"{support.kind:<10}  ", style="bold")
     line.append(describe(unit.locator, unit.modality, names), style="cyan")
     if unit.preview:
         line.append(f"  {_quote(unit.preview)}", style="green")
@@ -155,14 +159,15 @@ def print_section(console: Console, section: Section, before: Section = "answer"
 def print_span(console: Console, span: Span, names: PartNames | None = None) -> None:
     """Print a span, and below it the sources that support it or that there is none."""
     head = Text(plain(span.text), style="bold")
-    head.append(f"  grounding {span.grounding:.0%}", style="not bold dim")
+    if span.verdict is None:
+        head.append(f"  grounding {span.grounding:.0%}", style="not bold dim")
     if span.ungrounded:
-        head.append("  ungrounded", style="not bold yellow")
+        head.append(f"  {verdict_words(span)}", style="not bold yellow")
     console.print(head, soft_wrap=True)
     for support in span.supports:
         console.print(_support_line(span, support, names), soft_wrap=True)
     if not span.supports:
-        console.print(Text("      no source supports this", style="dim"), soft_wrap=True)
+        console.print(Text(f"      {why_unsupported(span)}", style="dim"), soft_wrap=True)
 
 
 def print_unsupported(console: Console, text: str) -> None:

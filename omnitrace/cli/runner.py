@@ -25,7 +25,7 @@ from omnitrace.cli.exit_codes import DEFECT, INTERRUPTED, MISTAKE, say, say_defe
 from omnitrace.cli.loading import load_tracer
 from omnitrace.errors import OmnitraceError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem
-from omnitrace.types import Section
+from omnitrace.types import Section, Span
 
 if TYPE_CHECKING:
     from omnitrace.segmentation.thinking import Thinking
@@ -61,7 +61,7 @@ class Runner:
 
     Parameters
     ----------
-    model, signal, thinking:
+    model, signal, verify, thinking:
         As for ``Tracer.from_pretrained``; loaded when the first request needs them.
     device:
         Of ``--device``.
@@ -74,7 +74,8 @@ class Runner:
     """
 
     model: str
-    signal: str | Signal
+    signal: str | Signal | None
+    verify: bool | None = None
     sources: SourceOptions | None = None
     thinking: Thinking | None = None
     device: str | None = None
@@ -99,6 +100,7 @@ class Runner:
                             self.model,
                             self.signal,
                             status,
+                            verify=self.verify,
                             sources=self.sources,
                             thinking=self.thinking,
                             device=self.device,
@@ -166,14 +168,23 @@ class Runner:
                     console.print(Text(plain(request.id), style="bold underline"), soft_wrap=True)
             tokens = 0
             section: Section = "answer"
+
+            def show(span: Span) -> None:
+                nonlocal section
+                if not self.output.as_json:
+                    with status.paused():
+                        section = print_section(console, span.section, section)
+                        print_span(console, span, names)
+
+            verifies = tracer.setup.verify is not None  # spans are printed with what that finds
             for event in events:
                 if isinstance(event, EndEvent):
+                    for span in event.trace.spans if verifies else ():
+                        show(span)
                     self._keep(request.id, event.trace, status)
                 elif isinstance(event, SpanEvent):
-                    if not self.output.as_json:
-                        with status.paused():
-                            section = print_section(console, event.span.section, section)
-                            print_span(console, event.span, names)
+                    if not verifies:
+                        show(event.span)
                 else:
                     tokens += 1
                     status.show(f"{request.id}{where}: {tokens} tokens")

@@ -13,6 +13,7 @@ from omnitrace.media import MediaLimits
 from omnitrace.segmentation.sentences import Unit as SpanUnit
 from omnitrace.segmentation.thinking import Thinking
 from omnitrace.signals.base import Signal
+from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
 
 __all__ = [
@@ -113,7 +114,11 @@ class TracerOptions(TypedDict, total=False):
     signal:
         Name of a registered signal, or a signal object. With a span signal, live or not, the token
         scores are those of "attention-mean", and supports are selected by the effects that it
-        gives.
+        gives. None, the default, takes "value-attention" and verifies the supports.
+    verify:
+        Whether the supports of a finished response are verified by ablation, starting from those
+        that the signal scores highest, and what that may cost. None verifies where no signal is
+        named.
     selection:
         How supports are selected.
     sources:
@@ -133,7 +138,8 @@ class TracerOptions(TypedDict, total=False):
         smaller gives events sooner.
     """
 
-    signal: str | Signal
+    signal: str | Signal | None
+    verify: Verify | bool | None
     selection: SelectionConfig | None
     sources: SourceOptions | None
     limits: MediaLimits | None

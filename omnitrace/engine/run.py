@@ -17,6 +17,7 @@ from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, Str
 from omnitrace.engine.prepare import read_request, read_request_and_response, response_scorer
 from omnitrace.engine.session import Session, live_session, replay_session
 from omnitrace.engine.setup import Setup
+from omnitrace.engine.verification import verified
 from omnitrace.errors import NotSupportedError, OmnitraceError
 from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
@@ -73,7 +74,7 @@ def streamed(
 
     def work(backlog: Backlog, emit: Emitter) -> None:
         session.run(emit, check=emit.check, queue_size=queue_size, backlog=backlog)
-        emit(EndEvent(session.trace()))
+        emit(EndEvent(_completed(setup, session)))
 
     return work
 
@@ -110,10 +111,24 @@ def finished(
 ) -> Trace:
     """Run to the end; then ask the span signal, if there is one that needs the whole response."""
     session.run(lambda event: None, check=check)
+    return _completed(setup, session, foils, measured=measured)
+
+
+def _completed(
+    setup: Setup,
+    session: Session,
+    foils: Sequence[int | None] | None = None,
+    *,
+    measured: Callable[[np.ndarray], None] | None = None,
+) -> Trace:
+    """Return the trace of a response that is written, with what measuring it adds."""
     trace = session.trace()
     span = setup.signals.span
-    if span is None or isinstance(span, LiveSpanSignal) or not trace.spans:
+    if not trace.spans:
         return trace
+    if span is None or isinstance(span, LiveSpanSignal):
+        verifies = setup.verify is not None and foils is None and trace.units
+        return verified(setup, session, trace, measured=measured) if verifies else trace
     started = time.perf_counter()
     try:
         with torch.inference_mode(False), torch.enable_grad():

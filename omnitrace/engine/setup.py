@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
 from omnitrace._utils.checks import check_whole
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.capture.probe import probe
+from omnitrace.errors import InputError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import ModelAdapter
 from omnitrace.segmentation.salience import Salience
@@ -19,9 +20,14 @@ from omnitrace.segmentation.sentences import Unit as SpanUnit
 from omnitrace.segmentation.thinking import Thinking
 from omnitrace.signals.base import LiveSpanSignal, ModelBound, Need, Signal
 from omnitrace.signals.resolution import Resolved, resolve
+from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
 
 __all__ = ["Setup"]
+
+# Of the signals that cost a decoding step next to nothing, the one that names the right source most
+# often on real text models and on the reference world (benchmarks/citations.py, reference.py).
+_DEFAULT: Final = "value-attention"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +44,8 @@ class Setup:
         What scores tokens, and the span signal where one was asked for.
     selection, sources, limits, span_unit, thinking, block:
         As for ``Tracer``.
+    verify:
+        How the supports of a finished response are verified; None leaves them as selected.
     pipeline, salience:
         The spaCy pipeline that was asked for, and what it became for the sources' language.
     """
@@ -53,13 +61,15 @@ class Setup:
     pipeline: str | None
     salience: Salience
     block: int
+    verify: Verify | None = None
 
     @classmethod
     def create(
         cls,
         adapter: ModelAdapter,
         *,
-        signal: str | Signal = "attention-mean",
+        signal: str | Signal | None = None,
+        verify: Verify | bool | None = None,
         selection: SelectionConfig | None = None,
         sources: SourceOptions | None = None,
         limits: MediaLimits | None = None,
@@ -72,7 +82,7 @@ class Setup:
         check_whole("block", block, 1)
         sources = sources or SourceOptions()
         weights = Salience.create(salience, sources.language)
-        signals = resolve(signal)
+        signals = resolve(_DEFAULT if signal is None else signal)
         _check_made_for(signals, adapter, sources)
         return cls(
             adapter=adapter,
@@ -86,12 +96,13 @@ class Setup:
             pipeline=salience,
             salience=weights,
             block=block,
+            verify=_verification(verify, signals, named=signal is not None),
         )
 
     def changed(self, **options: Any) -> Setup:
         """Return a setup of the same model with some options of :meth:`create` changed."""
-        if "signal" in options:
-            options["signals"] = resolve(options.pop("signal"))
+        if {"signal", "verify"} & options.keys():
+            options |= self._signals(options.pop("signal", ...), options.pop("verify", None))
         made = {
             "selection": SelectionConfig,
             "sources": SourceOptions,
@@ -109,6 +120,14 @@ class Setup:
         _check_made_for(changed.signals, changed.adapter, changed.sources)
         return changed
 
+    def _signals(self, signal: Any, verify: Verify | bool | None) -> dict[str, Any]:
+        """Return the fields that another signal, or its verification, changes; ``...`` keeps it."""
+        if signal is ...:
+            signals, named = self.signals, self.verify is None
+        else:
+            signals, named = resolve(_DEFAULT if signal is None else signal), signal is not None
+        return {"signals": signals, "verify": _verification(verify, signals, named=named)}
+
     @property
     def live_signal(self) -> LiveSpanSignal | None:
         """The span signal, if it gives its effects while the model writes."""
@@ -125,6 +144,29 @@ class Setup:
     def streams(self) -> bool:
         """Whether supports can be selected while the model writes."""
         return self.signals.span is None or self.live_signal is not None
+
+
+def _verification(asked: Verify | bool | None, signals: Resolved, *, named: bool) -> Verify | None:
+    """Return how supports are verified: as asked, else where no signal was named.
+
+    Raises
+    ------
+    InputError
+        If what was asked is no ``Verify``, or supports are to be verified that a span signal
+        measures anyway.
+    """
+    if asked is None:
+        return None if named else Verify()
+    if asked is False:
+        return None
+    if asked is not True and not isinstance(asked, Verify):
+        raise InputError(f"verify is {asked!r}", legal="True, False, None or a Verify(…)")
+    if signals.span is not None and not isinstance(signals.span, LiveSpanSignal):
+        raise InputError(
+            f"the supports of {signals.span.name!r} are to be verified, which measures effects",
+            legal="a token signal or a live span signal with verify",
+        )
+    return Verify() if asked is True else asked
 
 
 def _check_made_for(signals: Resolved, adapter: ModelAdapter, sources: SourceOptions) -> None:

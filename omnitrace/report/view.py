@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from omnitrace.report.media import media_view, seconds
+from omnitrace.report.words import verdict_words, why_unsupported
 from omnitrace.trace.trace import Trace
 from omnitrace.types import ImageRegion, Message, SourceUnit, Span, TextRange
 
@@ -58,6 +59,10 @@ def script_data(trace: Trace) -> dict[str, Any]:
                 "tokens": [span.token_start, span.token_end],
                 "grounding": span.grounding,
                 "ungrounded": span.ungrounded,
+                "verdict": span.verdict,
+                "sources_effect": span.sources_effect,
+                "tag": verdict_words(span),
+                "why": why_unsupported(span),
                 "section": span.section,
                 "supports": _supports(trace, span),
             }
@@ -72,6 +77,8 @@ def _span_view(trace: Trace, number: int, span: Span) -> dict[str, Any]:
         "text": span.text,
         "grounding": span.grounding,
         "ungrounded": span.ungrounded,
+        "tag": verdict_words(span),
+        "why": why_unsupported(span),
         "section": span.section,
         "supports": _supports(trace, span),
     }
@@ -93,6 +100,7 @@ def _supports(trace: Trace, span: Span) -> list[dict[str, Any]]:
             "run": support.run,
             "score": support.score,
             "effect": support.effect,
+            "kind": support.kind,
             "interval": span.interval_of(support.unit.id),
         }
         for support in span.supports
@@ -226,7 +234,12 @@ def _answer(trace: Trace) -> list[dict[str, Any]]:
             pieces.append({"text": trace.text[at:start], "span": None, "ungrounded": False})
         end = max(start, span.end)
         pieces.append(
-            {"text": trace.text[start:end], "span": number, "ungrounded": span.ungrounded}
+            {
+                "text": trace.text[start:end],
+                "span": number,
+                "ungrounded": span.ungrounded,
+                "tag": verdict_words(span),
+            }
         )
         at = end
     if at < len(trace.text):

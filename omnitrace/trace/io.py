@@ -60,10 +60,34 @@ def _with_rollout(document: dict[str, Any]) -> dict[str, Any]:
     return rename_member(document, "config", "relay", "rollout") | {"version": 3}
 
 
+def _with_verdicts(document: dict[str, Any]) -> dict[str, Any]:
+    """Turn version 3 into 4, which says what verification found; before, nothing was verified."""
+
+    def unverified(span: Any) -> Any:
+        if not isinstance(span, dict):
+            return span
+        changed = span | {"sources_effect": None, "verdict": None}
+        if isinstance(supports := span.get("supports"), list):
+            changed["supports"] = [_without_kind(each) for each in supports]
+        if isinstance(effects := span.get("effects"), dict):
+            changed["effects"] = {unit: _without_kind(each) for unit, each in effects.items()}
+        return changed
+
+    spans = document.get("spans")
+    if isinstance(spans, list):
+        spans = [unverified(span) for span in spans]
+    return document | {"version": 4, "spans": spans}
+
+
+def _without_kind(member: Any) -> Any:
+    return member | {"kind": None} if isinstance(member, dict) else member
+
+
 # What turns the document of a version into that of the next one; version 1 is the first.
 _MIGRATIONS: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     1: _with_sections,
     2: _with_rollout,
+    3: _with_verdicts,
 }
 
 _READ_ERRORS: Final = (

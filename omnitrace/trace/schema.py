@@ -1,4 +1,4 @@
-"""The document that describes a trace in a file: version 3.
+"""The document that describes a trace in a file: version 4.
 
 ``trace.json`` is this document; the score matrix and the layout arrays lie beside it as tensors.
 The models are strict and forbid unknown members, so that a file which loads means what it says.
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import OmnitraceError
-from omnitrace.types import Modality, Section
+from omnitrace.types import EffectKind, Modality, Section, Verdict
 
 __all__ = [
     "FORMAT",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "omnitrace-trace"
-VERSION: Final = 3
+VERSION: Final = 4
 
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Index: TypeAlias = Annotated[int, Field(ge=-1)]
@@ -122,6 +122,7 @@ class SupportModel(_Model):
     score: float
     rank: Annotated[int, Field(ge=1)]
     effect: float | None
+    kind: EffectKind | None
 
 
 class EffectModel(_Model):
@@ -130,6 +131,7 @@ class EffectModel(_Model):
     value: float
     low: float | None
     high: float | None
+    kind: EffectKind | None
 
 
 class SpanModel(_Model):
@@ -146,6 +148,8 @@ class SpanModel(_Model):
     ungrounded: bool
     effects: dict[str, EffectModel] | None
     section: Section
+    sources_effect: float | None
+    verdict: Verdict | None
 
 
 class StoredModel(_Model):
@@ -207,7 +211,7 @@ class TraceModel(_Model):
     """The whole document. Only a document in a file has ``checksums``."""
 
     format: Literal["omnitrace-trace"]
-    version: Literal[3]
+    version: Literal[4]
     messages: tuple[dict[str, JsonValue], ...]
     text: str
     token_ids: tuple[int, ...]

@@ -22,6 +22,7 @@ from omnitrace.types import (
     Message,
     Section,
     Span,
+    SpanEffects,
 )
 
 __all__ = ["Trace"]
@@ -107,7 +108,7 @@ class Trace(TraceRecord):
         changed = dataclasses.replace(changed, tokens=tokens)
         builder = changed._builder(masses)
         spans = tuple(
-            builder.build(span.index, self.text, span.start, span.end, span.effects, span.section)
+            builder.build(span.index, self.text, span.start, span.end, span.measured, span.section)
             for span in (self.spans if section is None else self.spans_of(section))
         )
         return dataclasses.replace(changed, spans=spans)
@@ -135,7 +136,11 @@ class Trace(TraceRecord):
                 f"the effects are {error}", legal="one dict a span, from unit ids to finite Effects"
             ) from error
         spans = tuple(
-            dataclasses.replace(span, effects=found)
+            dataclasses.replace(
+                span,
+                effects=dict(found),
+                sources_effect=found.total if isinstance(found, SpanEffects) else None,
+            )
             for span, found in zip(self.spans, checked, strict=True)
         )
         return dataclasses.replace(self, spans=spans).reselect(self.config)

@@ -87,7 +87,7 @@ def run_demo(out: Path, seed: int) -> list[Verdict]:
     verdicts: list[Verdict] = []
     notes: list[list[str]] = []
     with StatusLine() as status:
-        tracer = load_tracer("reference", "attention-mean", status)
+        tracer = load_tracer("reference", None, status)
         for sample in draw_samples(seed):
             status.show(f"{sample.id}: writing the media files")
             path = write_sample(sample, make_folder(out / sample.id))
@@ -136,31 +136,23 @@ def _asks_about_everything(sample: Sample) -> bool:
 def _trace(
     tracer: Tracer, sample: Sample, request: RequestEntry, console: Console, status: StatusLine
 ) -> tuple[Trace, list[Verdict]]:
-    """Trace one sample, printing each span beside its truth as soon as it ends."""
-    from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
-
-    status.show(f"{sample.id}: reading")
+    """Trace one sample, and print each span beside its truth."""
+    status.show(f"{sample.id}: tracing")
     names = names_of_request(request.messages)
-    units = _units_of(tracer, request)
     open_statements = list(sample.statements)
     verdicts: dict[str, Verdict] = {}
-    trace: Trace | None = None
-    with tracer.stream(request.messages, media_root=request.media_root) as events:
-        for event in events:
-            if isinstance(event, EndEvent):
-                trace = event.trace
-            elif isinstance(event, SpanEvent):
-                statement = _statement_of(event.span, open_statements)
-                with status.paused():
-                    print_span(console, event.span, names)
-                    if statement is None:
-                        console.print("      nobody asked for this", style="yellow")
-                        continue
-                    open_statements.remove(statement)
-                    verdict = check_statement(statement, event.span, units)
-                    verdicts[statement.question] = verdict
-                    _print_truth(console, verdict, sample)
-    assert trace is not None  # the last event of every stream
+    trace = tracer.trace(request.messages, media_root=request.media_root)
+    with status.paused():
+        for span in trace.spans:
+            print_span(console, span, names)
+            statement = _statement_of(span, open_statements)
+            if statement is None:
+                console.print("      nobody asked for this", style="yellow")
+                continue
+            open_statements.remove(statement)
+            verdict = check_statement(statement, span, trace.units)
+            verdicts[statement.question] = verdict
+            _print_truth(console, verdict, sample)
     for statement in open_statements:
         verdict = Verdict(statement, None, true=False, named=False)
         verdicts[statement.question] = verdict
@@ -168,23 +160,6 @@ def _trace(
         console.print(line, soft_wrap=True)
         _print_truth(console, verdict, sample)
     return trace, [verdicts[statement.question] for statement in sample.statements]
-
-
-def _units_of(tracer: Tracer, request: RequestEntry) -> tuple[SourceUnit, ...]:
-    """Cut a request into its units before it is answered: verdicts come with the spans."""
-    from omnitrace.sources.layout import build_layout
-    from omnitrace.sources.messages import read_messages
-
-    conversation = read_messages(
-        request.messages,
-        options=tracer.setup.sources,
-        limits=tracer.setup.limits,
-        media_root=request.media_root,
-    )
-    sources = tracer.setup.sources
-    encoded = tracer.adapter.encode(conversation, sources)
-    features = functools.partial(tracer.adapter.features, encoded)
-    return build_layout(len(encoded.prompt_ids), encoded.geometry, sources, features).units
 
 
 def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:

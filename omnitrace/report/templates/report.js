@@ -39,7 +39,7 @@
     const fill = element("i");
     fill.style.width = percent(support.share);
     bar.append(fill);
-    const figures = [`share ${percent(support.share)}`, `mass ${percent(support.mass)}`];
+    const figures = [support.kind ?? `share ${percent(support.share)}`, `mass ${percent(support.mass)}`];
     if (support.effect !== null) {
       const nats = (value) => `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`;
       const interval = support.interval ? ` [${support.interval.map(nats).join(", ")}]` : "";
@@ -95,7 +95,7 @@
       const live = inspector.querySelector(".live");
       live.className = span.ungrounded ? "live warning" : "live hidden";
       live.textContent = span.ungrounded
-        ? `Ungrounded: no source supports this span; ${percent(span.grounding)} of its signal lies on sources.`
+        ? `${span.tag[0].toUpperCase()}${span.tag.slice(1)}: ${span.why}; ${percent(span.grounding)} of its signal lies on sources.`
         : `${span.supports.length} supports`;
       inspector.querySelector(".supports").replaceChildren(
         ...span.supports.map((support) => supportItem(root, support)),

@@ -1,0 +1,67 @@
+"""Verify the supports of a finished response by ablation."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+
+from omnitrace.attribution.effects import measured_effects
+from omnitrace.engine.prepare import response_scorer
+from omnitrace.engine.session import Session
+from omnitrace.engine.setup import Setup
+from omnitrace.errors import ModelError, NotSupportedError
+from omnitrace.signals.verified.ranking import by_size
+from omnitrace.signals.verified.signal import Verified
+from omnitrace.trace.trace import Trace
+
+__all__ = ["verified"]
+
+_TO_THE_USER: Final = 5  # frames from here to the call of trace()
+
+
+def verified(
+    setup: Setup,
+    session: Session,
+    trace: Trace,
+    *,
+    measured: Callable[[np.ndarray], None] | None = None,
+) -> Trace:
+    """Return the trace with supports that were verified, and what that cost in its provenance.
+
+    A model that cannot be measured keeps the supports that its signal selected: a warning says why.
+    """
+    assert setup.verify is not None
+    started = time.perf_counter()
+    signal = Verified(setup.verify, ranking=_ranking(trace))
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            scorer = response_scorer(setup, session.request, trace.token_ids, measured=measured)
+            effects = measured_effects(signal, scorer, trace.spans)
+    except (ModelError, NotSupportedError) as error:
+        warnings.warn(
+            f"the supports are not verified: {error}", RuntimeWarning, stacklevel=_TO_THE_USER
+        )
+        return trace
+    made = trace.provenance
+    seconds = round(time.perf_counter() - started, 6)
+    record = {**setup.verify.to_dict(), "passes": round(signal.passes, 3)}
+    provenance = dataclasses.replace(
+        made,
+        signal={**made.signal, "verify": record},
+        timings={**made.timings, "verify": seconds},
+    )
+    return dataclasses.replace(trace, provenance=provenance).with_effects(effects)
+
+
+def _ranking(trace: Trace) -> np.ndarray:
+    """Return float64 ``[spans, units]``: each unit's largest mass from a token of the span."""
+    sizes = np.array([len(unit.positions) for unit in trace.units])
+    masses = trace.unit_scores()
+    ranges = [slice(span.token_start, span.token_end) for span in trace.spans]
+    return by_size(np.stack([masses[each].max(axis=0, initial=0.0) for each in ranges]), sizes)

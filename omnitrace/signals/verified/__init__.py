@@ -1,0 +1,1 @@
+"""Supports that are verified by ablation: see :mod:`omnitrace.signals.verified.signal`."""

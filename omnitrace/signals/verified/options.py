@@ -1,0 +1,47 @@
+"""What verification may cost, and when a unit counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from omnitrace._utils.checks import check_whole
+from omnitrace.errors import InputError
+
+__all__ = ["Verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Options of the verification of supports.
+
+    Parameters
+    ----------
+    shortlist:
+        How many units of each span are ablated, those that the signal scores highest.
+    budget:
+        What the passes of one response may cost beside the first one, in passes over prompt and
+        response; shortlists are shortened to keep it, down to two units.
+    missed:
+        A group of units (a medium, or all texts) is decided by leaving one out where that costs
+        at least so many nats; else by what each unit alone gives back.
+    """
+
+    shortlist: int = 8
+    budget: float = 14.0
+    missed: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_whole("shortlist", self.shortlist, 1)
+        for name, low in (("budget", 1.0), ("missed", 0.0)):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not low <= value < float("inf"):
+                raise InputError(
+                    f"the verification's {name} is {value!r}", legal=f"a number of {low:g} or more"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values."""
+        return dataclasses.asdict(self)
