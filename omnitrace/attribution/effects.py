@@ -103,10 +103,10 @@ def verdict_of(effects: Mapping[str, Effect] | None, config: SelectionConfig) ->
     """Say what verification found of a span; None where its effects are not verified."""
     if not isinstance(effects, SpanEffects):
         return None
-    if effects.total <= -config.verdict_min:
-        return "against-sources"
-    named = any(effect.kind is not None for effect in effects.values())
-    return "supported" if named and effects.total >= config.verdict_min else "no-source"
+    strongest = max((each.value for each in effects.values() if each.kind is not None), default=0.0)
+    if strongest >= config.verdict_min:
+        return "supported"
+    return "against-sources" if effects.total <= -config.verdict_min else "no-source"
 
 
 def _verified_supports(

@@ -96,8 +96,8 @@ class SelectionConfig:
         span. Found on the reference world's validation samples, where the estimator's supports
         agree best with the evidence from 0.5 to 0.7; 0 is without this rule.
     verdict_min:
-        With verified supports: a span has no source where ablating all of them costs less than so
-        many nats, and is against the sources where it gains as many.
+        With verified supports: a span has no source where the strongest effect is of fewer nats;
+        it is against the sources where it is also likelier by as many without them.
     max_supports:
         At most so many supports for a span; None for no limit.
     """

@@ -5,7 +5,9 @@ hidden a span loses its *total*; with a group hidden, the group's effect. Then
 
 - of a **text** group, each unit of the shortlist is tried alone: what does it give back of the
   group's effect? Where none gives back half, the group is halved until one unit is left. The best
-  are then left out, one at a time.
+  are then left out, one at a time. A unit counts by the mean of what it gives back alone and what
+  is lost without it, at words that change by more than a floor: hiding a document also changes
+  wording and topic a little everywhere, and a text model needs no unit for what another says too.
 - of a **medium**, each unit of the shortlist is left out; where none is missed, as with what stands
   still for several seconds, each is tried alone.
 
@@ -36,8 +38,10 @@ __all__ = ["Search"]
 _GROUP_FLOOR: Final = 0.3  # nats that a group must cost to be looked into
 _GROUP_SHARE: Final = 0.25  # and its share of the dearest group's
 _ALIKE: Final = 0.5  # a unit's share of the largest effect in its group to count beside it
+_TEXT_ALIKE: Final = 0.3  # the same for text units
 _ALONE_ALIKE: Final = 0.3  # the same for what units give back alone
 _HALF: Final = 0.5  # share of a group's effect that makes a unit sufficient
+_WORD: Final = 0.7  # nats by which a word must change, and that are subtracted, in text
 _TRIED: Final = 4  # units of a text group that are left out for one span
 _LOOKED_INTO: Final = 0.5  # share of the threshold below which no unit is ablated
 
@@ -75,8 +79,8 @@ class Search:
         self._length = int(scorer.embeddings.shape[1])
         self._groups = _groups_of(scorer)
         self._cache = Cache()
-        self._values: dict[bytes, np.ndarray] = {}
-        self._full = np.zeros(len(spans))
+        self._values: dict[bytes, np.ndarray] = {}  # [T] of each mask
+        self._full = np.zeros(scorer.tokens)
         self.tokens = 0
 
     @property
@@ -88,8 +92,8 @@ class Search:
         """Return the effects of the measured units on each span, and each span's total."""
         nothing = np.zeros(self._count, dtype=bool)
         self._measure([nothing])
-        totals = self._full - self._values[nothing.tobytes()]
-        live = [s for s, total in enumerate(totals) if total >= self._threshold]
+        totals = [self._drop(s, nothing) for s in range(len(self._spans))]
+        live = [s for s in range(len(self._spans)) if self._is_live(s, nothing)]
         found: list[dict[str, Effect]] = [{} for _ in self._spans]
         if live:
             shortlists = self._shortlists(live)
@@ -101,9 +105,12 @@ class Search:
                 judge = self._text if self._is_text(group) else self._medium
                 for s, effects in judge(group, on).items():
                     found[s] |= {self._scorer.units[k]: each for k, each in effects.items()}
-        return [
-            SpanEffects(each, total=float(total)) for each, total in zip(found, totals, strict=True)
-        ]
+        return [SpanEffects(each, total=total) for each, total in zip(found, totals, strict=True)]
+
+    def _is_live(self, s: int, nothing: np.ndarray) -> bool:
+        """Say whether some words need the sources, even if others are likelier without them."""
+        words = float(np.maximum(self._drops(s, nothing), 0.0).sum())
+        return words >= self._threshold
 
     # Which units are looked at.
 
@@ -148,7 +155,11 @@ class Search:
             groups = {self._groups[k] for k in shortlists[s]}
             effects = {group: self._group_effect(s, group) for group in groups}
             floor = max(_GROUP_FLOOR, _GROUP_SHARE * max(effects.values()))
-            wanted += [(s, group) for group, effect in effects.items() if effect >= floor]
+            wanted += [
+                (s, group)
+                for group, effect in effects.items()
+                if effect >= floor or len(effects) == 1
+            ]
         return wanted
 
     # How text and media are decided.
@@ -160,21 +171,38 @@ class Search:
         tried = {}
         for s, units in on.items():
             units = list(dict.fromkeys([*units, *halves.get(s, ())]))
-            back = {k: self._given_back(s, group, [k]) for k in units}
+            hidden = self._drops(s, self._alone(group, []))
+            back = {k: _words(hidden - self._drops(s, self._alone(group, [k]))) for k in units}
             best = max(back.values())
             alike = [k for k in units if back[k] >= _ALONE_ALIKE * best and back[k] > 0]
             tried[s] = sorted(alike, key=lambda k: -back[k])[:_TRIED] or units[:_TRIED]
         self._measure(self._left_out(k) for k in _union(tried.values()))
-        return {s: self._decided(s, group, units) for s, units in tried.items()}
+        return {s: self._of_text(s, group, units) for s, units in tried.items()}
+
+    def _of_text(self, s: int, group: int, units: Sequence[int]) -> dict[int, Effect]:
+        """Return the effects of text units, with the kind of those that support the span."""
+        hidden = self._drops(s, self._alone(group, []))
+        missed = {k: _words(self._drops(s, self._left_out(k))) for k in units}
+        back = {k: _words(hidden - self._drops(s, self._alone(group, [k]))) for k in units}
+        values = {k: (missed[k] + back[k]) / 2 for k in units}
+        best, enough = max(values.values()), _HALF * _words(hidden)
+        effects = {}
+        for k in sorted(units, key=lambda k: -values[k]):
+            kind: EffectKind | None = None
+            if values[k] > 0 and values[k] >= _TEXT_ALIKE * best:
+                kind = "necessary" if missed[k] >= _HALF * back[k] else "shared"
+                kind = "sufficient" if kind == "shared" and back[k] >= enough else kind
+            effects[k] = Effect(values[k], kind=kind)
+        return effects
 
     def _medium(self, group: int, on: dict[int, list[int]]) -> dict[int, dict[int, Effect]]:
         self._measure(self._left_out(k) for k in _union(on.values()))
         unmissed = [units for s, units in on.items() if not self._missed(s, units)]
         self._measure(self._alone(group, [k]) for k in _union(unmissed))
-        return {s: self._decided(s, group, units) for s, units in on.items()}
+        return {s: self._of_medium(s, group, units) for s, units in on.items()}
 
-    def _decided(self, s: int, group: int, units: Sequence[int]) -> dict[int, Effect]:
-        """Return the effects of units, with the kind of those that support the span."""
+    def _of_medium(self, s: int, group: int, units: Sequence[int]) -> dict[int, Effect]:
+        """Return the effects of a medium's units, with the kind of those that support the span."""
         if self._missed(s, units):
             drops = {k: self._drop(s, self._left_out(k)) for k in units}
             least = _ALIKE * max(drops.values())
@@ -185,13 +213,10 @@ class Search:
         back = {k: self._given_back(s, group, [k]) for k in units}
         strongest = max(float(self._ranking[s, k]) for k in units) or 1.0
         weighed = {
-            k: max(each, 0.0)
-            if self._is_text(group)
-            else max(each, 0.0) * (self._ranking[s, k] / strongest) ** 0.5
-            for k, each in back.items()
+            k: max(each, 0.0) * (self._ranking[s, k] / strongest) ** 0.5 for k, each in back.items()
         }
         best = max(weighed.values())
-        least = (_ALIKE if self._is_text(group) else _ALONE_ALIKE) * best
+        least = _ALONE_ALIKE * best
         enough = _HALF * self._group_effect(s, group)
         kinds: dict[int, EffectKind | None] = {
             k: None
@@ -201,7 +226,8 @@ class Search:
             else "shared"
             for k in units
         }
-        return {k: Effect(back[k], kind=kinds[k]) for k in units}
+        order = sorted(units, key=lambda k: -weighed[k])
+        return {k: Effect(back[k], kind=kinds[k]) for k in order}
 
     def _by_halves(self, group: int, lost: dict[int, list[int]]) -> dict[int, list[int]]:
         """Halve a text group until one unit is left, for spans whose shortlist missed it."""
@@ -234,7 +260,13 @@ class Search:
         return self._group_effect(s, group) - self._drop(s, self._alone(group, units))
 
     def _drop(self, s: int, keep: np.ndarray) -> float:
-        return float(self._full[s] - self._values[keep.tobytes()][s])
+        return float(self._drops(s, keep).sum())
+
+    def _drops(self, s: int, keep: np.ndarray) -> np.ndarray:
+        """Return what each token of a span loses under a mask that was measured, ``[tokens]``."""
+        inside = slice(self._spans[s].token_start, self._spans[s].token_end)
+        drops: np.ndarray = self._full[inside] - self._values[keep.tobytes()][inside]
+        return drops
 
     # Masks, and running them.
 
@@ -263,8 +295,8 @@ class Search:
             self._scorer, self._spans, np.stack(list(new.values())), cache=self._cache
         )
         self.tokens += effects.run_tokens
-        self._full = effects.full_spans
-        self._values |= dict(zip(new, effects.span_logprobs, strict=True))
+        self._full = effects.full.astype(np.float64)
+        self._values |= dict(zip(new, effects.tokens.astype(np.float64), strict=True))
 
 
 def _groups_of(scorer: ResponseScorer) -> list[int]:
@@ -277,6 +309,10 @@ def _groups_of(scorer: ResponseScorer) -> list[int]:
     ]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return [numbers[name] for name in names]
+
+
+def _words(drops: np.ndarray) -> float:
+    return float(np.maximum(drops - _WORD, 0.0).sum())
 
 
 def _union(lists: Iterable[Iterable[int]]) -> list[int]:
