@@ -1,7 +1,7 @@
 """The cases: a request with documents, a response, and what each statement of it rests on.
 
-They are built from the documents with a fixed seed, and are always the same. Twenty cases have 2, 3,
-5, 10, 20 and 40 documents each; the evidence of the statement that a case is about stands first,
+They are built from the documents with a fixed seed, and are always the same. Twenty cases each have
+2, 3, 5, 10, 20 and 40 documents; the evidence of the statement that a case is about stands first,
 last and in between equally often; half of the cases have a system message.
 """
 
@@ -72,10 +72,20 @@ class Source:
 class Case:
     """A request and a response to it."""
 
-    name: str
+    id: str
     documents: tuple[Source, ...]
     statements: tuple[Statement, ...]
     system: str | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The texts of the documents."""
+        return tuple(each.text for each in self.documents)
+
+    @property
+    def instruction(self) -> str:
+        """The questions."""
+        return " ".join(each.asked for each in self.statements)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -83,7 +93,7 @@ class Case:
         content = [
             {"type": "text", "text": each.text, "source_id": each.id} for each in self.documents
         ]
-        content.append({"type": "text", "text": " ".join(each.asked for each in self.statements)})
+        content.append({"type": "text", "text": self.instruction})
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": content}]
 
@@ -101,7 +111,7 @@ class Case:
     def shuffled(self, seed: int) -> Case:
         """Return the same case with its documents in another order."""
         order = list(self.documents)
-        rng = random.Random(f"{self.name} {seed}")
+        rng = random.Random(f"{self.id} {seed}")
         while tuple(order) == self.documents:
             rng.shuffle(order)
         return replace(self, documents=tuple(order))

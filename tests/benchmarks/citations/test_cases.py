@@ -38,7 +38,7 @@ def place(case: Case, index: int) -> str:
 
 
 def test_the_split_is_frozen(split: Split, built: list[Case]) -> None:
-    said = [[case.name, case.messages, case.response, case.evidence] for case in built]
+    said = [[case.id, case.messages, case.response, case.evidence] for case in built]
     found = hashlib.sha256(json.dumps([digest(read_families(split)), said]).encode()).hexdigest()
     assert found == FROZEN[split]
 
@@ -66,7 +66,7 @@ def test_documents_are_short_and_say_what_no_other_says(split: Split) -> None:
 
 
 def test_there_are_cases_of_every_kind_at_every_place(built: list[Case]) -> None:
-    assert len({case.name for case in built}) == len(built) == 120
+    assert len({case.id for case in built}) == len(built) == 120
     assert Counter(len(case.documents) for case in built) == dict.fromkeys(COUNTS, 20)
     assert 50 <= sum(case.system is not None for case in built) <= 70
     kinds = Counter(each.kind for case in built for each in case.statements)
@@ -137,7 +137,7 @@ def test_shuffling_moves_documents_and_their_evidence(built: list[Case]) -> None
 def test_the_named_example_is_in_no_split() -> None:
     assert BERLIN_PARIS.evidence == [(1,)]
     assert BERLIN_PARIS.statements[0].known
-    assert BERLIN_PARIS.name not in {case.name for split in SPLITS for case in cases(split)}
+    assert BERLIN_PARIS.id not in {case.id for split in SPLITS for case in cases(split)}
 
 
 @pytest.mark.parametrize(

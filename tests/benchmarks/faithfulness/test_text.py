@@ -200,7 +200,7 @@ def test_sums_over_units_and_spans(subject: Subject) -> None:
     ones = np.ones((len(example.trace.token_ids), len(example.trace.prompt_ids)))
     found = example.summed(in_units(example, ones))
     np.testing.assert_allclose(found, example.span_tokens[:, None] * example.sizes[None])
-    assert example.joined(range(len(example.trace.units))) == example.text.text
+    assert example.joined(range(len(example.trace.units))) == example.text
 
 
 def test_a_backward_pass_counts_twice(subject: Subject) -> None:
