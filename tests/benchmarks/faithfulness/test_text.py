@@ -112,7 +112,7 @@ class Counted(Method):
     def attribute(self, subject: Subject, example: Example) -> Attribution:
         self.asked += 1
         for _ in range(self.forwards):
-            subject.tracer.replay(example.text.messages, list(example.trace.token_ids))
+            subject.tracer.replay(example.request.messages, list(example.trace.token_ids))
         units = len(example.trace.units)
         scores = np.random.default_rng(units).random((len(example.spans), units))
         return Attribution(scores, np.zeros((0, units), dtype=bool))
