@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PACKAGE",
+    "AboutText",
     "Example",
     "Grouping",
     "Subject",
@@ -48,6 +49,36 @@ def package_code() -> str:
     return code_digest(PACKAGE)
 
 
+@runtime_checkable
+class AboutText(Protocol):
+    """A request about one text or several, and nothing else."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The whole request."""
+        ...
+
+    @property
+    def system(self) -> str | None:
+        """The system message, if there is one."""
+        ...
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The texts; the prompt has an empty line between two of them."""
+        ...
+
+    @property
+    def instruction(self) -> str:
+        """What follows them."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Example:
     """A request, the model's response to it, and what the response consists of.
@@ -55,7 +86,7 @@ class Example:
     ``spans`` are the sentences of the response that have a token.
     """
 
-    request: Text | WorldRequest
+    request: AboutText | WorldRequest
     trace: Trace
 
     @property
@@ -64,10 +95,15 @@ class Example:
         return self.request.id
 
     @property
-    def text(self) -> Text:
-        """The document, where the request is about one."""
-        assert isinstance(self.request, Text)
+    def about(self) -> AboutText:
+        """The request, where it is about text alone."""
+        assert isinstance(self.request, AboutText)
         return self.request
+
+    @property
+    def text(self) -> str:
+        """The texts of the request as they stand in the prompt."""
+        return "\n\n".join(self.about.parts)
 
     @functools.cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -91,12 +127,18 @@ class Example:
 
     @property
     def sentences(self) -> list[tuple[int, int]]:
-        """Characters of each unit in the document."""
-        return [(unit.locator.start, unit.locator.end) for unit in self.trace.units]  # type: ignore[union-attr]
+        """Characters of each unit in :attr:`text`."""
+        places = [unit.locator for unit in self.trace.units]
+        lengths = [len(part) + len("\n\n") for part in self.about.parts]
+        begins = [sum(lengths[: place.part]) for place in places]
+        return [
+            (begin + place.start, begin + place.end)  # type: ignore[union-attr]
+            for begin, place in zip(begins, places, strict=True)
+        ]
 
     def joined(self, kept: Iterable[int]) -> str:
         """Return the text of some sentences, with what stands before each but the first."""
-        text, ranges = self.text.text, self.sentences
+        text, ranges = self.text, self.sentences
         parts = [text[(ranges[i - 1][1] if i else 0) : ranges[i][1]] for i in kept]
         return "".join(parts).lstrip()
 

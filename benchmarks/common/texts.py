@@ -40,6 +40,16 @@ class Text(BaseModel):
     text: str = Field(min_length=200)
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The document, as the one text that it is."""
+        return (self.text,)
+
+    @property
+    def system(self) -> None:
+        """No system message."""
+        return
+
+    @property
     def messages(self) -> list[dict[str, Any]]:
         """The request: the document is the source, what follows it the instruction."""
         content = [{"type": "text", "text": part} for part in (self.text, self.instruction)]

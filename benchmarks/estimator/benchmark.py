@@ -62,7 +62,7 @@ def text_world(given: argparse.Namespace) -> World:
     }
 
     def tasks(example: Example) -> dict[str, np.ndarray]:
-        return {example.text.task: np.ones(len(example.spans), dtype=bool)}
+        return {example.request.task: np.ones(len(example.spans), dtype=bool)}
 
     return World(
         name="SmolLM2",

@@ -7,7 +7,9 @@ prompt that it builds must be ours, token by token, or it is refused: see :func:
 
 from __future__ import annotations
 
+import copy
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,10 +18,25 @@ from common.cache import code_digest, installed_version
 from common.report import BenchmarkError
 
 if TYPE_CHECKING:
-    from common.examples import Example
+    from common.examples import Example, Subject
     from common.methods import Method
 
-__all__ = ["PEERS", "Peer", "choose", "driven", "same_prompt", "without_downloads"]
+__all__ = [
+    "PEERS",
+    "Peer",
+    "chat_tokenizer",
+    "choose",
+    "driven",
+    "same_prompt",
+    "without_downloads",
+]
+
+
+#: What a model without a chat template is fed.
+_PLAIN: Final = (
+    "{{ bos_token }}{% for message in messages %}{{ message['content'] }}"
+    "{% if not loop.last %}{{ '\n\n' }}{% endif %}{% endfor %}"
+)
 
 
 class Peer(NamedTuple):
@@ -87,6 +104,24 @@ def without_downloads() -> None:
     import nltk
 
     nltk.download = lambda *arguments, **options: False
+
+
+def chat_tokenizer(subject: Subject, example: Example) -> Any:
+    """Return the tokenizer with a chat template that renders a question of a user as we do.
+
+    Peers ask as a user and know no system message, nor what a model without a template is fed. The
+    example's system message becomes a part of the template.
+    """
+    tokenizer, system = subject.tracer.adapter.tokenizer, example.about.system
+    template = tokenizer.chat_template or _PLAIN
+    if system is not None:
+        before = f"[{{'role': 'system', 'content': {json.dumps(system)}}}]"
+        template = f"{{%- set messages = {before} + messages -%}}{template}"
+    if template == tokenizer.chat_template:
+        return tokenizer
+    made = copy.copy(tokenizer)
+    made.chat_template = template
+    return made
 
 
 def same_prompt(example: Example, theirs: Sequence[int], peer: str) -> None:

@@ -19,7 +19,7 @@ import torch
 
 from common.examples import Example, Subject
 from common.methods import Attribution, Method
-from faithfulness.peers import driven, same_prompt, without_downloads
+from faithfulness.peers import chat_tokenizer, driven, same_prompt, without_downloads
 
 __all__ = ["At2", "methods"]
 
@@ -132,9 +132,11 @@ def _task(subject: Subject, example: Example) -> Any:
                 for span in example.spans
             ]
 
-    adapter = subject.tracer.adapter
     task = OurSentences(
-        example.text.text, example.text.instruction, adapter.model, adapter.tokenizer
+        example.text,
+        example.about.instruction,
+        subject.tracer.adapter.model,
+        chat_tokenizer(subject, example),
     )
     same_prompt(example, task.get_input_tokens()["input_ids"], "at2")
     return task

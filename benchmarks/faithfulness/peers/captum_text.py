@@ -14,7 +14,7 @@ import torch
 
 from common.examples import Example, Subject
 from common.methods import Attribution, Method
-from faithfulness.peers import driven, same_prompt
+from faithfulness.peers import chat_tokenizer, driven, same_prompt
 from omnitrace.ablation import leave_one_out
 
 __all__ = ["CaptumText", "methods"]
@@ -35,22 +35,23 @@ class CaptumText(Method):
         """Take out one sentence after the other."""
         from captum.attr import FeatureAblation, LLMAttribution, TextTemplateInput
 
-        adapter = subject.tracer.adapter
-        tokenizer, trace = adapter.tokenizer, example.trace
+        tokenizer, trace = chat_tokenizer(subject, example), example.trace
         units = len(trace.units)
 
         def prompt(*sentences: str) -> str:
             kept = [index for index, sentence in enumerate(sentences) if sentence]
-            content = f"{example.joined(kept)}\n\n{example.text.instruction}"
+            content = f"{example.joined(kept)}\n\n{example.about.instruction}"
             rendered: str = tokenizer.apply_chat_template(
                 [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
             )
             return rendered
 
-        sentences = [example.text.text[start:end] for start, end in example.sentences]
+        sentences = [example.text[start:end] for start, end in example.sentences]
         same_prompt(example, tokenizer.encode(prompt(*sentences)), self.name)
         with torch.no_grad():
-            found = LLMAttribution(FeatureAblation(adapter.model), tokenizer).attribute(
+            found = LLMAttribution(
+                FeatureAblation(subject.tracer.adapter.model), tokenizer
+            ).attribute(
                 TextTemplateInput(prompt, sentences),
                 target=torch.tensor(trace.token_ids),
                 forward_in_tokens=False,  # one pass an ablation

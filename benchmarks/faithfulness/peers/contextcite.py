@@ -15,7 +15,7 @@ import numpy as np
 
 from common.examples import Example, Subject
 from common.methods import Attribution, Method
-from faithfulness.peers import driven, same_prompt, without_downloads
+from faithfulness.peers import chat_tokenizer, driven, same_prompt, without_downloads
 
 __all__ = ["ContextCite", "methods"]
 
@@ -45,12 +45,11 @@ class ContextCite(Method):
         """Fit the linear model of each span."""
         from context_cite import ContextCiter
 
-        adapter = subject.tracer.adapter
         citer = ContextCiter(
-            adapter.model,
-            adapter.tokenizer,
-            example.text.text,
-            example.text.instruction,
+            subject.tracer.adapter.model,
+            chat_tokenizer(subject, example),
+            example.text,
+            example.about.instruction,
             num_ablations=self.ablations,
             prompt_template="{context}\n\n{query}",
             partitioner=_partitioner(example),
@@ -90,7 +89,7 @@ def _partitioner(example: Example) -> Any:
             kept = range(self.num_sources) if mask is None else np.flatnonzero(mask)
             return example.joined(kept)
 
-    return OurSentences(example.text.text)
+    return OurSentences(example.text)
 
 
 def methods() -> Sequence[Method]:

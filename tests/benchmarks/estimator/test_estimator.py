@@ -71,7 +71,7 @@ def test_features_are_those_of_the_library(
     example = answers["train"][0]
     found = Data(subject, MASKS).features(example, recipe, spans_of(example))
     raw = {"response": list(example.trace.token_ids)}
-    request = RequestEntry(example.name, example.text.messages, Path(), raw=raw)
+    request = RequestEntry(example.name, example.request.messages, Path(), raw=raw)
     options = CollectOptions(recipe=recipe, masks=2)
     expected = Collector(subject.tracer, options).example(request)
     np.testing.assert_allclose(found, expected.features, rtol=1e-4, atol=1e-6)
@@ -154,7 +154,7 @@ def small_world(subject: Subject, answers: dict[str, list[Example]]) -> World:
         judging=answers["test"],
         rivals=[TokenSignalMethod("attention-mean")],
         in_nats=frozenset(),
-        grouping=lambda e: {e.text.task: np.ones(len(e.spans), dtype=bool)},
+        grouping=lambda e: {e.request.task: np.ones(len(e.spans), dtype=bool)},
         sizes=[6],
         whole=True,
     )
@@ -191,7 +191,7 @@ def test_everybody_is_judged(compared: Compared) -> None:
     assert compared.chosen[ESTIMATOR].candidate.name in {each.name for each in OURS}
     assert compared.chosen[GRADIENTS].candidate.recipe.gradients != "none"
     assert compared.chosen[FINISHED].candidate.recipe.mask_gradient
-    tasks = {each.text.task for each in compared.world.judging}
+    tasks = {each.request.task for each in compared.world.judging}
     assert set(compared.transfer) == {*tasks, "all"}
     assert list(compared.curve) == ["6"]
     assert set(compared.curve["6"]) == {"ridge", "nnls", "mlp", GRADIENTS, FINISHED, PAPERS}

@@ -112,7 +112,7 @@ class Counted(Method):
     def attribute(self, subject: Subject, example: Example) -> Attribution:
         self.asked += 1
         for _ in range(self.forwards):
-            subject.tracer.replay(example.text.messages, list(example.trace.token_ids))
+            subject.tracer.replay(example.request.messages, list(example.trace.token_ids))
         units = len(example.trace.units)
         scores = np.random.default_rng(units).random((len(example.spans), units))
         return Attribution(scores, np.zeros((0, units), dtype=bool))
@@ -200,7 +200,7 @@ def test_sums_over_units_and_spans(subject: Subject) -> None:
     ones = np.ones((len(example.trace.token_ids), len(example.trace.prompt_ids)))
     found = example.summed(in_units(example, ones))
     np.testing.assert_allclose(found, example.span_tokens[:, None] * example.sizes[None])
-    assert example.joined(range(len(example.trace.units))) == example.text.text
+    assert example.joined(range(len(example.trace.units))) == example.text
 
 
 def test_a_backward_pass_counts_twice(subject: Subject) -> None:

@@ -1,0 +1,1 @@
+"""Whether citations on real text models name the right document, or none."""
