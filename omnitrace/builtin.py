@@ -202,6 +202,7 @@ _METRICS: Final = {
     "precision": "share of the chosen units that are true",
     "recall": "share of the true units that are chosen",
     "f1": "F1 of the chosen units as a set",
+    "cite_f1": "F1 against all units that show what bears the value, source by source",
     "time_f1": "F1 of one-second bins of audio and video",
     "box_iou": "intersection over union of image regions",
     "interval_iou": "intersection over union of seconds",

@@ -60,7 +60,9 @@ class Drawn:
     ordinary: bool
 
 
-def draw_samples(count: int, long_count: int, *, validation: bool) -> list[Drawn]:
+def draw_samples(
+    count: int, long_count: int, *, validation: bool, aligned: bool = False
+) -> list[Drawn]:
     """Draw samples as they come, and more of them that ask about a long audio or video.
 
     Parameters
@@ -72,20 +74,25 @@ def draw_samples(count: int, long_count: int, *, validation: bool) -> list[Drawn
         of a minute and more, which is rare.
     validation:
         Draw from the seeds for choices, not from those for figures.
+    aligned:
+        Draw from the aligned world, in which evidence lies within whole units.
     """
     seed_of = validation_seed if validation else held_out_seed
-    drawn = [Drawn(make_sample(seed_of(number)), ordinary=True) for number in range(count)]
+    drawn = [
+        Drawn(make_sample(seed_of(number), aligned=aligned), ordinary=True)
+        for number in range(count)
+    ]
     halves = {MINUTE: long_count // 2, LONG: long_count - long_count // 2}
     for seconds, wanted in halves.items():
-        found = _long_samples(seed_of, seconds)
+        found = _long_samples(seed_of, seconds, aligned)
         drawn += [Drawn(sample, ordinary=False) for sample in itertools.islice(found, wanted)]
     return drawn
 
 
-def _long_samples(seed_of: Callable[[int], int], seconds: float) -> Iterator[Sample]:
+def _long_samples(seed_of: Callable[[int], int], seconds: float, aligned: bool) -> Iterator[Sample]:
     """Yield samples with a statement about a medium of at least so many seconds, without end."""
     for number in itertools.count(_FROM[seconds]):
-        sample = make_sample(seed_of(number), long=True)
+        sample = make_sample(seed_of(number), long=True, aligned=aligned)
         if any(medium_seconds(sample, each) >= seconds for each in sample.statements):
             yield sample
 
@@ -106,15 +113,15 @@ def groups_of(drawn: Drawn, statement: Statement) -> frozenset[str]:
     """Return the groups that a statement is in.
 
     They are those of :data:`COLUMNS`, :data:`REFUSAL`, "category: …", and for a long medium which
-    kind it is. A statement without evidence is a refusal and in no column; one with two sources is
-    in no modality's column.
+    kind it is. A statement without evidence is a refusal and in no column; one with evidence in two
+    parts is in no modality's column.
     """
     category = f"category: {statement.category}"
     if not statement.sources:
         return frozenset({REFUSAL, category} if drawn.ordinary else ())
     found = set()
     if drawn.ordinary:
-        several = len(statement.sources) > 1
+        several = len({source.part for source in statement.sources}) > 1
         kind = TWO if several else _modality(drawn.sample, statement.sources[0])
         found |= {ALL, kind, category}
     seconds = medium_seconds(drawn.sample, statement)

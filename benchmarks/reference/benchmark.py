@@ -2,7 +2,8 @@
 
 Samples are written as real files, answered by the reference model and traced by every signal. What
 they say is judged by ``omnitrace.evaluation``, against the labels that the world comes with: per
-modality of the evidence, for two sources, and for audio and video of a minute and more.
+modality of the evidence, for two sources, and for audio and video of a minute and more; strictly
+(F1), and by all units that show what bears the value (cite-F1).
 ``--validation`` judges other samples, for choices; what is chosen is then reported once, without.
 """
 
@@ -82,7 +83,12 @@ def _collect(tracers: dict[str, Tracer], given: argparse.Namespace) -> Collected
     from common.world_samples import draw_samples
     from reference.rows import Collected
 
-    samples = draw_samples(given.samples, given.long_samples, validation=given.validation)
+    samples = draw_samples(
+        given.samples,
+        given.long_samples,
+        validation=given.validation,
+        aligned=given.aligned,
+    )
     found = Collected()
     with workers_of(given.processes, _load, given.model, given.signals) as workers:
         what = "answering and tracing"
@@ -130,6 +136,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="by default all built-in ones; rules are switched for the first",
     )
     add_validation(made, "samples")
+    made.add_argument(
+        "--aligned",
+        action="store_true",
+        help="samples of the aligned world, in which evidence lies within whole units",
+    )
     made.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw some right and some wrong cases"
     )

@@ -9,7 +9,7 @@ from typing import Any
 from common.report import Result, Table
 from common.world_samples import ALL, COLUMNS, LONG, MINUTE, REFUSAL
 from omnitrace import SelectionConfig
-from reference.rows import Collected
+from reference.rows import ORACLE, Collected
 from reference.table import Line, best_threshold
 from reference.where import where_table
 
@@ -39,18 +39,20 @@ def result_of(
     lines = [line for section in sections for line in section]
     ends = [sum(map(len, sections[: n + 1])) - 1 for n in range(len(sections))]
     kind = "validation" if given.validation else "held-out"
+    world = "aligned reference world" if given.aligned else "reference world"
     notes = _notes(given, found, usual)
     if given.validation:
         notes += [_threshold(found, name) for name in given.signals]
     where = where_table(found.outcomes, found.groups, COLUMNS)
     return Result(
         name="reference",
-        title=f"Attribution on the reference world: {given.samples} {kind} samples",
+        title=f"Attribution on the {world}: {given.samples} {kind} samples",
         quick=given.quick,
         table=Table(("measure", "method", *COLUMNS), [line.cells() for line in lines], ends),
         notes=notes,
         settings={
             "model": given.model,
+            "aligned": given.aligned,
             "samples": given.samples,
             "long_samples": given.long_samples,
             "signals": list(given.signals),
@@ -101,15 +103,16 @@ def _notes(given: argparse.Namespace, found: Collected, usual: SelectionConfig) 
         f"{counts['refusals']} questions that the request does not answer, of which "
         f"{counts['refused']} were answered 'unknown'; these are in no column, and are what "
         "abstention and grounding separate from the statements of each column",
-        "text, image, audio, video: statements with one source (the sound of a video is audio); "
-        "two sources: sums and comparisons; all: both",
+        "text, image, audio, video: statements with evidence in one part (the sound of a video is "
+        "audio); two sources: sums and comparisons, of two parts; all: both",
         f"long media: the evidence lies in audio or video of at least {LONG:g} s; its column "
         f"and that of {MINUTE:g} s and more also have the statements of {given.long_samples} "
         "requests drawn for their long medium, which count nowhere else",
         "top-1: the unit of highest mass at the value word's tokens names the evidence; F1: of "
-        "the supports of the sentence against the units that name the evidence; Time-F1: of their "
-        "seconds, where the evidence has seconds; AUPRC: of the units' masses in the sentence, "
-        "before any selection; means over sentences",
+        "the supports of the sentence against the units that name the evidence; cite-F1: of the "
+        "share of the supports that show what bears the value, and the share of the sources that "
+        "one of them shows; Time-F1: of their seconds, where the evidence has seconds; AUPRC: of "
+        "the units' masses in the sentence, before any selection; means over sentences",
         f"rollout, gate, … on or off, and what else is no signal: {given.signals[0]} with that one "
         "rule changed, on the same scores; F1 change: minus the F1 with all rules as usual, on the "
         "same statements",
@@ -124,4 +127,6 @@ def _notes(given: argparse.Namespace, found: Collected, usual: SelectionConfig) 
         "random unit: one unit of the request, seeded; longest unit: the one of most tokens; "
         "position prior: the most frequent place of the true units of the other samples; it "
         "knows the modality",
+        f"{ORACLE}: all units that hold at least a tenth of the smaller of the two, the unit or "
+        "what bears the value; it knows the labels, and says what strict F1 can be",
     ]

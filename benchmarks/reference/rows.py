@@ -29,6 +29,7 @@ from reference.where import outcome_of
 
 __all__ = [
     "BASELINES",
+    "ORACLE",
     "Collected",
     "Key",
     "add_baselines",
@@ -42,8 +43,10 @@ __all__ = [
 Key = tuple[str, int]
 
 BASELINES: Final = ("random unit", "all units", "longest unit", "position prior")
+#: What naming exactly the units that show what bears the value scores.
+ORACLE: Final = "every unit that shows it"
 
-_SPAN_METRICS: Final = {name: METRICS[name] for name in ("f1", "time_f1", "auprc")}
+_SPAN_METRICS: Final = {name: METRICS[name] for name in ("f1", "cite_f1", "time_f1", "auprc")}
 _WORD_METRICS: Final = {"top1": METRICS["top1"]}
 # What weakens a rule that has no switch of its own.
 _LOOSE: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -187,7 +190,7 @@ def collect(
 
 
 def add_baselines(found: Collected, seed: int) -> None:
-    """Score the methods that never look at the signal, on everything that was collected.
+    """Score the methods that never look at the signal, and the oracle, on all that was collected.
 
     They are those of ``omnitrace evaluate``, except that the position prior knows the modality
     of the evidence: without it, it would say nothing of any but the most frequent one.
@@ -203,10 +206,18 @@ def add_baselines(found: Collected, seed: int) -> None:
             all_units(item.units),
             longest_unit(item.units),
             _for_modality(prior, item),
+            _showing(item),
         )
-        for name, prediction in zip(BASELINES, said, strict=True):
+        for name, prediction in zip((*BASELINES, ORACLE), said, strict=True):
             answered = prediction if item.prediction is not None else None
             found.rows.setdefault(name, []).append(_scored(item, name, answered))
+
+
+def _showing(item: LabelledItem) -> Prediction:
+    """Name exactly the units that show what bears the value, and so know the labels."""
+    shown = frozenset().union(*item.shown)
+    scores = np.array([float(unit.id in shown) for unit in item.units])
+    return Prediction(scores, shown)
 
 
 def _for_modality(prior: PositionPrior, item: LabelledItem) -> Prediction:

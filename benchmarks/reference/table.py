@@ -22,7 +22,7 @@ from omnitrace.evaluation.metrics.bootstrap import (
     paired_difference,
 )
 from omnitrace.evaluation.rows import TRACED, ScoreRow
-from reference.rows import BASELINES, Collected, Key
+from reference.rows import BASELINES, ORACLE, Collected, Key
 
 __all__ = [
     "MEASURES",
@@ -38,6 +38,7 @@ __all__ = [
 MEASURES: Final[Mapping[str, tuple[str, str]]] = {
     "top-1": ("word", "top1"),
     "F1": ("span", "f1"),
+    "cite-F1": ("span", "cite_f1"),
     "Time-F1": ("span", "time_f1"),
     "AUPRC": ("span", "auprc"),
 }
@@ -103,7 +104,7 @@ def lines_of(
     estimate = functools.partial(_line, found, seed=seed)
     sections = [[_answers(found, first, seed)]]
     for measure in MEASURES:
-        sections.append([estimate(measure, name) for name in (*signals, *BASELINES)])
+        sections.append([estimate(measure, name) for name in (*signals, *BASELINES, ORACLE)])
         if measure in _OF_SCORES:
             sections.append([estimate(measure, name) for name in other_scores])
         elif measure == "F1":

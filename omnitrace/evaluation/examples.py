@@ -12,6 +12,7 @@ from omnitrace.attribution.spans import tokens_of
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.labels.matching import match_spans, named_units, true_units, word_range
 from omnitrace.evaluation.labels.schema import ImageSource, Label, LabelledSpan, Source, TimeSource
+from omnitrace.evaluation.labels.visibility import shown_units
 from omnitrace.evaluation.unit_scores import scores_of_span
 from omnitrace.sources.regions import boxes_of
 from omnitrace.sources.token_map import Box
@@ -41,6 +42,9 @@ class LabelledItem:
     truth:
         Ids of the true units. A source that no unit names is there under a name that no unit has:
         it can only be missed.
+    shown:
+        For each source, the ids of the units that show it
+        (:mod:`omnitrace.evaluation.labels.visibility`); none where no unit can be named for it.
     unreachable:
         How many sources no unit names.
     regions, seconds:
@@ -72,6 +76,7 @@ class LabelledItem:
     sources: int
     length: int
     truth: frozenset[str]
+    shown: tuple[frozenset[str], ...]
     unreachable: int
     regions: tuple[Place, ...]
     seconds: tuple[Place, ...]
@@ -162,6 +167,7 @@ def _unsaid(
         sources=len(sources),
         length=len(labelled.text.split()),
         truth=frozenset(missed).union(*named),
+        shown=tuple(shown_units(source, trace.units, trace.messages) for source in sources),
         unreachable=len(missed),
         regions=tuple(_regions(sources, trace)),
         seconds=tuple(

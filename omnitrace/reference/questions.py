@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from omnitrace.evaluation.labels.schema import ImageSource, Source, TextSource, TimeSource
-from omnitrace.reference.scenes import Appearance, Audio, Image, Note, SoundEvent, Video
+from omnitrace.reference.render import item_boxes
+from omnitrace.reference.scenes import Appearance, Audio, Image, ImageItem, Note, SoundEvent, Video
 from omnitrace.reference.words import (
     ATTRIBUTES,
     COLOURS,
@@ -85,12 +86,15 @@ class Reference:
     unit: str = ""
 
 
-def references(scenes: Sequence[Scene]) -> list[Reference]:
-    """List all references to the parts of a message, with a value or without, in a fixed order."""
+def references(scenes: Sequence[Scene], *, aligned: bool = False) -> list[Reference]:
+    """List all references to the parts of a message, with a value or without, in a fixed order.
+
+    With ``aligned``, the colour of a second is asked for only where its neighbours show another.
+    """
     found: list[Reference] = []
-    for kind in (_notes, _images, _audios, _videos):
+    for kind in (_notes, _images, _audios):
         found += kind(scenes)
-    return found
+    return [*found, *_videos(scenes, aligned)]
 
 
 def _of(scenes: Sequence[Scene], kind: type[SceneT]) -> list[tuple[int, SceneT]]:
@@ -163,7 +167,7 @@ def _images(scenes: Sequence[Scene]) -> Iterator[Reference]:
             article = "a " if kind == "shape" else ""
             if len(seen) == 1:
                 (part, item), *_ = seen
-                source = ImageSource(message=0, part=part, box=item.box)
+                source = _image_source(part, item)
                 yield _noun(category, phrase, sort, part, item.name, (source,), article)
             elif not seen:
                 yield _noun(category, phrase, sort, images[0][0], article=article)
@@ -173,7 +177,7 @@ def _by_place(part: int, image: Image) -> Iterator[Reference]:
     items = {item.place: item for item in image.items}
     for place in PLACES:
         item = items.get(place)
-        sources = (ImageSource(message=0, part=part, box=item.box),) if item else ()
+        sources = (_image_source(part, item),) if item else ()
         colour = item.colour if item else None
         phrase = f"the colour at the {place}"
         yield _noun("image-colour", phrase, "colour", part, colour, sources)
@@ -183,6 +187,10 @@ def _by_place(part: int, image: Image) -> Iterator[Reference]:
         digit = item.name if item and item.kind == "digit" else None
         phrase = f"the digit at the {place}"
         yield _noun("image-digit", phrase, "number", part, digit, sources if digit else ())
+
+
+def _image_source(part: int, item: ImageItem) -> ImageSource:
+    return ImageSource(message=0, part=part, box=item.box, shows=item_boxes(item))
 
 
 def _audios(scenes: Sequence[Scene]) -> Iterator[Reference]:
@@ -205,7 +213,8 @@ def _audios(scenes: Sequence[Scene]) -> Iterator[Reference]:
                 if after is None or after.kind == "tone":
                     yield _noun("audio-after", phrase, "number", part)
                 elif after.start - event.end < _AT_ONCE:
-                    sources = (_sound_source(part, after),)
+                    # Without the tone nothing says which number is meant.
+                    sources = (_sound_source(part, after), _sound_source(part, event))
                     yield _noun("audio-after", phrase, "number", part, after.name, sources)
 
 
@@ -241,31 +250,51 @@ def _shared(start: float, end: float, second: int) -> float:
     return max(0.0, min(end, second + 1.0) - max(start, float(second)))
 
 
-def _videos(scenes: Sequence[Scene]) -> Iterator[Reference]:
+def _videos(scenes: Sequence[Scene], aligned: bool) -> Iterator[Reference]:
     videos = _of(scenes, Video)
     if len(videos) == 1:
-        yield from _video_seconds(*videos[0])
+        yield from _video_seconds(*videos[0], aligned)
     if videos:
         yield from _video_shapes(videos)
         yield from _video_numbers(videos)
 
 
-def _video_seconds(part: int, video: Video) -> Iterator[Reference]:
+def _video_seconds(part: int, video: Video, aligned: bool) -> Iterator[Reference]:
     for second, name in enumerate(SECONDS):
-        words = f"what colour is the film in second {name}", f"the film in second {name} is"
+        words = f"what colour is the video in second {name}", f"the video in second {name} is"
         shares = [_shared(seen.start, seen.end, second) for seen in video.appearances]
         if not any(shares):
             yield Reference("video-second", *words, "colour", part)
         elif max(shares) >= 0.75 and sum(share > 0 for share in shares) == 1:
             seen = video.appearances[shares.index(max(shares))]
+            if aligned and seen.colour in _colours_beside(video, second):
+                continue
             start, end = max(seen.start, float(second)), min(seen.end, second + 1.0)
-            sources = (_picture_source(part, video, start, end),)
+            sources = (_picture_source(part, video, start, end, seen),)
             yield Reference("video-second", *words, "colour", part, seen.colour, sources)
 
 
-def _picture_source(part: int, video: Video, start: float, end: float) -> TimeSource:
-    stream: Literal["video"] | None = None if video.sound is None else "video"
-    return TimeSource(message=0, part=part, start=round(start, 2), end=round(end, 2), stream=stream)
+def _colours_beside(video: Video, second: int) -> set[str]:
+    """Return the colours that the seconds before and after one show."""
+    return {
+        seen.colour
+        for seen in video.appearances
+        if any(_shared(seen.start, seen.end, each) for each in (second - 1, second + 1))
+    }
+
+
+def _picture_source(
+    part: int, video: Video, start: float, end: float, seen: Appearance | None = None
+) -> TimeSource:
+    """Name seconds of a video's pictures; of an appearance that lasts longer, all of it shows."""
+    return TimeSource(
+        message=0,
+        part=part,
+        start=round(start, 2),
+        end=round(end, 2),
+        stream=None if video.sound is None else "video",
+        shows=((round(seen.start, 2), round(seen.end, 2)),) if seen else None,
+    )
 
 
 def _video_shapes(videos: Sequence[tuple[int, Video]]) -> Iterator[Reference]:
@@ -276,8 +305,11 @@ def _video_shapes(videos: Sequence[tuple[int, Video]]) -> Iterator[Reference]:
             for seen in video.appearances
             if seen.shape == shape
         ]
-        plain = f"what colour in the film is the {shape}", f"in the film the {shape} is"
-        turned = f"what colour in the film does the {shape} turn", f"in the film the {shape} turns"
+        plain = f"what colour in the video is the {shape}", f"in the video the {shape} is"
+        turned = (
+            f"what colour in the video does the {shape} turn",
+            f"in the video the {shape} turns",
+        )
         if not found:
             yield Reference("video-object", *plain, "colour", videos[0][0])
             continue
@@ -290,7 +322,7 @@ def _video_shapes(videos: Sequence[tuple[int, Video]]) -> Iterator[Reference]:
 
 
 def _video_numbers(videos: Sequence[tuple[int, Video]]) -> Iterator[Reference]:
-    phrase = "the number in the film"
+    phrase = "the number in the video"
     digits = [
         (part, event)
         for part, video in videos

@@ -20,6 +20,7 @@ from omnitrace.reference.words import DIGITS
 
 __all__ = [
     "VIDEO_FPS",
+    "item_boxes",
     "item_mask",
     "render_audio",
     "render_image",
@@ -30,6 +31,7 @@ __all__ = [
 
 VIDEO_FPS: Final = 8
 _LIGHT: Final = 40.0  # how much brighter the right, and how much bluer the bottom of a picture is
+_BAND: Final = 6  # rows of pixels whose hull stands for what an item covers of them
 _SOFT: Final = 0.02  # seconds in which a tone swells and fades
 
 
@@ -97,6 +99,21 @@ def item_mask(item: ImageItem) -> NDArray[np.float32]:
     if item.kind == "shape":
         return _shape_mask(item.name, size)
     return _digit_mask(item.font, DIGITS.index(item.name), size)
+
+
+def item_boxes(item: ImageItem) -> tuple[tuple[float, float, float, float], ...]:
+    """Return boxes that together are what an item covers: one for every few rows of pixels."""
+    covered = item_mask(item) >= 0.5
+    left, top = item.box[:2]
+    found = []
+    for start in range(0, len(covered), _BAND):
+        band = covered[start : start + _BAND]
+        rows, columns = np.flatnonzero(band.any(axis=1)), np.flatnonzero(band.any(axis=0))
+        if len(rows):
+            x0, x1 = float(left + columns[0]), float(left + columns[-1] + 1)
+            y0, y1 = float(top + start + rows[0]), float(top + start + rows[-1] + 1)
+            found.append((x0, y0, x1, y1))
+    return tuple(found)
 
 
 @functools.cache

@@ -92,16 +92,20 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A request, what its parts show, and the answer with evidence."""
+    """A request, what its parts show, and the answer with evidence.
+
+    ``aligned`` says that it is of the aligned world (:mod:`omnitrace.reference.aligned`).
+    """
 
     seed: int
     scenes: tuple[Scene, ...]
     statements: tuple[Statement, ...]
+    aligned: bool = False
 
     @property
     def id(self) -> str:
-        """Name of the sample, from its seed."""
-        return f"reference-{self.seed}"
+        """Name of the sample, from its world and seed."""
+        return f"reference-{'aligned-' if self.aligned else ''}{self.seed}"
 
     @property
     def order(self) -> tuple[Modality, ...]:

@@ -27,6 +27,7 @@ from omnitrace.reference.words import (
 
 __all__ = [
     "IMAGE_SIZES",
+    "LONGEST",
     "RGB",
     "VIDEO_SIZES",
     "Appearance",
@@ -38,9 +39,13 @@ __all__ = [
     "SoundEvent",
     "Video",
     "draw_audio",
+    "draw_event",
     "draw_image",
+    "draw_item",
     "draw_note",
+    "draw_spot",
     "draw_video",
+    "jitter",
 ]
 
 RGB: TypeAlias = tuple[int, int, int]
@@ -49,7 +54,7 @@ BoxTuple: TypeAlias = tuple[int, int, int, int]
 # Width and height in pixels; multiples of the 28 pixels of a merged vision token.
 IMAGE_SIZES: Final = ((112, 112), (168, 112), (112, 168), (168, 168), (224, 168))
 VIDEO_SIZES: Final = ((56, 56), (84, 56))
-_LONGEST: Final = 68.0  # seconds; nothing new begins in audio or a video later than that
+LONGEST: Final = 68.0  # seconds; nothing new begins in audio or a video later than that
 _STEP: Final = 0.04  # seconds of an audio token; audio lasts a whole number of them
 
 
@@ -194,7 +199,8 @@ def _fact_sentence(key: tuple[str, str], value: str, article: str) -> str:
     return f"{article} {key[0]} {verb} {value} {unit}"
 
 
-def _jitter(rng: random.Random, rgb: RGB, most: int = 14) -> RGB:
+def jitter(rng: random.Random, rgb: RGB, most: int = 14) -> RGB:
+    """Draw a colour near another one."""
     red, green, blue = (min(255, max(0, c + rng.randint(-most, most))) for c in rgb)
     return red, green, blue
 
@@ -211,20 +217,27 @@ def draw_image(seed: int, *, crowded: bool = False) -> Image:
         left, top = (number % 2) * width // 2, (number // 2) * height // 2
         x = left + rng.randint(radius + 1, width // 2 - radius - 2)
         y = top + rng.randint(radius + 1, height // 2 - radius - 2)
-        colour = rng.choice(tuple(COLOURS))
-        is_shape = rng.random() < (0.35 if crowded else 0.5)
-        items.append(
-            ImageItem(
-                kind="shape" if is_shape else "digit",
-                name=rng.choice(SHAPES) if is_shape else rng.choice(DIGITS),
-                colour=colour,
-                rgb=_jitter(rng, COLOURS[colour]),
-                place=place,
-                box=(x - radius, y - radius, x + radius + 1, y + radius + 1),
-                font=rng.randrange(len(FONTS)),
-            )
-        )
+        shapes = 0.35 if crowded else 0.5
+        items.append(draw_item(rng, place, (x, y), radius, shapes=shapes))
     return Image(seed, width, height, rng.randint(110, 170), tuple(items))
+
+
+def draw_item(
+    rng: random.Random, place: str, middle: tuple[int, int], radius: int, *, shapes: float = 0.5
+) -> ImageItem:
+    """Draw what is around a pixel: a shape, with a chance of ``shapes``, or a digit."""
+    x, y = middle
+    colour = rng.choice(tuple(COLOURS))
+    is_shape = rng.random() < shapes
+    return ImageItem(
+        kind="shape" if is_shape else "digit",
+        name=rng.choice(SHAPES) if is_shape else rng.choice(DIGITS),
+        colour=colour,
+        rgb=jitter(rng, COLOURS[colour]),
+        place=place,
+        box=(x - radius, y - radius, x + radius + 1, y + radius + 1),
+        font=rng.randrange(len(FONTS)),
+    )
 
 
 def draw_audio(seed: int, *, long: bool = False) -> Audio:
@@ -234,16 +247,17 @@ def draw_audio(seed: int, *, long: bool = False) -> Audio:
     pause = rng.uniform(4.0, 9.0) if long else 0.45
     time = rng.uniform(0.05, 2 * pause)
     for _ in range(rng.randint(7, 10) if long else rng.randint(3, 7)):
-        if time > _LONGEST:
+        if time > LONGEST:
             break
-        events.append(_event(rng, time, "tone" if rng.random() < 0.5 else "digit"))
+        events.append(draw_event(rng, time, "tone" if rng.random() < 0.5 else "digit"))
         # What follows a tone at once belongs to it; long audio is silent after each pair.
         near = not long or (events[-1].kind == "tone" and rng.random() < 0.7)
         time = events[-1].end + (rng.uniform(0.1, 0.6) if near else rng.uniform(0.5, 2.0) * pause)
     return Audio(seed, _whole(events[-1].end + rng.uniform(0.1, 0.6)), tuple(events))
 
 
-def _event(rng: random.Random, start: float, kind: Literal["tone", "digit"]) -> SoundEvent:
+def draw_event(rng: random.Random, start: float, kind: Literal["tone", "digit"]) -> SoundEvent:
+    """Draw a tone of up to a second, or a spoken digit, that begins at ``start``."""
     amplitude = rng.uniform(0.35, 0.8)
     if kind == "tone":
         name = rng.choice(tuple(TONES))
@@ -268,7 +282,7 @@ def draw_video(seed: int, *, long: bool = False, sounding: bool = False) -> Vide
     seen: list[Appearance] = []
     time = rng.uniform(0.0, 0.5)
     for _ in range(rng.randint(5, 7) if long else rng.randint(2, 4)):
-        if time > _LONGEST:
+        if time > LONGEST:
             break
         shape = rng.choice(SHAPES)
         parts = 2 if rng.random() < 0.35 else 1
@@ -277,9 +291,9 @@ def draw_video(seed: int, *, long: bool = False, sounding: bool = False) -> Vide
             end = time + rng.uniform(1.3, 3.0)
             colours = [c for c in COLOURS if part == 0 or c != seen[-1].colour]
             colour = rng.choice(colours)
-            start_at = seen[-1].path[2:] if part else _spot(rng, width, height, radius)
-            path = (*start_at, *_spot(rng, width, height, radius))
-            rgb = _jitter(rng, COLOURS[colour])
+            start_at = seen[-1].path[2:] if part else draw_spot(rng, width, height, radius)
+            path = (*start_at, *draw_spot(rng, width, height, radius))
+            rgb = jitter(rng, COLOURS[colour])
             seen.append(Appearance(shape, colour, rgb, time, end, path, radius, turns=part > 0))
             time = end
         time += rng.uniform(4.0, 14.0) if long else rng.uniform(0.1, 0.8)
@@ -288,7 +302,8 @@ def draw_video(seed: int, *, long: bool = False, sounding: bool = False) -> Vide
     return Video(seed, seconds, width, height, rng.randint(90, 150), tuple(seen), sound)
 
 
-def _spot(rng: random.Random, width: int, height: int, radius: int) -> tuple[float, float]:
+def draw_spot(rng: random.Random, width: int, height: int, radius: int) -> tuple[float, float]:
+    """Draw where the middle of a moving shape can be."""
     return rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
 
 
@@ -296,5 +311,7 @@ def _track(rng: random.Random, seed: int, seconds: float) -> Audio:
     kinds: list[Literal["tone", "digit"]] = ["digit", *["tone"] * rng.randint(0, 2)]  # type: ignore[list-item]
     rng.shuffle(kinds)
     room = seconds / len(kinds)
-    events = [_event(rng, i * room + rng.uniform(0.0, room - 1.05), k) for i, k in enumerate(kinds)]
+    events = [
+        draw_event(rng, i * room + rng.uniform(0.0, room - 1.05), k) for i, k in enumerate(kinds)
+    ]
     return Audio(seed, seconds, tuple(events))

@@ -103,7 +103,7 @@ NONE: Final = "none"
 _FRAMES: Final = (
     "What does the weigh cost, and what do they make? Are they the same? so equal different"
     " The shape colour digit at the in is a. The sound number in second after the sound is."
-    " What colour is the film in second. In the film the is turns. What colour does it turn"
+    " What colour is the video in second. In the video the is turns. What colour does it turn"
     " grams coins weighs costs that unknown together"
 )
 

@@ -19,6 +19,11 @@ from collections.abc import Sequence
 from typing import Final, get_args
 
 from omnitrace.errors import InputError
+from omnitrace.reference.aligned import (
+    draw_aligned_audio,
+    draw_aligned_image,
+    draw_aligned_video,
+)
 from omnitrace.reference.questions import Category, Reference, Scene, references
 from omnitrace.reference.reasoning import THINKING_CATEGORIES, Problems
 from omnitrace.reference.samples import (
@@ -74,6 +79,9 @@ HELD_OUT: Final = 2**41
 _SOUNDING: Final = 0.4
 _LONG: Final = 0.15  # of the requests have an audio or video part of up to a minute and more
 
+_NATURAL: Final = (draw_image, draw_audio, draw_video)
+_ALIGNED: Final = (draw_aligned_image, draw_aligned_audio, draw_aligned_video)
+
 _PAIRED: Final = 12  # references that sums and comparisons are made of
 _ASKED: Final = 4  # sums or comparisons that a request can ask for
 
@@ -112,6 +120,7 @@ def make_sample(
     pool: int | None = None,
     paired: bool = False,
     thinking: bool = False,
+    aligned: bool = False,
 ) -> Sample:
     """Draw the sample of a seed; the same arguments give the same sample everywhere.
 
@@ -135,9 +144,13 @@ def make_sample(
         is all or none, since Qwen2.5-Omni uses the sound of all videos of a request or of none.
     pool:
         Draw media from so many of each kind only, which training can keep in memory. Their seeds
-        are below ``pool``; those of other samples are above 2**32.
+        are below ``pool``, of aligned ones below twice as much; those of other samples are above
+        2**32.
     paired:
         Whether notes state both facts of every object that they name, rather than of half of them.
+    aligned:
+        Draw media whose evidence lies within whole units (:mod:`omnitrace.reference.aligned`), and
+        ask for the colour of a second only where its neighbours show another one.
     thinking:
         Ask what needs several steps (:mod:`omnitrace.reference.reasoning`), which the answer writes
         first, as thoughts. The parts are those that the seed has without; a request that says too
@@ -158,14 +171,16 @@ def make_sample(
         drawn[1] if sounding is None else sounding,
         pool,
         paired,
+        aligned,
     )
+    found = references(scenes, aligned=aligned)
     known = THINKING_CATEGORIES if thinking else CATEGORIES
     wanted = known if categories is None else categories
     if thinking:
         asked = (count + 1) // 2 if questions is None else count
-        chosen = Problems(rng, references(scenes), wanted).pick(asked)
+        chosen = Problems(rng, found, wanted).pick(asked)
     else:
-        chosen = _pick(rng, _Pools(rng, references(scenes), wanted), count)
+        chosen = _pick(rng, _Pools(rng, found, wanted), count)
     if not chosen and thinking and order is None and categories is None:
         return make_sample(
             seed,
@@ -176,13 +191,14 @@ def make_sample(
             pool=pool,
             paired=paired,
             thinking=True,
+            aligned=aligned,
         )
     if not chosen:
         raise InputError(
             f"no question of {list(wanted)} can be asked about {list(parts)}",
             legal=f"categories of {list(known)} that the parts show",
         )
-    return Sample(seed=seed, scenes=tuple(scenes), statements=tuple(chosen))
+    return Sample(seed, tuple(scenes), tuple(chosen), aligned=aligned)
 
 
 def _parts(rng: random.Random) -> tuple[Modality, ...]:
@@ -200,23 +216,27 @@ def _scenes(
     sounding: bool,
     pool: int | None,
     paired: bool,
+    aligned: bool,
 ) -> list[Scene]:
     def seed() -> int:
-        return rng.randrange(pool) if pool else 2**32 + rng.getrandbits(48)
+        return rng.randrange(pool) + pool * aligned if pool else 2**32 + rng.getrandbits(48)
+
+    image, audio, video = _ALIGNED if aligned else _NATURAL
 
     timed = [part for part, modality in enumerate(parts) if modality in ("audio", "video")]
     long_part = rng.choice(timed) if timed and long else -1
     scenes: list[Scene] = []
     for part, modality in enumerate(parts):
         if modality == "image":
-            scenes.append(draw_image(seed()))
+            scenes.append(image(seed()))
         elif modality == "audio":
-            scenes.append(draw_audio(seed(), long=part == long_part))
+            scenes.append(audio(seed(), long=part == long_part))
         elif modality == "video":
-            scenes.append(draw_video(seed(), long=part == long_part, sounding=sounding))
+            scenes.append(video(seed(), long=part == long_part, sounding=sounding))
         else:
             scenes.append(Note("", ()))
-    media = [reference for reference in references(scenes) if reference.sources]
+    known = references(scenes, aligned=aligned)
+    media = [reference for reference in known if reference.sources]
     for part, modality in enumerate(parts):
         if modality == "text":
             claims = tuple(_claim(rng, rng.choice(media)) for _ in range(bool(media)))

@@ -8,7 +8,7 @@ import re
 
 from omnitrace.evaluation.labels.schema import ImageSource, TextSource
 from omnitrace.reference.scenes import Audio, Image, Note, Video
-from omnitrace.reference.words import NUMBERS
+from omnitrace.reference.words import NUMBERS, TONES
 
 
 def of(scenes, kind):
@@ -100,10 +100,10 @@ READERS = {
     r"what is the (shape|digit|colour) at the (\w+ \w+)": placed,
     r"what is the (sound|number) in second (\w+)": heard,
     r"what is the number after the (\w+) sound": after,
-    r"what colour is the film in second (\w+)": video_colour,
-    r"what colour in the film is the (\w+)": shape_colour,
-    r"what colour in the film does the (\w+) turn": new_colour,
-    r"what is the number in the film": video_number,
+    r"what colour is the video in second (\w+)": video_colour,
+    r"what colour in the video is the (\w+)": shape_colour,
+    r"what colour in the video does the (\w+) turn": new_colour,
+    r"what is the number in the video": video_number,
 }
 
 
@@ -142,6 +142,13 @@ def carried(scene, source):
         return {event.name for event in there(scene.sound.events, source)}
     assert source.stream == ("video" if scene.sound else None)
     return {seen.colour for seen in there(scene.appearances, source)}
+
+
+def bearing(scenes, sources):
+    """Return the sources that say a number or a colour; a tone only says which number is meant."""
+    return tuple(
+        source for source in sources if not carried(scenes[source.part], source) <= set(TONES)
+    )
 
 
 def there(things, source):

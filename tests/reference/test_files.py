@@ -55,7 +55,7 @@ def evidence(folders, *categories):
         (label,) = read_labels(folder / "labels.jsonl")
         for span in label.spans:
             if span.category in categories:
-                (word,), (source,) = span.words, span.sources
+                (word,), (source, *_) = span.words, span.sources
                 scene = sample.scenes[source.part]
                 content = request(sample)["messages"][0]["content"][source.part]
                 name = content.get(content["type"], "")

@@ -17,6 +17,7 @@ from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.training.accuracy import CHANCE, THINKING_CHANCE
 from omnitrace.reference.words import COLOURS, DIGITS, QUANTITIES, SHAPES, TONES, UNKNOWN
 from omnitrace.reference.world import CATEGORIES, MODALITIES, make_sample, training_seed
+from tests.helpers.reference_questions import bearing
 
 # About 220 to 900 statements a category. Of n draws from k equally likely values the entropy falls
 # short of log k by (k - 1) / 2n nats on average: by 1 % of it for the rarest category.
@@ -233,7 +234,8 @@ def thought_out():
     for sample in thinking_samples():
         answers = [each for each in sample.statements if each.section == "answer"]
         for index, statement in enumerate(answers):
-            yield sample, index, statement, [s.type == "text" for s in statement.sources]
+            numbers = bearing(sample.scenes, statement.sources)
+            yield sample, index, statement, [source.type == "text" for source in numbers]
 
 
 def test_answers_of_several_steps_are_as_mixed_as_they_are_said_to_be():
@@ -254,11 +256,12 @@ def test_answers_of_several_steps_are_as_mixed_as_they_are_said_to_be():
 def test_nothing_but_the_evidence_tells_of_an_answer_of_several_steps():
     rows = collections.defaultdict(list)
     for sample, index, statement, of_notes in thought_out():
+        numbers = bearing(sample.scenes, statement.sources)
         values = seen(sample, index, statement) | {
             "first number is of a note": of_notes[0],
             "numbers of notes": sum(of_notes),
-            "pieces of evidence": len(statement.sources),
-            "same part": statement.sources[0].part == statement.sources[1].part,
+            "pieces of evidence": len(of_notes),
+            "same part": len({each.part for each in numbers[:2]}) == 1,
         }
         category = statement.category
         if category == "think-add":  # notes tell two to nine, the other parts zero to nine

@@ -29,6 +29,10 @@ _THINKING = (
     "Ask what needs several steps, which the right answer writes first, as thoughts; for "
     "'--model reference-thinking'."
 )
+_ALIGNED = (
+    "Of the aligned world: objects inside one cell of an image, sounds inside one second, colours "
+    "that fill whole seconds."
+)
 
 
 @reference.command()
@@ -50,13 +54,14 @@ def sample(
         bool, typer.Option("--long", help="With audio or video of up to a minute and more.")
     ] = False,
     thinking: Annotated[bool, typer.Option("--thinking", help=_THINKING)] = False,
+    aligned: Annotated[bool, typer.Option("--aligned", help=_ALIGNED)] = False,
 ) -> None:
     """Write a request that no training has seen, with its media and labels.
 
     Notes, PNG, WAV and MP4 files with questions about them in request.json, and labels.jsonl with
     the right answer and the evidence of each of its statements: to try a model or a signal with.
     """
-    _write_held_out(out, seed, questions=questions, long=long, thinking=thinking)
+    _write_held_out(out, seed, questions=questions, long=long, thinking=thinking, aligned=aligned)
 
 
 @reference.command()
@@ -72,16 +77,24 @@ def samples(
         ),
     ] = False,
     thinking: Annotated[bool, typer.Option("--thinking", help=_THINKING)] = False,
+    aligned: Annotated[bool, typer.Option("--aligned", help=_ALIGNED)] = False,
 ) -> None:
     """Write many requests, with their media, as requests.jsonl and labels.jsonl.
 
     What 'trace', 'evaluate', 'sanity' and 'estimator train' take.
     """
-    _write_many(out, range(first, first + count), validation=validation, thinking=thinking)
+    numbers = range(first, first + count)
+    _write_many(out, numbers, validation=validation, thinking=thinking, aligned=aligned)
 
 
 def _write_held_out(
-    out: Path, seed: int, *, questions: int | None, long: bool, thinking: bool = False
+    out: Path,
+    seed: int,
+    *,
+    questions: int | None,
+    long: bool,
+    thinking: bool = False,
+    aligned: bool = False,
 ) -> None:
     """Draw a sample, write it into a folder, and say what was written and how to go on.
 
@@ -95,7 +108,7 @@ def _write_held_out(
     from omnitrace.reference.world import media_name
 
     _refuse_existing(out, (REQUEST, LABELS))
-    sample = draw_held_out(seed, questions=questions, long=long, thinking=thinking)
+    sample = draw_held_out(seed, questions=questions, long=long, thinking=thinking, aligned=aligned)
     with _writing(out):
         request = write_sample(sample, make_folder(out))
     media = [
@@ -118,7 +131,12 @@ def _write_held_out(
 
 
 def _write_many(
-    out: Path, numbers: Iterable[int], *, validation: bool, thinking: bool = False
+    out: Path,
+    numbers: Iterable[int],
+    *,
+    validation: bool,
+    thinking: bool = False,
+    aligned: bool = False,
 ) -> None:
     """Write samples as they come, held-out ones or those for choices; errors are as above."""
     from omnitrace.reference.files import LABELS, REQUESTS, write_samples
@@ -128,7 +146,10 @@ def _write_many(
     seed_of = validation_seed if validation else held_out_seed
     with _writing(out):
         requests = write_samples(
-            (make_sample(seed_of(number), thinking=thinking) for number in numbers),
+            (
+                make_sample(seed_of(number), thinking=thinking, aligned=aligned)
+                for number in numbers
+            ),
             make_folder(out),
         )
     say(f"wrote {requests}, {LABELS}, and a folder of media for each request")
@@ -152,15 +173,24 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def draw_held_out(
-    seed: int, *, questions: int | None, long: bool, thinking: bool = False
+    seed: int,
+    *,
+    questions: int | None,
+    long: bool,
+    thinking: bool = False,
+    aligned: bool = False,
 ) -> Sample:
     """Draw held-out sample ``seed``; a long one gets audio if it has nothing to be long."""
     from omnitrace.reference.world import held_out_seed, make_sample
 
     number = held_out_seed(seed)
     # By default whatever comes: some requests are long anyway.
-    sample = make_sample(number, questions=questions, long=long or None, thinking=thinking)
+    sample = make_sample(
+        number, questions=questions, long=long or None, thinking=thinking, aligned=aligned
+    )
     if not long or {"audio", "video"} & set(sample.order):
         return sample
     order = (*sample.order, "audio")
-    return make_sample(number, questions=questions, long=True, order=order, thinking=thinking)
+    return make_sample(
+        number, questions=questions, long=True, order=order, thinking=thinking, aligned=aligned
+    )

@@ -30,6 +30,7 @@ from omnitrace.types import ImageRegion, Message, SourceUnit, Span, TextRange, T
 
 __all__ = [
     "Box",
+    "fits",
     "match_spans",
     "matched",
     "named_units",
@@ -94,7 +95,7 @@ def named_units(
     InputError
         If a quote does not occur exactly once in its part.
     """
-    here = [unit for unit in units if _fits(unit, source)]
+    here = [unit for unit in units if fits(unit, source)]
     if isinstance(source, ImageSource) and source.box is None:
         return frozenset(unit.id for unit in here)
     if not here:
@@ -109,7 +110,8 @@ def named_units(
     return frozenset(name for name, common, _ in measured if common >= most * (1 - _TIE))
 
 
-def _fits(unit: SourceUnit, source: Source) -> bool:
+def fits(unit: SourceUnit, source: Source) -> bool:
+    """Whether a unit is of the part, and of the stream, that a source is in."""
     locator = unit.locator
     if (locator.message, locator.part) != (source.message, source.part):
         return False

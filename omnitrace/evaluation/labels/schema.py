@@ -10,6 +10,7 @@ are half-open. ``docs/reference/label-format.md`` describes the format,
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -44,6 +45,10 @@ MessageIndex: TypeAlias = Annotated[
 PartIndex: TypeAlias = Annotated[Count, Field(description="Index of the part in the message.")]
 
 
+PixelBox: TypeAlias = tuple[float, float, float, float]
+Range: TypeAlias = tuple[Seconds, Seconds]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -73,19 +78,29 @@ class TextSource(_Model):
 
 
 class ImageSource(_Model):
-    """A box of an image part, in pixels of the image as displayed; without one, the whole image."""
+    """A box of an image part, in pixels of the image as displayed; without one, the whole image.
+
+    ``shows`` are boxes, none over another, that together are what bears the value, where that is
+    known more exactly than the box: every region that holds some of it shows it.
+    """
 
     type: Literal["image"] = "image"
     message: MessageIndex
     part: PartIndex
-    box: tuple[float, float, float, float] | None = None
+    box: PixelBox | None = None
+    shows: Annotated[tuple[PixelBox, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _has_area(self) -> Self:
-        if self.box is not None:
-            x0, y0, x1, y1 = self.box
+        for box in (*((self.box,) if self.box else ()), *(self.shows or ())):
+            x0, y0, x1, y1 = box
             if not (0 <= x0 < x1 and 0 <= y0 < y1):
-                raise ValueError(f"the box {list(self.box)} is not 0 ≤ x0 < x1, 0 ≤ y0 < y1")
+                raise ValueError(f"the box {list(box)} is not 0 ≤ x0 < x1, 0 ≤ y0 < y1")
+        for one, other in itertools.combinations(self.shows or (), 2):
+            if max(one[0], other[0]) < min(one[2], other[2]) and (
+                max(one[1], other[1]) < min(one[3], other[3])
+            ):
+                raise ValueError(f"{list(one)} and {list(other)} of 'shows' overlap")
         return self
 
 
@@ -93,7 +108,8 @@ class TimeSource(_Model):
     """Seconds of an audio or video part.
 
     ``stream`` says whether the evidence is in the sound or in the pictures of a video; without it,
-    both count.
+    both count. ``shows`` are ranges of seconds, none over another, that together are what bears the
+    value, where that lasts longer than the evidence: every second that holds some of it shows it.
     """
 
     type: Literal["time"] = "time"
@@ -102,11 +118,16 @@ class TimeSource(_Model):
     start: Seconds
     end: Seconds
     stream: Literal["audio", "video"] | None = None
+    shows: Annotated[tuple[Range, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
-        if self.start >= self.end:
-            raise ValueError(f"the range {self.start:g} to {self.end:g} s is empty")
+        for start, end in ((self.start, self.end), *(self.shows or ())):
+            if start >= end:
+                raise ValueError(f"the range {start:g} to {end:g} s is empty")
+        for one, other in itertools.combinations(self.shows or (), 2):
+            if max(one[0], other[0]) < min(one[1], other[1]):
+                raise ValueError(f"{list(one)} and {list(other)} of 'shows' overlap")
         return self
 
 

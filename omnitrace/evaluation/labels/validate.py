@@ -116,12 +116,15 @@ def _text_mistake(source: TextSource, text: str) -> tuple[str, str] | None:
 
 
 def _box_mistake(source: ImageSource, record: MediaRecord | None) -> tuple[str, str] | None:
-    if source.box is None or record is None or record.size is None:
+    if record is None or record.size is None:
         return None
     width, height = record.size
-    if source.box[2] > width or source.box[3] > height:
-        box = ", ".join(f"{value:g}" for value in source.box)
-        return "box", f"[{box}] is outside the image, which has {width} by {height} pixels"
+    boxes = [("box", source.box)] if source.box else []
+    boxes += [(f"shows[{index}]", box) for index, box in enumerate(source.shows or ())]
+    for name, box in boxes:
+        if box[2] > width or box[3] > height:
+            written = ", ".join(f"{value:g}" for value in box)
+            return name, f"[{written}] is outside the image, which has {width} by {height} pixels"
     return None
 
 
@@ -130,9 +133,12 @@ def _time_mistake(
 ) -> tuple[str, str] | None:
     if record is None:
         return None
-    if record.duration is not None and source.end > record.duration + _SLACK:
-        lasts = f"the {record.modality}, which lasts {record.duration:g} s"
-        return "end", f"{source.end:g} s is beyond the end of {lasts}"
+    ends = [("end", source.end)]
+    ends += [(f"shows[{index}]", end) for index, (_, end) in enumerate(source.shows or ())]
+    for name, end in ends:
+        if record.duration is not None and end > record.duration + _SLACK:
+            lasts = f"the {record.modality}, which lasts {record.duration:g} s"
+            return name, f"{end:g} s is beyond the end of {lasts}"
     if source.stream == "video" and record.modality == "audio":
         return "stream", "an audio has no pictures (legal: 'audio', or no stream)"
     if source.stream == "audio" and record.modality == "video" and not _sounds(record, trace):

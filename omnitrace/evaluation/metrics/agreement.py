@@ -28,6 +28,7 @@ __all__ = [
     "box_iou",
     "calibration_bins",
     "calibration_error",
+    "cite_scores",
     "interval_iou",
     "micro_scores",
     "modality_shares",
@@ -58,6 +59,23 @@ def set_scores(predicted: AbstractSet[Hashable], truth: AbstractSet[Hashable]) -
     the span F1 of the OmniTrace paper, as far as it can be known.
     """
     return _scores(len(predicted & truth), len(predicted), len(truth))
+
+
+def cite_scores(
+    predicted: AbstractSet[Hashable], shown: Sequence[AbstractSet[Hashable]]
+) -> SetScores:
+    """Compare named units ``P`` with what shows each source, ``R_1 … R_n``, and ``R`` their union.
+
+    Precision ``|P∩R|/|P|``; recall is the share of the sources with ``P∩R_i`` not empty: of two
+    units that show the same thing one is enough, and both are right. F1 is their harmonic mean.
+    Without sources all are 1 if nothing is named, else 0; with sources and nothing named, 0.
+    """
+    if not predicted or not shown:
+        return _scores(0, len(predicted), len(shown))
+    precision = len(predicted & frozenset().union(*shown)) / len(predicted)
+    recall = sum(bool(predicted & each) for each in shown) / len(shown)
+    both = precision + recall
+    return SetScores(precision, recall, 2 * precision * recall / both if both else 0.0)
 
 
 def micro_scores(counts: Iterable[tuple[int, int, int]]) -> SetScores:

@@ -17,6 +17,7 @@ from omnitrace.evaluation.labels.matching import Box
 from omnitrace.evaluation.metrics.agreement import (
     average_precision,
     box_iou,
+    cite_scores,
     option_consistency,
     set_scores,
     time_scores,
@@ -52,6 +53,11 @@ def recall(item: LabelledItem, prediction: Prediction) -> float:
 def f1(item: LabelledItem, prediction: Prediction) -> float:
     """F1 of the chosen units as a set against the true ones."""
     return set_scores(prediction.chosen, item.truth).f1
+
+
+def cite_f1(item: LabelledItem, prediction: Prediction) -> float:
+    """F1 of the chosen units against those that show what bears the value, source by source."""
+    return cite_scores(prediction.chosen, item.shown).f1
 
 
 def time_f1(item: LabelledItem, prediction: Prediction) -> float | None:
@@ -111,6 +117,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "precision": precision,
     "recall": recall,
     "f1": f1,
+    "cite_f1": cite_f1,
     "time_f1": time_f1,
     "box_iou": region_iou,
     "interval_iou": interval_iou,

@@ -22,6 +22,7 @@ VERSION: Final = 2
 
 _COLUMNS: Final = (
     "f1",
+    "cite_f1",
     "top1",
     "auprc",
     "time_f1",
@@ -33,6 +34,7 @@ _HEADINGS: Final = {
     "precision": "precision",
     "recall": "recall",
     "f1": "F1",
+    "cite_f1": "cite-F1",
     "top1": "top-1",
     "auprc": "AUPRC",
     "time_f1": "Time-F1",

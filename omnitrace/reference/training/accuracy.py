@@ -15,29 +15,31 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from omnitrace.errors import InputError, OmnitraceError
-from omnitrace.reference.control import without_evidence
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.questions import LEADS
 from omnitrace.reference.samples import THOUGHT
-from omnitrace.reference.words import COLOURS, DIGITS, QUANTITIES, SHAPES, TONES, UNKNOWN
+from omnitrace.reference.training.requests import (
+    CHANCE,
+    KINDS,
+    THINKING_CHANCE,
+    THINKING_KINDS,
+    samples_of,
+)
+from omnitrace.reference.words import UNKNOWN
 from omnitrace.reference.world import (
     CATEGORIES,
     THINKING_CATEGORIES,
-    Category,
     Sample,
     Statement,
-    ThinkingCategory,
     held_out_seed,
-    make_sample,
     validation_seed,
 )
 from omnitrace.segmentation.thinking import Thinking
@@ -59,37 +61,8 @@ __all__ = [
     "score_sentences",
 ]
 
-#: How often the best guess is right that does not see the evidence; a refusal has none to see.
-CHANCE: Final[dict[Category, float]] = {
-    "text-weight": 1 / len(QUANTITIES),
-    "text-price": 1 / len(QUANTITIES),
-    "image-shape": 1 / len(SHAPES),
-    "image-colour": 1 / len(COLOURS),
-    "image-digit": 1 / len(DIGITS),
-    "audio-tone": 1 / len(TONES),
-    "audio-digit": 1 / len(DIGITS),
-    "audio-after": 1 / len(DIGITS),
-    "video-second": 1 / len(COLOURS),
-    "video-object": 1 / len(COLOURS),
-    "video-turn": 1 / (len(COLOURS) - 1),  # the colour before it can be seen, and is another one
-    "video-digit": 1 / len(DIGITS),
-    "two-sum": 1 / len(QUANTITIES),  # eleven, of two numbers that notes state
-    "two-agree": 1 / 2,
-}
-THINKING_CHANCE: Final[dict[ThinkingCategory, float]] = {
-    "think-add": 1 / len(QUANTITIES),  # as above; other sums are spread wider
-    "think-compare": 1 / 2,
-    "think-odd": 3 / 8,
-    "think-colour": 1 / 3,
-}
-KINDS: Final = ("one", "several", "long", "evidence removed")
-THINKING_KINDS: Final = ("steps, one", "steps, several", "steps, evidence removed")
 EXACT: Final = "exact answers"
-_TIMED: Final = tuple(each for each in CATEGORIES if each.startswith(("audio", "video")))
 _LEADS: Final = re.compile(rf"\b(?:{'|'.join(LEADS)})\b")
-_SEVERAL: Final = (2, 3, 4, 5, 6)
-_THOUGHT_OUT: Final = (2, 3)
-_BLOCK: Final = 1_000_000  # seeds for one category, or one mixed kind
 
 
 @dataclasses.dataclass(slots=True)
@@ -184,70 +157,6 @@ def score_sentences(statements: Sequence[Statement], answer: str) -> list[bool]:
     return [next(said[each.section], "").strip() == each.text for each in statements]
 
 
-def samples_of(
-    kind: str, samples: int, seed: int, *, numbered: Callable[[int], int] = held_out_seed
-) -> Iterator[Sample]:
-    """Draw the samples of a kind of request.
-
-    Parameters
-    ----------
-    kind:
-        One of :data:`KINDS` or :data:`THINKING_KINDS`. Where the evidence is removed, the samples
-        are those of "one".
-    samples:
-        How many of each category; of "several" three times as many in all, with questions of any
-        category, of "long" twice as many, with questions about audio and videos.
-    seed:
-        Another seed draws other samples.
-    numbered:
-        Gives a sample's seed for its number.
-    """
-    block = (len(CATEGORIES) + 2) * _BLOCK
-    thinking = kind in THINKING_KINDS
-    if thinking:
-        kind = kind.removeprefix("steps, ")
-    known: Sequence[Category | ThinkingCategory] = THINKING_CATEGORIES if thinking else CATEGORIES
-
-    def seeds(place: int) -> Iterator[int]:
-        return map(numbered, itertools.count(seed * block + place * _BLOCK))
-
-    if kind == "several":
-        counts = _THOUGHT_OUT if thinking else _SEVERAL
-        for number, each in zip(range(3 * samples), seeds(len(CATEGORIES)), strict=False):
-            count = counts[number % len(counts)]
-            yield make_sample(each, questions=count, long=False, thinking=thinking)
-    elif kind == "long":
-        yield from itertools.islice(_long(seeds(len(CATEGORIES) + 1)), 2 * samples)
-    else:
-        for place, category in enumerate(known):
-            if kind == "one" or category in (CHANCE | THINKING_CHANCE):
-                drawn = _asking(category, seeds(place), thinking)
-                for sample in itertools.islice(drawn, samples):
-                    yield sample if kind == "one" else without_evidence(sample)
-
-
-def _asking(
-    category: Category | ThinkingCategory, seeds: Iterator[int], thinking: bool
-) -> Iterator[Sample]:
-    """Yield samples with one question of a category; most requests cannot be asked some."""
-    for seed in seeds:
-        try:
-            yield make_sample(
-                seed, questions=1, categories=(category,), long=False, thinking=thinking
-            )
-        except InputError:
-            continue
-
-
-def _long(seeds: Iterator[int]) -> Iterator[Sample]:
-    """Yield samples with up to three questions about audio and videos, one of them long."""
-    for seed in seeds:
-        try:
-            yield make_sample(seed, questions=3, categories=_TIMED, long=True)
-        except InputError:
-            continue
-
-
 def measure_accuracy(
     samples: int,
     seed: int,
@@ -255,6 +164,7 @@ def measure_accuracy(
     model: str | Path | None = None,
     device: str | None = None,
     validation: bool = False,
+    aligned: bool = False,
     kinds: Sequence[str] = KINDS,
     max_new_tokens: int = 256,
 ) -> dict[str, Any]:
@@ -268,6 +178,8 @@ def measure_accuracy(
         As for :func:`load_model`.
     validation:
         Use the samples for choices; figures are of the held-out ones.
+    aligned:
+        Of the aligned world, in which evidence lies within whole units.
     kinds:
         Which kinds of requests.
     max_new_tokens:
@@ -294,7 +206,7 @@ def measure_accuracy(
     accuracy: dict[str, dict[str, Any]] = {}
     ended = Count()
     for kind in kinds:
-        drawn = list(samples_of(kind, samples, seed, numbered=numbered))
+        drawn = list(samples_of(kind, samples, seed, numbered=numbered, aligned=aligned))
         counts = {name: Count() for name in (*CATEGORIES, *THINKING_CATEGORIES, THOUGHT, EXACT)}
         for sample, answer, stopped in _answers(drawn, adapter, kind, max_new_tokens):
             _count(counts, sample, answer)
@@ -305,6 +217,7 @@ def measure_accuracy(
         "samples": samples,
         "seed": seed,
         "seeds": "validation" if validation else "held out",
+        "aligned": aligned,
         "chance": (CHANCE if {*kinds} & {*KINDS} else {})
         | (THINKING_CHANCE if {*kinds} & {*THINKING_KINDS} else {}),
         "accuracy": accuracy,
@@ -349,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--validation", action="store_true", help="samples for choices, not for figures"
     )
+    parser.add_argument("--aligned", action="store_true", help="samples of the aligned world")
     parser.add_argument(
         "--thinking", action="store_true", help="questions of several steps, and their steps"
     )
@@ -363,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model=given.model,
             device=given.device,
             validation=given.validation,
+            aligned=given.aligned,
             kinds=given.kinds or (THINKING_KINDS if given.thinking else KINDS),
             max_new_tokens=given.max_new_tokens,
         )

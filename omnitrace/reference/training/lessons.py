@@ -6,6 +6,7 @@ is padded; batches differ.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from omnitrace.errors import InputError
 from omnitrace.reference.training.tensors import EncodedSample
 from omnitrace.reference.words import SYSTEM_PROMPT
 from omnitrace.reference.world import (
+    CATEGORIES,
     MODALITIES,
     Category,
     Sample,
@@ -35,6 +37,7 @@ _REPEATED: Final = 52  # tokens of random words written twice, on average
 _SEEDS: Final = 64  # of a batch
 POOL: Final = 2048  # media of each kind that training draws from
 
+_TIMED: Final = tuple(each for each in CATEGORIES if each.startswith(("audio", "video")))
 _FACTS: Final[tuple[Category, ...]] = ("text-weight", "text-price")
 
 # What is learnt last, and the parts that show it.
@@ -54,6 +57,13 @@ _DRILLS: Final[tuple[tuple[tuple[Category, ...], tuple[Modality, ...]], ...]] = 
     (("two-sum", "two-agree"), ("image", "audio")),
     (("two-agree",), ("image", "video")),
 )
+# Parts of which something is asked for that they do not state.
+_REFUSED: Final[tuple[tuple[Modality, ...], ...]] = (
+    *((modality,) for modality in MODALITIES),
+    ("text", "image"),
+    ("audio", "video"),
+    ("text", "audio", "video"),
+)
 # Requests in which numbers can be put together, and how often a batch is of one; a video has
 # numbers if it has sound.
 _STEPPED: Final[tuple[tuple[tuple[Modality, ...], int], ...]] = (
@@ -69,7 +79,9 @@ _STEPPED: Final[tuple[tuple[tuple[Modality, ...], int], ...]] = (
 )
 _ORDINARY: Final = 0.15  # of the batches ask what needs no steps
 _DRILLED: Final = {"mix": 0.5, "end": 0.4}  # share of the batches of a stage
-_LASTING: Final = {"mix": 0.15, "end": 0.25}  # those that ask about one long medium
+_LASTING: Final = {"mix": 0.15, "end": 0.3}  # those that ask about one long medium
+_UNSTATED: Final = 0.1  # of the last batches ask only for what is not stated
+_ALIGNED: Final = 0.5  # of the batches are of the aligned world
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,7 @@ class Lesson:
     sounding: bool = False
     paired: bool = False
     thinking: bool = False
+    aligned: bool = False
 
     @property
     def tokens(self) -> int:
@@ -94,34 +107,56 @@ class Lesson:
 
 
 def draw_lesson(stage: str, rng: random.Random) -> Lesson:
-    """Draw a lesson of a stage."""
-    sounding = rng.random() < (0.4 if stage == "end" else 0.2)
+    """Draw a lesson of a stage, in the natural world or the aligned one."""
     if stage in ("steps", "think"):
         return _stepped(stage, rng)
     if stage in ("text", "facts"):
         notes: tuple[Modality, ...] = ("text", "text") if rng.random() < 1 / 3 else ("text",)
         return Lesson(notes, (6, 12), _FACTS if stage == "facts" else None, paired=stage == "facts")
+    sounding = rng.random() < (0.4 if stage == "end" else 0.2)
+    aligned = rng.random() < _ALIGNED
+    return dataclasses.replace(_mixed(stage, rng), sounding=sounding, aligned=aligned)
+
+
+def _mixed(stage: str, rng: random.Random) -> Lesson:
+    """Draw a lesson about any modality."""
     if stage == "single":
         modality = rng.choices(MODALITIES, weights=(2, 3, 3, 3))[0]
-        return Lesson((modality,), (4, 10), sounding=sounding)
+        return Lesson((modality,), (4, 10))
     if rng.random() < _LASTING.get(stage, 0.0):
-        lasting: Modality = rng.choice(("audio", "video"))
-        return Lesson((lasting,), (4, 10), long=True, sounding=sounding)
+        return _lasting(stage, rng)
     if rng.random() < _DRILLED.get(stage, 0.0):
-        categories, needed = rng.choice(_DRILLS)
-        others = tuple(m for m in MODALITIES if m not in needed and rng.random() < 0.25)
-        order = tuple(rng.sample(needed + others, len(needed + others)))
-        asked = (4, 8) if categories[0].startswith("two") else (4, 10)
-        return Lesson(order, asked, categories, sounding=sounding, paired=rng.random() < 0.5)
+        return _drilled(stage, rng)
     # Attention is most of a step's time and grows with the square of the length: most of what is
     # learnt is learnt from two or three parts, and requests of any number come last.
     chance, again = (0.7, 1 / 6) if stage == "end" else (0.5, 1 / 10)
     drawn: list[Modality] = [m for m in MODALITIES if rng.random() < chance]
     drawn += [m for m in drawn if rng.random() < again]
     order = tuple(rng.sample(drawn, len(drawn))) or (rng.choice(MODALITIES),)
-    asked = (1, 6) if rng.random() < 0.4 else (4, 10)
-    long = stage == "end" and rng.random() < 0.15 and bool({"audio", "video"} & set(order))
-    return Lesson(order, asked, long=long, sounding=sounding)
+    return Lesson(order, (1, 6) if rng.random() < 0.4 else (4, 10))
+
+
+def _lasting(stage: str, rng: random.Random) -> Lesson:
+    """Draw a lesson about one long medium; at the end other parts may stand around it."""
+    lasting: Modality = rng.choice(("audio", "video"))
+    chance = 0.3 if stage == "end" and rng.random() < 0.5 else 0.0
+    others = tuple(m for m in MODALITIES if m != lasting and rng.random() < chance)
+    order = tuple(rng.sample((lasting, *others), 1 + len(others)))
+    return Lesson(order, (4, 12), _TIMED if others else None, long=True)
+
+
+def _drilled(stage: str, rng: random.Random) -> Lesson:
+    """Draw a lesson about what is learnt last; sums and comparisons are asked for alone, too."""
+    if stage == "end" and rng.random() < _UNSTATED / _DRILLED[stage]:
+        order = rng.choice(_REFUSED)
+        return Lesson(tuple(rng.sample(order, len(order))), (1, 6), ("refusal",))
+    categories, needed = rng.choice(_DRILLS)
+    others = tuple(m for m in MODALITIES if m not in needed and rng.random() < 0.25)
+    order = tuple(rng.sample(needed + others, len(needed + others)))
+    asked = (4, 10)
+    if categories[0].startswith("two"):
+        asked = (1, 2) if rng.random() < 0.5 else (4, 8)
+    return Lesson(order, asked, categories, paired=rng.random() < 0.5)
 
 
 def _stepped(stage: str, rng: random.Random) -> Lesson:
@@ -182,6 +217,7 @@ def draw_samples(
             "pool": POOL,
             "paired": lesson.paired and (not lesson.thinking or rng.random() < 0.5),
             "thinking": lesson.thinking,
+            "aligned": lesson.aligned,
         }
         try:
             samples.append(make_sample(seed, categories=lesson.categories, **kwargs))  # type: ignore[arg-type]

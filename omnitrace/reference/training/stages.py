@@ -22,7 +22,10 @@ Stages, each with a one-cycle learning rate:
 *mix*
     All modalities in any order, and drills of what is learnt last.
 *end*
-    Requests as they will be: any number of questions, some with a medium of a minute.
+    Requests as they will be: any number of questions, three of ten with a medium of a minute, sums
+    and comparisons that are asked for alone, and what is not stated.
+
+From *single* on half of the batches are of the aligned world.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ _RECIPE: Final = (
     Stage("text", 100, 5000, 1.5e-3),
     Stage("single", 450, 6000, 1.5e-3),
     Stage("mix", 3000, 6000, 1.5e-3),
-    Stage("end", 600, 8000, 7e-4),
+    Stage("end", 1000, 6500, 1.2e-3),
 )
 _THINKING: Final = (
     Stage("steps", 300, 3000, 1.5e-3),

@@ -57,7 +57,7 @@ HUES: Final = tuple(COLOURS)
 SOUNDS: Final = (*TONES, *DIGITS)
 ROWS: Final = tuple(dict.fromkeys(place.split()[0] for place in PLACES))
 COLUMNS: Final = tuple(dict.fromkeys(place.split()[1] for place in PLACES))
-VIDEO: Final = ("film",)
+VIDEO: Final = ("video",)
 SOUND: Final = ("sound",)
 
 

@@ -3,8 +3,9 @@
 The stages are those of :mod:`omnitrace.reference.training.stages`.
 
 ``--start`` names a model that has learnt something before
-(:mod:`omnitrace.reference.training.warm`). A checkpoint (safetensors and JSON) is written every two
-hundred steps, from which ``--resume`` carries on. The finished model and its processor land in DIR.
+(:mod:`omnitrace.reference.training.warm`), ``--first`` the stage with which it goes on. A
+checkpoint (safetensors and JSON) is written every two hundred steps, from which ``--resume``
+carries on. The finished model and its processor land in DIR.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch.multiprocessing.spawn import spawn
 
 from omnitrace.errors import InputError
 from omnitrace.reference.samples import THOUGHT
-from omnitrace.reference.training.attention import use_blocks
+from omnitrace.reference.training.attention import has_fast_bfloat16, use_blocks
 from omnitrace.reference.training.build import build_model, build_processor, build_tokenizer
 from omnitrace.reference.training.lessons import POOL, draw_samples, repeated_samples
 from omnitrace.reference.training.stages import THOUGHT_OUT, Stage, default_stages, learning_rate
@@ -67,9 +68,10 @@ def loss_and_hits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the weighted loss and, for every token that decides a value, whether it is right.
 
     Rows are padded on the right, so causal attention needs no mask. A model in training computes
-    in bfloat16.
+    in bfloat16 where that is faster.
     """
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.training):
+    half = model.training and has_fast_bfloat16()
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=half):
         hidden = model.model(
             inputs_embeds=embedded(model, batch), position_ids=batch.positions, use_cache=False
         ).last_hidden_state[:, :-1]
@@ -141,7 +143,7 @@ class Trainer:
             warm_start(self.model, self.tokenizer, start)
         use_blocks(self.model, on=True)
         self.optimizers = _optimizers(self.model)
-        self.senses = Senses(self.model, POOL, blind=blind)
+        self.senses = Senses(self.model, 2 * POOL, blind=blind)
         self.stage = 0
         self.step = 0
         self.number = 0
@@ -312,7 +314,7 @@ def train(
                 say(f"{head}  loss {mean:.4f}  {said}")
             if rank == 0 and (trainer.step % CHECKPOINT_EVERY == 0 or trainer.step == stage.steps):
                 trainer.save(checkpoints, recipe)
-                if stage.name not in SHOWN:
+                if trainer.step == stage.steps and stage.name not in SHOWN:
                     figures = trainer.validate(stage)
                     say("  " + "  ".join(f"{n} {share:.2f}" for n, share in figures.items()))
         trainer.stage += 1
@@ -347,6 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     parser.add_argument("--steps-scale", type=float, default=1.0, help="shorter or longer stages")
     parser.add_argument("--stages", type=Path, help="JSON list of stages instead of the recipe")
+    parser.add_argument("--first", help="the stage to begin with, those before it left out")
     parser.add_argument("--seed", type=int, default=0, help="training run, 0 to 255")
     parser.add_argument("--start", type=Path, help="folder of a model to start from")
     parser.add_argument("--processes", type=int, default=1, help="how many share the batches")
@@ -359,6 +362,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stages = default_stages(given.steps_scale, thinking=given.thinking)
     if given.stages:
         stages = tuple(Stage(**stage) for stage in json.loads(given.stages.read_text()))
+    names = [stage.name for stage in stages]
+    if given.first is not None and given.first not in names:
+        parser.error(f"there is no stage {given.first!r}; legal: {', '.join(names)}")
+    stages = stages[names.index(given.first) :] if given.first else stages
     options = {
         "out": given.out,
         "stages": stages,

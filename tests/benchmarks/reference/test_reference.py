@@ -39,6 +39,7 @@ from reference import benchmark as reference
 from reference.cases import chosen_cases, draw_cases, where_markdown
 from reference.rows import (
     BASELINES,
+    ORACLE,
     Collected,
     add_baselines,
     answer,
@@ -148,7 +149,7 @@ def test_long_is_what_lies_wholly_in_long_media() -> None:
         return groups_of(drawn, statement) - {f"category: {statement.category}"}
 
     assert groups(heard) == {"audio", "long media", "long audio", ALL}
-    assert groups(heard, heard) == {TWO, "long media", "long audio", ALL}
+    assert groups(heard, heard) == groups(heard)  # a number and the tone before it
     assert groups(heard, read) == {TWO, ALL}
     assert groups(read) == {"text", ALL}
     assert groups() == {REFUSAL}
@@ -159,7 +160,7 @@ def test_long_is_what_lies_wholly_in_long_media() -> None:
 
 def test_every_method_scores_every_statement(found: Collected, samples: list[Sample]) -> None:
     statements = sum(len(sample.statements) for sample in samples)
-    assert set(found.rows) == {*SIGNALS, *switched(USUAL), *BASELINES}
+    assert set(found.rows) == {*SIGNALS, *switched(USUAL), *BASELINES, ORACLE}
     for rows in found.rows.values():
         assert [row.level for row in rows].count("span") == statements
         assert [row.level for row in rows].count("word") == statements
@@ -222,6 +223,19 @@ def test_baselines_never_look_at_the_signal(found: Collected) -> None:
             assert rows["longest unit"][number].values["f1"] == pytest.approx(2 * hit / (1 + true))
         assert rows["random unit"][number].counts[1] == 1
         assert rows["position prior"][number].counts[1] <= 2
+
+
+def test_naming_every_unit_that_shows_it_is_always_right_but_not_strictly(
+    found: Collected, traced: list[Any]
+) -> None:
+    items = [item for item in found.items if item.word is None]
+    rows = [row for row in found.rows[ORACLE] if row.level == "span"]
+    for item, row in zip(items, rows, strict=True):
+        assert row.values["cite_f1"] == 1.0
+        shown = frozenset().union(*item.shown)
+        assert item.truth <= shown <= {unit.id for unit in item.units}
+        both = len(shown) + len(item.truth)
+        assert row.values["f1"] == pytest.approx(2 * len(item.truth) / both if both else 1.0)
 
 
 def test_the_position_prior_has_not_seen_the_sample_that_it_judges(
@@ -321,16 +335,31 @@ def test_a_model_that_knows_nothing_gives_a_table_all_the_same(
 ) -> None:
     made = tmp_path / "reference.json"
     options = ["--quick", "--samples", "2", "--long-samples", "0", "--model", str(folder)]
-    options += ["--threads", "1"]
-    assert reference.main([*options, "--signals", ",".join(SIGNALS), "--json", str(made)]) == 0
+    options += ["--threads", "1", "--signals", ",".join(SIGNALS)]
+    aligned = tmp_path / "aligned.json"
+    assert reference.main([*options, "--aligned", "--json", str(aligned)]) == 0
+    again = json.loads(aligned.read_text(encoding="utf-8"))
+    assert again["settings"]["aligned"]
+    assert "aligned reference world" in again["title"]
+    assert reference.main([*options, "--json", str(made)]) == 0
     document = json.loads(made.read_text(encoding="utf-8"))
     assert document["table"]["columns"] == ["measure", "method", *COLUMNS]
     assert all(len(each) == 2 + len(COLUMNS) for each in document["table"]["rows"])
     assert document["values"]["statements"] == document["values"]["wrong"] > 0
     assert document["settings"]["signals"] == list(SIGNALS)
     measures = {each["measure"] for each in document["values"]["scores"]}
-    assert {"statements right", "top-1", "F1", "F1 change", "Time-F1", "AUPRC"} <= measures
+    assert {
+        "statements right",
+        "top-1",
+        "F1",
+        "F1 change",
+        "cite-F1",
+        "Time-F1",
+        "AUPRC",
+    } <= measures
     assert {"grounding AUROC", "abstention F1", "abstention F1, fitted"} <= measures
+    cited = [each for each in document["values"]["scores"] if each["measure"] == "cite-F1"]
+    assert [each["method"] for each in cited] == [*SIGNALS, *BASELINES, ORACLE]
     details = document["values"]["details"]
     assert {each["measure"] for each in details} == {"statements right", "top-1", "F1"}
     assert all(name.startswith(("category: ", "long ")) for name in details[0]["estimates"])

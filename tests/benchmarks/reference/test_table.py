@@ -18,6 +18,7 @@ from omnitrace.evaluation.rows import ScoreRow
 from omnitrace.reference.world import make_sample, validation_seed
 from reference.rows import (
     BASELINES,
+    ORACLE,
     Collected,
 )
 from reference.table import best_threshold, cross_fitted, lines_of
@@ -27,7 +28,7 @@ SIGNALS = ("attention-mean", "grad-sam")
 
 
 def row(example: str, span: int, f1: float | None, **more: Any) -> ScoreRow:
-    values: dict[str, float | None] = {"f1": f1, "time_f1": None, "auprc": f1}
+    values: dict[str, float | None] = {"f1": f1, "cite_f1": f1, "time_f1": None, "auprc": f1}
     sources = more.pop("sources", 1)
     made = ScoreRow(
         example, span, None, "trace", None, "text", sources, 3, f1 is not None, False, 0.5,
@@ -38,7 +39,7 @@ def row(example: str, span: int, f1: float | None, **more: Any) -> ScoreRow:
 
 def with_rows(rows: Sequence[ScoreRow], other: Sequence[ScoreRow] = ()) -> Collected:
     made = Collected(rows={"one": list(rows), "gate off": list(other or rows)})
-    for name in BASELINES:
+    for name in (*BASELINES, ORACLE):
         made.rows[name] = list(rows)
     for each in rows:
         kind = {REFUSAL} if not each.sources else {"text", ALL}

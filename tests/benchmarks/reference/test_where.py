@@ -11,7 +11,7 @@ import pytest
 
 from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.examples import LabelledItem
-from omnitrace.evaluation.labels.matching import true_units
+from omnitrace.evaluation.labels.matching import named_units, true_units
 from reference.where import NO_EVIDENCE, OUTCOMES, UNSAID, outcome_of
 from tests.helpers.reference_units import A2, UNITS, V1
 
@@ -26,6 +26,7 @@ def item(sources: Sequence[Any], chosen: Sequence[str], truth: Sequence[str] = (
         sources=len(sources),
         length=3,
         truth=frozenset(truth) or true_units(sources, UNITS),
+        shown=tuple(named_units(source, UNITS) for source in sources),
         unreachable=0,
         regions=(),
         seconds=(),

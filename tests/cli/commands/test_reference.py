@@ -43,6 +43,20 @@ def test_a_sample_is_written_traced_and_evaluated(run: Run, model: str, tmp_path
     assert done.exit_code == 0, done.stderr
 
 
+def test_samples_of_the_aligned_world_are_written(run: Run, tmp_path: Path) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    result = run("reference", "sample", "--seed", "4", "--aligned", "--out", one)
+    assert result.exit_code == 0, result.stderr
+    result = run("reference", "samples", "--count", "2", "--aligned", "--out", many)
+    assert result.exit_code == 0, result.stderr
+    (request,) = read_requests(one / "request.json")
+    drawn = [make_sample(held_out_seed(number), aligned=True) for number in (4, 0, 1)]
+    known = [*read_labels(one / "labels.jsonl"), *read_labels(many / "labels.jsonl")]
+    assert [each.id for each in known] == [each.id for each in drawn]
+    assert [each.response for each in known] == [each.answer for each in drawn]
+    assert request.messages == drawn[0].messages
+
+
 def test_many_samples_are_written_and_traced(run: Run, model: str, tmp_path: Path) -> None:
     out = tmp_path / "many"
     result = run(

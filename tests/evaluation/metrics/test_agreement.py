@@ -27,6 +27,7 @@ from omnitrace.evaluation.metrics.agreement import (
     box_iou,
     calibration_bins,
     calibration_error,
+    cite_scores,
     interval_iou,
     micro_scores,
     modality_shares,
@@ -47,6 +48,47 @@ def test_sets_by_hand() -> None:
     assert set_scores(set(), set()) == SetScores(1, 1, 1)
     assert set_scores({"a"}, set()) == SetScores(0, 0, 0)
     assert set_scores(set(), {"a"}) == SetScores(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("named", "shown", "expected"),
+    [
+        # One of two cells that show the object is enough, and both are right.
+        ({"a"}, [{"a", "b"}], SetScores(1, 1, 1)),
+        ({"a", "b"}, [{"a", "b"}], SetScores(1, 1, 1)),
+        ({"a", "c"}, [{"a", "b"}], SetScores(1 / 2, 1, 2 / 3)),
+        ({"c"}, [{"a", "b"}], SetScores(0, 0, 0)),
+        # Of two sources both must be found.
+        ({"a"}, [{"a", "b"}, {"d"}], SetScores(1, 1 / 2, 2 / 3)),
+        ({"a", "d"}, [{"a", "b"}, {"d"}], SetScores(1, 1, 1)),
+        ({"a", "b", "c"}, [{"a", "b"}, {"d"}], SetScores(2 / 3, 1 / 2, 4 / 7)),
+        # A unit may show both; a source that no unit shows can only be missed.
+        ({"a"}, [{"a"}, {"a", "b"}], SetScores(1, 1, 1)),
+        ({"a"}, [{"a"}, set()], SetScores(1, 1 / 2, 2 / 3)),
+        (set(), [{"a"}], SetScores(0, 0, 0)),
+        # Without evidence nothing is to be named.
+        (set(), [], SetScores(1, 1, 1)),
+        ({"a"}, [], SetScores(0, 0, 0)),
+    ],
+)
+def test_citations_by_hand(named: set[str], shown: list[set[str]], expected: SetScores) -> None:
+    found = cite_scores(named, shown)
+    assert (found.precision, found.recall) == (expected.precision, expected.recall)
+    assert found.f1 == pytest.approx(expected.f1)
+
+
+@given(sets, st.lists(st.frozensets(st.integers(0, 8), min_size=1), min_size=1, max_size=3))
+def test_naming_what_shows_it_is_never_worse(
+    named: frozenset[int], shown: list[frozenset[int]]
+) -> None:
+    everything = frozenset().union(*shown)
+    assert cite_scores(everything, shown) == SetScores(1, 1, 1)
+    before, after = cite_scores(named, shown), cite_scores(named | everything, shown)
+    assert before.f1 <= after.f1 + 1e-12
+    assert 0 <= before.f1 <= 1
+    # Where each source is shown by one unit of its own, it is the F1 of sets.
+    single = [frozenset({unit}) for unit in everything]
+    assert cite_scores(named, single).f1 == pytest.approx(set_scores(named, everything).f1)
 
 
 @given(sets, sets)

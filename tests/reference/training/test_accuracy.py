@@ -123,6 +123,8 @@ def test_samples_of_several_questions_and_long_media():
         sample.seed for kind in KINDS[:3] for seed in (0, 1) for sample in samples_of(kind, 5, seed)
     ]
     assert len(set(everything)) == len(everything)
+    for kind in KINDS[:3]:
+        assert all(sample.aligned for sample in samples_of(kind, 1, 0, aligned=True))
     validation = list(samples_of("several", 2, 0, numbered=validation_seed))
     assert all(VALIDATION <= sample.seed < HELD_OUT for sample in validation)
 

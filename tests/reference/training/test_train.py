@@ -157,6 +157,13 @@ def test_lessons_are_of_their_stage_and_of_training_seeds(stage):
     else:
         assert max(len(lesson.order) for lesson in lessons) >= 4
         assert any(lesson.long for lesson in lessons)
+    if stage not in ("facts", "text"):
+        assert {lesson.aligned for lesson in lessons} == {False, True}
+    if stage == "end":
+        assert any(lesson.long and len(lesson.order) > 1 for lesson in lessons)
+        assert any(lesson.categories == ("refusal",) for lesson in lessons)
+        sums = {n.questions for n in lessons if n.categories == ("two-sum", "two-agree")}
+        assert sums == {(1, 2), (4, 8)}  # asked for alone, and among others
     samples, systems = draw_samples(stage, run=3, number=7, tokens=1500)
     assert len(samples) == len(systems) >= 2
     assert len({sample.order for sample in samples}) == 1
