@@ -276,6 +276,22 @@ def test_a_model_that_is_not_installed_is_said(
         gemma_file(tmp_path)
 
 
+def test_a_second_model_may_be_missing(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def load(model: str, given: Any) -> Subject:
+        if model == "gemma":
+            raise BenchmarkError("it is not installed")
+        return subject
+
+    monkeypatch.setattr("citations.models.load", load)
+    few = ["--quick", "--cases", "1", "--methods", "attention-mean", "--model"]
+    result = benchmark.measure(benchmark.parse([*few, "installed"]))
+    assert "Gemma 3 270M (base) is left out: it is not installed" in result.notes
+    with pytest.raises(BenchmarkError, match="not installed"):
+        benchmark.measure(benchmark.parse([*few, "all"]))
+
+
 def test_the_named_example_is_asked_of_every_method(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
