@@ -74,8 +74,8 @@ class Runner:
     """
 
     model: str
-    signal: str | Signal | None
-    verify: bool | None = None
+    signal: str | Signal
+    verify: bool = False
     sources: SourceOptions | None = None
     thinking: Thinking | None = None
     device: str | None = None

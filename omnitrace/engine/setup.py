@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 
@@ -24,10 +24,6 @@ from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
 
 __all__ = ["Setup"]
-
-# Of the signals that cost a decoding step next to nothing, the one that names the right source most
-# often on real text models and on the reference world (benchmarks/citations.py, reference.py).
-_DEFAULT: Final = "value-attention"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +64,8 @@ class Setup:
         cls,
         adapter: ModelAdapter,
         *,
-        signal: str | Signal | None = None,
-        verify: Verify | bool | None = None,
+        signal: str | Signal = "attention-mean",
+        verify: Verify | bool = False,
         selection: SelectionConfig | None = None,
         sources: SourceOptions | None = None,
         limits: MediaLimits | None = None,
@@ -82,7 +78,7 @@ class Setup:
         check_whole("block", block, 1)
         sources = sources or SourceOptions()
         weights = Salience.create(salience, sources.language)
-        signals = resolve(_DEFAULT if signal is None else signal)
+        signals = resolve(signal)
         _check_made_for(signals, adapter, sources)
         return cls(
             adapter=adapter,
@@ -96,13 +92,18 @@ class Setup:
             pipeline=salience,
             salience=weights,
             block=block,
-            verify=_verification(verify, signals, named=signal is not None),
+            verify=_verification(verify, signals),
         )
 
     def changed(self, **options: Any) -> Setup:
         """Return a setup of the same model with some options of :meth:`create` changed."""
-        if {"signal", "verify"} & options.keys():
-            options |= self._signals(options.pop("signal", ...), options.pop("verify", None))
+        if "signal" in options:
+            options["signals"] = resolve(options.pop("signal"))
+        if "verify" in options:
+            signals = options.get("signals", self.signals)
+            options["verify"] = _verification(options["verify"], signals)
+        elif "signals" in options:
+            options["verify"] = None  # of the signal before
         made = {
             "selection": SelectionConfig,
             "sources": SourceOptions,
@@ -119,14 +120,6 @@ class Setup:
         changed = dataclasses.replace(self, **options)
         _check_made_for(changed.signals, changed.adapter, changed.sources)
         return changed
-
-    def _signals(self, signal: Any, verify: Verify | bool | None) -> dict[str, Any]:
-        """Return the fields that another signal, or its verification, changes; ``...`` keeps it."""
-        if signal is ...:
-            signals, named = self.signals, self.verify is None
-        else:
-            signals, named = resolve(_DEFAULT if signal is None else signal), signal is not None
-        return {"signals": signals, "verify": _verification(verify, signals, named=named)}
 
     @property
     def live_signal(self) -> LiveSpanSignal | None:
@@ -146,8 +139,8 @@ class Setup:
         return self.signals.span is None or self.live_signal is not None
 
 
-def _verification(asked: Verify | bool | None, signals: Resolved, *, named: bool) -> Verify | None:
-    """Return how supports are verified: as asked, else where no signal was named.
+def _verification(asked: Verify | bool, signals: Resolved) -> Verify | None:
+    """Return how supports are verified.
 
     Raises
     ------
@@ -155,12 +148,10 @@ def _verification(asked: Verify | bool | None, signals: Resolved, *, named: bool
         If what was asked is no ``Verify``, or supports are to be verified that a span signal
         measures anyway.
     """
-    if asked is None:
-        return None if named else Verify()
     if asked is False:
         return None
     if asked is not True and not isinstance(asked, Verify):
-        raise InputError(f"verify is {asked!r}", legal="True, False, None or a Verify(…)")
+        raise InputError(f"verify is {asked!r}", legal="True, False or a Verify(…)")
     if signals.span is not None and not isinstance(signals.span, LiveSpanSignal):
         raise InputError(
             f"the supports of {signals.span.name!r} are to be verified, which measures effects",

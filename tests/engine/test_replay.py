@@ -71,9 +71,8 @@ def assert_same(replayed: Trace, live: Trace) -> None:
 
 
 def test_every_built_in_signal_is_tried() -> None:
-    # tests/estimator/test_live.py, tests/signals/test_mask_gradient.py and tests/signals/captum/
-    # try the others.
-    others = {"estimator", "mask-gradient", *CAPTUM_SIGNALS}
+    # tests/estimator/test_live.py and tests/signals/ try the others.
+    others = {"estimator", "mask-gradient", "verified", *CAPTUM_SIGNALS}
     assert {*SIGNALS, *others} == set(build_registry({"omnitrace": builtin}).signals)
 
 

@@ -37,6 +37,7 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         "grad-sam-last",
         "estimator",
         "mask-gradient",
+        "verified",
         *CAPTUM_SIGNALS,
     }
     assert set(found.models) == {"causal_lm", "qwen2_5_omni"}
@@ -44,7 +45,7 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         assert entry.package == "omnitrace"
         assert entry.summary
         signal = entry.factory()
-        spans = ("mask-gradient", *CAPTUM_SIGNALS)
+        spans = ("mask-gradient", "verified", *CAPTUM_SIGNALS)
         kinds = {"estimator": LiveSpanSignal, **dict.fromkeys(spans, SpanSignal)}
         kind = kinds.get(entry.name, TokenSignal)
         others = {LiveSpanSignal, SpanSignal, TokenSignal} - {kind}

@@ -116,7 +116,7 @@ def test_an_ungrounded_span_says_so(page: Page):
     (chip,) = page.all("span", class_="ungrounded", data_span=...)
     assert chip["text"].startswith("I hope")
     assert [tag["text"] for tag in page.all("span", class_="tag")] == ["ungrounded"] * 2
-    assert "4% ungrounded no source supports this span" in " ".join(
+    assert "4% ungrounded no source supports this" in " ".join(
         page.all("tbody")[-1]["text"].split()
     )
 

@@ -52,6 +52,8 @@ def test_none_is_left_out() -> None:
     tested = {cls.signal for cls in SignalConformance.__subclasses__() if hasattr(cls, "signal")}
     found = build_registry({"omnitrace": builtin})
     # The others are checked in tests/estimator and tests/signals.
-    assert set(found.signals) - {"estimator", "mask-gradient", *CAPTUM_SIGNALS} <= tested
+    assert (
+        set(found.signals) - {"estimator", "mask-gradient", "verified", *CAPTUM_SIGNALS} <= tested
+    )
     adapters = {cls().adapter().name for cls in (TestQwen25Omni, TestCausalLM)}
     assert set(found.models) == adapters

@@ -154,13 +154,14 @@ def test_they_are_evaluated_as_before() -> None:
     assert len(found.rows) == len(before.rows)
     for row, wanted in zip(found.rows, before.rows, strict=True):
         ours, theirs = dataclasses.asdict(row), dataclasses.asdict(wanted)
+        ours["values"].pop("cite_f1")  # a metric that there was not yet
         for name in ("values", "grounding"):
             assert ours.pop(name) == near(theirs.pop(name))
         assert ours == theirs
     figures = {
         (figure.method, figure.level, figure.metric): figure.estimate.figures()
         for figure in found.figures
-        if figure.group == "all"
+        if figure.group == "all" and figure.metric != "cite_f1"
     }
     expected = {
         (each.pop("method"), each.pop("level"), each.pop("metric")): each

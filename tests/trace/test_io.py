@@ -96,7 +96,7 @@ def test_the_same_trace_gives_the_same_bytes(tmp_path: Path):
 def test_the_document_names_every_kind_of_locator():
     document = multimodal_trace().to_dict()
     assert document["format"] == "omnitrace-trace"
-    assert document["version"] == 3
+    assert document["version"] == 4
     assert {unit["locator"]["type"] for unit in document["units"]} == {
         "text_range",
         "image_region",

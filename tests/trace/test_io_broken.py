@@ -107,11 +107,11 @@ def write_folder(folder: Path, document: Any, tensors: bytes) -> Path:
 
 
 def test_a_newer_version_is_refused_by_name(tmp_path: Path, small: dict[str, Any]):
-    document = json.loads(small["members"]["trace.json"]) | {"version": 4, "novelty": True}
+    document = json.loads(small["members"]["trace.json"]) | {"version": 5, "novelty": True}
     path = write_folder(tmp_path / "t", document, b"")
     with pytest.raises(
         TraceFileError,
-        match="written by a newer Omnitrace: version 4; this one reads up to 3; "
+        match="written by a newer Omnitrace: version 5; this one reads up to 4; "
         "upgrade omnitrace-attribution",
     ):
         Trace.load(path)
@@ -122,9 +122,9 @@ def test_an_older_version_is_migrated(
 ):
     old = json.loads(small["members"]["trace.json"])
     old["response"] = old.pop("text")
-    monkeypatch.setattr(trace_io, "VERSION", 4)
+    monkeypatch.setattr(trace_io, "VERSION", 5)
     monkeypatch.setattr(
-        trace_io, "_MIGRATIONS", {3: lambda d: d | {"text": d["response"], "tokens": []}}
+        trace_io, "_MIGRATIONS", {4: lambda d: d | {"text": d["response"], "tokens": []}}
     )
     with pytest.raises(TraceFileError, match="breaks the schema at"):  # this migration is half done
         Trace.load(write_folder(tmp_path / "t", dict(old), small["members"]["scores.safetensors"]))
@@ -133,7 +133,7 @@ def test_an_older_version_is_migrated(
         text = document.pop("response")
         return document | {"text": text}
 
-    monkeypatch.setattr(trace_io, "_MIGRATIONS", {3: migrate})
+    monkeypatch.setattr(trace_io, "_MIGRATIONS", {4: migrate})
     path = write_folder(tmp_path / "t", dict(old), small["members"]["scores.safetensors"])
     assert same(Trace.load(path), small["trace"])
 

@@ -52,22 +52,15 @@ def trace(
     ] = "reference",
     device: Device = None,
     signal: Annotated[
-        str | None,
-        typer.Option(
-            help="What scores the sources; see 'omnitrace list signals'. Without it supports are "
-            "verified by ablation.",
-            show_default=False,
-        ),
-    ] = None,
+        str, typer.Option(help="What scores the sources; see 'omnitrace list signals'.")
+    ] = "attention-mean",
     verify: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--verify/--no-verify",
-            help="Whether the supports of a finished response are verified by ablation; by default "
-            "where no signal is named.",
-            show_default=False,
+            help="Whether the supports of a finished response are verified by ablation.",
         ),
-    ] = None,
+    ] = False,
     estimator_file: Annotated[
         Path | None,
         typer.Option(
@@ -171,15 +164,14 @@ def _entries(
     return [quick.request(media_root)]
 
 
-def _signal(name: str | None, estimator_file: Path | None) -> str | Signal | None:
+def _signal(name: str, estimator_file: Path | None) -> str | Signal:
     """Return what ``--signal`` or ``--estimator`` names."""
     if estimator_file is None:
         from omnitrace.plugins.registry import registry
 
-        if name is not None:
-            registry().signal(name)
+        registry().signal(name)
         return name
-    if name not in (None, "estimator"):
+    if name not in ("attention-mean", "estimator"):
         raise InputError(f"both --signal {name} and --estimator are given", legal="one of them")
     from omnitrace.estimator.finished import load_signal
 

@@ -28,7 +28,7 @@ class TestVerified(SpanSignalConformance):
 
 @pytest.fixture(scope="module")
 def tracer() -> Tracer:
-    return Tracer.from_pretrained("reference")
+    return Tracer.from_pretrained("reference", signal="value-attention", verify=True)
 
 
 def asked(question: str, text: str = FACTS) -> list[dict[str, object]]:
