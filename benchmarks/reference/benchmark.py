@@ -39,6 +39,7 @@ SIGNALS: Final = (
     "grad-sam-last",
     "estimator",
     "mask-gradient",
+    "verified",
 )
 
 
