@@ -18,6 +18,7 @@ from omnitrace.estimator.features import FeatureRecipe, RowReducer, pooled, with
 from omnitrace.estimator.signal import Estimator, Trained
 from omnitrace.estimator.store import Learned
 from omnitrace.signals.base import SpanSignal
+from omnitrace.signals.finished_rows import finished_rows
 from omnitrace.signals.mask_gradient import mask_gradients
 from omnitrace.types import Effect
 
@@ -117,19 +118,7 @@ def _reduced(scorer: ResponseScorer, recipe: FeatureRecipe, layers: Sequence[int
     """Return float32 ``[tokens, features, units]`` from one pass over prompt and response."""
     import torch  # not above: listing the signals must not wait for it
 
-    from omnitrace.capture.attention_hooks import attention_modules, tapped
-    from omnitrace.capture.replay import ReplayCapture
-    from omnitrace.models.forward import undisturbed
-
-    prompt_length = scorer.embeddings.shape[1] - scorer.tokens + 1
-    capture = ReplayCapture(layers, prompt_length, values=recipe.values)
-    by_index = {
-        int(module.layer_idx): module  # type: ignore[arg-type]
-        for module in attention_modules(scorer.adapter.decoder)
-    }
-    modules = [by_index[layer] for layer in layers]
-    with undisturbed(scorer.model), torch.no_grad(), tapped(scorer.model, modules, capture.taps):
-        scorer.logprobs(scorer.embeddings)
+    capture = finished_rows(scorer, layers, values=recipe.values)
     reduce = RowReducer([unit.positions for unit in scorer.source_units], recipe)
     sizes = [min(_BLOCK, scorer.tokens - first) for first in range(0, scorer.tokens, _BLOCK)]
     return torch.cat([reduce(capture.take(size)) for size in sizes])
