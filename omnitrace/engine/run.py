@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from omnitrace._utils.checks import check_options, check_whole
-from omnitrace.attribution.effects import measured_effects
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
-from omnitrace.engine.prepare import read_request, read_request_and_response, response_scorer
+from omnitrace.engine.prepare import read_request, read_request_and_response
 from omnitrace.engine.session import Session, live_session, replay_session
 from omnitrace.engine.setup import Setup
-from omnitrace.engine.verification import verified
-from omnitrace.errors import NotSupportedError, OmnitraceError
+from omnitrace.engine.verification import verified, with_measured
+from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
 from omnitrace.streaming.stream import Emitter
@@ -129,19 +125,13 @@ def _completed(
     if span is None or isinstance(span, LiveSpanSignal):
         verifies = setup.verify is not None and foils is None and trace.units
         return verified(setup, session, trace, measured=measured) if verifies else trace
-    started = time.perf_counter()
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            scorer = response_scorer(
-                setup, session.request, trace.token_ids, foils, measured=measured
-            )
-            effects = measured_effects(
-                span, scorer, trace.spans, package=setup.signals.span_package
-            )
-    except OmnitraceError as error:
-        error.text = trace.text
-        raise
-    seconds = round(time.perf_counter() - started, 6)
-    timings = {**trace.provenance.timings, "effects": seconds}
-    provenance = dataclasses.replace(trace.provenance, timings=timings)
-    return dataclasses.replace(trace, provenance=provenance).with_effects(effects)
+    return with_measured(
+        setup,
+        session,
+        trace,
+        span,
+        package=setup.signals.span_package,
+        foils=foils,
+        measured=measured,
+        timing="effects",
+    )

@@ -1,11 +1,11 @@
-"""Verify the supports of a finished response by ablation."""
+"""Measure a finished response with a span signal; verify the supports of one by ablation."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,12 +15,13 @@ from omnitrace.attribution.effects import measured_effects
 from omnitrace.engine.prepare import response_scorer
 from omnitrace.engine.session import Session
 from omnitrace.engine.setup import Setup
-from omnitrace.errors import ModelError, NotSupportedError
+from omnitrace.errors import ModelError, NotSupportedError, OmnitraceError
+from omnitrace.signals.base import SpanSignal
 from omnitrace.signals.verified.ranking import by_size
 from omnitrace.signals.verified.signal import Verified
 from omnitrace.trace.trace import Trace
 
-__all__ = ["verified"]
+__all__ = ["verified", "with_measured"]
 
 _TO_THE_USER: Final = 5  # frames from here to the call of trace()
 
@@ -37,25 +38,62 @@ def verified(
     A model that cannot be measured keeps the supports that its signal selected: a warning says why.
     """
     assert setup.verify is not None
-    started = time.perf_counter()
     signal = Verified(setup.verify, ranking=_ranking(trace))
     try:
-        with torch.inference_mode(False), torch.enable_grad():
-            scorer = response_scorer(setup, session.request, trace.token_ids, measured=measured)
-            effects = measured_effects(signal, scorer, trace.spans)
+        found = with_measured(setup, session, trace, signal, measured=measured, timing="verify")
     except (ModelError, NotSupportedError) as error:
         warnings.warn(
             f"the supports are not verified: {error}", RuntimeWarning, stacklevel=_TO_THE_USER
         )
         return trace
-    made = trace.provenance
-    seconds = round(time.perf_counter() - started, 6)
+    made = found.provenance
     record = {**setup.verify.to_dict(), "passes": round(signal.passes, 3)}
-    provenance = dataclasses.replace(
-        made,
-        signal={**made.signal, "verify": record},
-        timings={**made.timings, "verify": seconds},
-    )
+    provenance = dataclasses.replace(made, signal={**made.signal, "verify": record})
+    return dataclasses.replace(found, provenance=provenance)
+
+
+def with_measured(
+    setup: Setup,
+    session: Session,
+    trace: Trace,
+    signal: SpanSignal,
+    *,
+    timing: str,
+    package: str | None = None,
+    foils: Sequence[int | None] | None = None,
+    measured: Callable[[np.ndarray], None] | None = None,
+) -> Trace:
+    """Return the trace with supports by the effects that a span signal measures.
+
+    Parameters
+    ----------
+    setup, session, trace:
+        The model, the session that has run, and its trace.
+    signal, package:
+        The span signal, and the package that registered it, where that is known.
+    timing:
+        The name of the seconds that this takes, in the provenance.
+    foils, measured:
+        As for the scorer.
+
+    Raises
+    ------
+    OmnitraceError
+        What the signal or the scorer raises, with the response's text.
+    """
+    started = time.perf_counter()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            scorer = response_scorer(
+                setup, session.request, trace.token_ids, foils, measured=measured
+            )
+            effects = measured_effects(signal, scorer, trace.spans, package=package)
+    except OmnitraceError as error:
+        error.text = trace.text
+        raise
+    seconds = round(time.perf_counter() - started, 6)
+    timings = {**trace.provenance.timings, timing: seconds}
+    provenance = dataclasses.replace(trace.provenance, timings=timings)
     return dataclasses.replace(trace, provenance=provenance).with_effects(effects)
 
 
