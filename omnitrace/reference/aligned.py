@@ -22,12 +22,11 @@ from omnitrace.reference.scenes import (
     ImageItem,
     SoundEvent,
     Video,
+    draw_appearance,
     draw_event,
     draw_item,
-    draw_spot,
-    jitter,
 )
-from omnitrace.reference.words import COLOURS, PLACES, SHAPES
+from omnitrace.reference.words import PLACES, SHAPES
 
 __all__ = ["CELL", "draw_aligned_audio", "draw_aligned_image", "draw_aligned_video"]
 
@@ -106,17 +105,14 @@ def draw_aligned_video(seed: int, *, long: bool = False, sounding: bool = False)
         radius = rng.randint(12, 15)
         for part in range(2 if rng.random() < 0.35 else 1):
             end = second + rng.randint(1, most)
-            colour = rng.choice([c for c in COLOURS if part == 0 or c != seen[-1].colour])
-            start_at = seen[-1].path[2:] if part else draw_spot(rng, width, height, radius)
-            path = (*start_at, *draw_spot(rng, width, height, radius))
-            rgb = jitter(rng, COLOURS[colour])
-            start, over = float(second), float(end)
-            seen.append(Appearance(shape, colour, rgb, start, over, path, radius, turns=part > 0))
+            before = seen[-1] if part else None
+            seconds = float(second), float(end)
+            seen.append(draw_appearance(rng, shape, seconds, radius, (width, height), before))
             second = end
         second += rng.randint(4, 14) if long else int(rng.random() < 0.6)
-    seconds = 2.0 * max(2, -(-int(seen[-1].end) // 2))
-    sound = _track(rng, seed, seconds) if sounding else None
-    return Video(seed, seconds, width, height, rng.randint(90, 150), tuple(seen), sound)
+    duration = 2.0 * max(2, -(-int(seen[-1].end) // 2))
+    sound = _track(rng, seed, duration) if sounding else None
+    return Video(seed, duration, width, height, rng.randint(90, 150), tuple(seen), sound)
 
 
 def _track(rng: random.Random, seed: int, seconds: float) -> Audio:

@@ -38,12 +38,12 @@ __all__ = [
     "Note",
     "SoundEvent",
     "Video",
+    "draw_appearance",
     "draw_audio",
     "draw_event",
     "draw_image",
     "draw_item",
     "draw_note",
-    "draw_spot",
     "draw_video",
     "jitter",
 ]
@@ -289,12 +289,8 @@ def draw_video(seed: int, *, long: bool = False, sounding: bool = False) -> Vide
         radius = rng.randint(12, 15)
         for part in range(parts):
             end = time + rng.uniform(1.3, 3.0)
-            colours = [c for c in COLOURS if part == 0 or c != seen[-1].colour]
-            colour = rng.choice(colours)
-            start_at = seen[-1].path[2:] if part else draw_spot(rng, width, height, radius)
-            path = (*start_at, *draw_spot(rng, width, height, radius))
-            rgb = jitter(rng, COLOURS[colour])
-            seen.append(Appearance(shape, colour, rgb, time, end, path, radius, turns=part > 0))
+            before = seen[-1] if part else None
+            seen.append(draw_appearance(rng, shape, (time, end), radius, (width, height), before))
             time = end
         time += rng.uniform(4.0, 14.0) if long else rng.uniform(0.1, 0.8)
     seconds = 2.0 * max(2, -(-int(seen[-1].end * 100 + 10) // 200))
@@ -302,8 +298,23 @@ def draw_video(seed: int, *, long: bool = False, sounding: bool = False) -> Vide
     return Video(seed, seconds, width, height, rng.randint(90, 150), tuple(seen), sound)
 
 
-def draw_spot(rng: random.Random, width: int, height: int, radius: int) -> tuple[float, float]:
-    """Draw where the middle of a moving shape can be."""
+def draw_appearance(
+    rng: random.Random,
+    shape: str,
+    seconds: tuple[float, float],
+    radius: int,
+    size: tuple[int, int],
+    before: Appearance | None,
+) -> Appearance:
+    """Draw a moving shape; after ``before`` it turns to a new colour, from where that ended."""
+    colour = rng.choice([c for c in COLOURS if before is None or c != before.colour])
+    begin = _spot(rng, *size, radius) if before is None else before.path[2:]
+    path = (*begin, *_spot(rng, *size, radius))
+    rgb = jitter(rng, COLOURS[colour])
+    return Appearance(shape, colour, rgb, *seconds, path, radius, turns=before is not None)
+
+
+def _spot(rng: random.Random, width: int, height: int, radius: int) -> tuple[float, float]:
     return rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
 
 

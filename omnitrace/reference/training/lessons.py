@@ -14,10 +14,10 @@ from typing import Final
 import torch
 
 from omnitrace.errors import InputError
+from omnitrace.reference.training.requests import TIMED
 from omnitrace.reference.training.tensors import EncodedSample
 from omnitrace.reference.words import SYSTEM_PROMPT
 from omnitrace.reference.world import (
-    CATEGORIES,
     MODALITIES,
     Category,
     Sample,
@@ -37,7 +37,6 @@ _REPEATED: Final = 52  # tokens of random words written twice, on average
 _SEEDS: Final = 64  # of a batch
 POOL: Final = 2048  # media of each kind that training draws from
 
-_TIMED: Final = tuple(each for each in CATEGORIES if each.startswith(("audio", "video")))
 _FACTS: Final[tuple[Category, ...]] = ("text-weight", "text-price")
 
 # What is learnt last, and the parts that show it.
@@ -142,7 +141,7 @@ def _lasting(stage: str, rng: random.Random) -> Lesson:
     chance = 0.3 if stage == "end" and rng.random() < 0.5 else 0.0
     others = tuple(m for m in MODALITIES if m != lasting and rng.random() < chance)
     order = tuple(rng.sample((lasting, *others), 1 + len(others)))
-    return Lesson(order, (4, 12), _TIMED if others else None, long=True)
+    return Lesson(order, (4, 12), TIMED if others else None, long=True)
 
 
 def _drilled(stage: str, rng: random.Random) -> Lesson:

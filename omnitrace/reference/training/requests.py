@@ -19,7 +19,7 @@ from omnitrace.reference.world import (
     make_sample,
 )
 
-__all__ = ["CHANCE", "KINDS", "THINKING_CHANCE", "THINKING_KINDS", "samples_of"]
+__all__ = ["CHANCE", "KINDS", "THINKING_CHANCE", "THINKING_KINDS", "TIMED", "samples_of"]
 
 #: How often the best guess is right that does not see the evidence; a refusal has none to see.
 CHANCE: Final[dict[Category, float]] = {
@@ -46,7 +46,8 @@ THINKING_CHANCE: Final[dict[ThinkingCategory, float]] = {
 }
 KINDS: Final = ("one", "several", "long", "evidence removed")
 THINKING_KINDS: Final = ("steps, one", "steps, several", "steps, evidence removed")
-_TIMED: Final = tuple(each for each in CATEGORIES if each.startswith(("audio", "video")))
+#: What is asked about audio and videos.
+TIMED: Final = tuple(each for each in CATEGORIES if each.startswith(("audio", "video")))
 _SEVERAL: Final = (2, 3, 4, 5, 6)
 _THOUGHT_OUT: Final = (2, 3)
 _BLOCK: Final = 1_000_000  # seeds for one category, or one mixed kind
@@ -123,6 +124,6 @@ def _long(seeds: Iterator[int], aligned: bool) -> Iterator[Sample]:
     """Yield samples with up to three questions about audio and videos, one of them long."""
     for seed in seeds:
         try:
-            yield make_sample(seed, questions=3, categories=_TIMED, long=True, aligned=aligned)
+            yield make_sample(seed, questions=3, categories=TIMED, long=True, aligned=aligned)
         except InputError:
             continue
