@@ -52,21 +52,15 @@ def script_data(trace: Trace) -> dict[str, Any]:
     return {
         "text": trace.text,
         "spans": [
-            {
-                "text": span.text,
+            _span_view(trace, number, span)
+            | {
                 "start": span.start,
                 "end": span.end,
                 "tokens": [span.token_start, span.token_end],
-                "grounding": span.grounding,
-                "ungrounded": span.ungrounded,
                 "verdict": span.verdict,
                 "sources_effect": span.sources_effect,
-                "tag": verdict_words(span),
-                "why": why_unsupported(span),
-                "section": span.section,
-                "supports": _supports(trace, span),
             }
-            for span in trace.spans
+            for number, span in enumerate(trace.spans)
         ],
     }
 
