@@ -164,8 +164,8 @@ class Effect:
     """The predicted or measured drop of a span's log-probability when a unit is ablated.
 
     ``value`` is in nats where the signal is calibrated; ``low``/``high`` bound it where known.
-    ``kind`` is set on the units that verification found to support the span: the value of a
-    necessary one is what the span loses without it, that of any other what it alone gives back.
+    ``kind`` is set on the units that verification found to support the span; what their value
+    is then made of, :mod:`omnitrace.signals.verified.search` says.
     """
 
     value: float
@@ -221,7 +221,7 @@ class Span:
     signal's effect per unit id, where one was used; the supports are then chosen from it.
     ``section`` says whether the model thinks or answers; no span is of both.
     ``sources_effect`` is the drop of its log-probability, in nats, when all sources are ablated,
-    and ``verdict`` what follows from it; both are None where the supports are not verified.
+    and ``verdict`` what verification found; both are None where the supports are not verified.
     """
 
     index: int

@@ -4,10 +4,10 @@ A unit supports a span if ablating it makes the span less likely, and if that is
 its effect is positive, and so is the lower end of its interval where it has one. Supports are
 ranked by effect, down to ``effect_min`` of the largest of them, and up to ``coverage`` of the sum
 of all positive effects: a few strong effects are evidence, and many weak ones are noise, however
-many they are. Verified effects say themselves which units support the span, so that these are only
-ranked, and what all sources together do decides whether there is a source at all. Of the
-selection's options only these, ``verdict_min`` and ``max_supports`` apply: there are no votes,
-no runs and no fallback, so a span on which no unit has such an effect is ungrounded.
+many they are. Verified effects say themselves which units support the span: these are ranked, and
+there is no source where the strongest is below ``verdict_min``. Of the selection's options only
+these and ``max_supports`` apply: there are no votes, no runs and no fallback, so a span on which no
+unit has such an effect is ungrounded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ EFFECTS_OF: Final = (
     "low <= value <= high where they are given"
 )
 _SLACK: Final = 1e-9
-_TENTHS: Final = 1
+_TENTHS: Final = 1  # digits
 
 
 class SupportingUnit(NamedTuple):
@@ -70,7 +70,8 @@ def select_by_effect(
     units:
         All units of the request, in the layout's order.
     config:
-        Its ``effect_min``, ``coverage`` and ``max_supports`` apply.
+        Its ``effect_min``, ``coverage`` and ``max_supports`` apply; of verified effects
+        ``verdict_min`` and ``max_supports``.
     """
     if isinstance(effects, SpanEffects):
         return _verified_supports(effects, units, config)

@@ -11,9 +11,10 @@ hidden a span loses its *total*; with a group hidden, the group's effect. Then
 - of a **medium**, each unit of the shortlist is left out; where none is missed, as with what stands
   still for several seconds, each is tried alone.
 
-A unit that is missed is *necessary*; of the others one that alone gives back half of the group's
-effect is *sufficient*, and what gives back less is *shared*. Text comes the other way round because
-a text alone is a short prompt, and a document left out is still a long one.
+A unit that is missed is *necessary* (of a text, where at least half as much is lost without it as
+it alone gives back); of the others one that alone gives back half of the group's effect is
+*sufficient*, and what gives back less is *shared*. Text comes the other way round because a text
+alone is a short prompt, and a document left out is still a long one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _ALONE_ALIKE: Final = 0.3  # the same for what units give back alone
 _HALF: Final = 0.5  # share of a group's effect that makes a unit sufficient
 _WORD: Final = 0.7  # nats by which a word must change, and that are subtracted, in text
 _TRIED: Final = 4  # units of a text group that are left out for one span
-_LOOKED_INTO: Final = 0.5  # share of the threshold below which no unit is ablated
+_LOOKED_INTO: Final = 0.5  # nats that words must lose without any source for units to be ablated
 
 
 class Search:
@@ -57,8 +58,6 @@ class Search:
         float ``[spans, units]``, non-negative: the units that are ablated first score highest.
     options:
         What it may cost.
-    threshold:
-        Nats that all sources together must make up for a span to be looked into.
     """
 
     def __init__(
@@ -67,14 +66,11 @@ class Search:
         spans: Sequence[Span],
         ranking: np.ndarray,
         options: Verify,
-        *,
-        threshold: float = 1.0,
     ) -> None:
         self._scorer = scorer
         self._spans = spans
         self._ranking = ranking
         self._options = options
-        self._threshold = threshold * _LOOKED_INTO
         self._count = len(scorer.units)
         self._length = int(scorer.embeddings.shape[1])
         self._groups = _groups_of(scorer)
@@ -110,7 +106,7 @@ class Search:
     def _is_live(self, s: int, nothing: np.ndarray) -> bool:
         """Say whether some words need the sources, even if others are likelier without them."""
         words = float(np.maximum(self._drops(s, nothing), 0.0).sum())
-        return words >= self._threshold
+        return words >= _LOOKED_INTO
 
     # Which units are looked at.
 
@@ -135,17 +131,9 @@ class Search:
 
     def _run_length(self, keep: np.ndarray) -> int:
         """Tokens of a mask that no cached prefix gives: from the first that is dropped on."""
-        dropped = [
-            self._scorer.source_units[k].positions[0]
-            for k in np.flatnonzero(~keep)
-            if self._scorer.source_units[k].positions
-        ]
-        if not dropped:
-            return 0
-        gone = sum(
-            len(self._scorer.source_units[k].positions) for k in np.flatnonzero(~keep).tolist()
-        )
-        return self._length - min(dropped) - gone
+        units = self._scorer.source_units
+        dropped = [at for k in np.flatnonzero(~keep) for at in units[k].positions]
+        return self._length - min(dropped) - len(dropped) if dropped else 0
 
     def _groups_that_matter(
         self, live: Sequence[int], shortlists: dict[int, list[int]]
@@ -171,8 +159,7 @@ class Search:
         tried = {}
         for s, units in on.items():
             units = list(dict.fromkeys([*units, *halves.get(s, ())]))
-            hidden = self._drops(s, self._alone(group, []))
-            back = {k: _words(hidden - self._drops(s, self._alone(group, [k]))) for k in units}
+            back = {k: self._words_given_back(s, group, k) for k in units}
             best = max(back.values())
             alike = [k for k in units if back[k] >= _ALONE_ALIKE * best and back[k] > 0]
             tried[s] = sorted(alike, key=lambda k: -back[k])[:_TRIED] or units[:_TRIED]
@@ -181,17 +168,19 @@ class Search:
 
     def _of_text(self, s: int, group: int, units: Sequence[int]) -> dict[int, Effect]:
         """Return the effects of text units, with the kind of those that support the span."""
-        hidden = self._drops(s, self._alone(group, []))
         missed = {k: _words(self._drops(s, self._left_out(k))) for k in units}
-        back = {k: _words(hidden - self._drops(s, self._alone(group, [k]))) for k in units}
+        back = {k: self._words_given_back(s, group, k) for k in units}
         values = {k: (missed[k] + back[k]) / 2 for k in units}
-        best, enough = max(values.values()), _HALF * _words(hidden)
+        best = max(values.values())
+        enough = _HALF * _words(self._drops(s, self._alone(group, [])))
         effects = {}
         for k in sorted(units, key=lambda k: -values[k]):
             kind: EffectKind | None = None
             if values[k] > 0 and values[k] >= _TEXT_ALIKE * best:
-                kind = "necessary" if missed[k] >= _HALF * back[k] else "shared"
-                kind = "sufficient" if kind == "shared" and back[k] >= enough else kind
+                if missed[k] >= _HALF * back[k]:
+                    kind = "necessary"
+                else:
+                    kind = "sufficient" if back[k] >= enough else "shared"
             effects[k] = Effect(values[k], kind=kind)
         return effects
 
@@ -218,16 +207,13 @@ class Search:
         best = max(weighed.values())
         least = _ALONE_ALIKE * best
         enough = _HALF * self._group_effect(s, group)
-        kinds: dict[int, EffectKind | None] = {
-            k: None
-            if best <= 0 or weighed[k] < least
-            else "sufficient"
-            if back[k] >= enough
-            else "shared"
-            for k in units
-        }
-        order = sorted(units, key=lambda k: -weighed[k])
-        return {k: Effect(back[k], kind=kinds[k]) for k in order}
+        effects = {}
+        for k in sorted(units, key=lambda k: -weighed[k]):
+            kind: EffectKind | None = None
+            if best > 0 and weighed[k] >= least:
+                kind = "sufficient" if back[k] >= enough else "shared"
+            effects[k] = Effect(back[k], kind=kind)
+        return effects
 
     def _by_halves(self, group: int, lost: dict[int, list[int]]) -> dict[int, list[int]]:
         """Halve a text group until one unit is left, for spans whose shortlist missed it."""
@@ -258,6 +244,11 @@ class Search:
     def _given_back(self, s: int, group: int, units: Sequence[int]) -> float:
         """Nats that units alone give back of what their group, hidden, costs."""
         return self._group_effect(s, group) - self._drop(s, self._alone(group, units))
+
+    def _words_given_back(self, s: int, group: int, unit: int) -> float:
+        """Nats that a unit alone gives back of what single words lose, each above the floor."""
+        hidden = self._drops(s, self._alone(group, []))
+        return _words(hidden - self._drops(s, self._alone(group, [unit])))
 
     def _drop(self, s: int, keep: np.ndarray) -> float:
         return float(self._drops(s, keep).sum())
