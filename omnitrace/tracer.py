@@ -112,8 +112,8 @@ class Tracer:
             As for :class:`Tracer`.
         """
         check_options("Tracer", options, TracerOptions.__annotations__)
-        if "signal" in options:
-            resolve(options["signal"])  # fail before loading gigabytes
+        if (signal := options.get("signal")) is not None:
+            resolve(signal)  # fail before loading gigabytes
         load = LoadOptions(
             revision=revision,
             dtype=dtype,

@@ -225,7 +225,7 @@ def test_two_traces_of_one_model_run_after_each_other(trace: Trace, smollm2: Tra
 
 def test_reselecting_equals_selecting_live(smollm2: Tracer, trace: Trace, tmp_path: Path) -> None:
     config = SelectionConfig(gate=False, assign="token-max", p_min=0.02)
-    other = Tracer(adapter=smollm2.adapter, selection=config)
+    other = smollm2.with_options(selection=config)
     live = other.trace(MESSAGES, max_new_tokens=40)
     saved = Trace.load(trace.save(tmp_path / "t.omnitrace"))
     assert saved.reselect(config).spans == live.spans

@@ -17,7 +17,7 @@ __all__ = ["LazyScorer"]
 
 @dataclass(frozen=True, slots=True)
 class LazyScorer:
-    """Describes a scorer, and makes it when it is needed: two forward passes.
+    """Describes a scorer, and makes it when it is needed: that costs one forward pass or two.
 
     Parameters
     ----------

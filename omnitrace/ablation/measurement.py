@@ -285,12 +285,14 @@ def _fill(
     measured = None if isinstance(scorer, LazyScorer) else scorer.measured
     if measured is not None:
         measured(masks)
-    wanted = np.array([store.get(mask) is None for mask in masks], dtype=bool)
-    missing = np.unique(masks[wanted], axis=0)
     spent = Spent()
-    if not len(missing):
+    if not len(_unknown(store, masks)):
         return spent, 0
     scorer = scorer.made() if isinstance(scorer, LazyScorer) else scorer
+    every = np.ones(len(scorer.units), dtype=bool)
+    if store.get(every) is None:
+        store.add(every, scorer.full)
+    missing = _unknown(store, masks)
     done = 0
     try:
         for indices, rows in sequences_of(scorer, missing, chosen):
@@ -311,3 +313,10 @@ def _fill(
     finally:
         store.save()  # also what was measured before Ctrl-C
     return spent, len(missing) * scorer.embeddings.shape[1]
+
+
+def _unknown(store: Store, masks: np.ndarray) -> np.ndarray:
+    """Return the masks that the store does not hold, each once."""
+    unknown = np.array([store.get(mask) is None for mask in masks], dtype=bool)
+    missing: np.ndarray = np.unique(masks[unknown], axis=0)
+    return missing

@@ -5,7 +5,7 @@ embeddings, with every medium in its place, and the (multimodal) rotary position
 *whole* model runs on embeddings of one's choice, so that the scaling and softcaps of its head
 apply, and never again on media. That is sound only where media reach the decoder through its input
 embeddings alone; with the recorded embeddings the log-probabilities must be those of the first run,
-or the model is refused.
+or the model is refused. A model is asked that once for each combination of modalities.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import nn
 
 from omnitrace.ablation.contrast import TokenValues
 from omnitrace.capture.attention_hooks import attention_modules, tapped
@@ -44,6 +46,8 @@ _MEMORY: Final = 2**30
 _MOST_ROWS: Final = 64
 # Largest difference, in nats, between the model on ids and on the embeddings of the same.
 _TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
+# The kinds of requests on which a model was found to do nothing but what the embeddings show.
+_checked: Final = WeakKeyDictionary[nn.Module, set[tuple[object, ...]]]()
 
 
 def check_spans(spans: Sequence[Span], tokens: int) -> None:
@@ -96,6 +100,8 @@ class ResponseScorer:
     ----------
     adapter, model, memory, rewriting, measured, response, foils, source_units:
         As given; ``dtype`` is what the decoder is fed.
+    full:
+        float32 ``[T]``, on the CPU: the values of the response with every unit kept.
     reach, forwards:
         How far the layers look on these inputs; how many rows have run since.
 
@@ -149,7 +155,9 @@ class ResponseScorer:
         ).to(device)
         self._absent = self._without_units()
         assert fed.logits is not None
-        self._check(self.values(fed.logits))
+        plain = self.values(fed.logits)
+        self._check(plain)
+        self.full: np.ndarray = plain[0].float().cpu().numpy()
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -331,6 +339,10 @@ class ResponseScorer:
         return absent
 
     def _check(self, plain: torch.Tensor) -> None:
+        kind = (self.dtype, frozenset(self._modalities), *self._per_token)
+        passed = _checked.setdefault(self.model, set())
+        if kind in passed:
+            return
         with undisturbed(self.model), torch.no_grad():
             again = self.values(self._run(self._embeddings))
             difference = float((again - plain).abs().max())
@@ -339,5 +351,6 @@ class ResponseScorer:
                 f"{type(self.model).__name__} does more with this request than its decoder's "
                 f"input embeddings show: run on them, log-probabilities differ by {difference:.2g}",
                 legal="models whose media reach the decoder through its input embeddings alone",
-                fix="use a token signal, such as 'attention-mean'",
+                fix="use a token signal, such as 'value-attention'",
             )
+        passed.add(kind)

@@ -16,7 +16,7 @@ __all__ = ["load_tracer"]
 
 def load_tracer(
     model: str,
-    signal: str | Signal,
+    signal: str | Signal | None,
     status: StatusLine,
     *,
     device: str | None = None,

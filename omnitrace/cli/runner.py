@@ -74,8 +74,8 @@ class Runner:
     """
 
     model: str
-    signal: str | Signal
-    verify: bool = False
+    signal: str | Signal | None = None
+    verify: bool | None = None
     sources: SourceOptions | None = None
     thinking: Thinking | None = None
     device: str | None = None

@@ -114,11 +114,11 @@ class TracerOptions(TypedDict, total=False):
     signal:
         Name of a registered signal, or a signal object. With a span signal, live or not, the token
         scores are those of "attention-mean", and supports are selected by the effects that it
-        gives.
+        gives. None takes "value-attention", and verifies.
     verify:
         Whether the supports of a finished response are verified by ablation, starting from those
-        that the signal scores highest, and what that may cost. Another signal is not verified
-        until that is asked again.
+        that the signal scores highest, and what that may cost. None verifies where no signal is
+        named: a signal that is named selects its own supports.
     selection:
         How supports are selected.
     sources:
@@ -138,8 +138,8 @@ class TracerOptions(TypedDict, total=False):
         smaller gives events sooner.
     """
 
-    signal: str | Signal
-    verify: Verify | bool
+    signal: str | Signal | None
+    verify: Verify | bool | None
     selection: SelectionConfig | None
     sources: SourceOptions | None
     limits: MediaLimits | None

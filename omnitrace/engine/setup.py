@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
@@ -23,7 +23,11 @@ from omnitrace.signals.resolution import Resolved, resolve
 from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
 
-__all__ = ["Setup"]
+__all__ = ["LIVE_SIGNAL", "Setup"]
+
+#: What scores tokens where no signal is named. Attention goes to the first tokens of a prompt
+#: whatever they say; weighted by what it carries it does not (benchmarks/citations.py).
+LIVE_SIGNAL: Final = "value-attention"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +68,8 @@ class Setup:
         cls,
         adapter: ModelAdapter,
         *,
-        signal: str | Signal = "attention-mean",
-        verify: Verify | bool = False,
+        signal: str | Signal | None = None,
+        verify: Verify | bool | None = None,
         selection: SelectionConfig | None = None,
         sources: SourceOptions | None = None,
         limits: MediaLimits | None = None,
@@ -78,7 +82,7 @@ class Setup:
         check_whole("block", block, 1)
         sources = sources or SourceOptions()
         weights = Salience.create(salience, sources.language)
-        signals = resolve(signal)
+        signals = _resolved(signal)
         _check_made_for(signals, adapter, sources)
         return cls(
             adapter=adapter,
@@ -92,18 +96,19 @@ class Setup:
             pipeline=salience,
             salience=weights,
             block=block,
-            verify=_verification(verify, signals),
+            verify=_verification(verify, signals, named=signal is not None),
         )
 
     def changed(self, **options: Any) -> Setup:
         """Return a setup of the same model with some options of :meth:`create` changed."""
         if "signal" in options:
-            options["signals"] = resolve(options.pop("signal"))
-        if "verify" in options:
-            signals = options.get("signals", self.signals)
-            options["verify"] = _verification(options["verify"], signals)
-        elif "signals" in options:
-            options["verify"] = None  # of the signal before
+            signal, verify = options.pop("signal"), options.get("verify")
+            options["signals"] = _resolved(signal)
+            options["verify"] = _verification(verify, options["signals"], named=signal is not None)
+        elif options.get("verify") is not None:
+            options["verify"] = _verification(options["verify"], self.signals, named=True)
+        else:
+            options.pop("verify", None)
         made = {
             "selection": SelectionConfig,
             "sources": SourceOptions,
@@ -139,8 +144,12 @@ class Setup:
         return self.signals.span is None or self.live_signal is not None
 
 
-def _verification(asked: Verify | bool, signals: Resolved) -> Verify | None:
-    """Return how supports are verified.
+def _resolved(signal: str | Signal | None) -> Resolved:
+    return resolve(LIVE_SIGNAL if signal is None else signal)
+
+
+def _verification(asked: Verify | bool | None, signals: Resolved, *, named: bool) -> Verify | None:
+    """Return how supports are verified; without a word on it, those of a named signal are not.
 
     Raises
     ------
@@ -148,6 +157,8 @@ def _verification(asked: Verify | bool, signals: Resolved) -> Verify | None:
         If what was asked is no ``Verify``, or supports are to be verified that a span signal
         measures anyway.
     """
+    if asked is None:
+        return None if named else Verify()
     if asked is False:
         return None
     if asked is not True and not isinstance(asked, Verify):

@@ -119,6 +119,7 @@ class Collector:
         self.layers = tuple(self.options.recipe.chosen(sorted(tracer.setup.layers)))
         self._cache = None if cache is None else make_folder(cache)
         self._reader = FeatureReader(self.options.recipe, self.layers)
+        self._writer = tracer.with_options(verify=False)  # only its responses are needed
         (self._replayer,) = tracers_of(tracer, [self._reader]).values()
 
     def example(self, request: RequestEntry) -> Example:
@@ -213,7 +214,7 @@ class Collector:
         given = _given_response(request)
         if given is not None:
             return given
-        trace = self.tracer.trace(asked, max_new_tokens=self.options.max_new_tokens)
+        trace = self._writer.trace(asked, max_new_tokens=self.options.max_new_tokens)
         if not trace.token_ids:
             raise InputError("the model's response is empty", legal="a response with a word")
         return list(trace.token_ids)

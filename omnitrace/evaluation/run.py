@@ -86,7 +86,7 @@ def evaluate_files(
         The label file.
     signals:
         Names of signals to attribute the responses with. Without any, traces are evaluated as they
-        are, and requests by "attention-mean".
+        are, and requests by "verified".
     second_labels:
         Labels of the same requests by a second annotator.
     media_root:
@@ -166,7 +166,7 @@ def _named_signals(
     """Return the signals to attribute with; None where traces are evaluated as they are."""
     if signals is None and not examples.requests:
         return None
-    named = known_signals(["attention-mean"] if signals is None else signals)
+    named = known_signals(["verified"] if signals is None else signals)
     if models.traced is None:
         raise InputError(
             "responses are to be attributed, and no model is named",

@@ -29,4 +29,4 @@ def why_unsupported(span: Span) -> str:
         return "no source supports this"
     if span.verdict == "against-sources":
         return f"without the sources it is {-effect:.1f} nats more likely"
-    return f"no source supports this: hiding them all changes it by {effect:+.1f} nats"
+    return f"no source accounts for it (hiding all of them changes it by {effect:+.1f} nats)"

@@ -103,7 +103,7 @@ class AdapterHarness:
 
     def traced(self, *, sampled: bool) -> tuple[int, ...]:
         """Return the tokens that the model writes while it is traced."""
-        tracer = Tracer(adapter=self.adapter, block=1)
+        tracer = Tracer(adapter=self.adapter, signal="attention-mean", block=1)
         return tracer.trace(
             self.messages, seed=SEED, **settings(self.adapter, _NEW, sampled)
         ).token_ids

@@ -48,7 +48,7 @@ _MEDIA: Final = ("text", "image", "audio")
 @functools.cache
 def reference() -> Tracer:
     """Return a tracer of the reference model in the package, loaded once."""
-    return Tracer.from_pretrained("reference")
+    return Tracer.from_pretrained("reference", signal="attention-mean")
 
 
 @functools.cache
@@ -205,7 +205,7 @@ class SignalHarness:
     @functools.cached_property
     def plain_tracer(self) -> Tracer:
         """A tracer of the same model with a signal of Omnitrace's own."""
-        return Tracer(adapter=self._adapter)
+        return Tracer(adapter=self._adapter, signal="attention-mean")
 
     def _tracer(self, signal: Any, block: int = 16) -> Tracer:
         """Make a tracer without probing the model again, which takes longer than a trace."""

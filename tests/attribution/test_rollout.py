@@ -75,14 +75,14 @@ MESSAGES = [
 
 @pytest.fixture(scope="module")
 def tracer() -> Tracer:
-    return Tracer.from_pretrained("reference")
+    return Tracer.from_pretrained("reference", signal="attention-mean")
 
 
 def test_streamed_stored_and_reselected_spans_are_the_same(tracer: Tracer, tmp_path):
     plain = tracer.trace(MESSAGES)
     config = dataclasses.replace(plain.config, rollout=True)
     expected = plain.reselect(config)
-    following = Tracer(adapter=tracer.adapter, selection=config)
+    following = tracer.with_options(selection=config)
     live = following.trace(MESSAGES)
     assert live.spans == expected.spans
     assert live.tokens == expected.tokens

@@ -87,7 +87,7 @@ def run_demo(out: Path, seed: int) -> list[Verdict]:
     verdicts: list[Verdict] = []
     notes: list[list[str]] = []
     with StatusLine() as status:
-        tracer = load_tracer("reference", "value-attention", status, verify=True)
+        tracer = load_tracer("reference", None, status)
         for sample in draw_samples(seed):
             status.show(f"{sample.id}: writing the media files")
             path = write_sample(sample, make_folder(out / sample.id))

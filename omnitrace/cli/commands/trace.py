@@ -52,15 +52,21 @@ def trace(
     ] = "reference",
     device: Device = None,
     signal: Annotated[
-        str, typer.Option(help="What scores the sources; see 'omnitrace list signals'.")
-    ] = "attention-mean",
+        str | None,
+        typer.Option(
+            help="What selects the sources, instead of verification; see 'omnitrace list signals'.",
+            show_default=False,
+        ),
+    ] = None,
     verify: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--verify/--no-verify",
-            help="Whether the supports of a finished response are verified by ablation.",
+            help="Whether the supports of a finished response are verified by ablation; by "
+            "default they are where no signal is named.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     estimator_file: Annotated[
         Path | None,
         typer.Option(
@@ -164,14 +170,15 @@ def _entries(
     return [quick.request(media_root)]
 
 
-def _signal(name: str, estimator_file: Path | None) -> str | Signal:
+def _signal(name: str | None, estimator_file: Path | None) -> str | Signal | None:
     """Return what ``--signal`` or ``--estimator`` names."""
     if estimator_file is None:
         from omnitrace.plugins.registry import registry
 
-        registry().signal(name)
+        if name is not None:
+            registry().signal(name)
         return name
-    if name not in ("attention-mean", "estimator"):
+    if name not in (None, "estimator"):
         raise InputError(f"both --signal {name} and --estimator are given", legal="one of them")
     from omnitrace.estimator.finished import load_signal
 

@@ -171,7 +171,7 @@ def test_answers_of_traces_are_attributed_again(run: Run, model: str, tmp_path: 
     assert result.exit_code == 0, result.stderr
     found = json.loads((tmp_path / "out.json").read_text("utf-8"))
     assert found["signals"] == ["attention-mean"]
-    expected = Tracer(adapter=tracer.adapter).replay(MESSAGES, SENTENCE)
+    expected = tracer.with_options(signal="attention-mean").replay(MESSAGES, SENTENCE)
     chosen = {support.unit for support in expected.spans[0].supports}
     assert found["rows"][0]["chosen_units"] == len(chosen)
     both = run(*common, model, "--signals", "attention-mean,attention-last")

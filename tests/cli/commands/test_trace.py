@@ -25,7 +25,7 @@ def test_spans_and_supports_are_printed(run: Run, model: str, sample: Path) -> N
     result = run("trace", sample, "--model", model, *SAMPLING)
     assert result.exit_code == 0, result.stderr
     assert result.stderr == ""
-    assert "grounding" in result.stdout
+    assert "nats" in result.stdout
     heads = [line for line in result.stdout.splitlines() if not line.startswith("  ")]
     again = run("trace", sample, "--model", model, *SAMPLING, "--json")
     assert len(heads) == len(json.loads(again.stdout)["spans"])
@@ -143,7 +143,7 @@ def test_a_defect_in_one_request_loses_no_other(
     assert "ZeroDivisionError" in result.stderr
     assert "please report" in result.stderr
     assert "1 of 2 requests failed: requests-1" in result.stderr
-    assert "grounding" in result.stdout
+    assert "nats" in result.stdout
 
 
 def test_ctrl_c_keeps_what_was_written(

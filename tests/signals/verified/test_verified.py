@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from omnitrace import InputError, SelectionConfig, Trace, Tracer
+from omnitrace import InputError, SelectionConfig, SpanEvent, Trace, Tracer
 from omnitrace.ablation import measure
 from omnitrace.errors import ModelError
 from omnitrace.signals.verified.options import Verify
@@ -16,6 +16,7 @@ from omnitrace.signals.verified.search import Search
 from omnitrace.signals.verified.signal import Verified
 from omnitrace.testing import SpanSignalConformance
 from omnitrace.testing.harness import SignalHarness
+from omnitrace.trace.events import EndEvent
 from omnitrace.types import Effect, SpanEffects
 
 FACTS = "The coin costs three coins. The garden was quiet. The lamp costs two coins."
@@ -28,7 +29,7 @@ class TestVerified(SpanSignalConformance):
 
 @pytest.fixture(scope="module")
 def tracer() -> Tracer:
-    return Tracer.from_pretrained("reference", signal="value-attention", verify=True)
+    return Tracer.from_pretrained("reference")
 
 
 def asked(question: str, text: str = FACTS) -> list[dict[str, object]]:
@@ -97,6 +98,24 @@ def test_the_stream_ends_with_the_trace_of_trace(tracer: Tracer) -> None:
     ended: Trace = every[-1].trace  # type: ignore[union-attr]
     assert ended.spans == tracer.trace(request).spans
     assert all(event.span.verdict is None for event in every if hasattr(event, "span"))
+
+
+def test_supports_are_verified_where_no_signal_is_named(tracer: Tracer) -> None:
+    assert tracer.setup.verify == Verify()
+    assert tracer.setup.signals.token.name == "value-attention"
+    named = tracer.with_options(signal="grad-sam")
+    assert named.setup.verify is None
+    assert named.with_options(signal=None).setup.verify == Verify()
+    assert tracer.with_options(signal=None, verify=False).setup.verify is None
+
+
+def test_the_supports_of_a_stream_are_not_verified_until_it_ends(tracer: Tracer) -> None:
+    *before, last = tracer.stream(asked("What does the lamp cost?"))
+    spans = [event.span for event in before if isinstance(event, SpanEvent)]
+    assert [span.verdict for span in spans] == [None]
+    assert spans[0].supports
+    assert isinstance(last, EndEvent)
+    assert [span.verdict for span in last.trace.spans] == ["supported"]
 
 
 def test_a_named_signal_is_verified_only_where_that_is_asked(tracer: Tracer) -> None:
