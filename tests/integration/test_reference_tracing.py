@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from omnitrace import EndEvent, SourceOptions, Span, SpanEvent, Trace, Tracer
-from omnitrace.cli.commands.demo import check_statement
+from omnitrace.cli.demo.samples import check_statement
 from omnitrace.media import MediaLimits
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import Sample, Statement, held_out_seed, make_sample

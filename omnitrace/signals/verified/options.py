@@ -19,13 +19,12 @@ class Verify:
     Parameters
     ----------
     shortlist:
-        How many units of each span are ablated, those that the signal scores highest.
+        How many units of each span are tried alone, those that the signal scores highest, where
+        the budget does not allow to try all.
     budget:
-        What the passes of one response may cost beside the first one, in passes over prompt and
-        response; shortlists are shortened to keep it, down to two units.
+        What may be spent on one response beside the first pass, in passes over prompt and response.
     missed:
-        A group of units (a medium, or all texts) is decided by leaving one out where that costs
-        at least so many nats; else by what each unit alone gives back.
+        A unit is missed where leaving it out costs at least so many nats.
     """
 
     shortlist: int = 8

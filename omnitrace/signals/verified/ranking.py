@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnitrace.signals.attention import AttentionMean
+from omnitrace.signals.attention import ValueAttention
 from omnitrace.signals.finished_rows import finished_rows
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def by_size(masses: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def largest_attention(scorer: ResponseScorer, spans: Sequence[Span]) -> np.ndarray:
     """Return float64 ``[spans, units]``: a unit's largest attention from a token of the span.
 
-    Attention is the mean over heads and layers, summed over the unit's tokens; it costs one pass.
+    Attention is weighted by what it carries, and summed over the unit's tokens; it costs one pass.
     """
     import torch  # not above: listing the signals must not wait for it
 
@@ -37,7 +37,7 @@ def largest_attention(scorer: ResponseScorer, spans: Sequence[Span]) -> np.ndarr
     member = torch.zeros((len(of), len(scorer.units)), device=of.device)
     owned = (of >= 0).nonzero()[:, 0]
     member[owned, of[owned]] = 1.0
-    rows = AttentionMean().score(finished_rows(scorer).take(scorer.tokens))
+    rows = ValueAttention().score(finished_rows(scorer, values=True).take(scorer.tokens))
     masses = (rows @ member[: rows.shape[1]].to(rows.device)).double().cpu().numpy()
     return np.stack(
         [masses[span.token_start : span.token_end].max(axis=0, initial=0.0) for span in spans]

@@ -1,24 +1,32 @@
 """Which units to ablate, and what the measured effects say of them.
 
-The units are in groups: each medium is one, all texts together are another. With all sources
-hidden a span loses its *total*; with a group hidden, the group's effect. Then
+1. One pass hides all sources. A span none of whose words needs them is done.
+2. Units are tried *alone*, all others hidden: what do they give back of what each word lost? That
+   is cheap, since what is hidden need not run. All units are tried where the budget allows, else a
+   shortlist of each span; where that does not give back half, all units are halved until one is
+   left.
+3. The span's words are covered by as few units as needed: the one that gives back most, then the
+   one that gives back most of what is still missing, and so on. Units that give back nearly as much
+   as the chosen one may show the same: they go with it.
+4. These are *left out*, one at a time. Where some are missed, the others go. Where none is missed
+   much, since one says what another says too, they are left out together, with all of the document
+   or medium that the best of them is in.
 
-- of a **text** group, each unit of the shortlist is tried alone: what does it give back of the
-  group's effect? Where none gives back half, the group is halved until one unit is left. The best
-  are then left out, one at a time. A unit counts by the mean of what it gives back alone and what
-  is lost without it, at words that change by more than a floor: hiding a document also changes
-  wording and topic a little everywhere, and a text model needs no unit for what another says too.
-- of a **medium**, each unit of the shortlist is left out; where none is missed, as with what stands
-  still for several seconds, each is tried alone.
+Changes of a word count above a floor: hiding a document also changes wording and topic a little
+everywhere. A unit's effect is the geometric mean of what it alone gives back and what is lost
+without it (or, if nothing is, without all that show the same): a text model has words that a unit
+makes likelier and does not need, and words that suffer from any change of the prompt; few that are
+both come from nowhere.
 
-A unit that is missed is *necessary* (of a text, where at least half as much is lost without it as
-it alone gives back); of the others one that alone gives back half of the group's effect is
-*sufficient*, and what gives back less is *shared*. Text comes the other way round because a text
-alone is a short prompt, and a document left out is still a long one.
+A unit is *necessary* where at least half of what it gives back is lost without it; of the others
+one that alone gives back half of what the span lost is *sufficient*, and what gives back less is
+*shared*.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -36,15 +44,15 @@ if TYPE_CHECKING:
 __all__ = ["Search"]
 
 # Found on validation samples of the reference world and development cases of benchmarks/citations.
-_GROUP_FLOOR: Final = 0.3  # nats that a group must cost to be looked into
-_GROUP_SHARE: Final = 0.25  # and its share of the dearest group's
-_ALIKE: Final = 0.5  # a unit's share of the largest effect in its group to count beside it
-_TEXT_ALIKE: Final = 0.3  # the same for text units
-_ALONE_ALIKE: Final = 0.3  # the same for what units give back alone
-_HALF: Final = 0.5  # share of a group's effect that makes a unit sufficient
-_WORD: Final = 0.7  # nats by which a word must change, and that are subtracted, in text
-_TRIED: Final = 4  # units of a text group that are left out for one span
-_LOOKED_INTO: Final = 0.5  # nats that words must lose without any source for units to be ablated
+_WORD: Final = 0.7  # nats by which a word must change, and that are subtracted
+_NEEDED: Final = 0.5  # nats that words must lose without any source for units to be ablated
+_ALONE: Final = 0.5  # share of the budget for trying units alone
+_MORE: Final = 1.0  # nats of the missing words that a further unit must give back
+_MORE_SHARE: Final = 0.15  # and their share of what the first one gives back
+_ALIKE: Final = 0.85  # share of what the best unit gives back that makes another one like it
+_TRIED: Final = 4  # units that are left out for each part of a span
+_PARTS: Final = 3  # units that a span rests on, beside those that are like them
+_HALF: Final = 0.5
 
 
 class Search:
@@ -73,7 +81,9 @@ class Search:
         self._options = options
         self._count = len(scorer.units)
         self._length = int(scorer.embeddings.shape[1])
-        self._groups = _groups_of(scorer)
+        self._homes = [
+            (unit.locator.message, unit.locator.part, unit.modality) for unit in scorer.source_units
+        ]
         self._cache = Cache()
         self._values: dict[bytes, np.ndarray] = {}  # [T] of each mask
         self._full = np.zeros(scorer.tokens)
@@ -86,220 +96,236 @@ class Search:
 
     def run(self) -> list[SpanEffects]:
         """Return the effects of the measured units on each span, and each span's total."""
-        nothing = np.zeros(self._count, dtype=bool)
-        self._measure([nothing])
-        totals = [self._drop(s, nothing) for s in range(len(self._spans))]
-        live = [s for s in range(len(self._spans)) if self._is_live(s, nothing)]
-        found: list[dict[str, Effect]] = [{} for _ in self._spans]
-        if live:
-            shortlists = self._shortlists(live)
-            self._measure(self._without_groups(shortlists))
-            wanted = self._groups_that_matter(live, shortlists)
-            for group in sorted({group for _, group in wanted}):
-                spans = [s for s, each in wanted if each == group]
-                on = {s: [k for k in shortlists[s] if self._groups[k] == group] for s in spans}
-                judge = self._text if self._is_text(group) else self._medium
-                for s, effects in judge(group, on).items():
-                    found[s] |= {self._scorer.units[k]: each for k, each in effects.items()}
+        self._measure([self._only([])])
+        every = range(len(self._spans))
+        live = [s for s in every if np.maximum(self._hidden(s), 0).sum() >= _NEEDED]
+        tried = self._try_alone(live)
+        parts = {s: self._parts(s, units) for s, units in tried.items()}
+        unexplained = [s for s in live if self._unexplained(s, parts[s])]
+        for s in unexplained:
+            parts[s].append(self._order(s)[:_TRIED])
+        self._leave_out([part for s in live for part in parts[s]])
+        for s in unexplained:  # what acts only with others shows when it is left out
+            parts[s][-1] = [k for k in parts[s][-1] if self._missed(s, [k])]
+        self._leave_out_together(parts)
+        found = [self._effects(s, parts.get(s, [])) for s in every]
+        totals = [float(self._hidden(s).sum()) for s in every]
         return [SpanEffects(each, total=total) for each, total in zip(found, totals, strict=True)]
-
-    def _is_live(self, s: int, nothing: np.ndarray) -> bool:
-        """Say whether some words need the sources, even if others are likelier without them."""
-        words = float(np.maximum(self._drops(s, nothing), 0.0).sum())
-        return words >= _LOOKED_INTO
 
     # Which units are looked at.
 
+    def _try_alone(self, live: Sequence[int]) -> dict[int, list[int]]:
+        """Try units alone; return those of each span."""
+        tried = self._shortlists(live)
+        self._measure(self._only([k]) for k in _union(tried.values()))
+        lost = [
+            s
+            for s, units in tried.items()
+            if len(units) < self._count and self._unexplained(s, self._parts(s, units))
+        ]
+        for s in lost:
+            unit = self._by_halves(s)
+            if unit is not None and unit not in tried[s]:
+                tried[s].append(unit)
+        return {s: [k for k in units if self._was_alone(k)] for s, units in tried.items()}
+
     def _shortlists(self, live: Sequence[int]) -> dict[int, list[int]]:
-        """Return each span's units, best first: as many as the budget leaves."""
-        order = {s: np.argsort(-self._ranking[s], kind="stable").tolist() for s in live}
-        left = self._options.budget * self._length - self.tokens
-        for length in range(self._options.shortlist, 1, -1):
-            union = {k for s in live for k in order[s][:length]}
-            if sum(map(self._cost, union)) <= left:
+        """Return each span's units, best first: all, or as many as the budget leaves."""
+        left = _ALONE * self._options.budget * self._length - self.tokens
+        order = {s: self._order(s) for s in live}
+        for length in (self._count, *range(self._options.shortlist, 0, -1)):
+            union = _union(units[:length] for units in order.values())
+            if sum(self._cost(self._only([k])) for k in union) <= left:
                 break
-        else:
-            length = min(2, self._options.shortlist)
-        return {s: order[s][:length] for s in live}
+        return {s: units[:length] for s, units in order.items()}
 
-    def _cost(self, unit: int) -> int:
-        """Estimate the tokens that run to look at one unit."""
-        group = self._groups[unit]
-        without = self._run_length(self._left_out(unit))
-        alone = self._run_length(self._alone(group, [unit]))
-        return alone + without // 4 if self._is_text(group) else without
+    def _order(self, s: int) -> list[int]:
+        ranked: list[int] = np.argsort(-self._ranking[s], kind="stable").tolist()
+        return ranked
 
-    def _run_length(self, keep: np.ndarray) -> int:
-        """Tokens of a mask that no cached prefix gives: from the first that is dropped on."""
-        units = self._scorer.source_units
-        dropped = [at for k in np.flatnonzero(~keep) for at in units[k].positions]
-        return self._length - min(dropped) - len(dropped) if dropped else 0
+    def _by_halves(self, s: int) -> int | None:
+        """Halve the units until one is left, by what the halves give back; None if that is dear."""
+        left = list(range(self._count))
+        while len(left) > 1:
+            middle = len(left) // 2
+            halves = left[:middle], left[middle:]
+            self._measure(self._only(half) for half in halves)
+            if not all(self._known(self._only(half)) for half in halves):
+                return None
+            left = max(halves, key=lambda half: _words(self._given_back(s, half)))
+        return left[0]
 
-    def _groups_that_matter(
-        self, live: Sequence[int], shortlists: dict[int, list[int]]
-    ) -> list[tuple[int, int]]:
-        wanted = []
-        for s in live:
-            groups = {self._groups[k] for k in shortlists[s]}
-            effects = {group: self._group_effect(s, group) for group in groups}
-            floor = max(_GROUP_FLOOR, _GROUP_SHARE * max(effects.values()))
-            wanted += [
-                (s, group)
-                for group, effect in effects.items()
-                if effect >= floor or len(effects) == 1
-            ]
-        return wanted
+    def _parts(self, s: int, units: Sequence[int]) -> list[list[int]]:
+        """Cover the words of a span; return for each part the unit chosen, and those like it."""
+        back = {k: self._given_back(s, [k]) for k in units if self._was_alone(k)}
+        weight = {k: self._weight(s, k) for k in back}
+        covered = np.zeros_like(self._hidden(s))
+        parts: list[list[int]] = []
+        least = _MORE
+        while back and len(parts) < _PARTS:
+            gain = {k: _words(each - covered) for k, each in back.items()}
+            best = max(gain, key=lambda k: gain[k] * weight[k])
+            if gain[best] < least:
+                break
+            least = max(least, _MORE_SHARE * gain[best])
+            worth = _ALIKE * gain[best] * weight[best]
+            alike = [k for k in gain if gain[k] * weight[k] >= worth]
+            parts.append(sorted(alike, key=lambda k: -gain[k] * weight[k])[:_TRIED])
+            covered = np.maximum(covered, np.max([back[k] for k in parts[-1]], axis=0))
+        return parts
 
-    # How text and media are decided.
+    def _weight(self, s: int, unit: int) -> float:
+        """Return the root of the unit's place in the ranking: a word for what was looked at."""
+        strongest = float(self._ranking[s].max()) or 1.0
+        return math.sqrt(float(self._ranking[s, unit]) / strongest)
 
-    def _text(self, group: int, on: dict[int, list[int]]) -> dict[int, dict[int, Effect]]:
-        self._measure(self._alone(group, [k]) for k in _union(on.values()))
-        lost = {s: units for s, units in on.items() if not self._enough(s, group, units)}
-        halves = self._by_halves(group, lost)
-        tried = {}
-        for s, units in on.items():
-            units = list(dict.fromkeys([*units, *halves.get(s, ())]))
-            back = {k: self._words_given_back(s, group, k) for k in units}
-            best = max(back.values())
-            alike = [k for k in units if back[k] >= _ALONE_ALIKE * best and back[k] > 0]
-            tried[s] = sorted(alike, key=lambda k: -back[k])[:_TRIED] or units[:_TRIED]
-        self._measure(self._left_out(k) for k in _union(tried.values()))
-        return {s: self._of_text(s, group, units) for s, units in tried.items()}
+    def _unexplained(self, s: int, parts: Sequence[Sequence[int]]) -> bool:
+        """Say whether a span's units leave more than half of what it lost."""
+        hidden = self._hidden(s)
+        covered = np.zeros_like(hidden)
+        for k in itertools.chain(*parts):
+            covered = np.maximum(covered, self._given_back(s, [k]))
+        return _words(hidden - covered) > _HALF * _words(hidden)
 
-    def _of_text(self, s: int, group: int, units: Sequence[int]) -> dict[int, Effect]:
-        """Return the effects of text units, with the kind of those that support the span."""
-        missed = {k: _words(self._drops(s, self._left_out(k))) for k in units}
-        back = {k: self._words_given_back(s, group, k) for k in units}
-        values = {k: (missed[k] + back[k]) / 2 for k in units}
-        best = max(values.values())
-        enough = _HALF * _words(self._drops(s, self._alone(group, [])))
-        effects = {}
-        for k in sorted(units, key=lambda k: -values[k]):
-            kind: EffectKind | None = None
-            if values[k] > 0 and values[k] >= _TEXT_ALIKE * best:
-                if missed[k] >= _HALF * back[k]:
-                    kind = "necessary"
-                else:
-                    kind = "sufficient" if back[k] >= enough else "shared"
-            effects[k] = Effect(values[k], kind=kind)
-        return effects
+    # Leaving units out.
 
-    def _medium(self, group: int, on: dict[int, list[int]]) -> dict[int, dict[int, Effect]]:
-        self._measure(self._left_out(k) for k in _union(on.values()))
-        unmissed = [units for s, units in on.items() if not self._missed(s, units)]
-        self._measure(self._alone(group, [k]) for k in _union(unmissed))
-        return {s: self._of_medium(s, group, units) for s, units in on.items()}
+    def _leave_out(self, parts: Sequence[Sequence[int]]) -> None:
+        """Leave units out, the best of each part first."""
+        rounds = itertools.zip_longest(*parts)
+        units = dict.fromkeys(k for each in rounds for k in each if k is not None)
+        self._measure(self._without([k]) for k in units)
 
-    def _of_medium(self, s: int, group: int, units: Sequence[int]) -> dict[int, Effect]:
-        """Return the effects of a medium's units, with the kind of those that support the span."""
-        if self._missed(s, units):
-            drops = {k: self._drop(s, self._left_out(k)) for k in units}
-            least = _ALIKE * max(drops.values())
-            return {
-                k: Effect(drop, kind="necessary" if drop >= least else None)
-                for k, drop in drops.items()
-            }
-        back = {k: self._given_back(s, group, [k]) for k in units}
-        strongest = max(float(self._ranking[s, k]) for k in units) or 1.0
-        weighed = {
-            k: max(each, 0.0) * (self._ranking[s, k] / strongest) ** 0.5 for k, each in back.items()
-        }
-        best = max(weighed.values())
-        least = _ALONE_ALIKE * best
-        enough = _HALF * self._group_effect(s, group)
-        effects = {}
-        for k in sorted(units, key=lambda k: -weighed[k]):
-            kind: EffectKind | None = None
-            if best > 0 and weighed[k] >= least:
-                kind = "sufficient" if back[k] >= enough else "shared"
-            effects[k] = Effect(back[k], kind=kind)
-        return effects
+    def _leave_out_together(self, parts: dict[int, list[list[int]]]) -> None:
+        """Leave out together what may say the same, where one unit alone is hardly missed."""
+        self._measure(
+            self._without(self._with_siblings(part))
+            for s, each in parts.items()
+            for part in each
+            if part and not self._is_needed(s, part)
+        )
 
-    def _by_halves(self, group: int, lost: dict[int, list[int]]) -> dict[int, list[int]]:
-        """Halve a text group until one unit is left, for spans whose shortlist missed it."""
-        left = {s: [k for k in range(self._count) if self._groups[k] == group] for s in lost}
-        left = {s: units for s, units in left.items() if len(units) > len(lost[s])}
-        while any(len(units) > 1 for units in left.values()):
-            halves = {s: _halved(units) for s, units in left.items() if len(units) > 1}
-            if self.passes >= self._options.budget:
-                return {}
-            self._measure(self._alone(group, half) for pair in halves.values() for half in pair)
-            for s, pair in halves.items():
-                left[s] = max(pair, key=lambda half: self._given_back(s, group, half))
-        return left
+    def _with_siblings(self, part: Sequence[int]) -> list[int]:
+        """Return units with all that are of the same document or medium as the first of them."""
+        best = self._homes[part[0]]
+        return sorted({*part, *(k for k in range(self._count) if self._homes[k] == best)})
+
+    def _is_needed(self, s: int, part: Sequence[int]) -> bool:
+        """Say whether one unit of a part is missed by half of what it gives back."""
+        return any(self._lost(s, [k]) >= _HALF * _words(self._given_back(s, [k])) for k in part)
+
+    def _missed(self, s: int, units: Sequence[int]) -> bool:
+        drops = self._drops(s, self._without(units))
+        return drops is not None and float(drops.sum()) >= self._options.missed
 
     # What the measured values say.
 
-    def _enough(self, s: int, group: int, units: Sequence[int]) -> bool:
-        half = _HALF * self._group_effect(s, group)
-        return any(self._given_back(s, group, [k]) >= half for k in units)
+    def _effects(self, s: int, parts: Sequence[Sequence[int]]) -> dict[str, Effect]:
+        """Return the effects of the units that were left out, strongest first."""
+        found: dict[int, Effect] = {}
+        for part in parts:
+            for k, effect in self._of_part(s, part).items():
+                if k not in found or found[k].kind is None:
+                    found[k] = effect
+        order = sorted(found, key=lambda k: -found[k].value)
+        return {self._scorer.units[k]: found[k] for k in order}
 
-    def _missed(self, s: int, units: Iterable[int]) -> bool:
-        drops = [self._drop(s, self._left_out(k)) for k in units]
-        return max(drops) >= self._options.missed
+    def _of_part(self, s: int, part: Sequence[int]) -> dict[int, Effect]:
+        """Return the effects of units that are like each other, with a kind if they support."""
+        sums = {k: float(drops.sum()) for k in part if (drops := self._left(s, k)) is not None}
+        most = max(sums.values(), default=0.0)
+        any_missed = most >= self._options.missed
+        together = self._lost(s, self._with_siblings(part)) if part else 0.0
+        effects = {}
+        for k in part:
+            back = _words(self._given_back(s, [k]))
+            lost = self._lost(s, [k])
+            supports = not any_missed or sums.get(k, 0.0) >= _HALF * most
+            value = math.sqrt(back * (max(lost, together) if supports else lost))
+            kind = self._kind(s, back, lost) if supports and value > 0 else None
+            effects[k] = Effect(value, kind=kind)
+        return effects
 
-    def _group_effect(self, s: int, group: int) -> float:
-        return self._drop(s, self._alone(group, []))
+    def _kind(self, s: int, back: float, lost: float) -> EffectKind:
+        if lost >= _HALF * back:
+            return "necessary"
+        return "sufficient" if back >= _HALF * _words(self._hidden(s)) else "shared"
 
-    def _given_back(self, s: int, group: int, units: Sequence[int]) -> float:
-        """Nats that units alone give back of what their group, hidden, costs."""
-        return self._group_effect(s, group) - self._drop(s, self._alone(group, units))
+    def _hidden(self, s: int) -> np.ndarray:
+        """Return what each token of a span loses without any source, ``[tokens]``."""
+        drops = self._drops(s, self._only([]))
+        assert drops is not None
+        return drops
 
-    def _words_given_back(self, s: int, group: int, unit: int) -> float:
-        """Nats that a unit alone gives back of what single words lose, each above the floor."""
-        hidden = self._drops(s, self._alone(group, []))
-        return _words(hidden - self._drops(s, self._alone(group, [unit])))
+    def _given_back(self, s: int, units: Sequence[int]) -> np.ndarray:
+        """Return what units alone give back of that, ``[tokens]``."""
+        drops = self._drops(s, self._only(units))
+        assert drops is not None
+        given: np.ndarray = self._hidden(s) - drops
+        return given
 
-    def _drop(self, s: int, keep: np.ndarray) -> float:
-        return float(self._drops(s, keep).sum())
+    def _left(self, s: int, unit: int) -> np.ndarray | None:
+        return self._drops(s, self._without([unit]))
 
-    def _drops(self, s: int, keep: np.ndarray) -> np.ndarray:
-        """Return what each token of a span loses under a mask that was measured, ``[tokens]``."""
+    def _lost(self, s: int, units: Sequence[int]) -> float:
+        """Return the nats that words lose without units, above the floor; 0 if not measured."""
+        drops = self._drops(s, self._without(units))
+        return 0.0 if drops is None else _words(drops)
+
+    def _drops(self, s: int, keep: np.ndarray) -> np.ndarray | None:
+        """Return what each token of a span loses under a mask, or None if it was not measured."""
+        values = self._values.get(keep.tobytes())
+        if values is None:
+            return None
         inside = slice(self._spans[s].token_start, self._spans[s].token_end)
-        drops: np.ndarray = self._full[inside] - self._values[keep.tobytes()][inside]
+        drops: np.ndarray = self._full[inside] - values[inside]
         return drops
 
     # Masks, and running them.
 
-    def _is_text(self, group: int) -> bool:
-        return self._scorer.modalities[self._groups.index(group)] == "text"
-
-    def _left_out(self, unit: int) -> np.ndarray:
-        keep: np.ndarray = np.arange(self._count) != unit
-        return keep
-
-    def _alone(self, group: int, units: Sequence[int]) -> np.ndarray:
-        """Return the mask that keeps, of a group, only these units."""
-        keep: np.ndarray = np.array(self._groups) != group
+    def _only(self, units: Sequence[int]) -> np.ndarray:
+        keep = np.zeros(self._count, dtype=bool)
         keep[list(units)] = True
         return keep
 
-    def _without_groups(self, shortlists: dict[int, list[int]]) -> list[np.ndarray]:
-        groups = {self._groups[k] for units in shortlists.values() for k in units}
-        return [self._alone(group, []) for group in sorted(groups)]
+    def _without(self, units: Sequence[int]) -> np.ndarray:
+        keep = np.ones(self._count, dtype=bool)
+        keep[list(units)] = False
+        return keep
+
+    def _known(self, keep: np.ndarray) -> bool:
+        return keep.tobytes() in self._values
+
+    def _was_alone(self, unit: int) -> bool:
+        return self._known(self._only([unit]))
+
+    def _cost(self, keep: np.ndarray) -> int:
+        """Estimate the tokens that run: what is kept from the first that is dropped on."""
+        units = self._scorer.source_units
+        dropped = [at for k in np.flatnonzero(~keep) for at in units[k].positions]
+        return self._length - min(dropped) - len(dropped) if dropped else 0
 
     def _measure(self, masks: Iterable[np.ndarray]) -> None:
-        new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in self._values}
-        if not new:
-            return
-        effects = measure(
-            self._scorer, self._spans, np.stack(list(new.values())), cache=self._cache
-        )
-        self.tokens += effects.run_tokens
-        self._full = effects.full.astype(np.float64)
-        self._values |= dict(zip(new, effects.tokens.astype(np.float64), strict=True))
-
-
-def _groups_of(scorer: ResponseScorer) -> list[int]:
-    """Return the number of each unit's group: a medium, or all texts."""
-    names = [
-        "text"
-        if unit.modality == "text"
-        else (unit.locator.message, unit.locator.part, unit.modality)
-        for unit in scorer.source_units
-    ]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return [numbers[name] for name in names]
+        """Measure masks that are new, the first ones, as many as the budget allows."""
+        new = {mask.tobytes(): mask for mask in masks if not self._known(mask)}
+        left = self._options.budget * self._length - self.tokens
+        while new:
+            taken = {}
+            for key, mask in new.items():
+                cost = self._cost(mask)
+                if self._values and cost > left:
+                    continue
+                taken[key] = mask
+                left -= cost
+            if not taken:
+                return
+            effects = measure(
+                self._scorer, self._spans, np.stack(list(taken.values())), cache=self._cache
+            )
+            self.tokens += effects.run_tokens
+            self._full = effects.full.astype(np.float64)
+            self._values |= dict(zip(taken, effects.tokens.astype(np.float64), strict=True))
+            new = {key: mask for key, mask in new.items() if key not in taken}
+            left = self._options.budget * self._length - self.tokens
 
 
 def _words(drops: np.ndarray) -> float:
@@ -308,8 +334,3 @@ def _words(drops: np.ndarray) -> float:
 
 def _union(lists: Iterable[Iterable[int]]) -> list[int]:
     return sorted({k for units in lists for k in units})
-
-
-def _halved(units: Sequence[int]) -> tuple[list[int], list[int]]:
-    middle = len(units) // 2
-    return list(units[:middle]), list(units[middle:])

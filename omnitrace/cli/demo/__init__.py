@@ -1,0 +1,1 @@
+"""What ``omnitrace demo`` shows."""
