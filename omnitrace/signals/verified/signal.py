@@ -66,5 +66,5 @@ class Verified(SpanSignal):
             raise InputError(f"a ranking of shape {ranking.shape}", legal=f"{list(shape)}")
         search = Search(scorer, spans, ranking, self.options)
         found = search.run()
-        self.passes = search.passes
+        self.passes = search.measured.passes
         return list[dict[str, Effect]](found)
