@@ -13,9 +13,10 @@
    much, since one says what another says too, they are left out together, with all of the document
    or medium that the best of them is in.
 
-A unit's effect is the geometric mean of what it gives back and what is lost without it (or without
-all that may say the same). A text model has words that a unit makes likelier and does not need, and
-words that suffer from any change of the prompt; few that are both come from nowhere.
+A unit's effect is what it gives back or what is lost without it (or without all that may say the
+same), whichever is less; a third of what it gives back where that is all that the span lost. A text
+model has words that a unit makes likelier and does not need, and words that suffer from any change
+of the prompt; few that are both come from nowhere.
 
 A unit is *necessary* where at least half of what it gives back is lost without it; of the others
 one that gives back half of what the span lost is *sufficient*, and what gives back less is
@@ -51,6 +52,8 @@ _ALIKE: Final = 0.85  # share of what the best unit gives back that makes anothe
 _TRIED: Final = 4  # units that are left out for each part of a span
 _PARTS: Final = 3  # units that a span rests on, beside those that are like them
 _HALF: Final = 0.5
+_ENOUGH: Final = 0.9  # share of what a span lost that makes a unit count though it is not missed
+_UNMISSED: Final = 1 / 3  # and what then counts of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,25 +196,31 @@ class Search:
 
     def _pairs(self, s: int, parts: Sequence[_Part]) -> list[list[int]]:
         """Return what may give back the missing words: chosen units with others of their home."""
-        hidden = self.measured.hidden(s)
-        if not parts or in_words(hidden - self._covered(s, parts)) < self._least(s, parts):
+        missing = self.measured.hidden(s) - self._covered(s, parts)
+        if in_words(missing) < self._least(s, parts):
             return []
-        taken = {k for part in parts for k in part.units}
+        order = self._order(s)
+        chosen = [part.units[0] for part in parts] or order[:1]
+        taken = {*chosen, *(k for part in parts for k in part.units)}
         return [
-            [part.units[0], k]
-            for part in parts
-            for k in self._order(s)
-            if k not in taken and self._homes[k] == self._homes[part.units[0]]
+            [beside, k]
+            for beside in chosen
+            for k in order
+            if k not in taken and self._homes[k] == self._homes[beside]
         ]
 
     def _least(self, s: int, parts: Sequence[_Part]) -> float:
-        first = self.measured.given_back(s, [parts[0].units[0]])
-        return max(_MORE, _MORE_SHARE * in_words(first))
+        """Return the nats that a further unit of a span must give back."""
+        first = [in_words(self.measured.given_back(s, part.units[:1])) for part in parts[:1]]
+        return max([_MORE, *(_MORE_SHARE * each for each in first)])
 
     def _together(
         self, s: int, parts: Sequence[_Part], pairs: Sequence[Sequence[int]]
     ) -> list[_Part]:
-        """Return the unit that gives back most of the missing words beside another, if any does."""
+        """Return the unit that gives back most of the missing words beside another, if any does.
+
+        Where no unit gives back anything alone, it is both of them.
+        """
         covered = self._covered(s, parts)
         gain = {
             (beside, k): in_words(self.measured.given_back(s, [beside, k]) - covered)
@@ -220,7 +229,10 @@ class Search:
         if not gain:
             return []
         beside, k = max(gain, key=lambda pair: gain[pair])
-        return [_Part((k,), (beside,))] if gain[beside, k] >= self._least(s, parts) else []
+        if gain[beside, k] < self._least(s, parts):
+            return []
+        found = [_Part((k,), (beside,))]
+        return found if parts else [*found, _Part((beside,), (k,))]
 
     # Leaving units out.
 
@@ -270,11 +282,16 @@ class Search:
             back, alone = self._back(s, part, k), self.measured.lost(s, [k])
             supports = most < self._options.missed or sums[k] >= _HALF * most
             losses = [each for each in (alone, together if supports else None) if each is not None]
-            # Where the budget ended before anything was left out, half of what is given back.
-            value = math.sqrt(back * max(losses)) if losses else _HALF * back
+            value = self._value(s, back, losses)
             kind = self._kind(s, back, alone) if supports and value > 0 else None
             effects[k] = Effect(value, kind=kind)
         return effects
+
+    def _value(self, s: int, back: float, losses: Sequence[float]) -> float:
+        if not losses:  # the budget ended before anything was left out
+            return _UNMISSED * back
+        explains = back >= _ENOUGH * in_words(self.measured.hidden(s))
+        return max(min(back, max(losses)), _UNMISSED * back if explains else 0.0)
 
     def _back(self, s: int, part: _Part, unit: int) -> float:
         """Return the nats of words that a unit gives back, beside what it was tried with."""
