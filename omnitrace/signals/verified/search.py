@@ -276,7 +276,9 @@ class Search:
         """Return the effects of the units of a part, with a kind where they support the span."""
         sums = {k: self._sum_lost(s, k) for k in part.units}
         most = max(sums.values())
-        together = self.measured.lost(s, self._with_siblings(part))
+        together = None
+        if not self._is_needed(s, part):
+            together = self.measured.lost(s, self._with_siblings(part))
         effects = {}
         for k in part.units:
             back, alone = self._back(s, part, k), self.measured.lost(s, [k])
