@@ -188,11 +188,11 @@ class Tracer:
     def stream(self, messages: Asked, **options: Unpack[StreamOptions]) -> EventStream:
         """Let the model respond to ``messages``, and yield events while it writes.
 
-        Token events come in blocks of at most ``block``; a span event, with final supports, as soon
-        as its sentence has ended; the last event carries the whole trace, which is that of
-        :meth:`trace` with the same ``block``. The model runs in a thread of its own, and its
-        rows are processed in a second one beside it. Leaving the loop, or closing the stream, stops
-        both at the next token.
+        Token events come in blocks of at most ``block``; a span event, with the signal's supports,
+        as soon as its sentence has ended. The last event carries the whole trace, which is that of
+        :meth:`trace` with the same ``block``: its supports are verified, where that was asked. The
+        model runs in a thread of its own, and its rows are processed in a second one beside it.
+        Leaving the loop, or closing the stream, stops both at the next token.
 
         Parameters
         ----------

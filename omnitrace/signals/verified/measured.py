@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "in_words"]
 
 # Found on validation samples of the reference world and development cases of benchmarks/citations.
-_WORD: Final = 0.7  # nats by which a word must change, and that are subtracted
+_WORD: Final = 0.5  # nats by which a word must change, and that are subtracted
 
 
 def in_words(drops: np.ndarray) -> float:
@@ -136,7 +136,6 @@ class Measured:
         given: np.ndarray = np.zeros_like(hidden) if drops is None else hidden - drops
         return given
 
-    def lost(self, s: int, units: Sequence[int]) -> float | None:
-        """Return the nats that words lose without units, or None if it was not measured."""
-        drops = self.drops(s, self.without(units))
-        return None if drops is None else in_words(drops)
+    def lost(self, s: int, units: Sequence[int]) -> np.ndarray | None:
+        """Return what each token loses without units, or None if it was not measured."""
+        return self.drops(s, self.without(units))

@@ -12,11 +12,14 @@
 4. These are *left out*, one at a time. Where some are missed, the others go. Where none is missed
    much, since one says what another says too, they are left out together, with all of the document
    or medium that the best of them is in.
+5. Where much is not explained even so, the units that the signal scores highest are left out: what
+   acts only together with others is missed all the same.
 
-A unit's effect is what it gives back or what is lost without it (or without all that may say the
-same), whichever is less; a third of what it gives back where that is all that the span lost. A text
-model has words that a unit makes likelier and does not need, and words that suffer from any change
-of the prompt; few that are both come from nowhere.
+A unit's effect on a word is what it gives back or what is lost without it (or without all that may
+say the same), whichever is less. A text model has words that a unit makes likelier and does not
+need, and words that suffer from any change of the prompt; few that are both come from nowhere. The
+effects on words above a floor add up; a third of what a unit gives back counts where that is all
+that the span lost.
 
 A unit is *necessary* where at least half of what it gives back is lost without it; of the others
 one that gives back half of what the span lost is *sufficient*, and what gives back less is
@@ -51,6 +54,7 @@ _MORE_SHARE: Final = 0.15  # and their share of what the first one gives back
 _ALIKE: Final = 0.85  # share of what the best unit gives back that makes another one like it
 _TRIED: Final = 4  # units that are left out for each part of a span
 _PARTS: Final = 3  # units that a span rests on, beside those that are like them
+_LEFT: Final = 0.3  # share of what a span lost that is looked into once more
 _HALF: Final = 0.5
 _ENOUGH: Final = 0.9  # share of what a span lost that makes a unit count though it is not missed
 _UNMISSED: Final = 1 / 3  # and what then counts of that
@@ -65,6 +69,14 @@ class _Part:
 
     units: tuple[int, ...]
     beside: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The effect of a unit, and what it explains of each token of the span, in nats."""
+
+    effect: Effect
+    words: np.ndarray
 
 
 class Search:
@@ -104,10 +116,11 @@ class Search:
         parts = self._parts_of(live)
         if any(parts.values()):
             self._leave_out(parts)
-        found = [self._effects(s, parts.get(s, [])) for s in every]
+        found = {s: self._effects(s, each) for s, each in parts.items()}
+        self._look_again(found)
         return [
-            SpanEffects(each, total=float(drops.sum()))
-            for each, drops in zip(found, hidden, strict=True)
+            SpanEffects(self._ordered(found.get(s, {})), total=float(hidden[s].sum()))
+            for s in every
         ]
 
     # Which units are looked at.
@@ -124,8 +137,6 @@ class Search:
         self.measured.run(self.measured.only(pair) for each in pairs.values() for pair in each)
         for s, each in pairs.items():
             parts[s] += self._together(s, parts[s], each)
-            if self._unexplained(s, parts[s]):  # what acts only with others is missed all the same
-                parts[s].append(_Part(tuple(self._order(s)[:_TRIED])))
         return parts
 
     def _shortlists(self, live: Sequence[int]) -> dict[int, list[int]]:
@@ -257,60 +268,100 @@ class Search:
     def _is_needed(self, s: int, part: _Part) -> bool:
         """Say whether the best unit of a part is missed by half of what it gives back."""
         best = part.units[0]
-        lost = self.measured.lost(s, [best])
-        return lost is not None and lost >= _HALF * self._back(s, part, best)
+        both = self._both(s, part, best)
+        return in_words(both) >= _HALF * in_words(self._back(s, part, best))
 
     # What the measured values say.
 
-    def _effects(self, s: int, parts: Sequence[_Part]) -> dict[str, Effect]:
-        """Return the effects of the units that were looked at, strongest first."""
-        found: dict[int, Effect] = {}
+    def _effects(self, s: int, parts: Sequence[_Part]) -> dict[int, _Found]:
+        """Return the effects of the units of all parts."""
+        found: dict[int, _Found] = {}
         for part in parts:
-            for k, effect in self._of_part(s, part).items():
-                if k not in found or found[k].kind is None:
-                    found[k] = effect
-        order = sorted(found, key=lambda k: -found[k].value)
-        return {self._units[k]: found[k] for k in order}
+            for k, each in self._of_part(s, part).items():
+                if k not in found or found[k].effect.kind is None:
+                    found[k] = each
+        return found
 
-    def _of_part(self, s: int, part: _Part) -> dict[int, Effect]:
+    def _of_part(self, s: int, part: _Part) -> dict[int, _Found]:
         """Return the effects of the units of a part, with a kind where they support the span."""
-        sums = {k: self._sum_lost(s, k) for k in part.units}
-        most = max(sums.values())
         together = None
         if not self._is_needed(s, part):
             together = self.measured.lost(s, self._with_siblings(part))
-        effects = {}
+        missed = {k: float(self._both(s, part, k).sum()) for k in part.units}
+        most = max(missed.values())
+        found = {}
         for k in part.units:
-            back, alone = self._back(s, part, k), self.measured.lost(s, [k])
-            supports = most < self._options.missed or sums[k] >= _HALF * most
-            losses = [each for each in (alone, together if supports else None) if each is not None]
-            value = self._value(s, back, losses)
-            kind = self._kind(s, back, alone) if supports and value > 0 else None
-            effects[k] = Effect(value, kind=kind)
-        return effects
+            supports = most < self._options.missed or missed[k] >= _HALF * most
+            words = self._both(s, part, k, together if supports else None)
+            value = self._value(s, part, k, words)
+            kind = self._kind(s, part, k) if supports and value > 0 else None
+            found[k] = _Found(Effect(value, kind=kind), words)
+        return found
 
-    def _value(self, s: int, back: float, losses: Sequence[float]) -> float:
-        if not losses:  # the budget ended before anything was left out
-            return _UNMISSED * back
+    def _both(
+        self, s: int, part: _Part, unit: int, together: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return what a unit gives back and what is lost without it, the less, of each token.
+
+        ``together`` is what is lost without all that may say the same.
+        """
+        back = self._back(s, part, unit)
+        losses = [each for each in (self.measured.lost(s, [unit]), together) if each is not None]
+        lost = np.max(losses, axis=0) if losses else np.zeros_like(back)
+        both: np.ndarray = np.maximum(np.minimum(back, lost), 0.0)
+        return both
+
+    def _value(self, s: int, part: _Part, unit: int, words: np.ndarray) -> float:
+        """Return a unit's effect in nats."""
+        back = in_words(self._back(s, part, unit))
         explains = back >= _ENOUGH * in_words(self.measured.hidden(s))
-        return max(min(back, max(losses)), _UNMISSED * back if explains else 0.0)
+        # The budget may end before anything is left out.
+        unknown = not self.measured.knows(self.measured.without([unit]))
+        return max(in_words(words), _UNMISSED * back if explains or unknown else 0.0)
 
-    def _back(self, s: int, part: _Part, unit: int) -> float:
-        """Return the nats of words that a unit gives back, beside what it was tried with."""
+    def _back(self, s: int, part: _Part, unit: int) -> np.ndarray:
+        """Return what a unit gives back of each token, beside what it was tried with."""
         back = self.measured.given_back(s, [*part.beside, unit])
-        if part.beside:
-            back = back - self.measured.given_back(s, part.beside)
-        return in_words(back)
+        return back - self.measured.given_back(s, part.beside) if part.beside else back
 
-    def _sum_lost(self, s: int, unit: int) -> float:
-        drops = self.measured.drops(s, self.measured.without([unit]))
-        return 0.0 if drops is None else float(drops.sum())
-
-    def _kind(self, s: int, back: float, lost: float | None) -> EffectKind:
-        if lost is not None and lost >= _HALF * back:
+    def _kind(self, s: int, part: _Part, unit: int) -> EffectKind:
+        back = in_words(self._back(s, part, unit))
+        if in_words(self._both(s, part, unit)) >= _HALF * back:
             return "necessary"
-        enough = _HALF * in_words(self.measured.hidden(s))
-        return "sufficient" if back >= enough else "shared"
+        return "sufficient" if back >= _HALF * in_words(self.measured.hidden(s)) else "shared"
+
+    def _look_again(self, found: dict[int, dict[int, _Found]]) -> None:
+        """Leave out what the signal scores highest, for spans of which much is not explained."""
+        wanted = {s: self._not_explained(s, each) for s, each in found.items()}
+        wanted = {
+            s: left
+            for s, left in wanted.items()
+            if in_words(left) >= max(_MORE, _LEFT * in_words(self.measured.hidden(s)))
+        }
+        self.measured.run(
+            self.measured.without([k]) for s in wanted for k in self._order(s)[:_TRIED]
+        )
+        for s, left in wanted.items():
+            for k in self._order(s)[:_TRIED]:
+                lost = self.measured.lost(s, [k])
+                if lost is None or (k in found[s] and found[s][k].effect.kind is not None):
+                    continue
+                words = np.maximum(np.minimum(left, lost), 0.0)
+                both = np.minimum(words, self.measured.given_back(s, [k]))
+                needed = in_words(words) >= _HALF * in_words(left)
+                if needed or in_words(both) >= _MORE:
+                    words = words if needed else both
+                    found[s][k] = _Found(Effect(in_words(words), kind="necessary"), words)
+
+    def _not_explained(self, s: int, found: dict[int, _Found]) -> np.ndarray:
+        """Return what each token lost that no supporting unit explains."""
+        left = self.measured.hidden(s)
+        words = [each.words for each in found.values() if each.effect.kind is not None]
+        return left - np.max(words, axis=0) if words else left
+
+    def _ordered(self, found: dict[int, _Found]) -> dict[str, Effect]:
+        order = sorted(found, key=lambda k: -found[k].effect.value)
+        return {self._units[k]: found[k].effect for k in order}
 
 
 def _union(lists: Iterable[Iterable[int]]) -> list[int]:
