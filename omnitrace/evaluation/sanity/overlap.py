@@ -19,7 +19,7 @@ from omnitrace.types import SourceUnit, Span
 
 __all__ = ["Attributed", "Overlap", "attributed", "attributed_by", "overlap_of", "overlaps"]
 
-_FIGURES: Final = 3
+_FIGURES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Overlap:
       one;
     - ``correlation``: Spearman's, of the scores of the units of the request, in [-1, 1]; undefined
       where one of the two gives all units the same score;
-    - ``same_first``: whether the strongest support is the same; also where neither names one.
+    - ``same_first``: whether the strongest support is the same; also where neither names one;
+    - ``neither``: whether neither names one, so that the overlap is 1 without any source.
     """
 
     signal: str
@@ -41,6 +42,7 @@ class Overlap:
     jaccard: Estimate
     correlation: Estimate
     same_first: Estimate
+    neither: Estimate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,7 @@ def overlaps(first: Attributed, second: Attributed) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float64 ``[S, 3]``: the figures of an :class:`Overlap`, NaN where undefined.
+        float64 ``[S, 4]``: the figures of an :class:`Overlap`, NaN where undefined.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def overlaps(first: Attributed, second: Attributed) -> np.ndarray:
         )
     aligned = second.scores[:, [index[key] for key in first.units]]
     rows = [
-        (_jaccard(a, b), spearman(x, y), float(a[:1] == b[:1]))
+        (_jaccard(a, b), spearman(x, y), float(a[:1] == b[:1]), float(not a and not b))
         for a, b, x, y in zip(first.supports, second.supports, first.scores, aligned, strict=True)
     ]
     return np.array(rows, dtype=np.float64).reshape(-1, _FIGURES)
@@ -113,7 +115,7 @@ def overlaps(first: Attributed, second: Attributed) -> np.ndarray:
 def overlap_of(
     signal: str, against: str, examples: Sequence[np.ndarray], interval: Draws
 ) -> Overlap:
-    """Average what :func:`overlaps` gave, one array ``[·, 3]`` for each example."""
+    """Average what :func:`overlaps` gave, one array ``[·, 4]`` for each example."""
     figures = [interval.mean([each[:, i] for each in examples]) for i in range(_FIGURES)]
     return Overlap(signal, against, *figures)
 

@@ -276,6 +276,7 @@ class _Overlap(_Model):
     jaccard: _Figure
     correlation: _Figure
     same_first: _Figure
+    neither: _Figure
 
 
 class _Unchanged(_Model):

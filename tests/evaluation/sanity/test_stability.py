@@ -23,6 +23,7 @@ from omnitrace.evaluation.sanity import (
     stability,
     tracers_of,
 )
+from omnitrace.evaluation.sanity.overlap import attributed, overlaps
 from omnitrace.evaluation.sanity.tables import sections_of
 from omnitrace.signals.base import SpanSignal
 from omnitrace.types import Effect, Span
@@ -97,6 +98,7 @@ def test_a_signal_that_names_what_is_first_is_not(found: Stability) -> None:
     assert order.jaccard.low == 0
     assert order.jaccard.count == 11
     assert order.correlation.value < 0.5
+    assert order.neither.value == 0
     assert found.of("first", "instruction").jaccard.value == 1
     assert len(found.done["order"]["three"]) == 5
     assert found.done["order"]["two"] == ("sources in the order 2, 1",)
@@ -123,7 +125,7 @@ def test_what_is_added_counts_where_it_is_named(known: dict[str, Tracer]) -> Non
     case = case_of(known, "three", MESSAGES, ANSWER)
     seen = set()
     for seed in range(8):
-        options = StabilityOptions(shuffles=1, distractors=3)
+        options = StabilityOptions(shuffles=1, distractors=3, templates=("{question}",))
         seen.add(stability(known, [case], options=options, seed=seed).of("first", "distractors"))
     values = {each.jaccard.value for each in seen}
     assert values == {0.0, 1.0}  # sometimes one of them stands first
@@ -161,6 +163,15 @@ def test_what_cannot_be_changed_is_named(known: dict[str, Tracer], known_cases: 
     other = dataclasses.replace(known_cases[0], trace=halved)
     (row, *_) = stability(known, [other], second=known).unchanged
     assert (row.change, row.reason) == ("model", "2 spans became 1 others")
+
+
+def test_two_attributions_without_supports_are_alike_and_counted(known_cases: list[Case]) -> None:
+    case = known_cases[0]
+    bare = [dataclasses.replace(span, supports=()) for span in case.spans["first"]]
+    none = attributed(case.trace.units, bare, case.scores["first"])
+    some = attributed(case.trace.units, case.spans["first"], case.scores["first"])
+    assert overlaps(none, none).tolist() == [[1, pytest.approx(1), 1, 1]] * 2
+    assert overlaps(none, some).tolist() == [[0, pytest.approx(1), 0, 0]] * 2
 
 
 @pytest.mark.parametrize(
