@@ -120,7 +120,9 @@ class Collector:
         self._cache = None if cache is None else make_folder(cache)
         self._reader = FeatureReader(self.options.recipe, self.layers)
         self._writer = tracer.with_options(verify=False)  # only its responses are needed
-        (self._replayer,) = tracers_of(tracer, [self._reader]).values()
+        # Salience weighs votes, which nothing is learnt from.
+        unweighted = tracer.with_options(salience=None)
+        (self._replayer,) = tracers_of(unweighted, [self._reader]).values()
 
     def example(self, request: RequestEntry) -> Example:
         """Return what is learnt from a request; errors are those of :meth:`held_out`."""

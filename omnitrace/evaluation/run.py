@@ -142,8 +142,15 @@ def evaluate_files(
     )
 
 
-def known_signals(names: Sequence[str]) -> list[str]:
+def known_signals(names: Sequence[str], *, besides: Sequence[str] = ()) -> list[str]:
     """Return names of signals, each once, before any work is spent on one that is unknown.
+
+    Parameters
+    ----------
+    names:
+        What was asked for.
+    besides:
+        Names of no signal that are taken too.
 
     Raises
     ------
@@ -156,7 +163,8 @@ def known_signals(names: Sequence[str]) -> list[str]:
     if not named:
         raise InputError("no signal is named", legal="at least one")
     for name in named:
-        registry().signal(name)
+        if name not in besides:
+            registry().signal(name)
     return named
 
 

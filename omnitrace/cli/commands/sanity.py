@@ -1,10 +1,10 @@
-"""``omnitrace sanity``: four questions to ask before any figure of an attribution is believed."""
+"""``omnitrace sanity``: five questions to ask before any figure of an attribution is believed."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
@@ -18,11 +18,15 @@ from omnitrace.cli.console import (
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
 from omnitrace.cli.loading import load_tracer
 from omnitrace.cli.options import Device, MaxNewTokens, MediaRoot, listed
+from omnitrace.errors import InputError
 
 if TYPE_CHECKING:
     from omnitrace.evaluation.sanity.report import Sanity
 
 __all__ = ["sanity"]
+
+_SIGNALS: Final = "attention-mean"
+_STABILITY_SIGNALS: Final = "default,value-attention,attention-mean,grad-sam"
 
 
 @guarded
@@ -40,11 +44,38 @@ def sanity(
     ] = "reference",
     device: Device = None,
     signals: Annotated[
-        str, typer.Option(help="Separated by commas; see 'omnitrace list signals'.")
-    ] = "attention-mean",
+        str | None,
+        typer.Option(
+            help="Separated by commas; see 'omnitrace list signals'. 'default' stands for what is "
+            f"used where no signal is named. By default {_SIGNALS}; with --stability "
+            f"{_STABILITY_SIGNALS}.",
+            show_default=False,
+        ),
+    ] = None,
     checks: Annotated[
-        str, typer.Option(help="Only these, separated by commas.")
-    ] = "randomisation,evidence,operators,regeneration",
+        str | None,
+        typer.Option(
+            help="Only these, separated by commas: randomisation, evidence, operators, "
+            "regeneration. By default all four; with --stability none of them.",
+            show_default=False,
+        ),
+    ] = None,
+    stability: Annotated[
+        bool,
+        typer.Option(
+            "--stability",
+            help="Compare the supports of each statement between signals, and when the sources "
+            "stand in another order, the question is worded otherwise, or sources are added.",
+        ),
+    ] = False,
+    second_model: Annotated[
+        str | None,
+        typer.Option(
+            help="With --stability: a model of another size or training, which is given the same "
+            "responses.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write everything to this JSON file.")] = None,
     media_root: MediaRoot = None,
     max_new_tokens: MaxNewTokens = 256,
@@ -62,26 +93,39 @@ def sanity(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.")] = 0,
 ) -> None:
-    """Check whether attributions deserve belief at all: four questions, answered with a model.
+    """Check whether attributions deserve belief at all: five questions, answered with a model.
 
     randomisation: do scores change as the decoder layers are randomised, from the last one down?
     evidence: does it cost the response less if the scores are handed to other units? operators: do
     ways to ablate a unit agree on which units matter? regeneration: does the model write
-    something else without a unit, where teacher forcing says so?
+    something else without a unit, where teacher forcing says so? --stability: does a statement
+    keep its supports where nothing that matters is changed?
     """
     from omnitrace.evaluation.example_set import read_examples
     from omnitrace.evaluation.labels.io import write_text
     from omnitrace.evaluation.run import known_signals
-    from omnitrace.evaluation.sanity import SanityOptions, check_examples
+    from omnitrace.evaluation.sanity import (
+        CHECKS,
+        DEFAULT,
+        SanityOptions,
+        StabilityOptions,
+        check_examples,
+    )
 
+    if second_model is not None and not stability:
+        raise InputError("--second-model is given", legal="--second-model with --stability")
+    usual = () if stability else CHECKS
     options = SanityOptions(
-        checks=listed(checks),
+        checks=usual if checks is None else listed(checks),
         threshold=threshold,
         top=top,
         max_new_tokens=max_new_tokens,
         seed=seed,
+        stability=StabilityOptions() if stability else None,
     )
-    named = known_signals(listed(signals))
+    if signals is None:
+        signals = _STABILITY_SIGNALS if stability else _SIGNALS
+    named = known_signals(listed(signals), besides=[DEFAULT])
     examples = read_examples(paths, media_root)
     with StatusLine() as status:
 
@@ -94,6 +138,9 @@ def sanity(
             load_tracer(model, "attention-mean", status, device=device),
             named,
             options=options,
+            second=None
+            if second_model is None
+            else load_tracer(second_model, "attention-mean", status, device=device),
             progress=status.show,
             failed=say_failure,
         )

@@ -1,4 +1,4 @@
-"""Sanity checks: four questions to ask before any figure of an attribution is believed.
+"""Sanity checks: five questions to ask before any figure of an attribution is believed.
 
 >>> from omnitrace.evaluation.sanity import case_of, shuffled_evidence, tracers_of
 >>> tracers = tracers_of(tracer, ["attention-mean", "grad-sam"])  # doctest: +SKIP
@@ -15,6 +15,7 @@ from omnitrace.evaluation.sanity.agreement import (
 )
 from omnitrace.evaluation.sanity.cases import (
     CONTROL,
+    DEFAULT,
     Case,
     Draws,
     case_of,
@@ -22,6 +23,7 @@ from omnitrace.evaluation.sanity.cases import (
     tracers_of,
 )
 from omnitrace.evaluation.sanity.evidence import Shuffled, shuffled_evidence
+from omnitrace.evaluation.sanity.overlap import Overlap
 from omnitrace.evaluation.sanity.randomisation import (
     Randomisation,
     Stage,
@@ -37,14 +39,22 @@ from omnitrace.evaluation.sanity.report import (
     check_all,
 )
 from omnitrace.evaluation.sanity.run import check_examples
+from omnitrace.evaluation.sanity.stability import (
+    Stability,
+    StabilityOptions,
+    Unchanged,
+    stability,
+)
 
 __all__ = [
     "CHECKS",
     "CONTROL",
+    "DEFAULT",
     "Agreement",
     "Case",
     "Draws",
     "OperatorAgreement",
+    "Overlap",
     "Randomisation",
     "Regenerated",
     "Regeneration",
@@ -52,7 +62,10 @@ __all__ = [
     "SanityDocument",
     "SanityOptions",
     "Shuffled",
+    "Stability",
+    "StabilityOptions",
     "Stage",
+    "Unchanged",
     "case_of",
     "case_of_trace",
     "check_all",
@@ -62,5 +75,6 @@ __all__ = [
     "randomised_layers",
     "regeneration",
     "shuffled_evidence",
+    "stability",
     "tracers_of",
 ]

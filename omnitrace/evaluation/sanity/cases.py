@@ -18,10 +18,11 @@ from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.signals.base import Signal
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
-from omnitrace.types import Message
+from omnitrace.types import Message, Span
 
 __all__ = [
     "CONTROL",
+    "DEFAULT",
     "Case",
     "Draws",
     "alike",
@@ -36,6 +37,9 @@ __all__ = [
 
 CONTROL: Final = "unit-size"
 """The control beside the signals: how many tokens each unit has. It never looks at the model."""
+
+DEFAULT: Final = "default"
+"""What stands for a tracer's default, with no signal named: its supports are verified."""
 
 # What rounding leaves of 1 - r² where a ranking is by size alone.
 _SLACK: Final = 1e-9
@@ -74,6 +78,8 @@ class Case:
         The request.
     scores:
         By signal, and :data:`CONTROL`: float64 ``[S, K]``.
+    spans:
+        By signal: its ``S`` spans with the supports that it selects.
     """
 
     name: str
@@ -81,10 +87,18 @@ class Case:
     messages: Sequence[Message]
     media_root: Path | None
     scores: Mapping[str, np.ndarray]
+    spans: Mapping[str, tuple[Span, ...]]
 
 
 def tracers_of(tracer: Tracer, signals: Iterable[str | Signal]) -> dict[str, Tracer]:
     """Return a tracer of the same model and options for each signal, by the signal's name.
+
+    Parameters
+    ----------
+    tracer:
+        Of the model.
+    signals:
+        Names or signals; :data:`DEFAULT` stands for none.
 
     Raises
     ------
@@ -95,9 +109,9 @@ def tracers_of(tracer: Tracer, signals: Iterable[str | Signal]) -> dict[str, Tra
     """
     found: dict[str, Tracer] = {}
     for signal in signals:
-        # Salience weighs votes, of which no check makes use.
-        made = tracer.with_options(signal=signal, salience=None)
-        name = (made.setup.signals.span or made.setup.signals.token).name
+        made = tracer.with_options(signal=None if signal == DEFAULT else signal)
+        chosen = made.setup.signals.span or made.setup.signals.token
+        name = DEFAULT if signal == DEFAULT else chosen.name
         if name in found or name == CONTROL:
             raise InputError(f"two signals are named {name!r}", legal="each signal once")
         found[name] = made
@@ -140,7 +154,8 @@ def case_of(
             f"the response has {len(trace.spans)} spans and the request {len(trace.units)} units",
             legal="at least one span, and two units",
         )
-    return Case(name, trace, messages, media_root, all_scores(traces))
+    spans = {signal: each.spans for signal, each in traces.items()}
+    return Case(name, trace, messages, media_root, all_scores(traces), spans)
 
 
 def case_of_trace(tracers: Mapping[str, Tracer], name: str, trace: Trace) -> Case:

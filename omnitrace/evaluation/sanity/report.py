@@ -21,12 +21,13 @@ from omnitrace.evaluation.sanity.randomisation import (
     parameter_randomisation,
 )
 from omnitrace.evaluation.sanity.regeneration import Regenerated, Regeneration, regeneration
+from omnitrace.evaluation.sanity.stability import Change, Stability, StabilityOptions, stability
 from omnitrace.tracer import Tracer
 
 __all__ = ["CHECKS", "Sanity", "SanityDocument", "SanityOptions", "check_all", "checked_names"]
 
 CHECKS: Final = ("randomisation", "evidence", "operators", "regeneration")
-"""The checks by name, in the order in which they run."""
+"""The checks by name, in the order in which they run; stability, which costs most, is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,15 @@ class SanityOptions:
         Longest response to a request, in tokens.
     seed:
         Of all that is drawn at random.
+    stability:
+        How stability is measured; None leaves it out.
 
     Raises
     ------
     PluginError
         If there is no such check.
     InputError
-        If no check is named.
+        If nothing is checked.
     """
 
     checks: Sequence[str] = CHECKS
@@ -60,9 +63,10 @@ class SanityOptions:
     top: int | None = None
     max_new_tokens: int = 256
     seed: int = 0
+    stability: StabilityOptions | None = None
 
     def __post_init__(self) -> None:
-        if not checked_names(self.checks):
+        if not checked_names(self.checks) and self.stability is None:
             raise InputError("no check is named", legal="at least one")
 
 
@@ -82,6 +86,7 @@ class Sanity:
     evidence: tuple[Shuffled, ...] | None = None
     operators: OperatorAgreement | None = None
     regeneration: Regeneration | None = None
+    stability: Stability | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
@@ -109,6 +114,7 @@ def check_all(
     cases: Sequence[Case],
     *,
     options: SanityOptions | None = None,
+    second: Mapping[str, Tracer] | None = None,
     skipped: Mapping[str, str] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Sanity:
@@ -120,6 +126,8 @@ def check_all(
         By signal, from ``tracers_of``; the responses, from ``case_of``.
     options:
         What is checked, and how.
+    second:
+        Tracers of another model, by signal, for stability.
     skipped:
         Responses that are not among the cases, and why.
     progress:
@@ -149,6 +157,16 @@ def check_all(
     if "regeneration" in asked:
         found["regeneration"] = regeneration(
             tracer, cases, top=options.top, interval=interval, seed=seed, progress=progress
+        )
+    if options.stability is not None:
+        found["stability"] = stability(
+            tracers,
+            cases,
+            options=options.stability,
+            second=second,
+            interval=interval,
+            seed=seed,
+            progress=progress,
         )
     return Sanity(
         model=tracer.adapter.source,
@@ -252,6 +270,30 @@ class _Regeneration(_Model):
     refused: dict[str, str]
 
 
+class _Overlap(_Model):
+    signal: str
+    against: str
+    jaccard: _Figure
+    correlation: _Figure
+    same_first: _Figure
+    neither: _Figure
+
+
+class _Unchanged(_Model):
+    example: str
+    change: Change
+    signal: str | None
+    reason: str
+
+
+class _Stability(_Model):
+    rows: tuple[_Overlap, ...]
+    pairs: tuple[_Overlap, ...]
+    done: dict[str, dict[str, tuple[str, ...]]]
+    model: str | None
+    unchanged: tuple[_Unchanged, ...]
+
+
 class SanityDocument(_Model):
     """The JSON document of a run of ``omnitrace sanity``, version 1."""
 
@@ -266,6 +308,7 @@ class SanityDocument(_Model):
     evidence: tuple[_Shuffled, ...] | None
     operators: _OperatorAgreement | None
     regeneration: _Regeneration | None
+    stability: _Stability | None = None
 
 
 def _listed(values: np.ndarray) -> list[Any]:

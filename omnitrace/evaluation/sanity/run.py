@@ -23,6 +23,7 @@ def check_examples(
     signals: Sequence[str],
     *,
     options: SanityOptions | None = None,
+    second: Tracer | None = None,
     progress: ProgressCallback = no_progress,
     failed: Callable[[str, str], None] | None = None,
 ) -> Sanity:
@@ -35,9 +36,12 @@ def check_examples(
     tracer:
         Of the model; for traces the one that wrote them.
     signals:
-        Names of the signals that are checked.
+        Names of the signals that are checked; "default" stands for the tracer's default.
     options:
         What is checked, and how.
+    second:
+        Of another model, whose supports of the same responses are compared where stability is
+        measured.
     progress, failed:
         Called with what is being done; and with the name of an example that cannot be checked,
         and why. The others go on; the result lists them as ``skipped``.
@@ -45,10 +49,13 @@ def check_examples(
     Raises
     ------
     InputError
-        If no example can be checked.
+        If no example can be checked, or there is a second model for nothing.
     """
     options = options or SanityOptions()
+    if second is not None and options.stability is None:
+        raise InputError("a second model is given", legal="one where stability is measured")
     tracers = tracers_of(tracer, signals)
+    others = None if second is None else tracers_of(second, signals)
     cases, skipped = cases_of(
         examples,
         tracers,
@@ -56,7 +63,9 @@ def check_examples(
         progress=progress,
         failed=failed,
     )
-    return check_all(tracers, cases, options=options, skipped=skipped, progress=progress)
+    return check_all(
+        tracers, cases, options=options, second=others, skipped=skipped, progress=progress
+    )
 
 
 def cases_of(

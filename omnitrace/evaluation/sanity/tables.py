@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from omnitrace.evaluation.metrics.bootstrap import Estimate
@@ -11,6 +13,7 @@ from omnitrace.evaluation.sanity.evidence import Shuffled
 from omnitrace.evaluation.sanity.randomisation import Randomisation
 from omnitrace.evaluation.sanity.regeneration import Regeneration
 from omnitrace.evaluation.sanity.report import Sanity
+from omnitrace.evaluation.sanity.stability import CHANGES, Stability, Unchanged
 
 __all__ = ["ReportSection", "sections_of"]
 
@@ -19,6 +22,17 @@ TableRows: TypeAlias = list[list[str]]
 ReportSection: TypeAlias = tuple[str, TableRows, list[str]]
 
 _NOTHING: Final = Estimate(float("nan"), float("nan"), float("nan"), 0).text()
+#: What a change is called above its two columns.
+_CHANGES: Final = {
+    "signals": "other signals",
+    "order": "order",
+    "instruction": "instruction",
+    "distractors": "distractors",
+    "model": "second model",
+}
+# Of what was done, in a note; and characters of each.
+_SHOWN: Final = 3
+_LONGEST: Final = 72
 _VERDICT: Final = {True: "yes", False: "no", None: _NOTHING}
 
 
@@ -32,6 +46,8 @@ def sections_of(sanity: Sanity) -> Iterator[ReportSection]:
         yield _operators(sanity.operators)
     if sanity.regeneration is not None:
         yield _regeneration(sanity.regeneration)
+    if sanity.stability is not None:
+        yield _stability(sanity.stability, sanity.signals)
 
 
 def _undefined(estimate: Estimate, what: str) -> list[str]:
@@ -108,3 +124,51 @@ def _regeneration(found: Regeneration) -> ReportSection:
     notes += _undefined(found.with_changed, f"spans have no correlation: {why}")
     notes += [f"{name} cannot be written again: {why}" for name, why in found.refused.items()]
     return "Total effect by regeneration", rows, notes
+
+
+def _stability(found: Stability, signals: Sequence[str]) -> ReportSection:
+    by_key = {(row.signal, row.against): row for row in found.rows}
+    changes = [each for each in CHANGES if any(row.against == each for row in found.rows)]
+    rows = [
+        ["signal", *(f"{_CHANGES[c]}: {what}" for c in changes for what in ("overlap", "rank"))]
+    ]
+    for signal in signals:
+        cells = [signal]
+        for change in changes:
+            row = by_key.get((signal, change))
+            figures = (_NOTHING, _NOTHING)
+            if row is not None:
+                figures = row.jaccard.text(), row.correlation.text()
+            cells += figures
+        rows.append(cells)
+    notes = [
+        "overlap: Jaccard of a statement's supports, 1 where it has none either time",
+        "rank: Spearman's correlation of its unit scores; 95 % intervals over requests",
+        *(f"{_CHANGES[change]}: {_some_of(done)}" for change, done in found.done.items()),
+    ]
+    if found.model is not None:
+        notes.append(f"{_CHANGES['model']}: {found.model}")
+    for pair in found.pairs:
+        figures = pair.jaccard.text(), pair.correlation.text()
+        notes.append(f"{pair.signal} and {pair.against}: overlap {figures[0]}, rank {figures[1]}")
+    notes += _left_out(found.unchanged)
+    undefined = sum(row.correlation.undefined for row in found.rows)
+    if undefined:
+        notes.append(f"{undefined} ranks are undefined: all units score the same")
+    return "Stability of supports", rows, notes
+
+
+def _some_of(done: Mapping[str, Sequence[str]]) -> str:
+    """Say what was done to the requests, in a line."""
+    every = list(dict.fromkeys(each for example in done.values() for each in example))
+    shown = " | ".join(textwrap.shorten(each, _LONGEST) for each in every[:_SHOWN])
+    return f"{shown} | … ({len(every)})" if len(every) > _SHOWN else shown
+
+
+def _left_out(unchanged: Sequence[Unchanged]) -> Iterator[str]:
+    """Count what is in no figure, with the first reason."""
+    counts = Counter((each.change, each.signal) for each in unchanged)
+    for (change, signal), count in counts.items():
+        reason = next(e.reason for e in unchanged if (e.change, e.signal) == (change, signal))
+        who = "" if signal is None else f" by {signal}"
+        yield f"{_CHANGES[change]}: {count} requests are left out{who}: {reason}"

@@ -17,6 +17,9 @@ TEXTS = [
     {"type": "text", "text": "What does the lamp weigh?"},
 ]
 REQUEST = {"messages": [{"role": "user", "content": TEXTS}]}
+TWO_SOURCES = {
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "Rain fell."}, *TEXTS]}]
+}
 ONE_UNIT = {"id": "single", "messages": [{"role": "user", "content": "The lamp is red."}]}
 Lines = Callable[..., Path]
 
@@ -62,6 +65,27 @@ def test_a_trace_and_one_check(run: Run, model: str, write_lines: Lines, tmp_pat
     assert "Parameter randomisation" not in result.stdout
 
 
+def test_stability_is_one_table(run: Run, model: str, write_lines: Lines, tmp_path: Path) -> None:
+    path = write_lines({"id": "a", **TWO_SOURCES}, {"id": "b", **REQUEST})
+    out = tmp_path / "stability.json"
+    result = run(
+        *("sanity", path, "--model", model, "--stability", "--signals", "default,attention-last"),
+        *("--second-model", model, "--max-new-tokens", "6", "--out", out),
+    )
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Stability of supports"
+    assert [line.split()[0] for line in lines[1:4]] == ["signal", "default", "attention-last"]
+    assert "order: 1 requests are left out: no message has two sources" in lines
+    assert "Shuffled evidence" not in lines
+    found = SanityDocument.model_validate_json(out.read_text("utf-8"))
+    assert found.signals == ("default", "attention-last")
+    assert found.evidence is None
+    assert found.stability is not None
+    rows = {(row.signal, row.against): row for row in found.stability.rows}
+    assert rows["attention-last", "model"].jaccard.value == 1
+
+
 def test_what_cannot_be_checked_loses_no_other(run: Run, model: str, write_lines: Lines) -> None:
     path = write_lines(ONE_UNIT, "{not json", {"id": "good", **REQUEST})
     result = run(
@@ -83,6 +107,7 @@ def test_what_cannot_be_checked_loses_no_other(run: Run, model: str, write_lines
     [
         ("--checks", "evidnce", "did you mean 'evidence'"),
         ("--checks", ",", "no check is named"),
+        ("--second-model", "other", "--second-model with --stability"),
         ("--signals", "attention-men", "did you mean 'attention-mean'"),
     ],
 )
