@@ -38,7 +38,7 @@ from tests.helpers.text_adapters import text_adapter
 @pytest.fixture(scope="module")
 def tracer() -> Tracer:
     """A tiny untrained model: what is measured must be right whatever it says."""
-    return Tracer(adapter=text_adapter())
+    return Tracer(adapter=text_adapter(), signal="attention-mean")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "in_words"]
 
 # Found on validation samples of the reference world and development cases of benchmarks/citations.
+_SMALL: Final = 4096  # tokens that may always be spent: of a short request all passes are cheap
 _WORD: Final = 0.5  # nats by which a word must change, and that are subtracted
 
 
@@ -36,8 +37,8 @@ class Measured:
     scorer, spans:
         The response and its spans.
     budget:
-        What may be spent, in passes over prompt and response. The first mask is measured whatever
-        it costs.
+        What may be spent, in passes over prompt and response; at least 4,096 tokens. The first mask
+        is measured whatever it costs.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Measured:
         self.count = len(scorer.units)
         self._scorer = scorer
         self._length = int(scorer.embeddings.shape[1])
-        self._budget = budget * self._length
+        self._budget = max(budget * self._length, float(_SMALL))
         self._tokens = 0
         self._cache = Cache()
         self._values: dict[bytes, np.ndarray] = {}  # [T] of each mask

@@ -22,9 +22,11 @@ class Verify:
         How many units of each span are tried alone, those that the signal scores highest, where
         the budget does not allow to try all.
     budget:
-        What may be spent on one response beside the first pass, in passes over prompt and response.
+        What may be spent on one response beside the first pass, in passes over prompt and response;
+        where 4,096 tokens are more, these.
     missed:
-        A unit is missed where leaving it out costs at least so many nats.
+        A unit is missed where leaving it out costs at least so many nats, and supports a span only
+        if its effect is as large.
     """
 
     shortlist: int = 8

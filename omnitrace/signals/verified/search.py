@@ -7,13 +7,13 @@
    left.
 3. The span's words are covered by as few units as needed: the one that gives back most, then the
    one that gives back most of what is still missing, and so on. Units that give back the same words
-   may show the same: they go with it. What is missing then may need two units together: those of
-   the same document or medium are tried beside the chosen one.
+   may show the same: they go with it.
 4. These are *left out*, one at a time. Where some are missed, the others go. Where none is missed
    much, since one says what another says too, they are left out together, with all of the document
    or medium that the best of them is in.
-5. Where much is not explained even so, the units that the signal scores highest are left out: what
-   acts only together with others is missed all the same.
+5. Where much is not explained even so, units may act only together: those of the same document or
+   medium are tried beside the one that was found, and the units that the signal scores highest are
+   left out.
 
 A unit's effect on a word is what it gives back or what is lost without it (or without all that may
 say the same), whichever is less. A text model has words that a unit makes likelier and does not
@@ -114,10 +114,10 @@ class Search:
         hidden = [self.measured.hidden(s) for s in every]
         live = [s for s in every if np.maximum(hidden[s], 0).sum() >= _NEEDED]
         parts = self._parts_of(live)
-        if any(parts.values()):
-            self._leave_out(parts)
+        self._leave_out(parts)
         found = {s: self._effects(s, each) for s, each in parts.items()}
-        self._look_again(found)
+        self._look_for_pairs(found)
+        self._look_for_needed(found)
         return [
             SpanEffects(self._ordered(found.get(s, {})), total=float(hidden[s].sum()))
             for s in every
@@ -126,18 +126,13 @@ class Search:
     # Which units are looked at.
 
     def _parts_of(self, live: Sequence[int]) -> dict[int, list[_Part]]:
-        """Try units alone, and beside others; return the parts of each span."""
+        """Try units alone; return the parts of each span."""
         tried = self._shortlists(live)
         self.measured.run(self.measured.only([k]) for k in _union(tried.values()))
         for s, units in tried.items():
             if len(units) < self.measured.count and self._unexplained(s, self._cover(s, units)):
                 units += [k for k in self._by_halves(s) if k not in units]
-        parts = {s: self._cover(s, units) for s, units in tried.items()}
-        pairs = {s: self._pairs(s, each) for s, each in parts.items()}
-        self.measured.run(self.measured.only(pair) for each in pairs.values() for pair in each)
-        for s, each in pairs.items():
-            parts[s] += self._together(s, parts[s], each)
-        return parts
+        return {s: self._cover(s, units) for s, units in tried.items()}
 
     def _shortlists(self, live: Sequence[int]) -> dict[int, list[int]]:
         """Return each span's units, best first: all, or as many as the budget leaves."""
@@ -205,51 +200,13 @@ class Search:
         hidden = self.measured.hidden(s)
         return in_words(hidden - self._covered(s, parts)) > _HALF * in_words(hidden)
 
-    def _pairs(self, s: int, parts: Sequence[_Part]) -> list[list[int]]:
-        """Return what may give back the missing words: chosen units with others of their home."""
-        missing = self.measured.hidden(s) - self._covered(s, parts)
-        if in_words(missing) < self._least(s, parts):
-            return []
-        order = self._order(s)
-        chosen = [part.units[0] for part in parts] or order[:1]
-        taken = {*chosen, *(k for part in parts for k in part.units)}
-        return [
-            [beside, k]
-            for beside in chosen
-            for k in order
-            if k not in taken and self._homes[k] == self._homes[beside]
-        ]
-
-    def _least(self, s: int, parts: Sequence[_Part]) -> float:
-        """Return the nats that a further unit of a span must give back."""
-        first = [in_words(self.measured.given_back(s, part.units[:1])) for part in parts[:1]]
-        return max([_MORE, *(_MORE_SHARE * each for each in first)])
-
-    def _together(
-        self, s: int, parts: Sequence[_Part], pairs: Sequence[Sequence[int]]
-    ) -> list[_Part]:
-        """Return the unit that gives back most of the missing words beside another, if any does.
-
-        Where no unit gives back anything alone, it is both of them.
-        """
-        covered = self._covered(s, parts)
-        gain = {
-            (beside, k): in_words(self.measured.given_back(s, [beside, k]) - covered)
-            for beside, k in pairs
-        }
-        if not gain:
-            return []
-        beside, k = max(gain, key=lambda pair: gain[pair])
-        if gain[beside, k] < self._least(s, parts):
-            return []
-        found = [_Part((k,), (beside,))]
-        return found if parts else [*found, _Part((beside,), (k,))]
-
     # Leaving units out.
 
     def _leave_out(self, parts: dict[int, list[_Part]]) -> None:
         """Leave out the best units, then together what may say the same, then the other units."""
         every = [(s, part) for s, each in parts.items() for part in each]
+        if not every:
+            return
         first, *others = itertools.zip_longest(*(part.units for _, part in every))
         self.measured.run(self.measured.without([k]) for k in first)
         self.measured.run(
@@ -294,7 +251,8 @@ class Search:
             supports = most < self._options.missed or missed[k] >= _HALF * most
             words = self._both(s, part, k, together if supports else None)
             value = self._value(s, part, k, words)
-            kind = self._kind(s, part, k) if supports and value > 0 else None
+            counts = supports and value >= self._options.missed
+            kind = self._kind(s, part, k) if counts else None
             found[k] = _Found(Effect(value, kind=kind), words)
         return found
 
@@ -330,18 +288,62 @@ class Search:
             return "necessary"
         return "sufficient" if back >= _HALF * in_words(self.measured.hidden(s)) else "shared"
 
-    def _look_again(self, found: dict[int, dict[int, _Found]]) -> None:
-        """Leave out what the signal scores highest, for spans of which much is not explained."""
-        wanted = {s: self._not_explained(s, each) for s, each in found.items()}
-        wanted = {
-            s: left
-            for s, left in wanted.items()
-            if in_words(left) >= max(_MORE, _LEFT * in_words(self.measured.hidden(s)))
+    # Looking again, where much is not explained.
+
+    def _unclear(self, found: dict[int, dict[int, _Found]]) -> dict[int, np.ndarray]:
+        """Return what is not explained of the spans of which that is much."""
+        left = {s: self._not_explained(s, each) for s, each in found.items()}
+        return {
+            s: each
+            for s, each in left.items()
+            if in_words(each) >= max(_MORE, _LEFT * in_words(self.measured.hidden(s)))
         }
+
+    def _look_for_pairs(self, found: dict[int, dict[int, _Found]]) -> None:
+        """Try units beside one that was found, or beside what the signal scores highest."""
+        unclear = self._unclear(found)
+        pairs = {s: self._pairs(s, found[s]) for s in unclear}
+        self.measured.run(self.measured.only(pair) for each in pairs.values() for pair in each)
+        parts = {s: self._best_pair(s, each, unclear[s]) for s, each in pairs.items()}
+        self._leave_out(parts)
+        for s, each in parts.items():
+            found[s] |= self._effects(s, each)
+
+    def _pairs(self, s: int, found: dict[int, _Found]) -> list[tuple[int, int]]:
+        """Return the units that may need each other: of one document or medium."""
+        order = self._order(s)
+        chosen = [k for k, each in found.items() if each.effect.kind is not None] or order[:1]
+        return [
+            (beside, k)
+            for beside in chosen
+            for k in order
+            if k not in chosen and self._homes[k] == self._homes[beside]
+        ]
+
+    def _best_pair(self, s: int, pairs: Sequence[tuple[int, int]], left: np.ndarray) -> list[_Part]:
+        """Return the unit that gives back most of what is left beside another, if any does.
+
+        Where that other one was not found alone, it is both of them.
+        """
+        parts = {pair: _Part((pair[1],), (pair[0],)) for pair in pairs}
+        gain = {
+            pair: in_words(np.minimum(left, self._back(s, part, pair[1])))
+            for pair, part in parts.items()
+        }
+        if not gain or max(gain.values()) < _MORE:
+            return []
+        beside, k = max(gain, key=lambda pair: gain[pair])
+        alone = in_words(self.measured.given_back(s, [beside]))
+        other = [] if alone >= _MORE else [_Part((beside,), (k,))]
+        return [parts[beside, k], *other]
+
+    def _look_for_needed(self, found: dict[int, dict[int, _Found]]) -> None:
+        """Leave out what the signal scores highest."""
+        unclear = self._unclear(found)
         self.measured.run(
-            self.measured.without([k]) for s in wanted for k in self._order(s)[:_TRIED]
+            self.measured.without([k]) for s in unclear for k in self._order(s)[:_TRIED]
         )
-        for s, left in wanted.items():
+        for s, left in unclear.items():
             for k in self._order(s)[:_TRIED]:
                 lost = self.measured.lost(s, [k])
                 if lost is None or (k in found[s] and found[s][k].effect.kind is not None):

@@ -10,6 +10,7 @@ import pytest
 from omnitrace import InputError, SelectionConfig, SpanEvent, Trace, Tracer
 from omnitrace.ablation import measure
 from omnitrace.errors import ModelError
+from omnitrace.signals.verified import measured
 from omnitrace.signals.verified.options import Verify
 from omnitrace.signals.verified.ranking import by_size, largest_attention
 from omnitrace.signals.verified.search import Search
@@ -68,9 +69,11 @@ def test_a_unit_that_is_left_out_costs_what_brute_force_says(tracer: Tracer) -> 
     drops = measure(scorer, trace.spans, keep, share=False)
     alone = measure(scorer, trace.spans, np.stack([~keep[0], keep[0] & False]), share=False)
     inside = slice(trace.spans[0].token_start, trace.spans[0].token_end)
-    lost = np.maximum((drops.full - drops.tokens[0])[inside] - 0.7, 0).sum()
-    back = np.maximum((alone.tokens[0] - alone.tokens[1])[inside] - 0.7, 0).sum()
-    assert trace.spans[0].supports[0].effect == pytest.approx(min(lost, back), abs=1e-3)
+    lost = (drops.full - drops.tokens[0])[inside]
+    back = (alone.tokens[0] - alone.tokens[1])[inside]
+    assert trace.spans[0].supports[0].effect == pytest.approx(
+        np.maximum(np.minimum(lost, back) - 0.5, 0).sum(), abs=1e-3
+    )
 
 
 def test_a_fact_that_is_said_twice_is_found_twice(tracer: Tracer) -> None:
@@ -91,16 +94,16 @@ def test_an_evidence_outside_the_shortlist_is_found_by_halves(tracer: Tracer) ->
     assert named == [trace.units[lamp].id]
 
 
-def test_the_budget_is_kept(tracer: Tracer) -> None:
+def test_the_budget_is_kept(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "_SMALL", 0)
     text = " ".join(f"The lamp costs {number} coins." for number in ("two", "two", "one", "two"))
     trace = tracer.trace(asked("What does the lamp cost? What does the spoon cost?", text))
     ranking = np.ones((len(trace.spans), len(trace.units)))
     for budget in (1.0, 2.0, 3.0):
         search = Search(tracer.scorer_of(trace), trace.spans, ranking, Verify(budget=budget))
-        search.run()
+        found = search.run()
         assert search.measured.passes <= budget
-    # What was found before the budget ended is kept.
-    assert search.run()[0]
+    assert found[0], "what was found before the budget ended is kept"
 
 
 def test_two_sources_of_one_statement_are_both_found(tracer: Tracer) -> None:
