@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from omnitrace.cli.commands.analyse import analyse
+from omnitrace.cli.commands.calibrate import calibrate
 from omnitrace.cli.commands.compare import compare
 from omnitrace.cli.commands.demo import demo
 from omnitrace.cli.commands.estimator import estimator
@@ -41,6 +42,7 @@ app.command("list")(list_)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(sanity)
+app.command()(calibrate)
 app.command()(analyse)
 label.command()(judge)
 app.add_typer(label, name="label")

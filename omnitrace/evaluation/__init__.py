@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         no_unit,
         random_units,
     )
+    from omnitrace.evaluation.calibration.run import CalibrationOptions, calibrate_verdicts
+    from omnitrace.evaluation.calibration.store import VerdictCalibration, read_calibration
     from omnitrace.evaluation.evaluation import Counts, Evaluation, evaluate
     from omnitrace.evaluation.example_set import (
         Examples,
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "TRACED",
+    "CalibrationOptions",
     "Counts",
     "Difference",
     "Embedder",
@@ -155,6 +158,7 @@ __all__ = [
     "Source",
     "TextSource",
     "TimeSource",
+    "VerdictCalibration",
     "abstention_f1",
     "all_units",
     "ask_by",
@@ -162,6 +166,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_mean",
     "by_example",
+    "calibrate_verdicts",
     "check_examples",
     "check_label",
     "check_labels",
@@ -192,6 +197,7 @@ __all__ = [
     "paired_difference",
     "parse_rule",
     "random_units",
+    "read_calibration",
     "read_evaluation",
     "read_examples",
     "read_labels",
@@ -226,6 +232,8 @@ __getattr__, __dir__ = lazy_names(
             "no_unit",
             "random_units",
         ],
+        "omnitrace.evaluation.calibration.run": ["CalibrationOptions", "calibrate_verdicts"],
+        "omnitrace.evaluation.calibration.store": ["VerdictCalibration", "read_calibration"],
         "omnitrace.evaluation.evaluation": ["Counts", "Evaluation", "evaluate"],
         "omnitrace.evaluation.example_set": [
             "Examples",
