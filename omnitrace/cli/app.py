@@ -19,6 +19,7 @@ from omnitrace.cli.commands.label import label
 from omnitrace.cli.commands.list import list_
 from omnitrace.cli.commands.reference import reference
 from omnitrace.cli.commands.sanity import sanity
+from omnitrace.cli.commands.select_heads import select_heads
 from omnitrace.cli.commands.show import show
 from omnitrace.cli.commands.trace import trace
 
@@ -43,6 +44,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(sanity)
 app.command()(calibrate)
+app.command()(select_heads)
 app.command()(analyse)
 label.command()(judge)
 app.add_typer(label, name="label")

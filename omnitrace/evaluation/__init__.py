@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         FaithfulnessOptions,
         faithfulness,
     )
+    from omnitrace.evaluation.head_choice import HeadOptions, select_heads
     from omnitrace.evaluation.labels.io import (
         LabelError,
         LabelProblem,
@@ -127,6 +128,7 @@ __all__ = [
     "Faithfulness",
     "FaithfulnessOptions",
     "Figure",
+    "HeadOptions",
     "ImageSource",
     "InputEmbeddings",
     "JudgeError",
@@ -205,6 +207,7 @@ __all__ = [
     "render_page",
     "scan_labels",
     "score",
+    "select_heads",
     "select_metrics",
     "share_of_oracle",
     "span_scores",
@@ -248,6 +251,7 @@ __getattr__, __dir__ = lazy_names(
             "FaithfulnessOptions",
             "faithfulness",
         ],
+        "omnitrace.evaluation.head_choice": ["HeadOptions", "select_heads"],
         "omnitrace.evaluation.labels.io": [
             "LabelError",
             "LabelProblem",

@@ -85,6 +85,14 @@ def trace(
             "the supports.",
         ),
     ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of --signal: a file of 'omnitrace select-heads', whose attention chooses "
+            "the supports.",
+        ),
+    ] = None,
     image_units: ImageUnits = "grid",
     audio_units: AudioUnits = "bins",
     video_units: VideoUnits = "bins",
@@ -144,7 +152,7 @@ def trace(
         option = "--html" if html else "--media"
         raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
     markers = Thinking(*thinking)
-    chosen = _signal(signal, estimator_file)
+    chosen = _signal(signal, estimator_file, heads)
     selection = _calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
     entries = _entries(request, quick, media_root)
@@ -182,8 +190,17 @@ def _entries(
     return [quick.request(media_root)]
 
 
-def _signal(name: str | None, estimator_file: Path | None) -> str | Signal | None:
-    """Return what ``--signal`` or ``--estimator`` names."""
+def _signal(
+    name: str | None, estimator_file: Path | None, heads: Path | None
+) -> str | Signal | None:
+    """Return what ``--signal``, ``--estimator`` or ``--heads`` names."""
+    if heads is not None and (name is not None or estimator_file is not None):
+        other = "--estimator" if name is None else f"--signal {name}"
+        raise InputError(f"both {other} and --heads are given", legal="one of them")
+    if heads is not None:
+        from omnitrace.signals.heads import load_heads
+
+        return load_heads(heads)
     if estimator_file is None:
         from omnitrace.plugins.registry import registry
 

@@ -6,13 +6,12 @@ import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omnitrace._utils.checks import check_whole
+from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.effects import strongest_effect
 from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
-from omnitrace.evaluation.calibration.copied import copied_sentences
 from omnitrace.evaluation.calibration.store import StatementEffect, VerdictCalibration
 from omnitrace.evaluation.calibration.threshold import (
     MeasuredStatement,
@@ -20,7 +19,8 @@ from omnitrace.evaluation.calibration.threshold import (
     fit_threshold,
     left_out_f1,
 )
-from omnitrace.evaluation.example_set import Examples
+from omnitrace.evaluation.copied import copied_sentences
+from omnitrace.evaluation.example_set import Examples, request_of
 from omnitrace.evaluation.labels.io import LabelError, LabelScan
 from omnitrace.evaluation.labels.matching import match_spans
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
@@ -30,14 +30,12 @@ from omnitrace.evaluation.reattribute import (
     Reattribution,
     no_failure,
 )
-from omnitrace.sources.request_files import FileEntry, RequestProblem
-from omnitrace.trace.trace import Trace
-from omnitrace.types import Message, Span
+from omnitrace.types import Span
 
 if TYPE_CHECKING:
     from omnitrace.tracer import Tracer
 
-__all__ = ["CalibrationOptions", "calibrate_verdicts", "request_of"]
+__all__ = ["CalibrationOptions", "calibrate_verdicts"]
 
 _LEAST: Final = 8  # examples of either kind
 _DIGITS: Final = 4
@@ -124,8 +122,6 @@ def calibrate_verdicts(
 def _fitted(
     found: list[MeasuredStatement], tracer: Tracer, options: CalibrationOptions, *, copied: bool
 ) -> VerdictCalibration:
-    from omnitrace.ablation.cache import model_fingerprint  # it waits for torch
-
     assert tracer.setup.verify is not None
     threshold = round(fit_threshold(found), _DIGITS)
     supported = sum(each.supported for each in found)
@@ -177,21 +173,6 @@ def _copied(
                 ]
         except OmnitraceError as error:
             failed(Failure(name, "calibration", str(error)))
-
-
-def request_of(example: FileEntry | Path) -> tuple[list[Message], Path | None]:
-    """Return the messages of a request or trace, and where relative paths of its media start.
-
-    Raises
-    ------
-    InputError
-        If it is no request, or a trace without its media.
-    """
-    if isinstance(example, RequestProblem):
-        raise example.error
-    if isinstance(example, Path):
-        return Trace.load(example).request(), None
-    return example.messages, example.media_root
 
 
 def _labelled(

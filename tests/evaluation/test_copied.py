@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from omnitrace import InputError, Tracer
-from omnitrace.evaluation.calibration.copied import copied_sentences
+from omnitrace.evaluation.copied import copied_sentences
 
 TWICE = "The lamp weighs two grams."
 TEXTS = (f"Notes. {TWICE} The cup weighs five grams.", f"{TWICE} The key costs nine coins.")
