@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from omnitrace.evaluation.calibration.store import VerdictCalibration
 
 __all__ = ["calibrate"]
+
+_TOO_STRICT: Final = (
+    "for responses that quote: statements in other words than their sources have smaller effects; "
+    "label some with --labels"
+)
 
 
 @guarded
@@ -49,7 +54,8 @@ def calibrate(
     """Fit to a model the effect, in nats, below which a statement has no source.
 
     Without labels, examples are made from your own requests: a sentence of a document, copied as
-    the response, has a source; with that document left out of the request it has none.
+    the response, has a source; with that document left out of the request it has none. That is for
+    models that quote: where yours says things in its own words, bring labels.
     """
     from omnitrace.evaluation.calibration.run import CalibrationOptions, calibrate_verdicts
     from omnitrace.evaluation.example_set import read_examples
@@ -92,4 +98,7 @@ def _print(found: VerdictCalibration) -> None:
         ("fitted without the request", left_out),
     ]
     print_table(console, [("what", "value"), *rows])
-    print_notes(console, [f"{found.model}; {found.requests} requests; seed {found.seed}"])
+    notes = [f"{found.model}; {found.requests} requests; seed {found.seed}"]
+    if found.examples == "copied":
+        notes.insert(0, _TOO_STRICT)
+    print_notes(console, notes)

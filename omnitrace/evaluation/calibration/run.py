@@ -74,7 +74,9 @@ def calibrate_verdicts(
     """Fit the threshold between "supported" and "no source" to a model.
 
     Without labels, examples are made from the requests: a sentence of a document, copied as the
-    response, has a source; with that document left out of the request it has none.
+    response, has a source; with that document left out of the request it has none. What is copied
+    depends more on its document than what is said in other words: for a model that paraphrases,
+    the threshold is then too strict.
 
     Parameters
     ----------

@@ -29,6 +29,7 @@ def test_a_threshold_is_fitted_and_used(
     found = read_calibration(out)
     assert f"{found.threshold:.2f} nats" in result.stdout
     assert "8 copied statements" in result.stdout
+    assert "for responses that quote" in result.stdout
     assert result.stdout.splitlines()[-1] == "reference; 4 requests; seed 0"
     assert result.stderr == f"omnitrace: wrote {out}\n"
     traced = run("trace", requests, "--calibration", out, "--json")
