@@ -35,6 +35,7 @@ __all__ = [
     "live_effects",
     "measured_effects",
     "select_by_effect",
+    "strongest_effect",
     "verdict_of",
 ]
 
@@ -100,12 +101,16 @@ def select_by_effect(
     return chosen[: config.max_supports]
 
 
+def strongest_effect(effects: Mapping[str, Effect]) -> float:
+    """Return the largest verified effect of a unit that supports the span, 0 where none does."""
+    return max((each.value for each in effects.values() if each.kind is not None), default=0.0)
+
+
 def verdict_of(effects: Mapping[str, Effect] | None, config: SelectionConfig) -> Verdict | None:
     """Say what verification found of a span; None where its effects are not verified."""
     if not isinstance(effects, SpanEffects):
         return None
-    strongest = max((each.value for each in effects.values() if each.kind is not None), default=0.0)
-    if strongest >= config.verdict_min:
+    if strongest_effect(effects) >= config.verdict_min:
         return "supported"
     return "against-sources" if effects.total <= -config.verdict_min else "no-source"
 

@@ -98,6 +98,9 @@ class SelectionConfig:
     verdict_min:
         With verified supports: a span has no source where the strongest effect is of fewer nats;
         it is against the sources where it is also likelier by as many without them.
+    fitted_to:
+        The fingerprint of the model that ``verdict_min`` was fitted to, if it was; a tracer of
+        another model refuses it. See :class:`omnitrace.evaluation.VerdictCalibration`.
     max_supports:
         At most so many supports for a span; None for no limit.
     """
@@ -118,6 +121,7 @@ class SelectionConfig:
     fallback: bool = True
     effect_min: float = 0.5
     verdict_min: float = 1.0
+    fitted_to: str | None = None
     max_supports: int | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +141,8 @@ class SelectionConfig:
                 bounds = f"{'at least' if closed else 'more than'} {low:g} and at most {high:g}"
                 raise _illegal(name, value, f"a number, {bounds}")
             object.__setattr__(self, name, float(value))
+        if self.fitted_to is not None and not isinstance(self.fitted_to, str):
+            raise _illegal("fitted_to", self.fitted_to, "None or the fingerprint of a model")
         limit = self.max_supports
         if limit is not None and (
             not isinstance(limit, int) or isinstance(limit, bool) or limit < 1

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from omnitrace.cli.commands.analyse import analyse
+from omnitrace.cli.commands.calibrate import calibrate
 from omnitrace.cli.commands.compare import compare
 from omnitrace.cli.commands.demo import demo
 from omnitrace.cli.commands.estimator import estimator
@@ -18,6 +19,7 @@ from omnitrace.cli.commands.label import label
 from omnitrace.cli.commands.list import list_
 from omnitrace.cli.commands.reference import reference
 from omnitrace.cli.commands.sanity import sanity
+from omnitrace.cli.commands.select_heads import select_heads
 from omnitrace.cli.commands.show import show
 from omnitrace.cli.commands.trace import trace
 
@@ -41,6 +43,8 @@ app.command("list")(list_)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(sanity)
+app.command()(calibrate)
+app.command()(select_heads)
 app.command()(analyse)
 label.command()(judge)
 app.add_typer(label, name="label")

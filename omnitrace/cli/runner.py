@@ -28,6 +28,7 @@ from omnitrace.sources.request_files import RequestEntry, RequestProblem
 from omnitrace.types import Section, Span
 
 if TYPE_CHECKING:
+    from omnitrace.attribution.selection import SelectionConfig
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.signals.base import Signal
     from omnitrace.sources.options import SourceOptions
@@ -61,7 +62,7 @@ class Runner:
 
     Parameters
     ----------
-    model, signal, verify, thinking:
+    model, signal, verify, selection, thinking:
         As for ``Tracer.from_pretrained``; loaded when the first request needs them.
     device:
         Of ``--device``.
@@ -76,6 +77,7 @@ class Runner:
     model: str
     signal: str | Signal | None = None
     verify: bool | None = None
+    selection: SelectionConfig | None = None
     sources: SourceOptions | None = None
     thinking: Thinking | None = None
     device: str | None = None
@@ -101,6 +103,7 @@ class Runner:
                             self.signal,
                             status,
                             verify=self.verify,
+                            selection=self.selection,
                             sources=self.sources,
                             thinking=self.thinking,
                             device=self.device,

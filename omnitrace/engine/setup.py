@@ -10,6 +10,7 @@ from typing import Any, Final
 from torch import nn
 
 from omnitrace._utils.checks import check_whole
+from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.capture.probe import probe
 from omnitrace.errors import InputError
@@ -83,12 +84,14 @@ class Setup:
         sources = sources or SourceOptions()
         weights = Salience.create(salience, sources.language)
         signals = _resolved(signal)
+        selection = selection or SelectionConfig()
         _check_made_for(signals, adapter, sources)
+        _check_fitted(selection, adapter)
         return cls(
             adapter=adapter,
             layers=dict(probe(adapter.model, adapter.decoder, what=adapter.source)),
             signals=signals,
-            selection=selection or SelectionConfig(),
+            selection=selection,
             sources=sources,
             limits=limits or MediaLimits(),
             span_unit=span_unit,
@@ -124,6 +127,8 @@ class Setup:
         check_whole("block", options.get("block", self.block), 1)
         changed = dataclasses.replace(self, **options)
         _check_made_for(changed.signals, changed.adapter, changed.sources)
+        if "selection" in options:
+            _check_fitted(changed.selection, changed.adapter)
         return changed
 
     @property
@@ -176,3 +181,14 @@ def _check_made_for(signals: Resolved, adapter: ModelAdapter, sources: SourceOpt
     chosen = signals.token if signals.span is None else signals.span
     if isinstance(chosen, ModelBound):
         chosen.check_model(adapter, sources)
+
+
+def _check_fitted(selection: SelectionConfig, adapter: ModelAdapter) -> None:
+    """Refuse a threshold that was fitted to another model."""
+    if selection.fitted_to not in (None, model_fingerprint(adapter.model)):
+        raise InputError(
+            f"the selection was calibrated for another model than {adapter.source!r}",
+            legal=f"the model with the fingerprint {str(selection.fitted_to)[:12]}…, in the same "
+            "precision",
+            fix="calibrate for this model: omnitrace calibrate",
+        )

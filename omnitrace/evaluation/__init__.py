@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         no_unit,
         random_units,
     )
+    from omnitrace.evaluation.calibration.run import CalibrationOptions, calibrate_verdicts
+    from omnitrace.evaluation.calibration.store import VerdictCalibration, read_calibration
     from omnitrace.evaluation.evaluation import Counts, Evaluation, evaluate
     from omnitrace.evaluation.example_set import (
         Examples,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         FaithfulnessOptions,
         faithfulness,
     )
+    from omnitrace.evaluation.head_choice import HeadOptions, select_heads
     from omnitrace.evaluation.labels.io import (
         LabelError,
         LabelProblem,
@@ -109,6 +112,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "TRACED",
+    "CalibrationOptions",
     "Counts",
     "Difference",
     "Embedder",
@@ -124,6 +128,7 @@ __all__ = [
     "Faithfulness",
     "FaithfulnessOptions",
     "Figure",
+    "HeadOptions",
     "ImageSource",
     "InputEmbeddings",
     "JudgeError",
@@ -155,6 +160,7 @@ __all__ = [
     "Source",
     "TextSource",
     "TimeSource",
+    "VerdictCalibration",
     "abstention_f1",
     "all_units",
     "ask_by",
@@ -162,6 +168,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_mean",
     "by_example",
+    "calibrate_verdicts",
     "check_examples",
     "check_label",
     "check_labels",
@@ -192,6 +199,7 @@ __all__ = [
     "paired_difference",
     "parse_rule",
     "random_units",
+    "read_calibration",
     "read_evaluation",
     "read_examples",
     "read_labels",
@@ -199,6 +207,7 @@ __all__ = [
     "render_page",
     "scan_labels",
     "score",
+    "select_heads",
     "select_metrics",
     "share_of_oracle",
     "span_scores",
@@ -226,6 +235,8 @@ __getattr__, __dir__ = lazy_names(
             "no_unit",
             "random_units",
         ],
+        "omnitrace.evaluation.calibration.run": ["CalibrationOptions", "calibrate_verdicts"],
+        "omnitrace.evaluation.calibration.store": ["VerdictCalibration", "read_calibration"],
         "omnitrace.evaluation.evaluation": ["Counts", "Evaluation", "evaluate"],
         "omnitrace.evaluation.example_set": [
             "Examples",
@@ -240,6 +251,7 @@ __getattr__, __dir__ = lazy_names(
             "FaithfulnessOptions",
             "faithfulness",
         ],
+        "omnitrace.evaluation.head_choice": ["HeadOptions", "select_heads"],
         "omnitrace.evaluation.labels.io": [
             "LabelError",
             "LabelProblem",

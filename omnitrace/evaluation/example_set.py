@@ -12,11 +12,12 @@ from omnitrace._utils.file_names import safe_name
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import LabelScan
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
-from omnitrace.sources.request_files import FileEntry, read_requests
+from omnitrace.sources.request_files import FileEntry, RequestProblem, read_requests
 from omnitrace.trace.io import DOCUMENT, SUFFIX
 from omnitrace.trace.trace import Trace
+from omnitrace.types import Message
 
-__all__ = ["Examples", "find_traces", "label_id", "load_traces", "read_examples"]
+__all__ = ["Examples", "find_traces", "label_id", "load_traces", "read_examples", "request_of"]
 
 _LEGAL: Final = f"files that end in {SUFFIX}, trace folders, or a folder of these"
 
@@ -84,6 +85,21 @@ def find_traces(paths: Sequence[Path]) -> list[Path]:
 
 def _is_trace(path: Path) -> bool:
     return path.suffix == SUFFIX if path.is_file() else (path / DOCUMENT).is_file()
+
+
+def request_of(example: FileEntry | Path) -> tuple[list[Message], Path | None]:
+    """Return the messages of a request or trace, and where relative paths of its media start.
+
+    Raises
+    ------
+    InputError
+        If it is no request, or a trace without its media.
+    """
+    if isinstance(example, RequestProblem):
+        raise example.error
+    if isinstance(example, Path):
+        return Trace.load(example).request(), None
+    return example.messages, example.media_root
 
 
 def label_id(path: Path, labels: LabelScan) -> str:

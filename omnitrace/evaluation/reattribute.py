@@ -71,23 +71,27 @@ class Reattribution:
     def traces(
         self,
         tracer: Tracer,
-        signal: str,
+        signal: str | None = None,
         *,
         progress: ProgressCallback = no_progress,
         failed: FailureCallback = no_failure,
     ) -> Iterator[tuple[str, Trace]]:
-        """Yield the id of the label and a trace by ``signal``; of what fails, the others go on.
+        """Yield the id of the label and a trace by a signal; of what fails, the others go on.
 
         Parameters
         ----------
         tracer:
             Of the model that wrote the responses.
         signal:
-            Its name.
+            Its name; None takes the tracer as it is.
         progress, failed:
             Called with what is being done, and with each failure.
         """
-        signal_tracer = tracer.with_options(signal=signal)
+        if signal is None:
+            signals = tracer.setup.signals
+            signal_tracer, signal = tracer, (signals.span or signals.token).name
+        else:
+            signal_tracer = tracer.with_options(signal=signal)
         self.fitted.clear()
         for name, example in self._examples:
             progress(f"{signal}: {name}")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from omnitrace.signals.captum.gradients import InputXGradient, IntegratedGradients
     from omnitrace.signals.captum.perturbation import FeatureAblation, KernelShap, Lime, Shapley
     from omnitrace.signals.gradients import GradSAM, GradSAMLast
+    from omnitrace.signals.heads import HeadSelection, SelectedHeads, load_heads
     from omnitrace.signals.mask_gradient import MaskGradient
     from omnitrace.signals.resolution import resolve
     from omnitrace.types import Effect
@@ -41,6 +42,7 @@ __all__ = [
     "FeatureAblation",
     "GradSAM",
     "GradSAMLast",
+    "HeadSelection",
     "InputXGradient",
     "IntegratedGradients",
     "KernelShap",
@@ -52,12 +54,14 @@ __all__ = [
     "Need",
     "RegisterSignal",
     "ResponseScorer",
+    "SelectedHeads",
     "Sequential",
     "Shapley",
     "Signal",
     "SpanSignal",
     "TokenSignal",
     "ValueAttention",
+    "load_heads",
     "resolve",
 ]
 
@@ -85,6 +89,7 @@ __getattr__, __dir__ = lazy_names(
             "Shapley",
         ],
         "omnitrace.signals.gradients": ["GradSAM", "GradSAMLast"],
+        "omnitrace.signals.heads": ["HeadSelection", "SelectedHeads", "load_heads"],
         "omnitrace.signals.mask_gradient": ["MaskGradient"],
         "omnitrace.signals.resolution": ["resolve"],
         "omnitrace.types": ["Effect"],

@@ -17,6 +17,7 @@ from omnitrace.errors import InputError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
 
 if TYPE_CHECKING:
+    from omnitrace.attribution.selection import SelectionConfig
     from omnitrace.signals.base import Signal
 
 __all__ = ["trace"]
@@ -67,12 +68,28 @@ def trace(
             show_default=False,
         ),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file of 'omnitrace calibrate': which verified effects are too small to be a "
+            "source, for this model.",
+        ),
+    ] = None,
     estimator_file: Annotated[
         Path | None,
         typer.Option(
             "--estimator",
             metavar="FILE",
             help="Instead of --signal: a file of 'omnitrace estimator train', whose effects choose "
+            "the supports.",
+        ),
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of --signal: a file of 'omnitrace select-heads', whose attention chooses "
             "the supports.",
         ),
     ] = None,
@@ -135,12 +152,15 @@ def trace(
         option = "--html" if html else "--media"
         raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
     markers = Thinking(*thinking)
+    chosen = _signal(signal, estimator_file, heads)
+    selection = _calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
     entries = _entries(request, quick, media_root)
     runner = Runner(
         model,
-        _signal(signal, estimator_file),
+        chosen,
         verify=verify,
+        selection=selection,
         sources=SourceOptions(image=image_units, audio=audio_units, video=video_units),
         thinking=markers,
         device=device,
@@ -170,8 +190,17 @@ def _entries(
     return [quick.request(media_root)]
 
 
-def _signal(name: str | None, estimator_file: Path | None) -> str | Signal | None:
-    """Return what ``--signal`` or ``--estimator`` names."""
+def _signal(
+    name: str | None, estimator_file: Path | None, heads: Path | None
+) -> str | Signal | None:
+    """Return what ``--signal``, ``--estimator`` or ``--heads`` names."""
+    if heads is not None and (name is not None or estimator_file is not None):
+        other = "--estimator" if name is None else f"--signal {name}"
+        raise InputError(f"both {other} and --heads are given", legal="one of them")
+    if heads is not None:
+        from omnitrace.signals.heads import load_heads
+
+        return load_heads(heads)
     if estimator_file is None:
         from omnitrace.plugins.registry import registry
 
@@ -183,6 +212,23 @@ def _signal(name: str | None, estimator_file: Path | None) -> str | Signal | Non
     from omnitrace.estimator.finished import load_signal
 
     return load_signal(estimator_file)
+
+
+def _calibrated(
+    path: Path | None, signal: str | Signal | None, verify: bool | None
+) -> SelectionConfig | None:
+    """Return the selection of ``--calibration``."""
+    if path is None:
+        return None
+    verifies = signal is None if verify is None else verify
+    if not verifies and signal != "verified":
+        raise InputError(
+            "--calibration means nothing where supports are not verified",
+            legal="no --signal, or --verify beside it",
+        )
+    from omnitrace.evaluation.calibration.store import read_calibration
+
+    return read_calibration(path).selection()
 
 
 def _sampling(sample: bool, seed: int | None, temperature: float | None) -> dict[str, Any]:

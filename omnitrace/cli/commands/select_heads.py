@@ -1,0 +1,98 @@
+"""``omnitrace select-heads``: which attention heads of a model look at the evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omnitrace.cli.console import StatusLine, make_console, print_notes, print_table
+from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
+from omnitrace.cli.loading import load_tracer
+from omnitrace.cli.options import Device, MediaRoot
+
+if TYPE_CHECKING:
+    from omnitrace.signals.heads import HeadSelection
+
+__all__ = ["select_heads"]
+
+
+@guarded
+def select_heads(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="REQUESTS|RUN...",
+            help="Request files (.json, .jsonl) with two documents or more each, or traces (with "
+            "their media) and folders of them.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The JSON file to write, for 'omnitrace trace --heads'.")
+    ],
+    model: Annotated[str, typer.Option(help="The model whose heads are chosen.")] = "reference",
+    device: Device = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A label file: learn from labelled statements instead of sentences copied from "
+            "the documents."
+        ),
+    ] = None,
+    heads: Annotated[int, typer.Option(min=1, help="How many heads are chosen.")] = 16,
+    per_request: Annotated[
+        int, typer.Option(min=1, help="Without labels: sentences copied from each request.")
+    ] = 4,
+    media_root: MediaRoot = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of sentences.")] = 0,
+) -> None:
+    """Choose the attention heads of a model that look at what statements rest on.
+
+    Without labels, examples are made from your own requests: a sentence of a document is copied as
+    the response, and the heads that look at it there are the ones to take.
+    """
+    from omnitrace.evaluation.example_set import read_examples
+    from omnitrace.evaluation.head_choice import HeadOptions
+    from omnitrace.evaluation.head_choice import select_heads as choose
+    from omnitrace.evaluation.labels.io import LabelError, scan_labels, write_text
+
+    options = HeadOptions(heads, per_request, seed)
+    scan = None if labels is None else scan_labels(labels)
+    if scan is not None and scan.problems:
+        raise LabelError(scan.problems)
+    examples = read_examples(paths, media_root)
+    failures: list[object] = []
+    with StatusLine() as status:
+
+        def say_failure(failure: object) -> None:
+            failures.append(failure)
+            with status.paused():
+                say_mistake(str(failure))
+
+        found = choose(
+            examples,
+            load_tracer(model, "attention-mean", status, device=device),
+            labels=scan,
+            options=options,
+            progress=status.show,
+            failed=say_failure,
+        )
+    _print(found)
+    say(f"wrote {write_text(out, found.model_dump_json(indent=1))}")
+    raise typer.Exit(MISTAKE if failures else 0)
+
+
+def _print(found: HeadSelection) -> None:
+    console = make_console()
+    rows = [
+        (str(layer), str(head), f"{score:.2f}")
+        for (layer, head), score in zip(found.heads, found.scores, strict=True)
+    ]
+    print_table(console, [("layer", "head", "on the evidence"), *rows])
+    notes = [
+        f"all heads: {found.all_heads:.2f}",
+        f"{found.model}; {found.statements} {found.examples} statements of {found.requests} "
+        f"requests; seed {found.seed}",
+    ]
+    print_notes(console, notes)

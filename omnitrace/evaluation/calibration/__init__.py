@@ -1,0 +1,1 @@
+"""Fit the threshold between "supported" and "no source" to a model."""
