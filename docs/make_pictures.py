@@ -1,4 +1,4 @@
-"""Make ``docs/assets/report.png``: the report of a request whose attributions are all right.
+"""Make ``docs/assets/report.png``: the report of ``omnitrace demo``, at its first request.
 
 Needs Chromium (``apt-get install chromium``). Run from anywhere::
 
@@ -16,40 +16,34 @@ from typing import Final
 
 from PIL import Image
 
-from omnitrace import Trace, Tracer
-from omnitrace.evaluation import true_units
-from omnitrace.reference.files import write_sample
-from omnitrace.reference.world import Sample, held_out_seed, make_sample
-from omnitrace.sources import read_requests
+from omnitrace import Trace
+from omnitrace.cli.commands.demo import run_demo
+from omnitrace.cli.demo.samples import check_statement, draw_samples
+from omnitrace.reference.world import Sample
 
 PICTURE: Final = Path(__file__).parent / "assets" / "report.png"
 WIDTH: Final = 1180
 HEIGHT: Final = 950
-CHOSEN: Final = 2  # the statement whose supports are shown: a sum of a text and an image
+CHOSEN: Final = 1  # the statement whose supports are shown: a sum of a text and an image
 
 
 def main() -> None:
-    """Trace a sample that the model never saw, check it, and photograph its report."""
-    sample = make_sample(held_out_seed(4), questions=4, order=("text", "image", "audio"))
+    """Run the demo, check the request that is seen, and photograph the report."""
+    sample = draw_samples(0)[0]
     with tempfile.TemporaryDirectory() as folder:
-        (request,) = read_requests(write_sample(sample, Path(folder)))
-        tracer = Tracer.from_pretrained("reference")
-        trace = tracer.trace(request.messages, media_root=request.media_root)
-        check(trace, sample)
-        page = trace.to_html(Path(folder) / "report.html")
-        photograph(page, PICTURE)
+        out = Path(folder)
+        run_demo(out, seed=0)
+        check(Trace.load(out / f"{sample.id}.omnitrace"), sample)
+        photograph(out / "report.html", PICTURE)
     print(f"wrote {PICTURE}, {PICTURE.stat().st_size / 1000:.0f} kB")
 
 
 def check(trace: Trace, sample: Sample) -> None:
     """Refuse a picture of an attribution that is wrong."""
     for span, statement in zip(trace.spans, sample.statements, strict=True):
-        truth = frozenset().union(*(true_units([each], trace.units) for each in statement.sources))
-        named = {support.unit.id for support in span.supports}
-        if span.text != statement.text or named != truth:
-            raise SystemExit(
-                f"{span.text!r} names {sorted(named)}, and the truth is {sorted(truth)}"
-            )
+        found = check_statement(statement, span, trace.units)
+        if not (found.true and found.named):
+            raise SystemExit(f"{span.text!r} is false, or does not name the evidence")
 
 
 def choose(page: Path, statement: int) -> None:
