@@ -110,7 +110,7 @@ def show_sample(
         _print_truth(console, verdict, sample)
     found = [verdicts[statement.question] for statement in sample.statements]
     notes = [_truth(verdict, sample) for verdict in found]
-    return Page("Generated media", trace, notes), found
+    return Page(f"Generated media: {', '.join(sample.order)}", trace, notes), found
 
 
 def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:
