@@ -127,8 +127,8 @@ def take_turns(scorer: Any, every: Any, operator: str) -> tuple[list[Turn], Any,
     scorer:
         Of the response.
     every:
-        bool ``[m, K]``, no two masks equal; the last keeps everything, as the shared path runs
-        that mask in any case.
+        bool ``[m, K]``, no two masks equal, none of which keeps everything: what that gives is
+        known to the scorer.
     operator:
         How units are ablated.
 
@@ -154,7 +154,7 @@ def take_turns(scorer: Any, every: Any, operator: str) -> tuple[list[Turn], Any,
         turns.append(Turn(done - begun, paused.since(started), again.since(paused)))
         started = Spent.now()
 
-    shared = measure(scorer, [], every[:-1], operator=operator, progress=let_the_loop)
+    shared = measure(scorer, [], every, operator=operator, progress=let_the_loop)
     last = turns[-1]
     turns[-1] = Turn(last.masks, last.shared + Spent.now().since(started), last.loop)
     return turns, shared, np.concatenate(naive)
@@ -177,8 +177,7 @@ def compare(scorer: Any, masks: Any, operator: str, rounds: int) -> tuple[list[l
     """Run both paths in turns; return the table's rows and the raw figures."""
     import numpy as np
 
-    whole = np.ones((1, masks.shape[1]), dtype=bool)
-    every = np.concatenate([np.unique(masks[~masks.all(axis=1)], axis=0), whole])
+    every = np.unique(masks[~masks.all(axis=1)], axis=0)
     turns: list[Turn] = []
     difference = 0.0
     tokens = {"loop": len(every) * scorer.embeddings.shape[1], "shared": 0}
@@ -186,8 +185,7 @@ def compare(scorer: Any, masks: Any, operator: str, rounds: int) -> tuple[list[l
         more, shared, naive = take_turns(scorer, every, operator)
         turns += more
         tokens["shared"] = shared.run_tokens
-        found = np.concatenate([shared.tokens, shared.full[None]])
-        difference = max(difference, float(np.abs(found - naive).max()))
+        difference = max(difference, float(np.abs(shared.tokens - naive).max()))
     wall, cpu = (ratio_of(turns, clock) for clock in ("wall", "cpu"))
     totals = {
         path: sum((getattr(turn, path) for turn in turns), Spent()) for path in ("loop", "shared")

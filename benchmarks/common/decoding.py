@@ -146,7 +146,9 @@ class Decoder:
     def __init__(
         self, prompt_tokens: int, tracer: Tracer | None = None, device: str = "cpu"
     ) -> None:
-        self.tracer = tracer or Tracer.from_pretrained(str(model_file()), device=device)
+        self.tracer = tracer or Tracer.from_pretrained(
+            str(model_file()), device=device, signal="attention-mean"
+        )
         self.model = self.tracer.adapter.model
         one = self._length(30) - self._length(29)
         guess = max(1, round((prompt_tokens - self._length(1)) / one) + 1)

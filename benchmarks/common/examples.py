@@ -255,7 +255,7 @@ def load_subject(source: str, given: argparse.Namespace, cache: Path | None = No
     """
     torch.set_num_threads(given.threads)
     kept = Kept(given.cache if cache is None else cache)
-    return Subject(Tracer.from_pretrained(source), kept, given.new_tokens)
+    return Subject(Tracer.from_pretrained(source, verify=False), kept, given.new_tokens)
 
 
 def in_units(example: Example, values: Sequence[float] | np.ndarray) -> np.ndarray:

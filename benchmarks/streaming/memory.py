@@ -77,7 +77,9 @@ def small_tracer() -> Tracer:
             attn_implementation="sdpa",
         )
     ).eval()
-    return Tracer(adapter=CausalLMAdapter(model, tokenizer, source="small"))
+    return Tracer(
+        adapter=CausalLMAdapter(model, tokenizer, source="small"), signal="attention-mean"
+    )
 
 
 def story_tokens(decoder: Decoder, tokens: int) -> list[Any]:

@@ -29,7 +29,9 @@ AGAINST = next(column for column in COLUMNS if "context-cite" in column)
 
 @pytest.fixture(scope="module")
 def subject(small_adapter: Any, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    return Subject(Tracer(adapter=small_adapter), Kept(tmp_path_factory.mktemp("kept")), 8)
+    return Subject(
+        Tracer(adapter=small_adapter, verify=False), Kept(tmp_path_factory.mktemp("kept")), 8
+    )
 
 
 def case_of(*statements: Statement) -> Case:

@@ -52,7 +52,7 @@ RECIPES = [
 @pytest.fixture(scope="module")
 def subject(small_adapter: Any, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     kept = Kept(tmp_path_factory.mktemp("kept"))
-    return Subject(Tracer(adapter=small_adapter), kept, 10)
+    return Subject(Tracer(adapter=small_adapter, verify=False), kept, 10)
 
 
 @pytest.fixture(scope="module")

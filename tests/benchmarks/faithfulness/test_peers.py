@@ -19,7 +19,9 @@ from omnitrace import Tracer
 
 @pytest.fixture(scope="module")
 def subject(small_adapter: Any, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    return Subject(Tracer(adapter=small_adapter), Kept(tmp_path_factory.mktemp("kept")), 8)
+    return Subject(
+        Tracer(adapter=small_adapter, verify=False), Kept(tmp_path_factory.mktemp("kept")), 8
+    )
 
 
 @pytest.fixture(scope="module")

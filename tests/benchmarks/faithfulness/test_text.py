@@ -125,7 +125,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def subject(small_adapter: Any, folder: Path) -> Subject:
-    return Subject(Tracer(adapter=small_adapter), Kept(folder), 10)
+    return Subject(Tracer(adapter=small_adapter, verify=False), Kept(folder), 10)
 
 
 def options(*more: str) -> Any:
