@@ -185,10 +185,10 @@ def _check_made_for(signals: Resolved, adapter: ModelAdapter, sources: SourceOpt
 
 def _check_fitted(selection: SelectionConfig, adapter: ModelAdapter) -> None:
     """Refuse a threshold that was fitted to another model."""
-    if selection.fitted_to not in (None, model_fingerprint(adapter.model)):
+    fitted_to = selection.fitted_to
+    if fitted_to is not None and fitted_to != model_fingerprint(adapter.model):
         raise InputError(
             f"the selection was calibrated for another model than {adapter.source!r}",
-            legal=f"the model with the fingerprint {str(selection.fitted_to)[:12]}…, in the same "
-            "precision",
+            legal=f"the model with the fingerprint {fitted_to[:12]}…, in the same precision",
             fix="calibrate for this model: omnitrace calibrate",
         )

@@ -38,7 +38,8 @@ def found(tracer: Tracer) -> VerdictCalibration:
 def test_copied_sentences_have_a_source_until_it_is_gone(found: VerdictCalibration) -> None:
     assert (found.examples, found.requests) == ("copied", 4)
     assert (found.supported, found.no_source) == (8, 8)
-    assert found.f1 == found.left_out_f1 == 1.0
+    assert found.f1 == 1.0
+    assert 0.9 < found.left_out_f1 <= 1.0
     with_source = [each.effect for each in found.statements if each.supported]
     without = [each.effect for each in found.statements if not each.supported]
     assert max(without) < found.threshold <= min(with_source)
