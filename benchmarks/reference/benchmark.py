@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from omnitrace import Tracer
     from reference.rows import Collected
 
-#: Every built-in signal; the default comes first.
+#: Every built-in signal; selection rules are switched for the first.
 SIGNALS: Final = (
     "attention-mean",
     "attention-last",

@@ -1,9 +1,8 @@
 """Supports verified by ablation: what a span loses without units, and what they alone give back.
 
-One pass hides all sources: where no words of a span need them, no unit is ablated. Else a token
-signal's scores, the largest over the span's tokens (one or two words of a statement fetch the
-evidence), make a shortlist, and the shortlist is ablated; see
-:mod:`omnitrace.signals.verified.search`.
+One pass hides all sources: where no words of a span need them, no unit is ablated. Else units are
+ablated in the order of a token signal's scores, the largest over the span's tokens (one or two
+words of a statement fetch the evidence); see :mod:`omnitrace.signals.verified.search`.
 """
 
 from __future__ import annotations

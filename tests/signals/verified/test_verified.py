@@ -223,3 +223,18 @@ def test_a_ranking_of_another_shape_is_refused(tracer: Tracer) -> None:
     trace = tracer.trace(asked("What does the lamp cost?"))
     with pytest.raises(InputError, match="ranking of shape"):
         Verified(ranking=np.ones((3, 1))).effects(tracer.scorer_of(trace), trace.spans)
+
+
+def test_a_newcomers_question_is_not_answered_with_the_first_document(smollm2: Tracer) -> None:
+    """Attention names the first document whatever it says."""
+    texts = [
+        "Berlin is the capital of Germany. It lies on the Spree.",
+        "Paris is the capital of France.",
+        "What is the capital of France?",
+    ]
+    request = [{"role": "user", "content": [{"type": "text", "text": text} for text in texts]}]
+    trace = smollm2.with_options(signal=None).trace(request, max_new_tokens=12)
+    first = trace.spans[0]
+    assert first.text == "Paris is the capital of France."
+    assert first.verdict in ("supported", "no-source")
+    assert 0 not in [support.unit.locator.part for support in first.supports]
