@@ -53,6 +53,7 @@ _MORE: Final = 1.0  # nats of the missing words that a further unit must give ba
 _MORE_SHARE: Final = 0.15  # and their share of what the first one gives back
 _ALIKE: Final = 0.85  # share of what the best unit gives back that makes another one like it
 _TRIED: Final = 4  # units that are left out for each part of a span
+_UNSEEN: Final = 0.01  # share of the best score that a unit counts with which the signal overlooks
 _PARTS: Final = 3  # units that a span rests on, beside those that are like them
 _LEFT: Final = 0.3  # share of what a span lost that is looked into once more
 _HALF: Final = 0.5
@@ -183,9 +184,9 @@ class Search:
         return parts
 
     def _weight(self, s: int, unit: int) -> float:
-        """Return the root of the unit's rank value: a word for what the response looked at."""
+        """Return how much the signal speaks for a unit: the root of its share of the best score."""
         strongest = float(self._ranking[s].max()) or 1.0
-        return math.sqrt(float(self._ranking[s, unit]) / strongest)
+        return math.sqrt(max(float(self._ranking[s, unit]) / strongest, _UNSEEN))
 
     def _covered(self, s: int, parts: Sequence[_Part]) -> np.ndarray:
         """Return what the units of parts give back of each word, the best of them."""
