@@ -38,7 +38,7 @@ class Measured:
         The response and its spans.
     budget:
         What may be spent, in passes over prompt and response; at least 4,096 tokens. The first mask
-        is measured whatever it costs.
+        is measured whatever it costs, and the beginning that masks share is not counted ahead.
 
     Attributes
     ----------

@@ -23,7 +23,8 @@ class Verify:
         the budget does not allow to try all.
     budget:
         What may be spent on one response beside the first pass, in passes over prompt and response;
-        where 4,096 tokens are more, these.
+        where 4,096 tokens are more, these. What runs have in common is not known ahead, so that
+        it may be up to a pass more.
     missed:
         A unit is missed where leaving it out costs at least so many nats, and supports a span only
         if its effect is as large.
