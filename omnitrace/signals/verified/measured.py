@@ -53,6 +53,9 @@ class Measured:
         self.count = len(scorer.units)
         self._scorer = scorer
         self._length = int(scorer.embeddings.shape[1])
+        places = [unit.positions for unit in scorer.source_units]
+        self._starts = np.array([min(each, default=self._length) for each in places])
+        self._sizes = np.array([len(each) for each in places])
         self._budget = max(budget * self._length, float(_SMALL))
         self._tokens = 0
         self._cache = Cache()
@@ -106,9 +109,10 @@ class Measured:
 
     def cost(self, keep: np.ndarray) -> int:
         """Estimate the tokens that run: what is kept from the first that is dropped on."""
-        units = self._scorer.source_units
-        dropped = [at for k in np.flatnonzero(~keep) for at in units[k].positions]
-        return self._length - min(dropped) - len(dropped) if dropped else 0
+        dropped = ~keep
+        if not dropped.any():
+            return 0
+        return self._length - int(self._starts[dropped].min()) - int(self._sizes[dropped].sum())
 
     def fits(self, masks: Iterable[np.ndarray], share: float) -> bool:
         """Say whether masks cost at most what is left of a share of the budget."""

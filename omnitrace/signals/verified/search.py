@@ -130,10 +130,12 @@ class Search:
         """Try units alone; return the parts of each span."""
         tried = self._shortlists(live)
         self.measured.run(self.measured.only([k]) for k in _union(tried.values()))
+        parts = {s: self._cover(s, units) for s, units in tried.items()}
         for s, units in tried.items():
-            if len(units) < self.measured.count and self._unexplained(s, self._cover(s, units)):
-                units += [k for k in self._by_halves(s) if k not in units]
-        return {s: self._cover(s, units) for s, units in tried.items()}
+            if len(units) < self.measured.count and self._unexplained(s, parts[s]):
+                more = [k for k in self._by_halves(s) if k not in units]
+                parts[s] = self._cover(s, [*units, *more])
+        return parts
 
     def _shortlists(self, live: Sequence[int]) -> dict[int, list[int]]:
         """Return each span's units, best first: all, or as many as the budget leaves."""
@@ -188,18 +190,12 @@ class Search:
         strongest = float(self._ranking[s].max()) or 1.0
         return math.sqrt(max(float(self._ranking[s, unit]) / strongest, _UNSEEN))
 
-    def _covered(self, s: int, parts: Sequence[_Part]) -> np.ndarray:
-        """Return what the units of parts give back of each word, the best of them."""
-        covered = np.zeros_like(self.measured.hidden(s))
-        for part in parts:
-            for k in part.units:
-                covered = np.maximum(covered, self.measured.given_back(s, [*part.beside, k]))
-        return covered
-
     def _unexplained(self, s: int, parts: Sequence[_Part]) -> bool:
-        """Say whether a span's units leave more than half of what it lost."""
+        """Say whether units that were tried alone leave more than half of what a span lost."""
         hidden = self.measured.hidden(s)
-        return in_words(hidden - self._covered(s, parts)) > _HALF * in_words(hidden)
+        back = [self.measured.given_back(s, [k]) for part in parts for k in part.units]
+        covered = np.max([np.zeros_like(hidden), *back], axis=0)
+        return in_words(hidden - covered) > _HALF * in_words(hidden)
 
     # Leaving units out.
 
