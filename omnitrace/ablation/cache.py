@@ -24,11 +24,13 @@ from safetensors.numpy import save as save_tensors
 from omnitrace._utils.files import make_folder, write_atomically
 from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.operators import Operator, OperatorsByModality
+from omnitrace.errors import InputError
 
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
+    from omnitrace.models.base import ModelAdapter
 
-__all__ = ["Cache", "Store", "digest_of", "model_digest", "model_fingerprint"]
+__all__ = ["Cache", "Store", "check_weights", "digest_of", "model_digest", "model_fingerprint"]
 
 FORMAT: Final = "omnitrace-effects"
 VERSION: Final = 1
@@ -158,6 +160,31 @@ def _described(operator: Operator) -> tuple[str, str, dict[str, Any]]:
 def model_digest(model: Any) -> str:
     """Return a SHA-256 of a model's configuration and of up to 64 numbers of each parameter."""
     return _digest_of_model(model, model.config.to_dict())
+
+
+def check_weights(
+    adapter: ModelAdapter, fingerprint: str, *, made: str, model: str, fix: str
+) -> None:
+    """Refuse another model than the one with a fingerprint.
+
+    Parameters
+    ----------
+    adapter, fingerprint:
+        The model, and what its fingerprint must be.
+    made, model, fix:
+        Of the message: what was made for which model, and how to make it for this one.
+
+    Raises
+    ------
+    InputError
+        If the model's weights are other ones.
+    """
+    if model_fingerprint(adapter.model) != fingerprint:
+        raise InputError(
+            f"{made} for {model!r}, and {adapter.source!r} has other weights",
+            legal=f"the model with the fingerprint {fingerprint[:12]}…, in the same precision",
+            fix=fix,
+        )
 
 
 def model_fingerprint(model: Any) -> str:

@@ -99,18 +99,17 @@ class Trained:
         InputError
             If the model's layers or heads, its weights, or an option of the unitizer differ.
         """
-        from omnitrace.ablation.cache import model_fingerprint
+        from omnitrace.ablation.cache import check_weights
 
         card = self.learned.card
         _check_shapes(adapter, card.model)
-        if model_fingerprint(adapter.model) != card.model.fingerprint:
-            raise InputError(
-                f"the estimator was trained for {card.model.name!r}, and {adapter.source!r} has "
-                "other weights",
-                legal=f"the model with the fingerprint {card.model.fingerprint[:12]}…, in the same "
-                "precision",
-                fix="train one for this model: omnitrace estimator train",
-            )
+        check_weights(
+            adapter,
+            card.model.fingerprint,
+            made="the estimator was trained",
+            model=card.model.name,
+            fix="train one for this model: omnitrace estimator train",
+        )
         cut = sources_record(sources)
         for name in sorted(card.sources.keys() | cut.keys()):
             wanted, found = (spelled(each.get(name)) for each in (card.sources, cut))

@@ -106,17 +106,15 @@ class SelectedHeads(TokenSignal):
         InputError
             If the model's weights are other ones.
         """
-        from omnitrace.ablation.cache import model_fingerprint  # it waits for torch
+        from omnitrace.ablation.cache import check_weights  # it waits for torch
 
-        chosen = self.selection
-        if model_fingerprint(adapter.model) != chosen.fingerprint:
-            raise InputError(
-                f"the heads were chosen for {chosen.model!r}, and {adapter.source!r} has other "
-                "weights",
-                legal=f"the model with the fingerprint {chosen.fingerprint[:12]}…, in the same "
-                "precision",
-                fix="choose heads for this model: omnitrace select-heads",
-            )
+        check_weights(
+            adapter,
+            self.selection.fingerprint,
+            made="the heads were chosen",
+            model=self.selection.model,
+            fix="choose heads for this model: omnitrace select-heads",
+        )
 
     def layers(self, available: Sequence[int]) -> Sequence[int]:
         """Take the layers of the chosen heads."""

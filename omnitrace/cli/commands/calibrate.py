@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omnitrace.cli.console import StatusLine, make_console, print_notes, print_table
-from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
+from omnitrace.cli.exit_codes import MISTAKE, guarded, say
 from omnitrace.cli.loading import load_tracer
 from omnitrace.cli.options import Device, MediaRoot
+from omnitrace.cli.statements import Documents, Failures, PerRequest, Seed, sound_labels
 
 if TYPE_CHECKING:
     from omnitrace.evaluation.calibration.store import VerdictCalibration
@@ -25,14 +26,7 @@ _TOO_STRICT: Final = (
 
 @guarded
 def calibrate(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="REQUESTS|RUN...",
-            help="Request files (.json, .jsonl) with two documents or more each, or traces (with "
-            "their media) and folders of them.",
-        ),
-    ],
+    paths: Documents,
     out: Annotated[
         Path, typer.Option(help="The JSON file to write, for 'omnitrace trace --calibration'.")
     ],
@@ -45,11 +39,9 @@ def calibrate(
             "of sentences copied from the documents."
         ),
     ] = None,
-    per_request: Annotated[
-        int, typer.Option(min=1, help="Without labels: sentences copied from each request.")
-    ] = 4,
+    per_request: PerRequest = 4,
     media_root: MediaRoot = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of sentences.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Fit to a model the effect, in nats, below which a statement has no source.
 
@@ -59,32 +51,23 @@ def calibrate(
     """
     from omnitrace.evaluation.calibration.run import CalibrationOptions, calibrate_verdicts
     from omnitrace.evaluation.example_set import read_examples
-    from omnitrace.evaluation.labels.io import LabelError, scan_labels
 
     options = CalibrationOptions(per_request, seed)
-    scan = None if labels is None else scan_labels(labels)
-    if scan is not None and scan.problems:
-        raise LabelError(scan.problems)
+    scan = sound_labels(labels)
     examples = read_examples(paths, media_root)
-    failures: list[object] = []
     with StatusLine() as status:
-
-        def say_failure(failure: object) -> None:
-            failures.append(failure)
-            with status.paused():
-                say_mistake(str(failure))
-
+        failures = Failures(status)
         found = calibrate_verdicts(
             examples,
             load_tracer(model, None, status, device=device),
             labels=scan,
             options=options,
             progress=status.show,
-            failed=say_failure,
+            failed=failures,
         )
     _print(found)
     say(f"wrote {found.save(out)}")
-    raise typer.Exit(MISTAKE if failures else 0)
+    raise typer.Exit(MISTAKE if failures.count else 0)
 
 
 def _print(found: VerdictCalibration) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omnitrace.cli.console import StatusLine, make_console, print_notes, print_table
-from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
+from omnitrace.cli.exit_codes import MISTAKE, guarded, say
 from omnitrace.cli.loading import load_tracer
 from omnitrace.cli.options import Device, MediaRoot
+from omnitrace.cli.statements import Documents, Failures, PerRequest, Seed, sound_labels
 
 if TYPE_CHECKING:
     from omnitrace.signals.heads import HeadSelection
@@ -20,14 +21,7 @@ __all__ = ["select_heads"]
 
 @guarded
 def select_heads(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="REQUESTS|RUN...",
-            help="Request files (.json, .jsonl) with two documents or more each, or traces (with "
-            "their media) and folders of them.",
-        ),
-    ],
+    paths: Documents,
     out: Annotated[
         Path, typer.Option(help="The JSON file to write, for 'omnitrace trace --heads'.")
     ],
@@ -41,11 +35,9 @@ def select_heads(
         ),
     ] = None,
     heads: Annotated[int, typer.Option(min=1, help="How many heads are chosen.")] = 16,
-    per_request: Annotated[
-        int, typer.Option(min=1, help="Without labels: sentences copied from each request.")
-    ] = 4,
+    per_request: PerRequest = 4,
     media_root: MediaRoot = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of sentences.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Choose the attention heads of a model that look at what statements rest on.
 
@@ -55,32 +47,24 @@ def select_heads(
     from omnitrace.evaluation.example_set import read_examples
     from omnitrace.evaluation.head_choice import HeadOptions
     from omnitrace.evaluation.head_choice import select_heads as choose
-    from omnitrace.evaluation.labels.io import LabelError, scan_labels, write_text
+    from omnitrace.evaluation.labels.io import write_text
 
     options = HeadOptions(heads, per_request, seed)
-    scan = None if labels is None else scan_labels(labels)
-    if scan is not None and scan.problems:
-        raise LabelError(scan.problems)
+    scan = sound_labels(labels)
     examples = read_examples(paths, media_root)
-    failures: list[object] = []
     with StatusLine() as status:
-
-        def say_failure(failure: object) -> None:
-            failures.append(failure)
-            with status.paused():
-                say_mistake(str(failure))
-
+        failures = Failures(status)
         found = choose(
             examples,
             load_tracer(model, "attention-mean", status, device=device),
             labels=scan,
             options=options,
             progress=status.show,
-            failed=say_failure,
+            failed=failures,
         )
     _print(found)
     say(f"wrote {write_text(out, found.model_dump_json(indent=1))}")
-    raise typer.Exit(MISTAKE if failures else 0)
+    raise typer.Exit(MISTAKE if failures.count else 0)
 
 
 def _print(found: HeadSelection) -> None:
