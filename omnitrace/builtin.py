@@ -80,10 +80,10 @@ def _captum(place: str, **parameters: Any) -> Signal:
     return made
 
 
-def _qwen2_5_omni() -> type[ModelAdapter]:
-    from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+def _processor() -> type[ModelAdapter]:
+    from omnitrace.models.processor import ProcessorAdapter
 
-    return Qwen25OmniAdapter
+    return ProcessorAdapter
 
 
 def _causal_lm() -> type[ModelAdapter]:
@@ -318,12 +318,12 @@ def register_signals(register: RegisterSignal) -> None:
 
 @hookimpl
 def register_models(register: RegisterModel) -> None:
-    """Register the adapters for Qwen2.5-Omni and for any causal language model."""
+    """Register the adapters for models with a processor, and for any causal language model."""
     register(
-        "qwen2_5_omni",
-        _qwen2_5_omni,
-        config_classes=("Qwen2_5OmniConfig", "Qwen2_5OmniThinkerConfig"),
-        summary="Qwen2.5-Omni: text, images, audio, video with or without its sound",
+        "processor",
+        _processor,
+        config_classes=(),  # any with a tower for images or sound: see models/loading.py
+        summary="models that take images, audio or video: Qwen-VL, Qwen-Omni, GLM-V, Gemma, …",
     )
     register(
         "causal_lm",

@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
     from omnitrace.models.causal_lm import CausalLMAdapter
     from omnitrace.models.encoded_request import EncodedRequest
+    from omnitrace.models.families import FAMILIES, Family
     from omnitrace.models.loading import adapter_for, load_adapter
-    from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+    from omnitrace.models.processor import ProcessorAdapter
     from omnitrace.plugins.hookspecs import RegisterModel, RegisterPretrained
 
 __all__ = [
+    "FAMILIES",
     "CausalLMAdapter",
     "Encoded",
     "EncodedRequest",
+    "Family",
     "LoadOptions",
     "ModelAdapter",
-    "Qwen25OmniAdapter",
+    "ProcessorAdapter",
     "RegisterModel",
     "RegisterPretrained",
     "adapter_for",
@@ -37,7 +40,8 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.models.causal_lm": ["CausalLMAdapter"],
         "omnitrace.models.encoded_request": ["EncodedRequest"],
         "omnitrace.models.loading": ["adapter_for", "load_adapter"],
-        "omnitrace.models.qwen2_5_omni": ["Qwen25OmniAdapter"],
+        "omnitrace.models.families": ["FAMILIES", "Family"],
+        "omnitrace.models.processor": ["ProcessorAdapter"],
         "omnitrace.plugins.hookspecs": ["RegisterModel", "RegisterPretrained"],
     },
 )

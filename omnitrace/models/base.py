@@ -49,7 +49,7 @@ class LoadOptions:
         return kwargs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Encoded:
     """The inputs of the model for a request, and where its tokens come from.
 

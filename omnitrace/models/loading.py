@@ -12,11 +12,20 @@ from typing import Any
 from omnitrace.errors import InputError, ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.devices import checked_device
-from omnitrace.plugins.registry import registry
+from omnitrace.plugins.registry import Entry, registry
 
-__all__ = ["REFERENCE", "adapter_for", "first_line", "load_adapter", "looks_local", "without_bars"]
+__all__ = [
+    "REFERENCE",
+    "adapter_entry",
+    "adapter_for",
+    "first_line",
+    "load_adapter",
+    "looks_local",
+    "without_bars",
+]
 
 REFERENCE = "reference"
+_TOWERS = ("vision_config", "audio_config", "thinker_config")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.gguf", "*.bin")
 
 
@@ -139,7 +148,7 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     path, options = _resolve(name, options)
     try:
         config = AutoConfig.from_pretrained(path, **options.for_config())
-        adapter_class: type[ModelAdapter] = registry().model_for(config).factory()
+        adapter_class: type[ModelAdapter] = adapter_entry(config).factory()
         with without_bars():
             adapter = adapter_class.load(path, options)
     except OmnitraceError:
@@ -154,8 +163,21 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     return adapter
 
 
+def adapter_entry(config: Any) -> Entry:
+    """Return the registered adapter for a configuration.
+
+    One that a plugin claims has its adapter. Of the others, those with a tower for images or sound
+    have the one for processors, and the rest the one for text.
+    """
+    entry = registry().model_for(config)
+    if "PreTrainedConfig" in entry.config_classes and any(
+        getattr(config, name, None) is not None for name in _TOWERS
+    ):
+        return registry().models["processor"]
+    return entry
+
+
 def adapter_for(model: Any, processor: Any) -> ModelAdapter:
     """Wrap a model and processor that the user has loaded."""
-    entry = registry().model_for(model.config)
-    adapter_class: type[ModelAdapter] = entry.factory()
+    adapter_class: type[ModelAdapter] = adapter_entry(model.config).factory()
     return adapter_class(model, processor)

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from omnitrace.sources.parts import MediaPart, Part, TextPart
     from omnitrace.sources.regions import outline, pixel_mask
     from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
-    from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens, UnitDraft
+    from omnitrace.sources.token_map import (
+        Geometry,
+        GridTokens,
+        Overview,
+        TextTokens,
+        TimeTokens,
+        UnitDraft,
+    )
     from omnitrace.sources.unitizers.base import (
         FeatureSource,
         ImageUnitizer,
@@ -45,6 +52,7 @@ __all__ = [
     "LoadedImage",
     "LoadedVideo",
     "MediaPart",
+    "Overview",
     "Part",
     "RegisterUnitizer",
     "RequestEntry",
@@ -79,6 +87,7 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.sources.token_map": [
             "Geometry",
             "GridTokens",
+            "Overview",
             "TextTokens",
             "TimeTokens",
             "UnitDraft",

@@ -18,6 +18,7 @@ __all__ = [
     "Box",
     "Geometry",
     "GridTokens",
+    "Overview",
     "TextTokens",
     "TimeTokens",
     "UnitDraft",
@@ -42,8 +43,34 @@ class TextTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Overview:
+    """Tokens that show a part of the same image again: a thumbnail, a global tile, or a crop.
+
+    Row-major ``positions`` of a ``rows × columns`` grid over ``box``, in pixels of the image as
+    displayed.
+    """
+
+    positions: Sequence[int]
+    rows: int
+    columns: int
+    box: Box
+
+    def middle(self, index: int) -> tuple[float, float]:
+        """Return ``(x, y)`` of the middle of one token, in pixels of the image."""
+        row, column = divmod(index, self.columns)
+        x0, y0, x1, y1 = self.box
+        return (
+            x0 + (column + 0.5) * (x1 - x0) / self.columns,
+            y0 + (row + 0.5) * (y1 - y0) / self.rows,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class GridTokens:
-    """Merged vision tokens of an image: row-major ``positions`` of a ``rows × columns`` grid."""
+    """Merged vision tokens of an image: row-major ``positions`` of a ``rows × columns`` grid.
+
+    Each token of ``overviews`` goes with the cell that its middle lies in.
+    """
 
     part: MediaPart
     positions: Sequence[int]
@@ -51,6 +78,7 @@ class GridTokens:
     columns: int
     width: int
     height: int
+    overviews: Sequence[Overview] = ()
 
     @property
     def grid(self) -> Grid:
@@ -65,6 +93,20 @@ class GridTokens:
     def cell(self, index: int) -> Box:
         """Return the box of one cell in pixels of the image as displayed."""
         return cell_box(index, self.grid, self.size)
+
+    def cell_at(self, x: float, y: float) -> int:
+        """Return the cell that holds a point of the image."""
+        row = min(self.rows - 1, int(y * self.rows / self.height))
+        column = min(self.columns - 1, int(x * self.columns / self.width))
+        return row * self.columns + column
+
+    def cell_positions(self) -> list[list[int]]:
+        """Return the prompt positions that show each cell, those of overviews with them."""
+        showing = [[position] for position in self.positions]
+        for view in self.overviews:
+            for index, position in enumerate(view.positions):
+                showing[self.cell_at(*view.middle(index))].append(position)
+        return showing
 
 
 @dataclass(frozen=True, slots=True)

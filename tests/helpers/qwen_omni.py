@@ -23,7 +23,7 @@ from omnitrace.media import (
     load_video,
 )
 from omnitrace.models.base import Encoded
-from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+from omnitrace.models.processor import ProcessorAdapter
 from omnitrace.reference.training.build import (
     CHAT_TEMPLATE,
     build_model,
@@ -39,14 +39,14 @@ RATE = 16_000
 
 
 @functools.cache
-def small() -> Qwen25OmniAdapter:
+def small() -> ProcessorAdapter:
     """Build the reference model, untrained, with its processor."""
     tokenizer = build_tokenizer()
-    return Qwen25OmniAdapter(build_model(tokenizer).eval(), build_processor(tokenizer))
+    return ProcessorAdapter(build_model(tokenizer).eval(), build_processor(tokenizer))
 
 
 @functools.cache
-def large() -> Qwen25OmniAdapter:
+def large() -> ProcessorAdapter:
     """Build the same model with the pixel limits, mel bins and clip length of the real one."""
     tokenizer = build_tokenizer()
     del tokenizer.init_kwargs["size"]  # else it overrides the image processor's
@@ -59,7 +59,7 @@ def large() -> Qwen25OmniAdapter:
         tokenizer=tokenizer,
         chat_template=CHAT_TEMPLATE,
     )
-    return Qwen25OmniAdapter(small().model, processor)
+    return ProcessorAdapter(small().model, processor)
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
@@ -108,7 +108,7 @@ def conversation(*content: Any) -> Conversation:
     return Conversation(("user",), tuple(parts))
 
 
-def encode(adapter: Qwen25OmniAdapter, *content: Any, **options: Any) -> Encoded:
+def encode(adapter: ProcessorAdapter, *content: Any, **options: Any) -> Encoded:
     return adapter.encode(conversation(*content), SourceOptions(**options))
 
 
@@ -117,7 +117,7 @@ def of_part(encoded: Encoded, part: int) -> list[Any]:
     return [tokens for tokens in encoded.geometry if tokens.part.part == part]
 
 
-def check_positions(adapter: Qwen25OmniAdapter, encoded: Encoded) -> None:
+def check_positions(adapter: ProcessorAdapter, encoded: Encoded) -> None:
     """Check that every placeholder token belongs to one geometry, of the right modality."""
     processor = adapter.processor
     ids = encoded.prompt_ids
@@ -134,7 +134,7 @@ def check_positions(adapter: Qwen25OmniAdapter, encoded: Encoded) -> None:
         assert [i for i, own in enumerate(ids) if own == token] == sorted(expected.get(token, []))
 
 
-def token_id(adapter: Qwen25OmniAdapter, tokens: Geometry) -> int:
+def token_id(adapter: ProcessorAdapter, tokens: Geometry) -> int:
     if isinstance(tokens, GridTokens):
         return int(adapter.processor.image_token_id)
     assert isinstance(tokens, TimeTokens)
@@ -142,7 +142,7 @@ def token_id(adapter: Qwen25OmniAdapter, tokens: Geometry) -> int:
     return int(getattr(adapter.processor, name))
 
 
-def mrope(adapter: Qwen25OmniAdapter, encoded: Encoded) -> np.ndarray:
+def mrope(adapter: ProcessorAdapter, encoded: Encoded) -> np.ndarray:
     """Ask the model for its own position ids: [time, height, width] × prompt."""
     inputs = encoded.inputs
     mask = inputs.get("feature_attention_mask")

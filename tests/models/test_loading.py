@@ -24,9 +24,8 @@ from transformers.utils import logging
 from omnitrace.errors import ModelError
 from omnitrace.models.base import LoadOptions
 from omnitrace.models.causal_lm import CausalLMAdapter
-from omnitrace.models.loading import adapter_for, load_adapter, without_bars
-from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
-from omnitrace.plugins.registry import registry
+from omnitrace.models.loading import adapter_entry, adapter_for, load_adapter, without_bars
+from omnitrace.models.processor import ProcessorAdapter
 from tests.helpers import qwen_omni as omni
 from tests.helpers import smollm2
 
@@ -84,7 +83,7 @@ def test_the_thinker_is_loaded_by_its_own_adapter(tmp_path: Path):
     adapter.model.save_pretrained(tmp_path)
     adapter.processor.save_pretrained(tmp_path)
     loaded = load_adapter(str(tmp_path), LoadOptions(device="cpu", attn_implementation="sdpa"))
-    assert type(loaded) is Qwen25OmniAdapter
+    assert type(loaded) is ProcessorAdapter
     assert loaded.tokenizer is loaded.processor.tokenizer
     content = [omni.image(60, 80), omni.video(4, 2.0, sound=2.0), "What is it?"]
     assert omni.encode(loaded, *content).prompt_ids == omni.encode(adapter, *content).prompt_ids
@@ -95,12 +94,12 @@ def test_the_thinker_is_loaded_by_its_own_adapter(tmp_path: Path):
     [
         (LlamaConfig(), "causal_lm"),
         (BertConfig(), "causal_lm"),
-        (Qwen2_5OmniConfig(), "qwen2_5_omni"),
-        (omni.small().model.config, "qwen2_5_omni"),
+        (Qwen2_5OmniConfig(), "processor"),
+        (omni.small().model.config, "processor"),
     ],
 )
 def test_the_registry_chooses_by_the_configurations_class(config: Any, name: str):
-    entry = registry().model_for(config)
+    entry = adapter_entry(config)
     assert entry.name == name
     assert entry.factory().name == name
 
@@ -159,7 +158,7 @@ def test_two_loads_at_once_leave_no_hook_behind():
 
 def test_a_model_that_the_user_has_loaded():
     adapter = adapter_for(omni.small().model, omni.small().processor)
-    assert type(adapter) is Qwen25OmniAdapter
+    assert type(adapter) is ProcessorAdapter
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=8,

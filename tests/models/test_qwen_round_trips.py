@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo, load_audio
 from omnitrace.models.base import Encoded
-from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
-from omnitrace.models.qwen2_5_omni_towers import audio_tokens
+from omnitrace.models.processor import ProcessorAdapter
+from omnitrace.reference.training.tensors import audio_tokens
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
@@ -90,7 +90,7 @@ def check_pictures(found: TimeTokens, clip: LoadedVideo, grid: list[int]) -> Non
     assert found.intervals[-1][1] == clip.duration
 
 
-def check_all(adapter: Qwen25OmniAdapter, encoded: Encoded, content: list[Any]) -> None:
+def check_all(adapter: ProcessorAdapter, encoded: Encoded, content: list[Any]) -> None:
     """Check every part's geometry, in a request of any order."""
     omni.check_positions(adapter, encoded)
     seen = {"image": 0, "video": 0}

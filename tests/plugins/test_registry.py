@@ -40,7 +40,7 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         "verified",
         *CAPTUM_SIGNALS,
     }
-    assert set(found.models) == {"causal_lm", "qwen2_5_omni"}
+    assert set(found.models) == {"causal_lm", "processor"}
     for entry in found.signals.values():
         assert entry.package == "omnitrace"
         assert entry.summary
@@ -116,7 +116,6 @@ def test_an_unknown_signal_names_near_matches() -> None:
 
 def test_the_adapter_is_chosen_by_configuration_class() -> None:
     found = registry()
-    assert found.model_for(tf.Qwen2_5OmniThinkerConfig()).name == "qwen2_5_omni"
     assert found.model_for(tf.LlamaConfig()).name == "causal_lm"
     with pytest.raises(PluginError, match="SimpleNamespace"):
         found.model_for(SimpleNamespace())

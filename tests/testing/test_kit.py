@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from omnitrace import PluginError
-from omnitrace.models.qwen2_5_omni import Qwen25OmniAdapter
+from omnitrace.models.processor import ProcessorAdapter
 from omnitrace.signals.base import SpanSignal
 from omnitrace.testing import ConformanceError, check_adapter, check_signal
 from omnitrace.testing.harness import SignalHarness, reference
@@ -229,7 +229,7 @@ def test_a_broken_adapter_is_caught(change: type, contract: str, value: str) -> 
     assert "the adapter 'causal_lm' (tests.helpers.text_adapters)" in str(caught.value)
 
 
-class _Features(Qwen25OmniAdapter):
+class _Features(ProcessorAdapter):
     """Gives what the class says instead of the tower's features."""
 
     change: Any = staticmethod(lambda found: found)

@@ -114,12 +114,13 @@ def image_units(
         Gives it the features of the tokens, if it asks.
     """
     part = tokens.part
+    showing = tokens.cell_positions()
 
     def draft(cells: list[int], box: Box, own_id: str | None = None) -> UnitDraft:
         return UnitDraft(
             modality="image",
             locator=ImageRegion(part.message, part.part, box, tokens.grid, tuple(cells)),
-            positions=tuple(sorted(tokens.positions[cell] for cell in cells)),
+            positions=tuple(sorted(position for cell in cells for position in showing[cell])),
             source_id=part.source_id,
             own_id=own_id,
         )

@@ -31,7 +31,7 @@ def test_models(run: Run) -> None:
     result = run("list", "models")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0].split() == ["name", "package", "summary"]
-    assert _row(result.stdout, "qwen2_5_omni")
+    assert _row(result.stdout, "processor")
 
 
 def test_operators(run: Run) -> None:

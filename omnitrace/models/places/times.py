@@ -1,0 +1,128 @@
+"""Where the tokens of audio and video lie in time: one rule for each way of cutting them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from omnitrace.errors import MediaError, ModelError
+from omnitrace.models.places.base import Medium, Place
+from omnitrace.sources.token_map import TimeTokens
+from omnitrace.sources.unitizers.user_defined import name_of
+
+_Interval: TypeAlias = tuple[float, float]
+
+__all__ = ["every", "frames", "frames_but_last", "steps"]
+
+
+def steps(medium: Medium) -> TimeTokens:
+    """Temporal patches of several frames, each with the same number of tokens."""
+    size = medium.processor.video_processor.temporal_patch_size
+    count = medium.sizes("video_grid_thw")[0]
+    return _stretches(medium, medium.positions, count, size)
+
+
+def frames(medium: Medium) -> TimeTokens:
+    """Frames, each with the same number of tokens."""
+    return _stretches(medium, medium.positions, len(medium.video.times), 1)
+
+
+def frames_but_last(medium: Medium) -> TimeTokens:
+    """Frames, each with the same number of tokens, and one more token at the end."""
+    return _stretches(medium, medium.positions[:-1], len(medium.video.times), 1)
+
+
+def _stretches(medium: Medium, positions: Sequence[int], count: int, size: int) -> TimeTokens:
+    """Give equal numbers of tokens to ``count`` stretches of ``size`` sampled frames each."""
+    video = medium.video
+    if not count or len(positions) % count:
+        raise ModelError(
+            f"{type(medium.processor).__name__} gives {name_of(medium.part)} {len(positions)} "
+            f"tokens for {count} steps in time",
+            legal="equally many for each step",
+            fix="check that processor and model are of the same release, and report this",
+        )
+    each = len(positions) // count
+    firsts = [float(video.times[min(i * size, len(video.times) - 1)]) for i in range(count)]
+    # A frame that is shown for long is sampled again: until the next one it is the same.
+    ends = [next((t for t in firsts[i:] if t > firsts[i]), video.duration) for i in range(count)]
+    held = [
+        tuple(int(frame) for frame in video.frame_indices[i * size : (i + 1) * size])
+        for i in range(count)
+    ]
+    return TimeTokens(
+        medium.part,
+        "video",
+        list(positions),
+        [(firsts[i], ends[i]) for i in range(count) for _ in range(each)],
+        video.duration,
+        [held[i] for i in range(count) for _ in range(each)],
+    )
+
+
+def every(
+    milliseconds: int,
+    *,
+    chunk: int | None = None,
+    of: int | None = None,
+    one_window: bool = False,
+) -> Place:
+    """Return the rule of tokens of equal length.
+
+    Parameters
+    ----------
+    milliseconds:
+        What a token lasts.
+    chunk, of:
+        Every ``chunk`` milliseconds become ``of`` tokens, the last of which may be shorter.
+    one_window:
+        The feature extractor takes one window and cuts off what is longer, without a word.
+    """
+
+    def rule(medium: Medium) -> TimeTokens:
+        audio, seconds = medium.audio, milliseconds / 1000
+        if one_window:
+            _check_length(medium, medium.processor.feature_extractor)
+        intervals = [_interval(i, milliseconds, chunk, of) for i in range(len(medium.positions))]
+        if not intervals:
+            raise MediaError(
+                f"{name_of(medium.part)} ({audio.name}) lasts {audio.duration:.3f} s, too short "
+                "to become a token",
+                legal=f"at least {seconds:g} s",
+            )
+        _check_covered(medium, intervals[-1][1], seconds)
+        return TimeTokens(medium.part, "audio", list(medium.positions), intervals, audio.duration)
+
+    return rule
+
+
+def _interval(index: int, milliseconds: int, chunk: int | None, of: int | None) -> _Interval:
+    if chunk is None or of is None:
+        return index * milliseconds / 1000, (index + 1) * milliseconds / 1000
+    whole, inside = divmod(index, of)
+    start = whole * chunk + inside * milliseconds
+    return start / 1000, min(start + milliseconds, (whole + 1) * chunk) / 1000
+
+
+def _check_length(medium: Medium, extractor: Any) -> None:
+    audio = medium.audio
+    longest = extractor.n_samples / extractor.sampling_rate
+    if len(audio.samples) > extractor.n_samples:
+        raise MediaError(
+            f"{name_of(medium.part)} ({audio.name}) lasts {audio.duration:.1f} s, longer than "
+            f"the {longest:g} s that the model takes",
+            legal=f"at most {longest:g} s",
+            fix="cut the audio, or load the processor with a longer chunk_length",
+        )
+
+
+def _check_covered(medium: Medium, reached: float, seconds: float) -> None:
+    """Refuse audio of which the processor has left out the end."""
+    audio = medium.audio
+    if reached < audio.duration - 2 * seconds:
+        raise MediaError(
+            f"{name_of(medium.part)} ({audio.name}) lasts {audio.duration:.1f} s, and the model "
+            f"takes only the first {reached:g} s of it",
+            legal=f"at most {reached:g} s",
+            fix="cut the audio",
+        )

@@ -1,0 +1,265 @@
+"""Any model of ``transformers`` with a processor: images, audio and video beside text.
+
+The processor says what it put in place of each placeholder, so that every token of the expanded
+prompt has its place; which part of a medium a token shows is the rule of the processor's family
+(:mod:`omnitrace.models.families`). Nothing else depends on the family.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from omnitrace.capture.parameters import input_device
+from omnitrace.errors import InputError, MediaError, ModelError
+from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
+from omnitrace.models.chat_template import locate_texts, refuse_reserved, text_geometry
+from omnitrace.models.expanded_prompt import Replaced, expanded_prompt
+from omnitrace.models.families import Family, family_of, place_of
+from omnitrace.models.forward import decoder_inputs, forward_parameters, undisturbed
+from omnitrace.models.media_tokens import marker_texts, placeholder_ids
+from omnitrace.models.places.base import Medium
+from omnitrace.models.processor_call import call_processor
+from omnitrace.models.request_media import RequestMedia, request_media
+from omnitrace.sources.messages import Conversation
+from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.parts import MediaPart, TextPart
+from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
+from omnitrace.sources.unitizers.user_defined import name_of
+
+__all__ = ["ProcessorAdapter"]
+
+
+class ProcessorAdapter(ModelAdapter):
+    """Adapter for every family of :data:`omnitrace.models.families.FAMILIES`, and its kin.
+
+    A processor that no family describes works too: each of its media is one source unit.
+    """
+
+    name = "processor"
+
+    def __init__(self, model: Any, processor: Any, **kwargs: Any) -> None:
+        # A full omni model wraps the Thinker that writes the text; the Talker makes it speech.
+        super().__init__(getattr(model, "thinker", model), processor, **kwargs)
+        if not hasattr(processor, "tokenizer"):
+            raise ModelError(
+                f"{type(self.model).__name__} needs its processor; a {type(processor).__name__} "
+                "was given",
+                legal="the processor of the checkpoint, as AutoProcessor.from_pretrained loads it",
+            )
+        self._fed: tuple[weakref.ref[Encoded], torch.Tensor] | None = None
+
+    @classmethod
+    def load(cls, path: str, options: LoadOptions) -> ModelAdapter:
+        """Load the model and its processor; of an omni model that speaks, the Thinker alone.
+
+        Raises
+        ------
+        ModelError
+            For a GGUF file: ``transformers`` reads those of text models only.
+        """
+        import transformers
+        from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+
+        if options.gguf_file is not None:
+            raise ModelError(
+                "transformers reads no GGUF file of a model with a processor",
+                legal="safetensors checkpoints",
+            )
+        processor = AutoProcessor.from_pretrained(path, **options.for_config())
+        config = AutoConfig.from_pretrained(path, **options.for_config())
+        family = family_of(config)
+        chosen = family.model_class if family is not None else ""
+        model_class = getattr(transformers, chosen) if chosen else AutoModelForMultimodalLM
+        model = model_class.from_pretrained(path, **options.for_model()).eval()
+        if options.device is not None:
+            model = model.to(options.device)
+        return cls(model, processor, source=path, revision=options.revision)
+
+    @property
+    def family(self) -> Family | None:
+        """What is known of the model's family; None where nothing is."""
+        return family_of(self.model.config)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def media_tokens(self) -> frozenset[int]:
+        """Ids of the placeholders that the processor repeats for every token of a medium."""
+        ids = placeholder_ids(self.model.config)
+        return frozenset(each for found in ids.values() for each in found)
+
+    def _render(self, conversation: Conversation, texts: Sequence[str]) -> str:
+        remaining = iter(texts)
+        messages = [
+            {
+                "role": role,
+                "content": [
+                    {"type": "text", "text": next(remaining)}
+                    if isinstance(part, TextPart)
+                    else {"type": part.modality, part.modality: ""}
+                    for part in conversation.of(number)
+                ],
+            }
+            for number, role in enumerate(conversation.roles)
+        ]
+        rendered: str = self.processor.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return rendered
+
+    def encode(self, conversation: Conversation, options: SourceOptions) -> Encoded:
+        """Run the processor and locate every token of the result.
+
+        Raises
+        ------
+        InputError, MediaError, NotSupportedError
+            If the model cannot take what the conversation holds.
+        ModelError
+            If the processor does not do what it says.
+        """
+        self._check_modalities(conversation)
+        texts = [part for part in conversation.parts if isinstance(part, TextPart)]
+        refuse_reserved(texts, marker_texts(self.model.config, self.processor))
+        prompt, anchors = locate_texts(lambda each: self._render(conversation, each), texts)
+        media = request_media(conversation, options, self.processor)
+        # As apply_chat_template does: a template that begins with the token has written it.
+        begin = getattr(self.tokenizer, "bos_token", None)
+        special = not (begin and prompt.startswith(begin))
+        output = call_processor(self.processor, prompt, media, add_special_tokens=special)
+        replacements = output.pop("text_replacement_offsets", None) or [[]]
+        prompt_ids = output["input_ids"][0].tolist()
+        expanded = expanded_prompt(
+            self.tokenizer, prompt, replacements[0], prompt_ids, add_special_tokens=special
+        )
+        geometry: list[Geometry] = list(
+            text_geometry(texts, anchors, expanded.positions, expanded.offsets)
+        )
+        geometry += self._media_geometry(expanded.replaced, prompt_ids, output, media)
+        return Encoded(
+            inputs=self._model_inputs(output),
+            prompt_ids=tuple(prompt_ids),
+            geometry=geometry,
+            generate_options={"use_audio_in_video": True} if media.video_sound else {},
+        )
+
+    def _check_modalities(self, conversation: Conversation) -> None:
+        family = self.family
+        if family is None:
+            return
+        given: list[MediaPart] = list(conversation.media())
+        for part in given:
+            if part.modality not in family.modalities:
+                raise InputError(
+                    f"{family.title} takes no {part.modality}; {name_of(part)} is one",
+                    legal=", ".join(family.modalities),
+                )
+        kinds = {part.modality for part in given}
+        for together, why in family.not_together.items():
+            if kinds >= set(together):
+                raise InputError(
+                    f"{family.title} takes no {' and '.join(together)} in one request: {why}",
+                    fix="ask about them in two requests",
+                )
+
+    def _media_geometry(
+        self,
+        replaced: Sequence[Replaced],
+        prompt_ids: Sequence[int],
+        output: Mapping[str, Any],
+        media: RequestMedia,
+    ) -> list[Geometry]:
+        fed = placeholder_ids(self.model.config)
+        geometry: list[Geometry] = []
+        waiting = {kind: iter(enumerate(media.of(kind))) for kind in ("image", "video", "audio")}
+        for each in replaced:
+            index, part = next(waiting[each.modality], (0, None))
+            if part is None:
+                break
+            own = [p for p in each.positions if prompt_ids[p] in self.media_tokens]
+            sound = [p for p in own if each.modality == "video" and prompt_ids[p] in fed["audio"]]
+            pictures = [p for p in own if p not in set(sound)]
+            medium = Medium(
+                part, index, pictures, each.text, self.processor, self.model.config, output
+            )
+            geometry.append(place_of(self.processor, each.modality)(medium))
+            if sound:
+                geometry.append(self._sound_geometry(medium, sound, media))
+        left = [part for rest in waiting.values() for _, part in rest]
+        if left:
+            raise ModelError(
+                f"the chat template has no placeholder for {name_of(left[0])}",
+                fix="use the processor's own chat template",
+            )
+        return geometry
+
+    def _sound_geometry(
+        self, medium: Medium, positions: Sequence[int], media: RequestMedia
+    ) -> GridTokens | TimeTokens:
+        index, sound = next(
+            (i, audio) for i, (part, audio) in enumerate(media.audio) if part is medium.part
+        )
+        own = Medium(
+            medium.part,
+            index,
+            positions,
+            medium.text,
+            self.processor,
+            self.model.config,
+            medium.inputs,
+            sound,
+        )
+        return place_of(self.processor, "audio")(own)
+
+    def _model_inputs(self, output: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return what the model takes of the output; whole numbers and times keep their type."""
+        taken = forward_parameters(self.model)
+        inputs: dict[str, torch.Tensor] = {}
+        for name, value in output.items():
+            if name not in taken:
+                continue
+            try:
+                tensor = torch.as_tensor(value)
+            except (TypeError, ValueError) as error:
+                raise MediaError(
+                    f"the processor gives {name!r} as a {type(value).__name__}, not a tensor",
+                    fix="pass media of one size",
+                ) from error
+            floating = tensor.is_floating_point() and tensor.dim() > 1
+            inputs[name] = tensor.to(self.model.dtype) if floating else tensor
+        return inputs
+
+    def _forget(self, gone: weakref.ref[Encoded]) -> None:
+        """Let go of the embeddings of a request that is over."""
+        if self._fed is not None and self._fed[0] is gone:
+            self._fed = None
+
+    def features(self, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
+        """Return what the towers make of one medium: the embeddings that its tokens get.
+
+        Raises
+        ------
+        ModelError
+            If a tower gives what is no number.
+        """
+        if self._fed is None or self._fed[0]() is not encoded:
+            device = input_device(self.model)
+            inputs = {name: value.to(device) for name, value in encoded.inputs.items()}
+            with undisturbed(self.model):
+                fed = decoder_inputs(self, inputs, encoded.generate_options)
+            self._fed = weakref.ref(encoded, self._forget), fed.embeddings[0]
+        found: np.ndarray = self._fed[1][list(tokens.positions)].float().cpu().numpy()
+        if not np.isfinite(found).all():
+            raise ModelError(
+                f"the {tokens.part.modality} tower gives {name_of(tokens.part)} features that are "
+                "not finite",
+                fix="load the model with dtype=torch.float32 or torch.bfloat16",
+            )
+        return found
