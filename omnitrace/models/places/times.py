@@ -84,14 +84,22 @@ def every(
         if one_window:
             _check_length(medium, medium.processor.feature_extractor)
         intervals = [_interval(i, milliseconds, chunk, of) for i in range(len(medium.positions))]
-        if not intervals:
+        # What begins behind the end is the processor's own padding, and shows nothing.
+        inside = sum(start < audio.duration for start, _ in intervals)
+        if not inside:
             raise MediaError(
                 f"{name_of(medium.part)} ({audio.name}) lasts {audio.duration:.3f} s, too short "
                 "to become a token",
                 legal=f"at least {seconds:g} s",
             )
         _check_covered(medium, intervals[-1][1], seconds)
-        return TimeTokens(medium.part, "audio", list(medium.positions), intervals, audio.duration)
+        return TimeTokens(
+            medium.part,
+            "audio",
+            list(medium.positions[:inside]),
+            [(start, min(end, audio.duration)) for start, end in intervals[:inside]],
+            audio.duration,
+        )
 
     return rule
 
