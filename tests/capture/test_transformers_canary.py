@@ -67,7 +67,7 @@ def test_generation() -> None:
 
 
 def test_qwen2_5_omni() -> None:
-    """omnitrace/models/qwen2_5_omni.py."""
+    """omnitrace/models/processor_call.py."""
     parameters = inspect.signature(Qwen2_5OmniProcessor.__call__).parameters
     assert {"text", "images", "videos", "audio"} <= set(parameters)
     source = inspect.getsource(Qwen2_5OmniProcessor)

@@ -164,5 +164,5 @@ def overview_and_slices(medium: Medium) -> GridTokens:
 
 def _pieces_before(medium: Medium) -> int:
     """Return how many overviews and slices the images before this one have."""
-    counts = medium.inputs.get("num_patches_per_image")
-    return sum(int(each) for each in counts[: medium.index]) if counts is not None else 0
+    token = re.escape(medium.processor.image_token)
+    return sum(len(re.findall(f"(?:{token})+", text)) for text in medium.earlier)

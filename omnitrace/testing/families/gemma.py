@@ -95,7 +95,12 @@ def gemma3n() -> tuple[Any, Any]:
             "vocab_size": 8,
             "vocab_offset": size + 8,
         },
-        vision_config={"hidden_size": 2048, "vocab_size": 8, "vocab_offset": size},
+        vision_config={
+            "hidden_size": 2048,
+            "vocab_size": 8,
+            "vocab_offset": size,
+            "model_args": {"channel_multiplier": 0.05},  # of 300 M parameters
+        },
         boi_token_id=words.boi_token_id,
         eoi_token_id=words.eoi_token_id,
         image_token_id=words.image_token_id,
@@ -105,7 +110,7 @@ def gemma3n() -> tuple[Any, Any]:
     )
     processor = tf.Gemma3nProcessor(
         tf.Gemma3nAudioFeatureExtractor(),
-        tf.SiglipImageProcessor(size={"height": 768, "width": 768}),
+        tf.SiglipImageProcessor(size={"height": 512, "width": 512}),
         words,
         chat_template=chat_template(image="<image_soft_token>", audio="<audio_soft_token>"),
     )

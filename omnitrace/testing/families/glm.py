@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from omnitrace.testing.families.parts import MROPE, TEXT, build, chat_template, tokenizer
 
-__all__ = ["glm46v", "glm4v"]
+__all__ = ["glm4v", "glm46v"]
 
 _MARKERS: Final = [
     "<|begin_of_image|>",

@@ -23,6 +23,8 @@ MROPE: Final[dict[str, Any]] = {
     "rope_theta": 10000.0,
     "mrope_section": [2, 1, 1],
 }
+# Wider convolutions cut patches, whose pixels have an order.
+_PATCH: Final = 8
 PIXELS: Final = {"shortest_edge": 4 * 32 * 32, "longest_edge": 224 * 224}
 
 
@@ -88,6 +90,7 @@ def build(
         torch.manual_seed(0)
         model = model_class(config)
     with torch.no_grad():
+        _take_no_side(model)
         for name, parameter in model.get_decoder().named_parameters():
             if parameter.dim() > 1:
                 parameter.mul_(sharpen)
@@ -98,3 +101,12 @@ def build(
     model.generation_config.pad_token_id = 0
     model.generation_config.suppress_tokens = sorted(placeholders)
     return model.eval()
+
+
+def _take_no_side(model: Any) -> None:
+    """Make convolutions symmetric: a random one looks more to one side, a trained one does not."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d):
+            axes = tuple(range(2, module.weight.dim()))
+            if max(module.weight.shape[2:]) < _PATCH:
+                module.weight.copy_((module.weight + module.weight.flip(axes)) / 2)

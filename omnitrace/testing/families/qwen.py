@@ -181,7 +181,7 @@ def _omni_processor(name: str, words: Any, patch_size: int) -> Any:
             size=PIXELS, patch_size=patch_size, cap_pixels_per_frame=False
         ),
         feature_extractor=tf.WhisperFeatureExtractor(
-            feature_size=128, chunk_length=300, return_attention_mask=True
+            feature_size=128, chunk_length=30, return_attention_mask=True
         ),
         tokenizer=words,
         chat_template=chat_template(

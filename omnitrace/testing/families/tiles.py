@@ -1,4 +1,4 @@
-"""Tiny models that cut images into tiles or rows: InternVL, LLaVA-OneVision, Idefics3, Mistral 3."""
+"""Tiny models that cut images into tiles or rows: InternVL, LLaVA, Idefics3, Mistral 3."""
 
 from __future__ import annotations
 
