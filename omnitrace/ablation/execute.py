@@ -176,8 +176,8 @@ class _Runner:
             arguments[name] = values[new]
         if cache is not None:
             arguments |= {"past_key_values": cache, "use_cache": True}
-        embeddings = self.table.embeddings[new].to(self.scorer.dtype)
-        return self.scorer.model(inputs_embeds=embeddings, **arguments)
+        with self.scorer.fed(self.table.embeddings[new]) as fed:
+            return self.scorer.model(**fed, **arguments)
 
 
 def _fork(cache: Any) -> Any:

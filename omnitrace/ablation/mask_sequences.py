@@ -172,10 +172,10 @@ def _add_changed(
     inputs = request.inputs_with(scorer.response, scorer.embeddings.device)
     fed = scorer.refed(inputs, request.encoded.generate_options)
     positions = fed.positions
-    length = fed.embeddings.shape[1]
+    length = fed.tokens.shape[1]
     where = torch.arange(length) if positions is None else positions[..., 0, :]
     extras = {name: inputs[name][0] for name in scorer.extras}
-    builder.add(fed.embeddings[0], where.to(fed.embeddings.device), extras)
+    builder.add(fed.tokens[0], where.to(fed.tokens.device), extras)
 
 
 def _without(

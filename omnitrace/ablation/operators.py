@@ -57,6 +57,7 @@ class DecoderOperator(abc.ABC):
     def substitutes(self, scorer: ResponseScorer) -> torch.Tensor | None:
         """Return ``[N, d]``: what stands at each position if its unit is ablated.
 
+        It takes the place of the scorer's ``embeddings``, side inputs included.
         None hides the positions of ablated units from every other position, in all layers.
         """
 

@@ -14,6 +14,7 @@ from torch import nn
 from omnitrace.capture.attention_hooks import model_lock, tapped
 from omnitrace.capture.parameters import frozen
 from omnitrace.errors import ModelError
+from omnitrace.models.side_inputs import SideInputs, side_inputs
 
 if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
@@ -25,16 +26,22 @@ __all__ = ["DecoderInputs", "decoder_inputs", "forward_parameters", "last_logits
 class DecoderInputs:
     """What a model's decoder is fed for one request, with every medium in its place.
 
-    ``embeddings`` is ``[1, N, d]`` in at least float32 and ``dtype`` what they were; ``positions``
-    is ``[1, N]``, ``[axes, 1, N]`` where the rotary embedding is multimodal, or None where the
-    decoder counts by itself. ``logits`` is float32 ``[1, tokens, vocabulary]`` where the model was
-    run to its end.
+    ``tokens`` is ``[1, N, d]`` in at least float32 and ``dtype`` what they were: the input
+    embeddings, and behind them what ``side`` says. ``positions`` is ``[1, N]``, ``[axes, 1, N]``
+    where the rotary embedding is multimodal, or None where the decoder counts by itself. ``logits``
+    is float32 ``[1, tokens, vocabulary]`` where the model was run to its end.
     """
 
-    embeddings: torch.Tensor
+    tokens: torch.Tensor
+    side: SideInputs
     positions: torch.Tensor | None
     dtype: torch.dtype
     logits: torch.Tensor | None
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """The input embeddings alone, ``[1, N, width]``."""
+        return self.tokens[..., : self.side.width]
 
 
 class _SeenError(Exception):
@@ -88,9 +95,14 @@ def decoder_inputs(
     if embeddings is None:
         with torch.no_grad():
             embeddings = model.get_input_embeddings()(inputs["input_ids"])
+    side = side_inputs(adapter.decoder, calls[0], inputs["input_ids"])
     exact = torch.promote_types(embeddings.dtype, torch.float32)
+    parts = [embeddings.detach(), *(value.flatten(2) for value in side.values())]
     return DecoderInputs(
-        embeddings.detach().to(exact),
+        torch.cat([part.to(embeddings.device, exact) for part in parts], dim=-1),
+        SideInputs(
+            embeddings.shape[-1], {name: tuple(value.shape[2:]) for name, value in side.items()}
+        ),
         calls[0].get("position_ids"),
         embeddings.dtype,
         None if tokens is None else output.logits[:, -tokens:].float(),
