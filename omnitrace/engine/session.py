@@ -25,6 +25,7 @@ from omnitrace.engine.setup import Setup
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.detokenize import Detokenizer
 from omnitrace.models.encoded_request import EncodedRequest
+from omnitrace.models.forward import kept_logits
 from omnitrace.models.generation import (
     TokenStreamer,
     defers,
@@ -224,7 +225,12 @@ def replay_session(
         inputs = request.inputs_with(response, input_device(model))
         with torch.no_grad():
             # The logits of a long prompt would be the largest tensor of all.
-            model(**inputs, **request.encoded.generate_options, use_cache=False, logits_to_keep=1)
+            model(
+                **inputs,
+                **request.encoded.generate_options,
+                use_cache=False,
+                logits_to_keep=kept_logits(model, 1),
+            )
         for token_id in response:
             push(token_id)
 

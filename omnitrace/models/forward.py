@@ -19,7 +19,14 @@ from omnitrace.models.side_inputs import SideInputs, side_inputs
 if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
 
-__all__ = ["DecoderInputs", "decoder_inputs", "forward_parameters", "last_logits", "undisturbed"]
+__all__ = [
+    "DecoderInputs",
+    "decoder_inputs",
+    "forward_parameters",
+    "kept_logits",
+    "last_logits",
+    "undisturbed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,17 @@ def undisturbed(model: Any) -> Iterator[None]:
                 module.training = True
 
 
+def kept_logits(model: Any, tokens: int) -> int | torch.Tensor:
+    """Return the ``logits_to_keep`` for the last ``tokens`` logits of a pass.
+
+    Given a number, a model whose last layers share the keys of earlier ones (Gemma 4) runs these
+    layers for as many tokens only, and their attention shows nothing of the others. Given places,
+    it runs them whole.
+    """
+    shared = getattr(model.config.get_text_config(decoder=True), "num_kv_shared_layers", None)
+    return torch.arange(-tokens, 0) if shared else tokens
+
+
 @contextlib.contextmanager
 def last_logits(model: Any, tokens: int) -> Iterator[dict[str, Any]]:
     """Yield arguments for forward passes inside that compute only the last ``tokens`` logits.
@@ -146,7 +164,7 @@ def last_logits(model: Any, tokens: int) -> Iterator[dict[str, Any]]:
     arguments: dict[str, Any] = {"use_cache": False, "return_dict": True}
     head = model.get_output_embeddings()
     if "logits_to_keep" in forward_parameters(model):
-        yield arguments | {"logits_to_keep": tokens}
+        yield arguments | {"logits_to_keep": kept_logits(model, tokens)}
         return
     if head is None:
         yield arguments

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,7 +68,12 @@ def _sharpened(model: Any) -> Any:
     return multimodal.sharpened(model)
 
 
-TEXT_FAMILIES = {"gemma-3n": gemma3n, "gemma-4": gemma4}
+TEXT_FAMILIES: dict[str, Callable[[], Any]] = {
+    "gemma-3n": gemma3n,
+    "gemma-3n-shared-keys": functools.partial(gemma3n, shared=2),
+    "gemma-4": gemma4,
+    "gemma-4-shared-keys": functools.partial(gemma4, shared=2),
+}
 
 #: Of the request of :func:`tests.helpers.tiny_multimodal_models.picture`.
 _UNITS: tuple[tuple[Modality, tuple[int, ...]], ...] = (
