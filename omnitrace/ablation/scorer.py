@@ -156,6 +156,9 @@ class ResponseScorer:
         self._unit_of[: layout.prompt_length] = torch.from_numpy(
             layout.unit_index.astype("int64")
         ).to(device)
+        # The first token is predicted from the prompt's last position, which is of a unit only
+        # where no template follows the sources: it stays whatever is ablated.
+        self._unit_of[layout.prompt_length - 1] = -1
         self._absent = self._without_units()
         assert fed.logits is not None
         plain = self.values(fed.logits)
@@ -174,7 +177,10 @@ class ResponseScorer:
 
     @property
     def unit_of(self) -> torch.Tensor:
-        """int64 ``[N]``: the index of the unit that each position carries, or -1."""
+        """int64 ``[N]``: the index of the unit that each position carries, or -1.
+
+        The last position of the prompt, from which the response begins, is never ablated: -1.
+        """
         return self._unit_of
 
     @property
