@@ -95,8 +95,8 @@ Operator: TypeAlias = DecoderOperator | InputOperator
 class Attention(DecoderOperator):
     """The unit's positions are masked for every later query in all layers; positions are kept.
 
-    Where every layer attends to everything, the tokens are left out physically, which is the same
-    and faster.
+    Where every layer with softmax attention attends to everything, the tokens are left out
+    physically, which is the same and faster; layers that carry a state then never read them.
     """
 
     name = "attention"

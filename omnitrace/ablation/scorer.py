@@ -29,6 +29,7 @@ from omnitrace.models.base import Encoded, ModelAdapter
 from omnitrace.models.devices import row_bytes
 from omnitrace.models.forward import (
     DecoderInputs,
+    carries_states,
     decoder_inputs,
     forward_parameters,
     last_logits,
@@ -106,6 +107,8 @@ class ResponseScorer:
         float32 ``[T]``, on the CPU: the values of the response with every unit kept.
     reach, forwards:
         How far the layers look on these inputs; how many rows have run since.
+    recurrent:
+        Whether layers carry what they have read in a state, beside or without softmax attention.
 
     Raises
     ------
@@ -147,6 +150,7 @@ class ResponseScorer:
         fed = self._record(inputs, options or {})
         self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.tokens
         self._side = fed.side
+        self.recurrent = carries_states(self.model, self.reach.calls)
         device = self._embeddings.device
         self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
         self.source_units: tuple[SourceUnit, ...] = layout.units

@@ -25,7 +25,7 @@ from omnitrace.engine.setup import Setup
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.detokenize import Detokenizer
 from omnitrace.models.encoded_request import EncodedRequest
-from omnitrace.models.forward import kept_logits
+from omnitrace.models.forward import carries_states, kept_logits
 from omnitrace.models.generation import (
     TokenStreamer,
     defers,
@@ -336,13 +336,12 @@ def _session(
 
 
 def _check_gradients(setup: Setup, every: Sequence[int]) -> None:
-    config = setup.adapter.model.config.get_text_config(decoder=True)
-    depth = getattr(config, "num_hidden_layers", len(every))
-    if depth != len(every):
+    if carries_states(setup.adapter.model, len(every)):
         raise NotSupportedError(
-            f"{depth - len(every)} of the {depth} layers of {setup.adapter.source} have no "
-            "softmax attention; their states would have to be differentiated too",
-            legal="gradients in models whose layers all have softmax attention",
+            f"layers of {setup.adapter.source} carry what they have read in states, which would "
+            "have to be differentiated too",
+            legal="gradients in models whose layers all have softmax attention, and no state "
+            "beside it",
             fix="use a signal that needs rows only, such as 'attention-mean'",
         )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DecoderInputs",
+    "carries_states",
     "decoder_inputs",
     "forward_parameters",
     "kept_logits",
@@ -119,6 +120,26 @@ def decoder_inputs(
 def forward_parameters(model: Any) -> frozenset[str]:
     """Return the names of the arguments that ``model.forward`` declares."""
     return frozenset(inspect.signature(model.forward).parameters)
+
+
+def carries_states(model: Any, softmax_layers: int) -> bool:
+    """Return whether layers carry what they have read in a state, as recurrent ones do.
+
+    Such a state (of linear attention, Mamba, a short convolution) is written in place and cannot be
+    forked, no mask hides a token from it, and no row of attention shows what it holds.
+
+    Parameters
+    ----------
+    model:
+        The model.
+    softmax_layers:
+        How many of its layers have softmax attention. A layer may have it beside a state.
+    """
+    config = model.config.get_text_config(decoder=True)
+    depth = getattr(config, "num_hidden_layers", softmax_layers)
+    return softmax_layers < depth or any(
+        getattr(module, "_is_stateful", False) for module in (model, model.get_decoder())
+    )
 
 
 @contextlib.contextmanager

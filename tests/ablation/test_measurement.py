@@ -192,6 +192,6 @@ def test_bad_operators_are_refused_with_what_is_legal() -> None:
         measure(made, naive.SPANS, good, operator=7)  # type: ignore[arg-type]
     with pytest.raises(NotSupportedError, match=r"'drop' changes the request.*Tracer.scorer"):
         measure(made, naive.SPANS, good, operator="drop")
-    made.reach.calls = 2
-    with pytest.raises(NotSupportedError, match="2 of the 3 layers of LlamaForCausalLM"):
+    made.recurrent, made.reach.full = True, False
+    with pytest.raises(NotSupportedError, match="LlamaForCausalLM has layers that look at a part"):
         measure(made, naive.SPANS, good)
