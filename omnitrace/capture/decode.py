@@ -206,7 +206,7 @@ class _LayerTap:
         return (
             self._deferred
             and call.key.shape[2] == self._count.seen
-            and call.options.get("sliding_window") is None
+            and not call.forgets
             and (mask is None or mask.dtype == torch.bool)
         )
 
