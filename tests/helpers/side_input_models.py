@@ -75,6 +75,54 @@ TEXT_FAMILIES: dict[str, Callable[[], Any]] = {
     "gemma-4-shared-keys": functools.partial(gemma4, shared=2),
 }
 
+_EXPERTS = {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+_DEEPSTACK = {"num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}
+_PLACEHOLDERS = {
+    "image_token_id": 92,
+    "video_token_id": 93,
+    "vision_start_token_id": 90,
+    "vision_end_token_id": 91,
+}
+
+
+def qwen3_vl_moe() -> tuple[Any, dict[str, torch.Tensor]]:
+    """Make Qwen3-VL with experts."""
+    config = tf.Qwen3VLMoeConfig(
+        text_config=multimodal._TEXT | _EXPERTS,
+        vision_config=multimodal._VISION | _DEEPSTACK,
+        **_PLACEHOLDERS,
+    )
+    torch.manual_seed(0)
+    model = multimodal.sharpened(tf.Qwen3VLMoeForConditionalGeneration(config))
+    return model, multimodal.picture()
+
+
+def qwen3_omni() -> tuple[Any, dict[str, torch.Tensor]]:
+    """Make Qwen3-Omni's Thinker."""
+    config = tf.Qwen3OmniMoeThinkerConfig(
+        text_config=multimodal._TEXT | _EXPERTS,
+        vision_config=multimodal._VISION | _DEEPSTACK | {"image_size": 16},
+        audio_config={
+            "num_mel_bins": 16,
+            "encoder_layers": 1,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 32,
+            "d_model": 32,
+            "output_dim": 32,
+            "downsample_hidden_size": 16,
+        },
+        audio_token_id=94,
+        audio_start_token_id=95,
+        user_token_id=1,
+        **_PLACEHOLDERS,
+    )
+    torch.manual_seed(0)
+    model = multimodal.sharpened(tf.Qwen3OmniMoeThinkerForConditionalGeneration(config))
+    inputs = multimodal.picture()
+    del inputs["mm_token_type_ids"]
+    return model, inputs
+
+
 Units = Sequence[tuple[Modality, tuple[int, ...]]]
 
 #: Of the request of :func:`tests.helpers.tiny_multimodal_models.picture`.
