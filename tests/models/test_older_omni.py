@@ -9,6 +9,8 @@ import pytest
 from omnitrace.errors import MediaError, ModelError
 from omnitrace.models import processor_call
 from omnitrace.models.older_omni import replacements_of
+from omnitrace.models.processor import ProcessorAdapter
+from omnitrace.reference.training.build import build_processor
 from omnitrace.sources.options import SourceOptions
 from tests.helpers import qwen_omni as omni
 
@@ -54,4 +56,21 @@ def test_other_tokens_than_the_prompts_are_refused() -> None:
     ids = ADAPTER.tokenizer(prompt)["input_ids"]
     with pytest.raises(ModelError, match="not the prompt's own") as caught:
         replacements_of(ADAPTER.processor, prompt, ids[1:], add_special_tokens=True)
+    assert "5.23" in caught.value.fix
+
+
+def test_a_processor_that_does_not_say_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of Gemma 3n and Phi-4 before 5.23."""
+    silent = build_processor(ADAPTER.tokenizer)
+
+    class Silent(type(silent)):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            found = super().__call__(*args, **kwargs)
+            found.pop("text_replacement_offsets", None)
+            return found
+
+    silent.__class__ = Silent
+    monkeypatch.setattr(processor_call, "is_older_omni", lambda processor: False)
+    with pytest.raises(ModelError, match=r"Silent of transformers 5.* does not say") as caught:
+        omni.encode(ProcessorAdapter(ADAPTER.model, silent), omni.image(60, 60), "What?")
     assert "5.23" in caught.value.fix
