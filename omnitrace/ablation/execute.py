@@ -97,9 +97,12 @@ class _Runner:
 
     def run(self, found: Found, *, share: bool) -> None:
         """Run all rows."""
-        if not share or not self.scorer.reach.causal:
+        if not share:
             for row in range(len(self.codes)):
                 found([row], self._batch([row], 0, None))
+            return
+        if self.scorer.recurrent or not self.scorer.reach.causal:
+            self._run_whole(found)
             return
         kind = self.device.type
         longest = max(len(codes) for codes in self.codes)
@@ -115,6 +118,21 @@ class _Runner:
         )
         config = self.scorer.model.config.get_text_config(decoder=True)
         self._step(first, DynamicCache(config=config), found)
+
+    def _run_whole(self, found: Found) -> None:
+        """Run rows of the same length together, from their beginnings.
+
+        A state that is written in place is of one row alone, and where positions look ahead, a
+        prefix depends on what follows.
+        """
+        by_length: dict[int, list[int]] = {}
+        for row, codes in enumerate(self.codes):
+            by_length.setdefault(len(codes), []).append(row)
+        for length, rows in by_length.items():
+            step = self._most(length, length)
+            for start in range(0, len(rows), step):
+                batch = rows[start : start + step]
+                found(batch, self._batch(batch, 0, None))
 
     def _most(self, new: int, total: int) -> int:
         model, size = self.scorer.model, self.scorer.dtype.itemsize
@@ -177,8 +195,8 @@ class _Runner:
             arguments[name] = values[new]
         if cache is not None:
             arguments |= {cache_argument(self.scorer.model): cache, "use_cache": True}
-        embeddings = self.table.embeddings[new].to(self.scorer.dtype)
-        return self.scorer.model(inputs_embeds=embeddings, **arguments)
+        with self.scorer.fed(self.table.embeddings[new]) as fed:
+            return self.scorer.model(**fed, **arguments)
 
 
 def _fork(cache: Any) -> Any:

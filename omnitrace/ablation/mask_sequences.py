@@ -126,19 +126,20 @@ def _decoder_rows(
 
 
 def _check_hiding(scorer: ResponseScorer) -> None:
-    model, name = scorer.model, type(scorer.model).__name__
-    captured = scorer.reach.calls
-    layers = int(getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", captured))
-    if captured != layers:
+    if scorer.reach.full:
+        return  # left out, and so hidden from layers of every kind
+    name = type(scorer.model).__name__
+    if scorer.recurrent:
         raise NotSupportedError(
-            f"{captured} of the {layers} layers of {name} have softmax attention; the others carry "
-            "what they have read in a state, from which nothing can be hidden",
-            legal="the operator 'attention' where all layers have softmax attention",
-            fix="use the operator 'mean'",
+            f"{name} has layers that look at a part of the sequence, from which tokens are hidden "
+            "in their places, and layers that carry what they have read in a state, from which "
+            "nothing can be hidden so",
+            legal="the operator 'attention' where layers are of one of these kinds only",
+            fix="use the operator 'mean', or for text 'drop'",
         )
     module = attention_modules(scorer.adapter.decoder)[0]
     attention = str(module.config._attn_implementation)  # type: ignore[union-attr]
-    if not scorer.reach.full and "flash" in attention:
+    if "flash" in attention:
         raise NotSupportedError(
             f"{attention} leaves hidden tokens out of the sliding windows of {name}",
             fix="load the model with attn_implementation='sdpa', or use the operator 'mean'",
@@ -172,10 +173,10 @@ def _add_changed(
     inputs = request.inputs_with(scorer.response, scorer.embeddings.device)
     fed = scorer.refed(inputs, request.encoded.generate_options)
     positions = fed.positions
-    length = fed.embeddings.shape[1]
+    length = fed.tokens.shape[1]
     where = torch.arange(length) if positions is None else positions[..., 0, :]
     extras = {name: inputs[name][0] for name in scorer.extras}
-    builder.add(fed.embeddings[0], where.to(fed.embeddings.device), extras)
+    builder.add(fed.tokens[0], where.to(fed.tokens.device), extras)
 
 
 def _without(

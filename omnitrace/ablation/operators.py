@@ -57,6 +57,7 @@ class DecoderOperator(abc.ABC):
     def substitutes(self, scorer: ResponseScorer) -> torch.Tensor | None:
         """Return ``[N, d]``: what stands at each position if its unit is ablated.
 
+        It takes the place of the scorer's ``embeddings``, side inputs included.
         None hides the positions of ablated units from every other position, in all layers.
         """
 
@@ -94,8 +95,8 @@ Operator: TypeAlias = DecoderOperator | InputOperator
 class Attention(DecoderOperator):
     """The unit's positions are masked for every later query in all layers; positions are kept.
 
-    Where every layer attends to everything, the tokens are left out physically, which is the same
-    and faster.
+    Where every layer with softmax attention attends to everything, the tokens are left out
+    physically, which is the same and faster; layers that carry a state then never read them.
     """
 
     name = "attention"

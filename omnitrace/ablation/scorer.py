@@ -1,15 +1,17 @@
 """Log-probabilities of a response under changed inputs: what perturbation methods measure with.
 
 The model runs once over prompt and response, and what its decoder is fed is recorded: the input
-embeddings, with every medium in its place, and the (multimodal) rotary positions. From then on the
+embeddings, with every medium in its place, what deeper layers get beside them
+(:mod:`omnitrace.models.side_inputs`), and the (multimodal) rotary positions. From then on the
 *whole* model runs on embeddings of one's choice, so that the scaling and softcaps of its head
-apply, and never again on media. That is sound only where media reach the decoder through its input
-embeddings alone; with the recorded embeddings the log-probabilities must be those of the first run,
-or the model is refused. A model is asked that once for each combination of modalities.
+apply, and never again on media. That is sound only where nothing else reaches the decoder; with
+what was recorded the log-probabilities must be those of the first run, or the model is refused. A
+model is asked that once for each combination of modalities.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +29,7 @@ from omnitrace.models.base import Encoded, ModelAdapter
 from omnitrace.models.devices import row_bytes
 from omnitrace.models.forward import (
     DecoderInputs,
+    carries_states,
     decoder_inputs,
     forward_parameters,
     last_logits,
@@ -104,12 +107,14 @@ class ResponseScorer:
         float32 ``[T]``, on the CPU: the values of the response with every unit kept.
     reach, forwards:
         How far the layers look on these inputs; how many rows have run since.
+    recurrent:
+        Whether layers carry what they have read in a state, beside or without softmax attention.
 
     Raises
     ------
     ModelError
-        If the model cannot be run on embeddings, or if its media act on more than the
-        embeddings of their tokens.
+        If the model cannot be run on embeddings, or if more than what its decoder is fed for each
+        token acts on the response.
     """
 
     def __init__(
@@ -143,7 +148,9 @@ class ResponseScorer:
         self.forwards = 0
         self.reach = AttentionReach()
         fed = self._record(inputs, options or {})
-        self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.embeddings
+        self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.tokens
+        self._side = fed.side
+        self.recurrent = carries_states(self.model, self.reach.calls)
         device = self._embeddings.device
         self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
         self.source_units: tuple[SourceUnit, ...] = layout.units
@@ -153,6 +160,9 @@ class ResponseScorer:
         self._unit_of[: layout.prompt_length] = torch.from_numpy(
             layout.unit_index.astype("int64")
         ).to(device)
+        # The first token is predicted from the prompt's last position, which is of a unit only
+        # where no template follows the sources: it stays whatever is ablated.
+        self._unit_of[layout.prompt_length - 1] = -1
         self._absent = self._without_units()
         assert fed.logits is not None
         plain = self.values(fed.logits)
@@ -171,15 +181,19 @@ class ResponseScorer:
 
     @property
     def unit_of(self) -> torch.Tensor:
-        """int64 ``[N]``: the index of the unit that each position carries, or -1."""
+        """int64 ``[N]``: the index of the unit that each position carries, or -1.
+
+        The last position of the prompt, from which the response begins, is never ablated: -1.
+        """
         return self._unit_of
 
     @property
     def embeddings(self) -> torch.Tensor:
         """float32 ``[1, N, d]``, detached: what the decoder is fed for prompt and response.
 
-        ``N`` is one less than the tokens of both: the last one is predicted, never read. A model
-        in float64 keeps that.
+        A token's vector is its input embedding and, behind it, what deeper layers get beside it:
+        of most models nothing. ``N`` is one less than the tokens of both: the last one is
+        predicted, never read. A model in float64 keeps that.
         """
         return self._embeddings
 
@@ -303,6 +317,15 @@ class ResponseScorer:
         with undisturbed(self.model):
             return decoder_inputs(self.adapter, inputs, options)
 
+    def fed(self, tokens: torch.Tensor) -> contextlib.AbstractContextManager[dict[str, Any]]:
+        """Feed the decoder ``tokens``, ``[rows, n, d]``, in the forward pass inside the block.
+
+        The context yields arguments of the model's forward pass.
+        """
+        tokens = tokens.to(self._embeddings.device, self.dtype)
+        known = forward_parameters(self.model)
+        return self._side.feeding(self.model, self.adapter.decoder, tokens, known)
+
     def _run(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the logits of the response's tokens, ``[rows, T, vocabulary]``."""
         count = len(embeddings)
@@ -314,12 +337,8 @@ class ResponseScorer:
             # [1, N], or [axes, 1, N] where the rotary embedding is multimodal
             shape = (*positions.shape[:-2], count, positions.shape[-1])
             arguments["position_ids"] = positions.expand(shape)
-        with last_logits(self.model, self.tokens) as more:
-            output = self.model(
-                inputs_embeds=embeddings.to(self._embeddings.device, self.dtype),
-                **arguments,
-                **more,
-            )
+        with last_logits(self.model, self.tokens) as more, self.fed(embeddings) as fed:
+            output = self.model(**fed, **arguments, **more)
         logits: torch.Tensor = output.logits[:, -self.tokens :]
         return logits
 
@@ -349,8 +368,9 @@ class ResponseScorer:
         if not difference <= _TOLERANCE.get(self.dtype, 1e-3):
             raise ModelError(
                 f"{type(self.model).__name__} does more with this request than its decoder's "
-                f"input embeddings show: run on them, log-probabilities differ by {difference:.2g}",
-                legal="models whose media reach the decoder through its input embeddings alone",
+                f"inputs show: run on them, log-probabilities differ by {difference:.2g}",
+                legal="models whose decoder gets its input embeddings, and beside them at most "
+                "deepstack_visual_embeds or per_layer_inputs",
                 fix="use a token signal, such as 'value-attention'",
             )
         passed.add(kind)

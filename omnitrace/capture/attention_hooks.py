@@ -75,6 +75,15 @@ class AttentionCall(NamedTuple):
             return None
         return self.options.get("sliding_window")
 
+    @property
+    def forgets(self) -> bool:
+        """Whether the layer's cache lets old keys go: those before its window, or its chunk."""
+        if self.options.get("sliding_window") is not None:
+            return True
+        kinds = getattr(getattr(self.module, "config", None), "layer_types", None) or ()
+        layer = getattr(self.module, "layer_idx", -1)
+        return 0 <= layer < len(kinds) and kinds[layer] == "chunked_attention"  # Llama 4
+
 
 Tap: TypeAlias = Callable[[AttentionCall], torch.Tensor | None]
 

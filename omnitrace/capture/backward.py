@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.context_count import ContextCount
 from omnitrace.capture.decode import attention_rows
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.value_norms import ValueNorms
@@ -116,12 +117,36 @@ class StepState:
         Whether it runs the last prompt token once more.
     fresh:
         By layer, the key and value that the step itself adds to the cache.
+    attended:
+        By identity, the keys that a layer attends to in this step, and what is fresh of them:
+        another layer may attend to the same.
+    count:
+        Of the positions that the layers have seen.
     """
 
     prompt_length: int
     capturing: bool = False
     replaying_prompt: bool = False
     fresh: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    attended: dict[int, tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]] = field(
+        default_factory=dict
+    )
+    count: ContextCount = field(default_factory=ContextCount)
+
+    def own_of(self, layer: int, keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return the step's own key and value among ``keys``, whichever layer they come from."""
+        own = self.fresh.pop(layer, None)
+        if own is not None:
+            self.attended[id(keys)] = keys, own  # kept alive, so that its identity stays its own
+            return own
+        known = self.attended.get(id(keys))
+        return None if known is None else known[1]
+
+    def end(self) -> None:
+        """Forget what belongs to the step alone."""
+        self.capturing = False
+        self.fresh.clear()
+        self.attended.clear()
 
 
 class GradientTap:
@@ -133,30 +158,33 @@ class GradientTap:
         self.steps: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
         self.norms = ValueNorms() if values else None
         self.prompt: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.context = 0
         self.row: torch.Tensor | None = None
         self.gradient: torch.Tensor | None = None
+
+    @property
+    def context(self) -> int:
+        """How many positions the layer has seen."""
+        return self._state.count.seen
 
     def __call__(self, call: AttentionCall) -> torch.Tensor | None:
         """Note what the layer shows; in a step, return its output with the exact backward pass."""
         state = self._state
-        queries = call.query.shape[2]
         if not state.replaying_prompt:
-            self.context += queries
+            state.count.begin(self, call)
             if self.norms is not None:
-                self.norms.add(call, self.context)
+                self.norms.add(call, state.count.new, self.context)
         if not state.capturing:
             if self.context == state.prompt_length:
                 keys = call.key[:, :, : self.context], call.value[:, :, : self.context]
                 self.prompt = keys[0].detach(), keys[1].detach()
             return None
-        new = state.fresh.pop(self.layer, None)
+        new = state.own_of(self.layer, call.key)
         batch, heads, _, dim = call.key.shape
         if new is None or new[0].shape != (batch, heads, 1, dim):
             raise NotSupportedError(
-                f"layer {self.layer} attends to keys that it does not cache itself, so gradients "
-                "by its attention cannot be computed from a single step",
-                legal="models in which every layer caches the keys it attends to",
+                f"layer {self.layer} attends to keys that no layer caches, so gradients by its "
+                "attention cannot be computed from a single step",
+                legal="models in which the keys of every layer are cached as they are attended to",
                 fix="use a signal that needs rows only",
             )
         return CapturedAttention.apply(call.query, *new, self, call)  # type: ignore[no-any-return]

@@ -12,13 +12,14 @@ import functools
 import math
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.context_count import ContextCount
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.capture.visibility import last_mask
@@ -159,38 +160,38 @@ class _LayerTap:
     """Collects the steps of one decoder layer."""
 
     def __init__(
-        self, layer: int, prompt_length: int, *, use_cache: bool, deferred: bool, values: bool
+        self, layer: int, prompt_length: int, *, count: ContextCount, deferred: bool, values: bool
     ) -> None:
         self.layer = layer
         self.norms = ValueNorms() if values else None
         self.steps: deque[_Step] = deque()
         self._prompt_length = prompt_length
-        self._use_cache = use_cache
+        self._count = count
         self._deferred = deferred
-        self._seen = 0
         self._keys = _Keys()
         self._taken: weakref.ref[_Pending] | None = None
         self._scale = 1.0
         self._softcap: float | None = None
         self._sinks: torch.Tensor | None = None
-        self.others: Sequence[_LayerTap] = ()
+        self.all: Iterable[_LayerTap] = ()
 
     def __call__(self, call: AttentionCall) -> None:
-        for other in self.others:
-            other.release()  # longer keys are about to come; see RowCapture
-        queries = call.query.shape[2]
-        self._seen = self._seen + queries if self._use_cache else queries
+        if self._count.begin(self, call):
+            for other in self.all:
+                if other is not self:
+                    other.release()  # longer keys are about to come; see RowCapture
+        seen = self._count.seen
         if self.norms is not None:
-            self.norms.add(call, self._seen)
-        if self._seen < self._prompt_length:  # a chunk of a chunked prefill
+            self.norms.add(call, self._count.new, seen)
+        if seen < self._prompt_length:  # a chunk of a chunked prefill
             return
         if not self.steps:  # the layer's settings do not change from one call to the next
             self._scale, self._softcap, self._sinks = call.scale, call.softcap, call.sinks
         query = _loose(call.query)
-        if queries > 1:  # a view of the last one would keep the queries of the whole prompt alive
+        if query.shape[2] > 1:  # a view of the last one would keep those of the whole prompt alive
             query = query[:, :, -1:].clone()
-        step = _Step(self._seen)
-        keys = min(call.key.shape[2], self._seen)  # a static cache is longer than the context
+        step = _Step(seen)
+        keys = min(call.key.shape[2], seen)  # a static cache is longer than the context
         mask = last_mask(call, keys)
         if call.weights is not None:
             step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
@@ -204,8 +205,8 @@ class _LayerTap:
     def _may_defer(self, call: AttentionCall, mask: torch.Tensor | None) -> bool:
         return (
             self._deferred
-            and call.key.shape[2] == self._seen
-            and call.options.get("sliding_window") is None
+            and call.key.shape[2] == self._count.seen
+            and not call.forgets
             and (mask is None or mask.dtype == torch.bool)
         )
 
@@ -328,15 +329,16 @@ class RowCapture:
         deferred: bool = True,
         values: bool = False,
     ) -> None:
+        count = ContextCount(use_cache=use_cache, dynamic=deferred)
         self.taps = [
-            _LayerTap(layer, prompt_length, use_cache=use_cache, deferred=deferred, values=values)
+            _LayerTap(layer, prompt_length, count=count, deferred=deferred, values=values)
             for layer in layers
         ]
-        if self.taps:
-            # The first layer is called first: its call begins a step. The others then let go of
-            # the keys of the step before, so that a cache that grows finds their memory free, as it
-            # does untraced.
-            self.taps[0].others = self.taps[1:]
+        # The first layer's call begins a step. The others then let go of the keys of the step
+        # before, so that a cache that grows finds their memory free, as it does untraced.
+        every = weakref.WeakSet(self.taps)
+        for tap in self.taps:
+            tap.all = every
         self._scratch = Scratch()
 
     @property

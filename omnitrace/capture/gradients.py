@@ -193,7 +193,7 @@ class GradientCapture:
             ids = args[0]
         if ids is None:
             raise NotSupportedError("gradients need the tokens that are fed to the model")
-        if self.taps[0].context < self.state.prompt_length:
+        if self.state.count.seen < self.state.prompt_length:
             self._last_id = ids[:, -1:]
             mask = kwargs.get("attention_mask")
             flat = isinstance(mask, torch.Tensor) and mask.dim() == 2
@@ -218,9 +218,8 @@ class GradientCapture:
         if output is not None:  # it is None where the forward raised
             self._logits = output.logits[:, -1]
             output.logits = output.logits.detach()
-        self.state.capturing = False
+        self.state.end()
         torch.set_grad_enabled(self._grad_mode)
-        self.state.fresh.clear()
         return output
 
     def _embedded(self, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor | None:

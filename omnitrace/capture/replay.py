@@ -32,7 +32,7 @@ class _PassTap:
     def __call__(self, call: AttentionCall) -> None:
         length = call.query.shape[2]
         if self.norms is not None:
-            self.norms.add(call, length)
+            self.norms.add(call, length, length)
         self._query = call.query[:, :, self._first :].detach().clone()
         self._key = call.key.detach()
         mask = pass_mask(call, self._first)

@@ -24,9 +24,8 @@ class ValueNorms:
         self._gram: torch.Tensor | None = None
         self._blocks: list[torch.Tensor] = []
 
-    def add(self, call: AttentionCall, context: int) -> None:
-        """Add the positions that ``call`` brought; ``context`` counts them and all before."""
-        new = call.query.shape[2]
+    def add(self, call: AttentionCall, new: int, context: int) -> None:
+        """Add the ``new`` positions of a pass; ``context`` counts them and all before."""
         if new == context:  # without a cache every call brings all positions again
             self._blocks = []
         end = min(call.value.shape[2], context)  # a static cache is longer than the context

@@ -25,6 +25,7 @@ from omnitrace.engine.setup import Setup
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.detokenize import Detokenizer
 from omnitrace.models.encoded_request import EncodedRequest
+from omnitrace.models.forward import carries_states, kept_logits
 from omnitrace.models.generation import (
     TokenStreamer,
     defers,
@@ -224,7 +225,12 @@ def replay_session(
         inputs = request.inputs_with(response, input_device(model))
         with torch.no_grad():
             # The logits of a long prompt would be the largest tensor of all.
-            model(**inputs, **request.encoded.generate_options, use_cache=False, logits_to_keep=1)
+            model(
+                **inputs,
+                **request.encoded.generate_options,
+                use_cache=False,
+                logits_to_keep=kept_logits(model, 1),
+            )
         for token_id in response:
             push(token_id)
 
@@ -330,13 +336,12 @@ def _session(
 
 
 def _check_gradients(setup: Setup, every: Sequence[int]) -> None:
-    config = setup.adapter.model.config.get_text_config(decoder=True)
-    depth = getattr(config, "num_hidden_layers", len(every))
-    if depth != len(every):
+    if carries_states(setup.adapter.model, len(every)):
         raise NotSupportedError(
-            f"{depth - len(every)} of the {depth} layers of {setup.adapter.source} have no "
-            "softmax attention; their states would have to be differentiated too",
-            legal="gradients in models whose layers all have softmax attention",
+            f"layers of {setup.adapter.source} carry what they have read in states, which would "
+            "have to be differentiated too",
+            legal="gradients in models whose layers all have softmax attention, and no state "
+            "beside it",
             fix="use a signal that needs rows only, such as 'attention-mean'",
         )
 

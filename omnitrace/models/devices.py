@@ -63,7 +63,9 @@ def row_bytes(
     config = model.config.get_text_config(decoder=True)
     vocabulary = int(model.get_input_embeddings().num_embeddings)
     width = int(config.hidden_size)
-    inner = int(getattr(config, "intermediate_size", 4 * width) or 4 * width)
+    inner = getattr(config, "intermediate_size", None) or 4 * width
+    # Gemma 3n has one of its own for each layer.
+    inner = max(map(int, inner)) if isinstance(inner, list | tuple) else int(inner)
     layer = tokens * (8 * width + 3 * inner) * itemsize
     if gradients:
         layer *= 2 * int(getattr(config, "num_hidden_layers", 1))

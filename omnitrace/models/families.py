@@ -39,6 +39,8 @@ class Family:
         The class to load where it is not the one that ``AutoModelForMultimodalLM`` chooses.
     not_together:
         Modalities that a request cannot have together, with the reason.
+    one_each:
+        Modalities of which a request can have one medium only.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Family:
     not_together: Mapping[tuple[Modality, ...], str] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    one_each: tuple[Modality, ...] = ()
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -143,7 +146,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Qwen3-Omni",
         ("Qwen3OmniMoeConfig", "Qwen3OmniMoeThinkerConfig"),
         ("Qwen3OmniMoeProcessor",),
-        {**_GRID, "audio": times.every(80, chunk=1000, of=13)},
+        {**_GRID, "audio": times.every(80, chunk=1000, of=13, early=40)},
         ("Qwen/Qwen3-Omni-30B-A3B-Thinking", "Qwen/Qwen3-Omni-30B-A3B-Instruct"),
         "Qwen3OmniMoeThinkerForConditionalGeneration",
     ),
@@ -162,6 +165,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("AudioFlamingo3Processor",),
         {"audio": _40_MS},
         ("nvidia/audio-flamingo-3-hf",),
+        "AudioFlamingo3ForConditionalGeneration",
+        one_each=("audio",),
     ),
     Family(
         "gemma3",
@@ -176,7 +181,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Gemma 3n",
         ("Gemma3nConfig",),
         ("Gemma3nProcessor",),
-        {"image": images.square, "audio": times.every(160)},
+        {"image": images.square, "audio": times.every(160, early=40)},
         ("google/gemma-3n-E4B-it",),
     ),
     Family(
@@ -184,7 +189,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Gemma 4",
         ("Gemma4Config",),
         ("Gemma4Processor",),
-        {"image": images.pooled, "video": times.frames, "audio": _40_MS},
+        {"image": images.pooled, "video": times.frames, "audio": times.every(40, early=20)},
         ("google/gemma-4-E4B-it",),
     ),
     Family(

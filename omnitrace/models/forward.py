@@ -14,27 +14,42 @@ from torch import nn
 from omnitrace.capture.attention_hooks import model_lock, tapped
 from omnitrace.capture.parameters import frozen
 from omnitrace.errors import ModelError
+from omnitrace.models.side_inputs import SideInputs, side_inputs
 
 if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
 
-__all__ = ["DecoderInputs", "decoder_inputs", "forward_parameters", "last_logits", "undisturbed"]
+__all__ = [
+    "DecoderInputs",
+    "carries_states",
+    "decoder_inputs",
+    "forward_parameters",
+    "kept_logits",
+    "last_logits",
+    "undisturbed",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderInputs:
     """What a model's decoder is fed for one request, with every medium in its place.
 
-    ``embeddings`` is ``[1, N, d]`` in at least float32 and ``dtype`` what they were; ``positions``
-    is ``[1, N]``, ``[axes, 1, N]`` where the rotary embedding is multimodal, or None where the
-    decoder counts by itself. ``logits`` is float32 ``[1, tokens, vocabulary]`` where the model was
-    run to its end.
+    ``tokens`` is ``[1, N, d]`` in at least float32 and ``dtype`` what they were: the input
+    embeddings, and behind them what ``side`` says. ``positions`` is ``[1, N]``, ``[axes, 1, N]``
+    where the rotary embedding is multimodal, or None where the decoder counts by itself. ``logits``
+    is float32 ``[1, tokens, vocabulary]`` where the model was run to its end.
     """
 
-    embeddings: torch.Tensor
+    tokens: torch.Tensor
+    side: SideInputs
     positions: torch.Tensor | None
     dtype: torch.dtype
     logits: torch.Tensor | None
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """The input embeddings alone, ``[1, N, width]``."""
+        return self.tokens[..., : self.side.width]
 
 
 class _SeenError(Exception):
@@ -88,9 +103,14 @@ def decoder_inputs(
     if embeddings is None:
         with torch.no_grad():
             embeddings = model.get_input_embeddings()(inputs["input_ids"])
+    side = side_inputs(adapter.decoder, calls[0], inputs["input_ids"])
     exact = torch.promote_types(embeddings.dtype, torch.float32)
+    parts = [embeddings.detach(), *(value.flatten(2) for value in side.values())]
     return DecoderInputs(
-        embeddings.detach().to(exact),
+        torch.cat([part.to(embeddings.device, exact) for part in parts], dim=-1),
+        SideInputs(
+            embeddings.shape[-1], {name: tuple(value.shape[2:]) for name, value in side.items()}
+        ),
         calls[0].get("position_ids"),
         embeddings.dtype,
         None if tokens is None else output.logits[:, -tokens:].float(),
@@ -100,6 +120,26 @@ def decoder_inputs(
 def forward_parameters(model: Any) -> frozenset[str]:
     """Return the names of the arguments that ``model.forward`` declares."""
     return frozenset(inspect.signature(model.forward).parameters)
+
+
+def carries_states(model: Any, softmax_layers: int) -> bool:
+    """Return whether layers carry what they have read in a state, as recurrent ones do.
+
+    Such a state (of linear attention, Mamba, a short convolution) is written in place and cannot be
+    forked, no mask hides a token from it, and no row of attention shows what it holds.
+
+    Parameters
+    ----------
+    model:
+        The model.
+    softmax_layers:
+        How many of its layers have softmax attention. A layer may have it beside a state.
+    """
+    config = model.config.get_text_config(decoder=True)
+    depth = getattr(config, "num_hidden_layers", softmax_layers)
+    return softmax_layers < depth or any(
+        getattr(module, "_is_stateful", False) for module in (model, model.get_decoder())
+    )
 
 
 @contextlib.contextmanager
@@ -124,6 +164,17 @@ def undisturbed(model: Any) -> Iterator[None]:
                 module.training = True
 
 
+def kept_logits(model: Any, tokens: int) -> int | torch.Tensor:
+    """Return the ``logits_to_keep`` for the last ``tokens`` logits of a pass.
+
+    Given a number, a model whose last layers share the keys of earlier ones (Gemma 4) runs these
+    layers for as many tokens only, and their attention shows nothing of the others. Given places,
+    it runs them whole.
+    """
+    shared = getattr(model.config.get_text_config(decoder=True), "num_kv_shared_layers", None)
+    return torch.arange(-tokens, 0) if shared else tokens
+
+
 @contextlib.contextmanager
 def last_logits(model: Any, tokens: int) -> Iterator[dict[str, Any]]:
     """Yield arguments for forward passes inside that compute only the last ``tokens`` logits.
@@ -134,7 +185,7 @@ def last_logits(model: Any, tokens: int) -> Iterator[dict[str, Any]]:
     arguments: dict[str, Any] = {"use_cache": False, "return_dict": True}
     head = model.get_output_embeddings()
     if "logits_to_keep" in forward_parameters(model):
-        yield arguments | {"logits_to_keep": tokens}
+        yield arguments | {"logits_to_keep": kept_logits(model, tokens)}
         return
     if head is None:
         yield arguments

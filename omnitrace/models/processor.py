@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,13 @@ class ProcessorAdapter(ModelAdapter):
                     f"{family.title} takes no {part.modality}; {name_of(part)} is one",
                     legal=", ".join(family.modalities),
                 )
+        for kind in family.one_each:
+            several = [part for part in given if part.modality == kind]
+            if len(several) > 1:
+                raise InputError(
+                    f"{family.title} takes one {kind} a request; {name_of(several[1])} is another",
+                    fix="ask about them in separate requests",
+                )
         kinds = {part.modality for part in given}
         for together, why in family.not_together.items():
             if kinds >= set(together):
@@ -178,21 +186,29 @@ class ProcessorAdapter(ModelAdapter):
     ) -> list[Geometry]:
         fed = placeholder_ids(self.model.config)
         geometry: list[Geometry] = []
-        waiting = {kind: iter(enumerate(media.of(kind))) for kind in ("image", "video", "audio")}
+        waiting = {kind: media.of(kind) for kind in ("image", "video", "audio")}
+        written: dict[str, list[str]] = {kind: [] for kind in waiting}
         for each in replaced:
-            index, part = next(waiting[each.modality], (0, None))
-            if part is None:
-                break
+            earlier = written[each.modality]
+            index, part = len(earlier), waiting[each.modality].pop(0)
             own = [p for p in each.positions if prompt_ids[p] in self.media_tokens]
             sound = [p for p in own if each.modality == "video" and prompt_ids[p] in fed["audio"]]
             pictures = [p for p in own if p not in set(sound)]
             medium = Medium(
-                part, index, pictures, each.text, self.processor, self.model.config, output
+                part=part,
+                index=index,
+                positions=pictures,
+                text=each.text,
+                earlier=tuple(earlier),
+                processor=self.processor,
+                model_config=self.model.config,
+                inputs=output,
             )
+            earlier.append(each.text)
             geometry.append(place_of(self.processor, each.modality)(medium))
             if sound:
                 geometry.append(self._sound_geometry(medium, sound, media))
-        left = [part for rest in waiting.values() for _, part in rest]
+        left = [part for rest in waiting.values() for part in rest]
         if left:
             raise ModelError(
                 f"the chat template has no placeholder for {name_of(left[0])}",
@@ -206,16 +222,7 @@ class ProcessorAdapter(ModelAdapter):
         index, sound = next(
             (i, audio) for i, (part, audio) in enumerate(media.audio) if part is medium.part
         )
-        own = Medium(
-            medium.part,
-            index,
-            positions,
-            medium.text,
-            self.processor,
-            self.model.config,
-            medium.inputs,
-            sound,
-        )
+        own = replace(medium, index=index, positions=positions, sound=sound)
         return place_of(self.processor, "audio")(own)
 
     def _model_inputs(self, output: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -59,7 +59,7 @@ class MaskGradient(SpanSignal):
         Raises
         ------
         NotSupportedError
-            If the model's decoder looks ahead.
+            If the model's decoder looks ahead, or carries what it has read in states.
         """
         return [
             dict(zip(scorer.units, map(Effect, by_unit), strict=True))
@@ -87,7 +87,7 @@ def mask_gradients(
     Raises
     ------
     NotSupportedError
-        If the model's decoder looks ahead.
+        If the model's decoder looks ahead, or carries what it has read in states.
     """
     import torch  # not above: listing the signals must not wait for it
 
@@ -119,7 +119,7 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
     Raises
     ------
     NotSupportedError
-        If the model's decoder looks ahead.
+        If the model's decoder looks ahead, or carries what it has read in states.
     """
     import torch
 
@@ -130,6 +130,13 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
         raise NotSupportedError(
             f"the decoder of {scorer.adapter.source} lets positions look ahead",
             legal="decoders in which a position sees only those before it",
+            fix="use a signal that ablates whole units, such as feature-ablation",
+        )
+    if scorer.recurrent:
+        raise NotSupportedError(
+            f"layers of {scorer.adapter.source} carry what they have read in a state, from which a "
+            "unit cannot be hidden in part",
+            legal="decoders whose layers all have softmax attention, and no state beside it",
             fix="use a signal that ablates whole units, such as feature-ablation",
         )
     of = scorer.unit_of

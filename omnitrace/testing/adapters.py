@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
 from typing import Any, Final, get_args
@@ -53,6 +54,8 @@ class AdapterHarness:
         self.adapter = adapter
         self.messages = request(modalities)
         self.options = SourceOptions()
+        with contextlib.suppress(Exception):  # what fails here is found by its requirement
+            self.untraced(sampled=False)  # the first pass of some towers adds attributes to them
         self._before = model_state(adapter.model)
 
     @property

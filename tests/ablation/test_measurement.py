@@ -12,6 +12,7 @@ from omnitrace import InputError, NotSupportedError, PluginError, Span
 from omnitrace.ablation import ablated_logprobs, leave_one_out, measure
 from omnitrace.ablation.mask_sequences import sequences_of
 from omnitrace.ablation.operators import choose_operators
+from omnitrace.signals.mask_gradient import MaskGradient
 from tests.helpers import naive_ablation as naive
 from tests.helpers.model_state import assert_unchanged, flags_and_hooks, state
 from tests.helpers.tiny_models import FAMILIES, tiny
@@ -79,6 +80,22 @@ def test_a_unit_at_the_first_position_can_be_ablated(family: str) -> None:
     masks[1, 0] = masks[3, 0] = False
     found = ablated_logprobs(made, masks)
     np.testing.assert_allclose(found.numpy(), naive.by_attention(made, masks), atol=1e-4)
+
+
+@pytest.mark.parametrize("operator", ["attention", "mean"])
+@pytest.mark.parametrize("family", ["llama", "gemma3-mixed-window"])
+def test_a_unit_at_the_last_position_of_a_prompt_without_a_template(
+    family: str, operator: str
+) -> None:
+    """The first token is predicted from it, so that it stays."""
+    units = ((0, 1, 2), (5, 6), tuple(range(38, 44)))
+    made = naive.scorer(tiny(family), units=units)
+    shorter = naive.scorer(tiny(family), units=(*units[:2], units[2][:-1]))
+    masks = ~np.eye(3, dtype=bool)
+    found, expected = (ablated_logprobs(each, masks, operator=operator) for each in (made, shorter))
+    np.testing.assert_array_equal(found, expected)
+    (effects,) = MaskGradient().effects(made, naive.SPANS[:1])
+    assert effects == MaskGradient().effects(shorter, naive.SPANS[:1])[0]
 
 
 def test_the_mask_that_keeps_all_has_no_effect_at_all() -> None:
@@ -175,6 +192,6 @@ def test_bad_operators_are_refused_with_what_is_legal() -> None:
         measure(made, naive.SPANS, good, operator=7)  # type: ignore[arg-type]
     with pytest.raises(NotSupportedError, match=r"'drop' changes the request.*Tracer.scorer"):
         measure(made, naive.SPANS, good, operator="drop")
-    made.reach.calls = 2
-    with pytest.raises(NotSupportedError, match="2 of the 3 layers of LlamaForCausalLM"):
+    made.recurrent, made.reach.full = True, False
+    with pytest.raises(NotSupportedError, match="LlamaForCausalLM has layers that look at a part"):
         measure(made, naive.SPANS, good)

@@ -150,7 +150,7 @@ def test_it_works_inside_inference_mode() -> None:
 
 
 class WithIds(tf.LlamaForCausalLM):  # type: ignore[misc]
-    """A model that reads its token ids beside their embeddings, as Gemma 3n does in every layer."""
+    """A model whose logits depend on its token ids in a way that embeddings do not show."""
 
     def forward(self, input_ids: Any = None, inputs_embeds: Any = None, **kwargs: Any) -> Any:
         output = super().forward(input_ids=input_ids, inputs_embeds=inputs_embeds, **kwargs)

@@ -179,7 +179,7 @@ def test_a_window_that_only_flash_attention_knows(padding: torch.Tensor | None) 
     )
     capture = GradientCapture([0], [0], 9)
     tap: Any = capture.taps[0]
-    tap.context, capture.state.capturing = 9, True
+    capture.state.count.seen, capture.state.capturing = 9, True
     capture.state.replaying_prompt = True  # the call's own token is part of the prompt
     capture.state.fresh[0] = key[:, :, -1:], value[:, :, -1:]
     tap(call).sum().backward()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers as tf
 from torch import nn
 from transformers import DynamicCache
 
@@ -17,6 +16,7 @@ from omnitrace import Tracer
 from omnitrace.errors import NotSupportedError
 from tests.helpers.attention_gradients import generate, gradient_capture, stepwise, untraced
 from tests.helpers.model_state import assert_unchanged, state
+from tests.helpers.side_input_models import gemma3n, gemma4
 from tests.helpers.tiny_models import PROMPT, tiny
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -231,29 +231,10 @@ def test_a_prefill_in_chunks_that_a_window_forgets_is_refused() -> None:
         stepwise(tiny("mistral-sliding"), PROMPT, 3, prefill_chunk_size=3)
 
 
-def test_layers_that_share_keys_are_refused() -> None:
-    config = tf.Gemma3nTextConfig(
-        vocab_size=96,
-        vocab_size_per_layer_input=96,
-        hidden_size=32,
-        hidden_size_per_layer_input=8,
-        intermediate_size=48,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        layer_types=["sliding_attention", "full_attention"] * 2,
-        num_kv_shared_layers=2,
-        sliding_window=6,
-        altup_num_inputs=2,
-        laurel_rank=4,
-        activation_sparsity_pattern=[0.0] * 4,
-        pad_token_id=0,
-        eos_token_id=None,
-    )
-    model = tf.Gemma3nForCausalLM(config).eval()
+@pytest.mark.parametrize("family", [gemma3n, gemma4])
+def test_layers_that_share_keys(family: Any) -> None:
+    model = family(shared=2)
     before = state(model), traces(model)
-    with pytest.raises(NotSupportedError, match="layer 2 attends to keys that it does not cache"):
-        stepwise(model, PROMPT, 3)
+    stepwise(model, PROMPT, 3)
     assert_unchanged(model, before[0])
     assert traces(model) == before[1]

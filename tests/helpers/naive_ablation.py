@@ -41,6 +41,11 @@ def inputs() -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
+def span_of_all(made: ResponseScorer) -> Span:
+    """Return one span of the whole response."""
+    return Span(0, "", 0, 0, 0, made.tokens, 0.0, (), True)
+
+
 def scorer(model: Any, units: Any = UNITS, **options: Any) -> ResponseScorer:
     return ResponseScorer(
         CausalLMAdapter(model, None), inputs(), layout(units), RESPONSE, **options

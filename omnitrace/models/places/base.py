@@ -30,8 +30,9 @@ class Medium:
         Its number among the media of its kind, in the order in which the processor took them.
     positions:
         Prompt positions of the tokens that are replaced by features of this medium, ascending.
-    text:
-        What the processor wrote in place of the medium's placeholder.
+    text, earlier:
+        What the processor wrote in place of the medium's placeholder, and of those of its kind
+        before it.
     processor, model_config:
         The processor, and the model's configuration.
     inputs:
@@ -44,6 +45,7 @@ class Medium:
     index: int
     positions: Sequence[int]
     text: str
+    earlier: Sequence[str]
     processor: Any
     model_config: Any
     inputs: Mapping[str, Any]

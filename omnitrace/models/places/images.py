@@ -51,7 +51,7 @@ def _tokens_an_image(processor: Any) -> int:
 
 def _crops(medium: Medium) -> list[tuple[float, float, float, float]]:
     """Return the boxes of Gemma 3's crops ("pan and scan"), side by side along the long side."""
-    count = int(medium.inputs["num_crops"][medium.index])
+    count = len(medium.positions) // _tokens_an_image(medium.processor) - 1
     width, height = medium.image.width, medium.image.height
     across, down = (count, 1) if width >= height else (1, count)
     wide, high = math.ceil(width / across), math.ceil(height / down)
@@ -164,5 +164,5 @@ def overview_and_slices(medium: Medium) -> GridTokens:
 
 def _pieces_before(medium: Medium) -> int:
     """Return how many overviews and slices the images before this one have."""
-    counts = medium.inputs.get("num_patches_per_image")
-    return sum(int(each) for each in counts[: medium.index]) if counts is not None else 0
+    token = re.escape(medium.processor.image_token)
+    return sum(len(re.findall(f"(?:{token})+", text)) for text in medium.earlier)

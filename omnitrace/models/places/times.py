@@ -65,6 +65,7 @@ def every(
     *,
     chunk: int | None = None,
     of: int | None = None,
+    early: int = 0,
     one_window: bool = False,
 ) -> Place:
     """Return the rule of tokens of equal length.
@@ -75,6 +76,10 @@ def every(
         What a token lasts.
     chunk, of:
         Every ``chunk`` milliseconds become ``of`` tokens, the last of which may be shorter.
+    early:
+        How many milliseconds before its number says a token begins, and ends: what strided
+        convolutions and a tower that looks back only make of it, found by clicks
+        (:func:`omnitrace.testing.causal_maps.audio_places`).
     one_window:
         The feature extractor takes one window and cuts off what is longer, without a word.
     """
@@ -83,25 +88,41 @@ def every(
         audio, seconds = medium.audio, milliseconds / 1000
         if one_window:
             _check_length(medium, medium.processor.feature_extractor)
-        intervals = [_interval(i, milliseconds, chunk, of) for i in range(len(medium.positions))]
-        if not intervals:
+        intervals = [
+            _interval(index, milliseconds, chunk, of, early)
+            for index in range(len(medium.positions))
+        ]
+        # What begins behind the end is the processor's own padding, and shows nothing.
+        inside = sum(start < audio.duration for start, _ in intervals)
+        if not inside:
             raise MediaError(
                 f"{name_of(medium.part)} ({audio.name}) lasts {audio.duration:.3f} s, too short "
                 "to become a token",
                 legal=f"at least {seconds:g} s",
             )
         _check_covered(medium, intervals[-1][1], seconds)
-        return TimeTokens(medium.part, "audio", list(medium.positions), intervals, audio.duration)
+        return TimeTokens(
+            medium.part,
+            "audio",
+            list(medium.positions[:inside]),
+            [(start, min(end, audio.duration)) for start, end in intervals[:inside]],
+            audio.duration,
+        )
 
     return rule
 
 
-def _interval(index: int, milliseconds: int, chunk: int | None, of: int | None) -> _Interval:
-    if chunk is None or of is None:
-        return index * milliseconds / 1000, (index + 1) * milliseconds / 1000
-    whole, inside = divmod(index, of)
-    start = whole * chunk + inside * milliseconds
-    return start / 1000, min(start + milliseconds, (whole + 1) * chunk) / 1000
+def _interval(
+    index: int, milliseconds: int, chunk: int | None, of: int | None, early: int
+) -> _Interval:
+    """Return the seconds of a token; what its chunk does not have goes to no token of it."""
+    whole, inside = divmod(index, of) if of else (0, index)
+    first = whole * (chunk or 0)
+    start = first + max(0, inside * milliseconds - early)
+    end = first + (inside + 1) * milliseconds - early
+    if chunk is not None:
+        end = min(end, first + chunk)
+    return start / 1000, end / 1000
 
 
 def _check_length(medium: Medium, extractor: Any) -> None:
