@@ -47,7 +47,9 @@ def recorded(name: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     if name in TEXT_FAMILIES:
         ids = naive.inputs()["input_ids"]
         embeddings = model.get_input_embeddings()(ids)
-        return embeddings[0].detach(), {"per_layer": model.model.get_per_layer_inputs(ids)[0]}
+        more = [None] if name.startswith("gemma-4") else []  # the embeddings, not looked at
+        looked_up = model.model.get_per_layer_inputs(ids, *more)
+        return embeddings[0].detach(), {"per_layer": looked_up[0]}
     inputs = with_response(qwen3_vl()[1])
     picture = model.model.get_image_features(
         inputs["pixel_values"].double(), inputs["image_grid_thw"], return_dict=True
