@@ -2,6 +2,7 @@
 
     python tests/compat.py                  # all three
     python tests/compat.py lowest 5.21.1    # some of them, or any other version
+    python tests/compat.py --others         # lowest and newest, where `make test` had another
 
 The installed version is that of the environment; the others are installed beside it, in
 ``out/compat``, and come first on the path. It prints one line a version, and fails if any fails.
@@ -111,11 +112,14 @@ def run(version: str) -> bool:
 def main(arguments: list[str]) -> int:
     """Try each version once; return how many failed."""
     failures, tried = 0, set()
+    if arguments == ["--others"]:  # the tests have just been run with the installed one
+        arguments = ["lowest", "newest"]
+        tried.add(Version(version_of("installed")))
     for which in arguments or WHICH:
         try:
             version = version_of(which)
             if Version(version) in tried:
-                print(f"transformers {version}: the {which} one too", flush=True)
+                print(f"transformers {version}: the {which} one too, and tried", flush=True)
                 continue
             tried.add(Version(version))
             failures += not run(version)
