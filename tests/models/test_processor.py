@@ -70,7 +70,7 @@ def test_a_checkpoint_without_a_processor_is_one_of_text(tmp_path: Path) -> None
     adapter.tokenizer.save_pretrained(tmp_path)
     tracer = Tracer.from_pretrained(str(tmp_path))
     assert type(tracer.adapter) is CausalLMAdapter
-    assert tracer.trace("The lamp is red. What is red?", max_new_tokens=2).token_ids
+    assert tracer.trace(request(("text",)), max_new_tokens=2).token_ids
     with pytest.raises(InputError, match="reads text only"):
         tracer.trace(request(("image",)))
 
