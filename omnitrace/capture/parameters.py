@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["frozen", "input_device", "loaded_weight"]
+from omnitrace.errors import NotSupportedError
+
+__all__ = ["check_differentiable", "frozen", "input_device", "loaded_weight"]
 
 
 @contextlib.contextmanager
@@ -35,7 +37,26 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def _named(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    return list(model.named_parameters(remove_duplicate=False))
+    """Return the parameters that can require gradients at all."""
+    named = model.named_parameters(remove_duplicate=False)
+    return [(name, parameter) for name, parameter in named if not parameter.is_inference()]
+
+
+def check_differentiable(model: nn.Module) -> None:
+    """Refuse a model whose weights were made under ``torch.inference_mode()``.
+
+    Raises
+    ------
+    NotSupportedError
+        If nothing can be differentiated through its weights.
+    """
+    name = next((name for name, each in model.named_parameters() if each.is_inference()), None)
+    if name is not None:
+        raise NotSupportedError(
+            f"{name} was made under torch.inference_mode(), so no gradient can be computed",
+            legal="models that are made or loaded outside of torch.inference_mode()",
+            fix="load the model before you enter it",
+        )
 
 
 def input_device(model: Any) -> torch.device:

@@ -76,6 +76,12 @@ def probe(model: Any, decoder: nn.Module, *, what: str) -> list[tuple[int, nn.Mo
             plain = model(**inputs).logits
         with tapped(model, modules, taps):
             captured = model(**inputs).logits
+    if not torch.isfinite(plain[..., -1, :]).any():
+        raise ModelError(
+            f"{what} computes logits that are all NaN or infinite",
+            legal="models whose logits are numbers",
+            fix="load it with dtype=torch.bfloat16 or torch.float32, and check the weights",
+        )
     if not torch.equal(plain, captured):
         raise ModelError(
             f"{what} computes other logits while its attention is captured",
@@ -133,13 +139,14 @@ def _words(model: Any, tokens: int) -> dict[str, torch.Tensor]:
 
 @contextlib.contextmanager
 def _evaluated(model: Any) -> Iterator[None]:
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with model_lock(model), torch.no_grad():
             yield
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True
 
 
 def _check_calls(

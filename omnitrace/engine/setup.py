@@ -12,6 +12,7 @@ from torch import nn
 from omnitrace._utils.checks import check_whole
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.selection import SelectionConfig
+from omnitrace.capture.parameters import check_differentiable
 from omnitrace.capture.probe import check_cached_keys, probe
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
@@ -212,4 +213,5 @@ def _check_gradients(setup: Setup) -> None:
             "beside it",
             fix="use a signal that needs rows only, such as 'value-attention'",
         )
+    check_differentiable(adapter.model)
     check_cached_keys(adapter.model, setup.layers, what=adapter.source)

@@ -85,7 +85,15 @@ def generation_config(
         config.do_sample = False
     if given is None:
         config.max_length = None
-    rest = config.update(**rest)
+    _refuse_inputs(rest)
+    _refuse_values(rest)
+    try:
+        rest = config.update(**rest)
+    except ValueError as error:
+        raise InputError(
+            f"generate() refuses the settings: {str(error).splitlines()[0]}",
+            legal="settings of transformers.GenerationConfig",
+        ) from error
     _refuse_unknown(rest, model)
     if not config.do_sample and given is None:
         for name in _SAMPLING:  # the checkpoint's own sampling settings mean nothing to greedy
@@ -95,6 +103,36 @@ def generation_config(
         config.max_new_tokens = DEFAULT_NEW_TOKENS
     _refuse(config, rest, model)
     return config, rest
+
+
+# What a request is made of: given once more, it would move or replace what was encoded.
+_INPUTS: Final[Mapping[str, str]] = {
+    "use_audio_in_video": "set SourceOptions.use_audio_in_video",
+    **dict.fromkeys(
+        ("input_ids", "attention_mask", "position_ids", "pixel_values", "input_features"),
+        "pass texts and media as messages",
+    ),
+}
+
+
+def _refuse_inputs(given: Mapping[str, Any]) -> None:
+    """Refuse what belongs to the request, and would change what its tokens are."""
+    for name, fix in _INPUTS.items():
+        if given.get(name) is not None:
+            raise InputError(f"{name!r} is a part of the request", fix=fix)
+
+
+def _refuse_values(given: Mapping[str, Any]) -> None:
+    """Refuse what generate() would refuse too, but with the fix."""
+    tokens, temperature = given.get("max_new_tokens"), given.get("temperature")
+    if isinstance(tokens, int) and tokens < 1:
+        raise InputError(f"max_new_tokens is {tokens}", legal="at least 1")
+    if isinstance(temperature, int | float) and temperature <= 0:
+        raise InputError(
+            f"temperature is {temperature:g}",
+            legal="more than 0",
+            fix="leave it out and pass do_sample=False, which is greedy decoding",
+        )
 
 
 def _refuse_unknown(rest: Mapping[str, Any], model: Any) -> None:
@@ -134,8 +172,6 @@ def _refuse(config: GenerationConfig, rest: Mapping[str, Any], model: Any) -> No
             f"{found[0]} is not supported: its steps cannot be matched with the tokens written",
             legal="greedy decoding or sampling of one sequence",
         )
-    if config.max_new_tokens is not None and config.max_new_tokens < 1:
-        raise InputError(f"max_new_tokens is {config.max_new_tokens}", legal="at least 1")
 
 
 def generation_record(config: GenerationConfig) -> dict[str, Any]:

@@ -124,8 +124,10 @@ def softly_hidden(scorer: ResponseScorer, seen: torch.Tensor) -> torch.Tensor:
     import torch
 
     from omnitrace.capture.attention_hooks import attention_modules, tapped
+    from omnitrace.capture.parameters import check_differentiable
     from omnitrace.models.forward import undisturbed
 
+    check_differentiable(scorer.model)
     if not scorer.reach.causal:
         raise NotSupportedError(
             f"the decoder of {scorer.adapter.source} lets positions look ahead",
