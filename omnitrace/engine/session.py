@@ -32,6 +32,7 @@ from omnitrace.models.generation import (
     generation_config,
     generation_record,
     seeded,
+    stop_at_last_position,
 )
 from omnitrace.segmentation.thinking import SectionSegmenter
 from omnitrace.signals.base import gradient_target, subject_of
@@ -168,6 +169,7 @@ def live_session(
 ) -> Session:
     """Prepare to run the model with its own ``generate``."""
     config, extra = generation_config(setup.adapter.model, generate)
+    stop_at_last_position(config, setup.adapter, request.prompt_length)
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
         return RowCapture(

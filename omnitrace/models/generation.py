@@ -29,6 +29,7 @@ __all__ = [
     "generation_record",
     "greedy_ids",
     "seeded",
+    "stop_at_last_position",
 ]
 
 DEFAULT_NEW_TOKENS: Final = 256
@@ -174,6 +175,25 @@ def _refuse(config: GenerationConfig, rest: Mapping[str, Any], model: Any) -> No
         )
 
 
+def stop_at_last_position(
+    config: GenerationConfig, adapter: ModelAdapter, prompt_length: int
+) -> None:
+    """Let a response end with the last position that the model has learned.
+
+    A model that looks its positions up in a table (GPT-2, OPT) has none behind it; rotary and
+    relative positions go on.
+    """
+    limit = adapter.max_context
+    if limit is None or not any(
+        isinstance(module, torch.nn.Embedding) and ("pos" in name or name.endswith("wpe"))
+        for name, module in adapter.decoder.named_modules()
+    ):
+        return
+    left = limit - prompt_length
+    if config.max_new_tokens is not None and config.max_new_tokens > left > 0:
+        config.max_new_tokens = left
+
+
 def generation_record(config: GenerationConfig) -> dict[str, Any]:
     """Return the settings that differ from the defaults, JSON-ready, for the provenance."""
     record = {}
@@ -212,6 +232,7 @@ def greedy_ids(adapter: ModelAdapter, encoded: Encoded, max_new_tokens: int) -> 
     """
     model = adapter.model
     config, _ = generation_config(model, {"max_new_tokens": max_new_tokens})
+    stop_at_last_position(config, adapter, len(encoded.prompt_ids))
     device = input_device(model)
     inputs = {name: value.to(device) for name, value in encoded.inputs.items()}
     with undisturbed(model), torch.no_grad():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers as tf
 
 from omnitrace import Tracer
 from omnitrace.errors import InputError, ModelError, NotSupportedError
@@ -78,3 +79,29 @@ def test_a_model_that_was_made_in_inference_mode() -> None:
         Tracer(adapter=adapter, signal="grad-sam")
     with pytest.raises(NotSupportedError, match="inference_mode"):
         Tracer(adapter=adapter, signal="mask-gradient").trace(MESSAGES, max_new_tokens=2)
+
+
+def gpt2(positions: int) -> CausalLMAdapter:
+    """Make GPT-2 with so many learned positions."""
+    own = text_adapter()
+    config = tf.GPT2Config(
+        vocab_size=len(own.tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=positions,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    torch.manual_seed(0)
+    model = tf.GPT2LMHeadModel(config).eval()
+    model.generation_config.eos_token_id = None
+    return CausalLMAdapter(model, own.tokenizer)
+
+
+def test_a_response_ends_with_the_last_learned_position() -> None:
+    tracer = Tracer(adapter=gpt2(64), signal="attention-mean")
+    trace = tracer.trace(MESSAGES)
+    assert 0 < len(trace.prompt_ids) < 64
+    assert len(trace.token_ids) == 64 - len(trace.prompt_ids)
+    assert len(tracer.trace(MESSAGES, max_new_tokens=2).token_ids) == 2
