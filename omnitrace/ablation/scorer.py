@@ -26,7 +26,6 @@ from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.visibility import AttentionReach
 from omnitrace.errors import InputError, ModelError
 from omnitrace.models.base import Encoded, ModelAdapter
-from omnitrace.models.devices import row_bytes
 from omnitrace.models.forward import (
     DecoderInputs,
     carries_states,
@@ -35,6 +34,7 @@ from omnitrace.models.forward import (
     last_logits,
     undisturbed,
 )
+from omnitrace.models.memory import MEMORY, row_bytes, rows_within
 from omnitrace.types import Layout, Modality, SourceUnit, Span
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ __all__ = ["ResponseScorer", "Rewriting", "check_spans"]
 
 # Inputs with one entry a token that carry no media content.
 _PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
-_MEMORY: Final = 2**30
-_MOST_ROWS: Final = 64
 # Largest difference, in nats, between the model on ids and on the embeddings of the same.
 _TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
 # The kinds of requests on which a model was found to do nothing but what the embeddings show.
@@ -126,7 +124,7 @@ class ResponseScorer:
         *,
         options: Mapping[str, Any] | None = None,
         foils: Sequence[int | None] | None = None,
-        memory: int = _MEMORY,
+        memory: int = MEMORY,
         rewriting: Rewriting | None = None,
         measured: Callable[[np.ndarray], None] | None = None,
     ) -> None:
@@ -222,7 +220,7 @@ class ResponseScorer:
         needed = row_bytes(
             self.model, length, self.tokens, self.dtype.itemsize, gradients=gradients
         )
-        return max(1, min(_MOST_ROWS, self.memory // needed))
+        return rows_within(self.memory, needed)
 
     def masked(self, keep: torch.Tensor) -> torch.Tensor:
         """Return the embeddings with only some units left.

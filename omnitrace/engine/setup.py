@@ -24,7 +24,7 @@ from omnitrace.signals.resolution import Resolved, resolve
 from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
 
-__all__ = ["LIVE_SIGNAL", "Setup"]
+__all__ = ["LIVE_SIGNAL", "Setup", "chosen_signals"]
 
 #: What scores tokens where no signal is named. Attention goes to the first tokens of a prompt
 #: whatever they say; weighted by what it carries it does not (benchmarks/citations.py).
@@ -83,7 +83,7 @@ class Setup:
         check_whole("block", block, 1)
         sources = sources or SourceOptions()
         weights = Salience.create(salience, sources.language)
-        signals = _resolved(signal)
+        signals, verification = chosen_signals(signal, verify)
         selection = selection or SelectionConfig()
         _check_made_for(signals, adapter, sources)
         _check_fitted(selection, adapter)
@@ -99,15 +99,14 @@ class Setup:
             pipeline=salience,
             salience=weights,
             block=block,
-            verify=_verification(verify, signals, named=signal is not None),
+            verify=verification,
         )
 
     def changed(self, **options: Any) -> Setup:
         """Return a setup of the same model with some options of :meth:`create` changed."""
         if "signal" in options:
             signal, verify = options.pop("signal"), options.get("verify")
-            options["signals"] = _resolved(signal)
-            options["verify"] = _verification(verify, options["signals"], named=signal is not None)
+            options["signals"], options["verify"] = chosen_signals(signal, verify)
         elif options.get("verify") is not None:
             options["verify"] = _verification(options["verify"], self.signals, named=True)
         else:
@@ -149,8 +148,20 @@ class Setup:
         return self.signals.span is None or self.live_signal is not None
 
 
-def _resolved(signal: str | Signal | None) -> Resolved:
-    return resolve(LIVE_SIGNAL if signal is None else signal)
+def chosen_signals(
+    signal: str | Signal | None, verify: Verify | bool | None
+) -> tuple[Resolved, Verify | None]:
+    """Return what scores and selects, and how that is verified; see ``TracerOptions``.
+
+    Raises
+    ------
+    PluginError
+        If the signal is unknown.
+    InputError
+        If ``verify`` is none, or the signal measures by itself.
+    """
+    signals = resolve(LIVE_SIGNAL if signal is None else signal)
+    return signals, _verification(verify, signals, named=signal is not None)
 
 
 def _verification(asked: Verify | bool | None, signals: Resolved, *, named: bool) -> Verify | None:

@@ -21,7 +21,10 @@ __all__ = ["Encoded", "LoadOptions", "ModelAdapter"]
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a checkpoint is loaded; the names are those of ``from_pretrained``."""
+    """How a checkpoint is loaded; the names are those of ``from_pretrained``.
+
+    Without ``weights`` only configuration and processor are read, and the model has no content.
+    """
 
     gguf_file: str | None = None
     revision: str | None = None
@@ -30,6 +33,7 @@ class LoadOptions:
     device_map: str | Mapping[str, Any] | None = None
     attn_implementation: str | None = None
     trust_remote_code: bool = False
+    weights: bool = True
 
     def for_config(self) -> dict[str, Any]:
         """Return the arguments that configuration, processor and tokenizer share."""
