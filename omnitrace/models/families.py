@@ -165,6 +165,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("AudioFlamingo3Processor",),
         {"audio": _40_MS},
         ("nvidia/audio-flamingo-3-hf",),
+        "AudioFlamingo3ForConditionalGeneration",
         one_each=("audio",),
     ),
     Family(

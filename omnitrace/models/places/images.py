@@ -51,7 +51,7 @@ def _tokens_an_image(processor: Any) -> int:
 
 def _crops(medium: Medium) -> list[tuple[float, float, float, float]]:
     """Return the boxes of Gemma 3's crops ("pan and scan"), side by side along the long side."""
-    count = int(medium.inputs["num_crops"][medium.index])
+    count = len(medium.positions) // _tokens_an_image(medium.processor) - 1
     width, height = medium.image.width, medium.image.height
     across, down = (count, 1) if width >= height else (1, count)
     wide, high = math.ceil(width / across), math.ceil(height / down)

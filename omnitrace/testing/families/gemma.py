@@ -44,15 +44,14 @@ def gemma3(*, crops: bool = False) -> tuple[Any, Any]:
         image_token_index=words.image_token_id,
     )
     processor = tf.Gemma3Processor(
-        tf.Gemma3ImageProcessor(
-            size={"height": 112, "width": 112},
-            do_pan_and_scan=crops,
-            pan_and_scan_min_crop_size=16,
-        ),
+        tf.Gemma3ImageProcessor(size={"height": 112, "width": 112}),
         words,
         image_seq_length=16,
         chat_template=chat_template(image="<start_of_image>"),
     )
+    if crops:
+        cut = {"do_pan_and_scan": True, "pan_and_scan_min_crop_size": 16}
+        processor.images_kwargs = {**processor.images_kwargs, **cut}
     model = build(tf.Gemma3ForConditionalGeneration, config)
     projection = model.model.multi_modal_projector.mm_input_projection_weight
     with torch.no_grad(), torch.random.fork_rng():  # zeros, untrained: no image would be seen
