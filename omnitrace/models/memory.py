@@ -78,9 +78,9 @@ def row_bytes(
     inner = getattr(config, "intermediate_size", None) or 4 * width
     # Gemma 3n has one of its own for each layer.
     inner = max(map(int, inner)) if isinstance(inner, list | tuple) else int(inner)
-    if gradients:
+    if gradients:  # parameters are frozen: products with them keep nothing
         layer = tokens * (8 * width + 3 * inner) * itemsize
-        layer *= 2 * int(getattr(config, "num_hidden_layers", 1))
+        layer *= int(getattr(config, "num_hidden_layers", 1))
     else:  # of the attention and the perceptron, whichever is larger
         layer = tokens * max(8 * width, 3 * width + 3 * inner) * itemsize
     # Logits in float32 and their logarithms, and what the model itself gives where that is less.

@@ -27,7 +27,7 @@ def advice(plan: Plan) -> tuple[str, ...]:
         found += _shorter(plan)
     if plan.available is None:
         return tuple(found)
-    if plan.resident > plan.available:
+    if plan.resident + plan.loading > plan.available:
         found += _smaller_weights(plan)
     elif plan.peak_untraced > plan.available:
         found.append("the request does not fit even without a tracer")
@@ -53,7 +53,7 @@ def _shorter(plan: Plan) -> list[str]:
 
 
 def _called(source: PlannedSource) -> str:
-    return f"{source.modality} {source.name}".strip()
+    return f"{source.modality} {source.name!r}" if source.name else source.modality
 
 
 def _of_kind(source: PlannedSource) -> str:
@@ -64,7 +64,7 @@ def _of_kind(source: PlannedSource) -> str:
 
 
 def _smaller_weights(plan: Plan) -> Sequence[str]:
-    lines = ["the weights alone do not fit"]
+    lines = ["the model cannot be loaded: what it takes is more than may be used"]
     if plan.dtype in ("float32", "float64"):
         lines.append("load them in half precision: dtype='bfloat16' (--dtype bfloat16)")
     lines.append("spread them over all devices and the processor: device_map='auto'")

@@ -70,14 +70,16 @@ def cost_of_signal(signals: Resolved, verify: Verify | None, sizes: Sizes) -> Si
     passes: float | None = 0.0
     if verify is not None:
         passes = _verification(verify, sizes)
-        peak = max(peak, measuring(sizes))
+        peak = max(peak, measuring(sizes, passes))
     elif span is not None and not isinstance(span, LiveSpanSignal):
         try:
             passes = _measured(span, sizes)
         except OmnitraceError as error:
             return SignalCost(name, problem=str(error))
         by_gradient = isinstance(span, MaskGradient) or getattr(span, "gradients", False)
-        peak = max(peak, differentiating(sizes) if by_gradient else measuring(sizes))
+        budget = passes if isinstance(span, Verified) else None
+        later = differentiating(sizes) if by_gradient else measuring(sizes, budget)
+        peak = max(peak, later)
     return SignalCost(name, peak, decoding, passes)
 
 

@@ -95,24 +95,28 @@ def tracing(sizes: Sizes, needs: Collection[Need]) -> int:
     return held + scores
 
 
-def measuring(sizes: Sizes) -> int:
+def measuring(sizes: Sizes, budget: float | None = None) -> int:
     """Return the peak while units of a finished response are ablated, as verification does.
 
-    First units are tried alone: what is hidden need not run. Then the found ones are left out,
-    about two a span.
+    Units are tried alone, where what is hidden need not run, and left out, about two a span.
+
+    Parameters
+    ----------
+    sizes:
+        Of the request.
+    budget:
+        How many passes over prompt and response that may cost; None for any number.
     """
     model, context = sizes.model, sizes.context
     fed = 2 * context * shape_of(model).width * _FLOAT  # embeddings, and those without units
+    peaks = [sizes.row(context, sizes.new)]
     alone = context - sizes.sources + sizes.sources // max(1, sizes.units)
-    batches = [
-        min(count, rows_within(MEMORY, bytes_of)) * bytes_of
-        for count, bytes_of in (
-            (sizes.units, batch_row_bytes(model, alone, alone, sizes.new, sizes.itemsize)),
-            (2 * sizes.spans, batch_row_bytes(model, context, context, sizes.new, sizes.itemsize)),
-        )
-    ]
-    shared = sizes.cache(context)  # the prefix that rows continue
-    return sizes.inputs + fed + max(sizes.row(context, sizes.new), batches[0], shared + batches[1])
+    for count, tokens, shared in ((sizes.units, alone, 0), (2 * sizes.spans, context, context)):
+        row = batch_row_bytes(model, tokens, tokens, sizes.new, sizes.itemsize)
+        if budget is not None:
+            count = min(count, max(1, int(budget * context / tokens)))
+        peaks.append(min(count, rows_within(MEMORY, row)) * row + sizes.cache(shared))
+    return sizes.inputs + fed + max(peaks)
 
 
 def differentiating(sizes: Sizes) -> int:

@@ -29,7 +29,7 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.models.generation import DEFAULT_NEW_TOKENS
 from omnitrace.models.loading import checkpoint_size, load_adapter
-from omnitrace.models.memory import weight_bytes
+from omnitrace.models.memory import largest_weight, weight_bytes
 from omnitrace.plugins.registry import registry
 from omnitrace.signals.base import LiveSpanSignal, Signal
 from omnitrace.signals.resolution import Resolved, resolve
@@ -71,6 +71,8 @@ class Plan:
     weights, cache, process:
         Bytes of the weights, of keys and values at the end of the response, and, on the processor,
         of Python and its libraries, as they are in this process.
+    loading:
+        Bytes that loading takes beside the weights, on the processor.
     peak_untraced:
         Bytes in use at once without a tracer, what is loaded included.
     signals:
@@ -91,6 +93,7 @@ class Plan:
     weights: int
     cache: int
     process: int
+    loading: int
     peak_untraced: int
     signals: tuple[SignalCost, ...] = ()
     available: int | None = None
@@ -104,7 +107,7 @@ class Plan:
     @property
     def peak(self) -> int:
         """Bytes in use at once with the signal that takes most."""
-        return self.resident + max((each.peak for each in self.signals), default=0)
+        return self.resident + max([self.loading, *(each.peak for each in self.signals)])
 
     @property
     def fits(self) -> bool | None:
@@ -173,6 +176,7 @@ def plan(
     weights = _weights(model, adapter, load)
     on_cpu = torch.device("cpu" if device == "auto" else device).type == "cpu"
     process = process_bytes() if on_cpu else 0
+    loading = _loading(model, adapter, load) if on_cpu else 0
     speed = Speed.measured(model, load, request, device) if measure else None
     costs = [cost_of_signal(resolved, check, sizes) for resolved, check in chosen]
     if speed is not None:
@@ -188,7 +192,8 @@ def plan(
         weights=weights,
         cache=sizes.cache(sizes.context),
         process=process,
-        peak_untraced=weights + process + generating(sizes),
+        loading=loading,
+        peak_untraced=weights + process + max(loading, generating(sizes)),
         signals=tuple(costs),
         available=memory if memory is not None else available_bytes(device, process),
     )
@@ -257,6 +262,13 @@ def _weights(name: str, adapter: ModelAdapter, options: LoadOptions) -> int:
             legal="a local folder, or a hub id with a network",
         )
     return size
+
+
+def _loading(name: str, adapter: ModelAdapter, options: LoadOptions) -> int:
+    """Return what loading takes beside the weights: a GGUF file is read whole, and dequantised."""
+    if not name.endswith(".gguf"):
+        return 0
+    return (checkpoint_size(name, options) or 0) + largest_weight(adapter.model)
 
 
 def _sources(request: EncodedRequest) -> tuple[PlannedSource, ...]:
