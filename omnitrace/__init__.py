@@ -44,7 +44,8 @@ from omnitrace.types import (
 if TYPE_CHECKING:
     from omnitrace.attribution.selection import CurationConfig, SelectionConfig
     from omnitrace.engine.planning.costs import SignalCost
-    from omnitrace.engine.planning.plan import Plan, PlannedSource, plan
+    from omnitrace.engine.planning.plan import plan
+    from omnitrace.engine.planning.result import Plan, PlannedSource
     from omnitrace.media import MediaLimits
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
@@ -100,7 +101,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "omnitrace.attribution.selection": ["CurationConfig", "SelectionConfig"],
         "omnitrace.engine.planning.costs": ["SignalCost"],
-        "omnitrace.engine.planning.plan": ["Plan", "PlannedSource", "plan"],
+        "omnitrace.engine.planning.plan": ["plan"],
+        "omnitrace.engine.planning.result": ["Plan", "PlannedSource"],
         "omnitrace.media": ["MediaLimits"],
         "omnitrace.segmentation.thinking": ["Thinking"],
         "omnitrace.sources.options": ["SourceOptions"],

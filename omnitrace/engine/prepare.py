@@ -20,13 +20,14 @@ from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
 from omnitrace.engine.setup import Setup
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
-from omnitrace.sources.unitizers.base import FeatureSource, no_features
+from omnitrace.sources.token_map import GridTokens, TimeTokens
+from omnitrace.sources.unitizers.base import FeatureSource
 
 __all__ = [
     "RequestAndResponse",
@@ -96,12 +97,20 @@ def encoded_request(
     """
     started = time.perf_counter()
     encoded = adapter.encode(conversation, sources)
-    features: FeatureSource = no_features
+    features: FeatureSource = _without_weights
     if weights:
         adapter.check_length(len(encoded.prompt_ids))
         features = functools.partial(adapter.features, encoded)
     layout = build_layout(len(encoded.prompt_ids), encoded.geometry, sources, features)
     return EncodedRequest(adapter, conversation, encoded, layout, time.perf_counter() - started)
+
+
+def _without_weights(tokens: GridTokens | TimeTokens) -> np.ndarray:
+    raise NotSupportedError(
+        f"{tokens.part.modality} is cut by what the model's tower sees, and no weights are loaded",
+        legal="unitizers that need none: 'grid' and 'whole' for images, 'bins' for audio and video",
+        fix="plan with one of these: the tokens are the same",
+    )
 
 
 def read_request_and_response(

@@ -16,7 +16,7 @@ from omnitrace.sources.request_files import RequestProblem, read_requests
 
 if TYPE_CHECKING:
     from omnitrace.engine.planning.costs import SignalCost
-    from omnitrace.engine.planning.plan import Plan
+    from omnitrace.engine.planning.result import Plan
 
 __all__ = ["plan"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from omnitrace.engine.planning.costs import SignalCost
-    from omnitrace.engine.planning.plan import Plan, PlannedSource
+    from omnitrace.engine.planning.result import Plan, PlannedSource
 
 __all__ = ["advice"]
 
