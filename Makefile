@@ -6,13 +6,18 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test compat lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/omnitrace demo --out out/demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# The tests that depend on transformers, with other versions of it: lowest, installed, newest, 5.21.1, …
+COMPAT ?= lowest installed newest
+compat: $(VENV)/.installed-dev
+	$(BIN)/python tests/compat.py $(COMPAT)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

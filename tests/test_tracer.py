@@ -253,6 +253,7 @@ def test_explain_a_phrase(trace: Trace) -> None:
         {"guidance_scale": 1.5},
         {"prompt_lookup_num_tokens": 3},
         {"past_key_values": object()},
+        {"cache": object()},
     ],
     ids=lambda kwargs: next(iter(reversed(kwargs))),
 )

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -158,7 +158,10 @@ def _described(operator: Operator) -> tuple[str, str, dict[str, Any]]:
 
 
 def model_digest(model: Any) -> str:
-    """Return a SHA-256 of a model's configuration and of up to 64 numbers of each parameter."""
+    """Return a SHA-256 of a model's configuration and of up to 64 numbers of each parameter.
+
+    The configuration names the version of ``transformers``, whose numbers may differ by a rounding.
+    """
     return _digest_of_model(model, model.config.to_dict())
 
 
@@ -191,8 +194,8 @@ def model_fingerprint(model: Any) -> str:
     """Return a SHA-256 of a model's family and of up to 64 numbers of each parameter.
 
     Unlike :func:`model_digest` it does not depend on where the model was loaded from, nor on what
-    of the configuration loading and saving change; so it identifies the model that something was
-    made for.
+    of the configuration loading, saving and versions of ``transformers`` change; so it identifies
+    the model that something was made for.
     """
     return _digest_of_model(model, getattr(model.config, "model_type", ""))
 
@@ -200,10 +203,29 @@ def model_fingerprint(model: Any) -> str:
 def _digest_of_model(model: Any, config: Any) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, parameter in model.state_dict().items():
+    for name, parameter in _named(model):
         flat = parameter.detach().reshape(-1)
         sample = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         if not sample.is_complex():
             digest.update(sample.to(torch.float64).cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _named(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights under names that are the same with every version of ``transformers``.
+
+    Before 5.21 the towers and the text model of Qwen-Omni's Thinker lay side by side; since then
+    ``model`` holds all three.
+    """
+    weights = model.state_dict()
+    beside = [name for name, _ in model.named_children() if name in ("audio_tower", "visual")]
+    beside = beside if str(getattr(model.config, "model_type", "")).endswith("_thinker") else []
+    for name, weight in weights.items():
+        top = name.partition(".")[0]
+        if top in beside:
+            yield f"model.{name}", weight
+        elif top == "model" and beside:
+            yield f"model.language_{name}", weight
+        else:
+            yield name, weight

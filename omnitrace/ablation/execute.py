@@ -12,6 +12,7 @@ import torch
 from transformers import DynamicCache
 
 from omnitrace.ablation.prefix_sharing import Step, TokenSequences, plan
+from omnitrace.capture.cache_argument import cache_argument
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.forward import forward_parameters, last_logits, undisturbed
 from omnitrace.models.memory import batch_row_bytes, cache_bytes, rows_within
@@ -191,7 +192,7 @@ class _Runner:
         for name, values in self.table.extras.items():
             arguments[name] = values[new]
         if cache is not None:
-            arguments |= {"past_key_values": cache, "use_cache": True}
+            arguments |= {cache_argument(self.scorer.model): cache, "use_cache": True}
         with self.scorer.fed(self.table.embeddings[new]) as fed:
             return self.scorer.model(**fed, **arguments)
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from omnitrace.ablation.contrast import TokenValues
-from omnitrace.capture.attention_hooks import attention_modules, tapped
+from omnitrace.capture.attention_hooks import attention_layers, attention_modules, tapped
 from omnitrace.capture.visibility import AttentionReach
 from omnitrace.errors import InputError, ModelError
 from omnitrace.models.base import Encoded, ModelAdapter
@@ -148,7 +148,7 @@ class ResponseScorer:
         fed = self._record(inputs, options or {})
         self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.tokens
         self._side = fed.side
-        self.recurrent = carries_states(self.model, self.reach.calls)
+        self.recurrent = carries_states(self.model, len(self.reach.modules))
         device = self._embeddings.device
         self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
         self.source_units: tuple[SourceUnit, ...] = layout.units
@@ -194,6 +194,12 @@ class ResponseScorer:
         predicted, never read. A model in float64 keeps that.
         """
         return self._embeddings
+
+    @property
+    def layers(self) -> dict[int, nn.Module]:
+        """The attention modules that attended, by the index of their layer."""
+        every = attention_layers(self.adapter.decoder)
+        return {index: module for index, module in every if module in self.reach.modules}
 
     @property
     def tokens(self) -> int:

@@ -14,6 +14,7 @@ The names of ``transformers`` that this file relies on are listed in
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import weakref
@@ -28,7 +29,14 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from omnitrace.errors import ModelError
 
-__all__ = ["AttentionCall", "Tap", "attention_modules", "model_lock", "tapped"]
+__all__ = [
+    "AttentionCall",
+    "Tap",
+    "attention_layers",
+    "attention_modules",
+    "model_lock",
+    "tapped",
+]
 
 _PREFIX = "omnitrace_"
 _TAP = "_omnitrace_tap"
@@ -134,11 +142,12 @@ def _registered_name(base: str) -> str:
     return name
 
 
-def attention_modules(decoder: nn.Module) -> list[nn.Module]:
-    """Return the decoder's self-attention modules in layer order.
+def attention_layers(decoder: nn.Module) -> list[tuple[int, nn.Module]]:
+    """Return the decoder's self-attention modules and the indices of their layers, in layer order.
 
     They are the modules with an integer ``layer_idx`` that are not cross-attention and have no
-    such module inside (a decoder layer may carry the index too).
+    such module inside (a decoder layer may carry the index too). What carries a state (linear
+    attention, Mamba) is among them, though it never attends.
     """
     indexed = [
         (name, module)
@@ -148,11 +157,22 @@ def attention_modules(decoder: nn.Module) -> list[nn.Module]:
         and not getattr(module, "is_cross_attention", False)
     ]
     leaves = [
-        (name, module)
+        (_layer(name, module), module)
         for name, module in indexed
         if not any(other.startswith(f"{name}.") for other, _ in indexed)
     ]
-    return [module for _, module in sorted(leaves, key=lambda item: item[1].layer_idx)]
+    return sorted(leaves, key=lambda item: item[0])
+
+
+def attention_modules(decoder: nn.Module) -> list[nn.Module]:
+    """Return the modules of :func:`attention_layers`."""
+    return [module for _, module in attention_layers(decoder)]
+
+
+def _layer(name: str, module: Any) -> int:
+    """Return the index of a module's layer; where weights are shared (Zamba2), by its name."""
+    number = re.search(r"(?:^|\.)(\d+)\.", name)
+    return int(number[1]) if module.layer_idx < 0 and number else int(module.layer_idx)
 
 
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()

@@ -24,6 +24,7 @@ from torch import nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 from omnitrace.capture.backward import GradientTap, Head, StepState
+from omnitrace.capture.cache_argument import cache_argument, given_cache
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.parameters import frozen
 from omnitrace.errors import NotSupportedError
@@ -178,9 +179,9 @@ class GradientCapture:
                 input_ids=self._last_id,
                 attention_mask=self._attention_mask,
                 position_ids=self._position_ids,
-                past_key_values=cache,
                 use_cache=True,
                 return_dict=True,
+                **{cache_argument(self._model): cache},
             )
         finally:
             self.state.replaying_prompt = False
@@ -198,7 +199,7 @@ class GradientCapture:
             flat = isinstance(mask, torch.Tensor) and mask.dim() == 2
             self._attention_mask = mask if flat else None
             return
-        cache = kwargs.get("past_key_values")
+        cache = given_cache(kwargs)
         if ids.shape[1] != 1 or cache is None:
             raise NotSupportedError(
                 "gradients need decoding with a cache, one token a step",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
 
@@ -14,8 +15,8 @@ class AttentionReach:
 
     Attributes
     ----------
-    calls:
-        Layers that were captured.
+    modules:
+        The modules that attended, each once.
     full:
         Every query of every layer saw every position up to its own. It depends on the length: a
         sliding window that the sequence fits into hides nothing.
@@ -24,14 +25,15 @@ class AttentionReach:
     """
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.modules: list[nn.Module] = []
         self.full = True
         self.causal = True
         self._seen: torch.Tensor | None = None
 
     def __call__(self, call: AttentionCall) -> None:
         """Note what one layer sees; the tap of :mod:`omnitrace.capture.attention_hooks`."""
-        self.calls += 1
+        if call.module not in self.modules:
+            self.modules.append(call.module)
         queries, keys = call.query.shape[2], call.key.shape[2]
         mask, window = call.mask, call.kernel_window
         if mask is None or mask.dim() != 4:  # the kernel itself is causal, and keeps the window

@@ -22,10 +22,9 @@ from omnitrace.engine.assembler import Assembler, Block
 from omnitrace.engine.decode_loop import Engine
 from omnitrace.engine.provenance import provenance_of
 from omnitrace.engine.setup import Setup
-from omnitrace.errors import NotSupportedError
 from omnitrace.models.detokenize import Detokenizer
 from omnitrace.models.encoded_request import EncodedRequest
-from omnitrace.models.forward import carries_states, kept_logits
+from omnitrace.models.forward import kept_logits
 from omnitrace.models.generation import (
     TokenStreamer,
     defers,
@@ -294,7 +293,6 @@ def _session(
         capture = rows(layers, values)
         captured = layers
     else:
-        _check_gradients(setup, every)
         capture = GradientCapture(
             layers, every, request.prompt_length, target=target, foils=foils, values=values
         )
@@ -333,17 +331,6 @@ def _session(
         generation,
         **options,
     )
-
-
-def _check_gradients(setup: Setup, every: Sequence[int]) -> None:
-    if carries_states(setup.adapter.model, len(every)):
-        raise NotSupportedError(
-            f"layers of {setup.adapter.source} carry what they have read in states, which would "
-            "have to be differentiated too",
-            legal="gradients in models whose layers all have softmax attention, and no state "
-            "beside it",
-            fix="use a signal that needs rows only, such as 'attention-mean'",
-        )
 
 
 @contextlib.contextmanager

@@ -12,14 +12,15 @@ from torch import nn
 from omnitrace._utils.checks import check_whole
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.selection import SelectionConfig
-from omnitrace.capture.probe import probe
-from omnitrace.errors import InputError
+from omnitrace.capture.probe import check_cached_keys, probe
+from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import ModelAdapter
+from omnitrace.models.forward import carries_states
 from omnitrace.segmentation.salience import Salience
 from omnitrace.segmentation.sentences import Unit as SpanUnit
 from omnitrace.segmentation.thinking import Thinking
-from omnitrace.signals.base import LiveSpanSignal, ModelBound, Need, Signal
+from omnitrace.signals.base import LiveSpanSignal, ModelBound, Need, Signal, gradient_target
 from omnitrace.signals.resolution import Resolved, resolve
 from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
@@ -87,7 +88,7 @@ class Setup:
         selection = selection or SelectionConfig()
         _check_made_for(signals, adapter, sources)
         _check_fitted(selection, adapter)
-        return cls(
+        made = cls(
             adapter=adapter,
             layers=dict(probe(adapter.model, adapter.decoder, what=adapter.source)),
             signals=signals,
@@ -101,6 +102,8 @@ class Setup:
             block=block,
             verify=verification,
         )
+        _check_gradients(made)
+        return made
 
     def changed(self, **options: Any) -> Setup:
         """Return a setup of the same model with some options of :meth:`create` changed."""
@@ -126,6 +129,8 @@ class Setup:
         check_whole("block", options.get("block", self.block), 1)
         changed = dataclasses.replace(self, **options)
         _check_made_for(changed.signals, changed.adapter, changed.sources)
+        if "signals" in options:
+            _check_gradients(changed)
         if "selection" in options:
             _check_fitted(changed.selection, changed.adapter)
         return changed
@@ -203,3 +208,19 @@ def _check_fitted(selection: SelectionConfig, adapter: ModelAdapter) -> None:
             legal=f"the model with the fingerprint {fitted_to[:12]}…, in the same precision",
             fix="calibrate for this model: omnitrace calibrate",
         )
+
+
+def _check_gradients(setup: Setup) -> None:
+    """Refuse a signal with gradients that the model cannot give step by step."""
+    if gradient_target(setup.needs) is None:
+        return
+    adapter = setup.adapter
+    if carries_states(adapter.model, len(setup.layers)):
+        raise NotSupportedError(
+            f"layers of {adapter.source} carry what they have read in states, which would have to "
+            "be differentiated too",
+            legal="gradients in models whose layers all have softmax attention, and no state "
+            "beside it",
+            fix="use a signal that needs rows only, such as 'value-attention'",
+        )
+    check_cached_keys(adapter.model, setup.layers, what=adapter.source)

@@ -62,6 +62,13 @@ class Family:
 
 
 _GRID: Final[Mapping[Modality, Place]] = {"image": images.grid, "video": times.steps}
+_SLICES: Final[Mapping[Modality, Place]] = {
+    "image": images.overview_and_slices,
+    "video": times.frames,
+}
+_ONE_KIND: Final[Mapping[tuple[Modality, ...], str]] = {
+    ("image", "video"): "frames of videos and images have the same placeholder",
+}
 _40_MS: Final = times.every(40)
 _WHISPER: Final = times.every(40, one_window=True)
 
@@ -112,14 +119,21 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
     Family(
         "glm-4.1v",
-        "GLM-4.1V and GLM-4.5V",
-        ("Glm4vConfig", "Glm4vMoeConfig"),
+        "GLM-4.1V",
+        ("Glm4vConfig",),
         ("Glm4vProcessor",),
         _GRID,
-        ("zai-org/GLM-4.1V-9B-Thinking", "zai-org/GLM-4.5V"),
-        not_together={
-            ("image", "video"): "frames of videos and images have the same placeholder",
-        },
+        ("zai-org/GLM-4.1V-9B-Thinking",),
+        not_together=_ONE_KIND,
+    ),
+    Family(
+        "glm-4.5v",
+        "GLM-4.5V",
+        ("Glm4vMoeConfig",),
+        (),  # that of GLM-4.1V
+        _GRID,
+        ("zai-org/GLM-4.5V",),
+        not_together=_ONE_KIND,
     ),
     Family(
         "glm-4.6v",
@@ -128,9 +142,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("Glm46VProcessor",),
         _GRID,
         ("zai-org/GLM-4.6V-Flash",),
-        not_together={
-            ("image", "video"): "frames of videos and images have the same placeholder",
-        },
+        not_together=_ONE_KIND,
     ),
     Family(
         "qwen2.5-omni",
@@ -233,12 +245,20 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral-community/pixtral-12b"),
     ),
     Family(
-        "minicpm-v",
-        "MiniCPM-V 4.6 and 4.7",
-        ("MiniCPMV4_6Config", "MiniCPMV4_7Config"),
-        ("MiniCPMV4_6Processor", "MiniCPMV4_7Processor"),
-        {"image": images.overview_and_slices, "video": times.frames},
+        "minicpm-v-4.6",
+        "MiniCPM-V 4.6",
+        ("MiniCPMV4_6Config",),
+        ("MiniCPMV4_6Processor",),
+        _SLICES,
         ("openbmb/MiniCPM-V-4_6",),
+    ),
+    Family(
+        "minicpm-v-4.7",
+        "MiniCPM-V 4.7",
+        ("MiniCPMV4_7Config",),
+        ("MiniCPMV4_7Processor",),
+        _SLICES,
+        ("openbmb/MiniCPM-V-4_7",),
     ),
 )
 

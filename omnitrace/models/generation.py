@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.streamers import BaseStreamer
 
+from omnitrace.capture.cache_argument import CACHE_NAMES
 from omnitrace.capture.parameters import input_device
 from omnitrace.errors import InputError, NotSupportedError, did_you_mean
 from omnitrace.models.forward import undisturbed
@@ -101,8 +102,8 @@ def _refuse_unknown(rest: Mapping[str, Any], model: Any) -> None:
     known = {
         *inspect.signature(model.generate).parameters,
         *inspect.signature(model.forward).parameters,
-        "tokenizer",
-        "assistant_tokenizer",
+        *("tokenizer", "assistant_tokenizer"),
+        *CACHE_NAMES,
     }
     for name in rest:
         if name not in known:
@@ -117,7 +118,7 @@ def _refuse(config: GenerationConfig, rest: Mapping[str, Any], model: Any) -> No
     reasons: dict[str, bool] = {
         "num_return_sequences > 1": (config.num_return_sequences or 1) > 1,
         "guidance_scale": config.guidance_scale not in (None, 1, 1.0),
-        "past_key_values": rest.get("past_key_values") is not None,
+        **{name: rest.get(name) is not None for name in CACHE_NAMES},
         "custom_generate": rest.get("custom_generate") is not None,
         "inputs_embeds": rest.get("inputs_embeds") is not None,
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from omnitrace.errors import MediaError, NotSupportedError
 from omnitrace.media import LoadedAudio, LoadedVideo
+from omnitrace.models.older_omni import is_older_omni
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart
@@ -76,7 +77,7 @@ def takes_sound(processor: Any) -> bool:
     from transformers import processing_utils
 
     omni = getattr(processing_utils, "OmniModalProcessorMixin", None)
-    return omni is not None and isinstance(processor, omni)
+    return (omni is not None and isinstance(processor, omni)) or is_older_omni(processor)
 
 
 def _uses_sound(videos: list[MediaPart], options: SourceOptions, processor: Any) -> bool:

@@ -22,20 +22,18 @@ def finished_rows(
     scorer:
         The response.
     layers:
-        Indices of the decoder layers that are read, ascending; None reads all.
+        Indices of the decoder layers that are read, ascending; None reads all
+        that have softmax attention.
     values:
         Whether the norms of the value vectors are needed too.
     """
     import torch  # not above: listing the signals must not wait for it
 
-    from omnitrace.capture.attention_hooks import attention_modules, tapped
+    from omnitrace.capture.attention_hooks import tapped
     from omnitrace.capture.replay import ReplayCapture
     from omnitrace.models.forward import undisturbed
 
-    by_index = {
-        int(module.layer_idx): module  # type: ignore[arg-type]
-        for module in attention_modules(scorer.adapter.decoder)
-    }
+    by_index = scorer.layers
     layers = sorted(by_index) if layers is None else layers
     prompt_length = scorer.embeddings.shape[1] - scorer.tokens + 1
     capture = ReplayCapture(layers, prompt_length, values=values)

@@ -15,7 +15,14 @@ from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.signals.captum.gradients import InputXGradient
 from omnitrace.signals.mask_gradient import MaskGradient, softly_hidden
 from tests.helpers import naive_ablation as naive
-from tests.helpers.side_input_models import TEXT_FAMILIES, picture_scorer, scorers, with_response
+from tests.helpers.side_input_models import (
+    TEXT_FAMILIES,
+    picture_scorer,
+    qwen3_omni,
+    qwen3_vl_moe,
+    scorers,
+    with_response,
+)
 from tests.helpers.tiny_multimodal_models import qwen3_vl
 
 FAMILIES = [*TEXT_FAMILIES, "qwen3-vl"]
@@ -40,7 +47,9 @@ def recorded(name: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     if name in TEXT_FAMILIES:
         ids = naive.inputs()["input_ids"]
         embeddings = model.get_input_embeddings()(ids)
-        return embeddings[0].detach(), {"per_layer": model.model.get_per_layer_inputs(ids)[0]}
+        more = [None] if name.startswith("gemma-4") else []  # the embeddings, not looked at
+        looked_up = model.model.get_per_layer_inputs(ids, *more)
+        return embeddings[0].detach(), {"per_layer": looked_up[0]}
     inputs = with_response(qwen3_vl()[1])
     picture = model.model.get_image_features(
         inputs["pixel_values"].double(), inputs["image_grid_thw"], return_dict=True
@@ -172,3 +181,22 @@ def test_rows_that_run_at_once_agree() -> None:
     keep = torch.from_numpy(naive.drawn(9, 4, seed=3))
     one, other = (ablated_logprobs(each, keep, operator="mean") for each in (few, many))
     torch.testing.assert_close(one, other, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("family", [qwen3_vl_moe, qwen3_omni])
+@pytest.mark.parametrize("operator", ["mean", "attention"])
+def test_families_with_experts(family: Any, operator: str) -> None:
+    """Experts run in single precision at most."""
+    model, inputs = family()
+    scorer = picture_scorer(model, inputs)
+    assert scorer.embeddings.shape[-1] == 32 + 2 * 32
+    with torch.no_grad():
+        own = naive.of_response(model(**with_response(inputs)).logits, scorer.response)
+    np.testing.assert_allclose(scorer.full, own, atol=2e-6)
+    masks = naive.drawn(12, 4)
+    spans = [naive.span_of_all(scorer)]
+    shared, whole = (
+        measure(scorer, spans, masks, operator=operator, share=share) for share in (True, False)
+    )
+    np.testing.assert_allclose(shared.tokens, whole.tokens, atol=2e-6)
+    assert np.abs(whole.drops).max() > 0.01

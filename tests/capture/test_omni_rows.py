@@ -21,7 +21,7 @@ VIDEO = "<|vision_bos|><|VIDEO|><|vision_eos|>"
 def model() -> Any:
     found = build_model(build_processor().tokenizer, seed=3).eval()
     with torch.no_grad():
-        for parameter in found.model.language_model.parameters():
+        for parameter in found.get_decoder().parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3)  # sharp rows, so that errors would show
     found.generation_config.eos_token_id = None

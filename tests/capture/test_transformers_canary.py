@@ -1,4 +1,4 @@
-"""Names of ``transformers`` (5.23) that Omnitrace relies on and that are not its public API.
+"""Names of ``transformers`` that Omnitrace relies on and that are not its public API.
 
 When one of these fails after an upgrade, the module named in the test is where to look.
 """
@@ -14,6 +14,7 @@ from transformers import (
     GenerationMixin,
     Qwen2_5OmniProcessor,
     modeling_gguf_pytorch_utils,
+    processing_utils,
 )
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.utils import StopCheck
@@ -25,7 +26,7 @@ from tests.helpers.tiny_models import tiny
 
 
 def test_the_supported_range() -> None:
-    assert Version("5.23") <= Version(transformers.__version__) < Version("5.24")
+    assert Version("5.20") <= Version(transformers.__version__) < Version("6")
 
 
 def test_capture_interface() -> None:
@@ -67,18 +68,19 @@ def test_generation() -> None:
 
 
 def test_qwen2_5_omni() -> None:
-    """omnitrace/models/processor_call.py."""
+    """models/processor_call.py, models/older_omni.py."""
     parameters = inspect.signature(Qwen2_5OmniProcessor.__call__).parameters
     assert {"text", "images", "videos", "audio"} <= set(parameters)
-    source = inspect.getsource(Qwen2_5OmniProcessor)
-    for name in ("position_id_per_seconds", "seconds_per_chunk", "get_chunked_index"):
-        assert name in source
     call = inspect.getsource(Qwen2_5OmniProcessor.__mro__[1].__call__)
-    assert "audio_from_video_indices" in call
-    assert "load_audio_from_video" in call
+    if hasattr(processing_utils, "OmniModalProcessorMixin"):
+        assert "audio_from_video_indices" in call
+        assert "load_audio_from_video" in call
+    else:
+        assert "use_audio_in_video" in inspect.getsource(Qwen2_5OmniProcessor.__call__)
     thinker = omni.Qwen2_5OmniThinkerForConditionalGeneration
     assert "use_audio_in_video" in inspect.signature(thinker.forward).parameters
-    assert "rope_deltas" in inspect.getsource(omni.Qwen2_5OmniThinkerModel.__init__)
+    holder = getattr(omni, "Qwen2_5OmniThinkerModel", thinker)
+    assert "rope_deltas" in inspect.getsource(holder.__init__)
 
 
 def test_the_bar_over_the_tensors_of_a_gguf_file() -> None:

@@ -47,3 +47,9 @@ def test_a_live_trace_is_replayed(family: str) -> None:
 def test_signals_that_would_need_the_states_are_refused(family: str, signal: str) -> None:
     with pytest.raises(NotSupportedError, match="carry what they have read in"):
         tracer(family).with_options(signal=signal).trace(QUESTION, max_new_tokens=2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_with_states_alone_give_no_rows(family: str) -> None:
+    measured = tracer(family).with_options(signal="verified").trace(QUESTION, max_new_tokens=8)
+    assert all(span.effects is not None for span in measured.spans)

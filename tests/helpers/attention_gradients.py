@@ -15,7 +15,7 @@ from tests.helpers.tiny_models import tiny
 Layers = list[tuple[torch.Tensor, torch.Tensor]]  # row and gradient, [heads, context] each
 Inputs = Mapping[str, torch.Tensor]
 
-_FILL = {"attention_mask": 1, "mm_token_type_ids": 0}
+_FILL = {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": 0}
 
 
 def gradient_capture(model: Any, inputs: Inputs, **options: Any) -> GradientCapture:

@@ -23,6 +23,7 @@ from omnitrace.media import (
     load_video,
 )
 from omnitrace.models.base import Encoded
+from omnitrace.models.media_tokens import placeholder_ids
 from omnitrace.models.processor import ProcessorAdapter
 from omnitrace.reference.training.build import (
     CHAT_TEMPLATE,
@@ -33,7 +34,7 @@ from omnitrace.reference.training.build import (
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, Part, TextPart
-from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens
+from omnitrace.sources.token_map import Geometry, TextTokens, TimeTokens
 
 RATE = 16_000
 
@@ -119,7 +120,6 @@ def of_part(encoded: Encoded, part: int) -> list[Any]:
 
 def check_positions(adapter: ProcessorAdapter, encoded: Encoded) -> None:
     """Check that every placeholder token belongs to one geometry, of the right modality."""
-    processor = adapter.processor
     ids = encoded.prompt_ids
     assert ids == tuple(encoded.inputs["input_ids"][0].tolist())
     seen: list[int] = []
@@ -130,16 +130,14 @@ def check_positions(adapter: ProcessorAdapter, encoded: Encoded) -> None:
             token = token_id(adapter, tokens)
             expected.setdefault(token, []).extend(tokens.positions)
     assert len(set(seen)) == len(seen)
-    for token in (processor.image_token_id, processor.audio_token_id, processor.video_token_id):
+    for token in adapter.media_tokens:
         assert [i for i, own in enumerate(ids) if own == token] == sorted(expected.get(token, []))
 
 
 def token_id(adapter: ProcessorAdapter, tokens: Geometry) -> int:
-    if isinstance(tokens, GridTokens):
-        return int(adapter.processor.image_token_id)
-    assert isinstance(tokens, TimeTokens)
-    name = "audio_token_id" if tokens.modality == "audio" else "video_token_id"
-    return int(getattr(adapter.processor, name))
+    kind = tokens.modality if isinstance(tokens, TimeTokens) else "image"
+    (found,) = placeholder_ids(adapter.model.config)[kind]
+    return found
 
 
 def mrope(adapter: ProcessorAdapter, encoded: Encoded) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,8 +75,58 @@ TEXT_FAMILIES: dict[str, Callable[[], Any]] = {
     "gemma-4-shared-keys": functools.partial(gemma4, shared=2),
 }
 
+_EXPERTS = {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+_DEEPSTACK = {"num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}
+_PLACEHOLDERS = {
+    "image_token_id": 92,
+    "video_token_id": 93,
+    "vision_start_token_id": 90,
+    "vision_end_token_id": 91,
+}
+
+
+def qwen3_vl_moe() -> tuple[Any, dict[str, torch.Tensor]]:
+    """Make Qwen3-VL with experts."""
+    config = tf.Qwen3VLMoeConfig(
+        text_config=multimodal._TEXT | _EXPERTS,
+        vision_config=multimodal._VISION | _DEEPSTACK,
+        **_PLACEHOLDERS,
+    )
+    torch.manual_seed(0)
+    model = multimodal.sharpened(tf.Qwen3VLMoeForConditionalGeneration(config))
+    return model, multimodal.picture()
+
+
+def qwen3_omni() -> tuple[Any, dict[str, torch.Tensor]]:
+    """Make Qwen3-Omni's Thinker."""
+    config = tf.Qwen3OmniMoeThinkerConfig(
+        text_config=multimodal._TEXT | _EXPERTS,
+        vision_config=multimodal._VISION | _DEEPSTACK | {"image_size": 16},
+        audio_config={
+            "num_mel_bins": 16,
+            "encoder_layers": 1,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 32,
+            "d_model": 32,
+            "output_dim": 32,
+            "downsample_hidden_size": 16,
+        },
+        audio_token_id=94,
+        audio_start_token_id=95,
+        user_token_id=1,
+        **_PLACEHOLDERS,
+    )
+    torch.manual_seed(0)
+    model = multimodal.sharpened(tf.Qwen3OmniMoeThinkerForConditionalGeneration(config))
+    inputs = multimodal.picture()
+    del inputs["mm_token_type_ids"]
+    return model, inputs
+
+
+Units = Sequence[tuple[Modality, tuple[int, ...]]]
+
 #: Of the request of :func:`tests.helpers.tiny_multimodal_models.picture`.
-_UNITS: tuple[tuple[Modality, tuple[int, ...]], ...] = (
+_UNITS: Units = (
     ("text", (1, 2)),
     ("image", (4, 5)),
     ("image", (6, 7, 8, 9)),
@@ -93,13 +143,15 @@ def scorers(name: str, dtype: torch.dtype = torch.float32) -> ResponseScorer:
     return picture_scorer(model.to(dtype), inputs)
 
 
-def picture_scorer(model: Any, inputs: dict[str, torch.Tensor], **options: Any) -> ResponseScorer:
+def picture_scorer(
+    model: Any, inputs: dict[str, torch.Tensor], units: Units = _UNITS, **options: Any
+) -> ResponseScorer:
     """Return the scorer of a response to the picture and the words around it."""
     length = inputs["input_ids"].shape[1]
     unit_index = np.full(length, -1, dtype=np.int32)
     kinds = np.zeros(length, dtype=np.uint8)
-    units = []
-    for number, (modality, positions) in enumerate(_UNITS):
+    found = []
+    for number, (modality, positions) in enumerate(units):
         unit_index[list(positions)] = number
         kinds[list(positions)] = 2
         where = (
@@ -107,8 +159,8 @@ def picture_scorer(model: Any, inputs: dict[str, torch.Tensor], **options: Any) 
             if modality == "text"
             else ImageRegion(0, 1, (0.0, 0.0, 12.0, 8.0), (2, 3), tuple(p - 4 for p in positions))
         )
-        units.append(SourceUnit(f"u{number}", modality, where, positions))
-    made = Layout(kinds, unit_index, tuple(units))
+        found.append(SourceUnit(f"u{number}", modality, where, positions))
+    made = Layout(kinds, unit_index, tuple(found))
     return ResponseScorer(
         CausalLMAdapter(model, None), with_response(inputs), made, _RESPONSE, **options
     )
@@ -117,8 +169,9 @@ def picture_scorer(model: Any, inputs: dict[str, torch.Tensor], **options: Any) 
 def with_response(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the inputs of the picture's request and all tokens of the response but the last."""
     rest = torch.tensor([_RESPONSE[:-1]])
+    fill = {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": 0}
+    added = {name: torch.full_like(rest, value) for name, value in fill.items() if name in inputs}
     given = dict(inputs)
-    for key, fill in {"input_ids": rest, "attention_mask": 1, "mm_token_type_ids": 0}.items():
-        added = fill if isinstance(fill, torch.Tensor) else torch.full_like(rest, fill)
-        given[key] = torch.cat([given[key], added], dim=1)
+    for name, value in {"input_ids": rest, **added}.items():
+        given[name] = torch.cat([given[name], value], dim=1)
     return given

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
+from packaging.version import Version
 
 from omnitrace import Tracer
 from omnitrace.models import families
@@ -21,6 +23,14 @@ from omnitrace.testing.families import TINY, tiny_family
 from omnitrace.testing.requests import request
 from omnitrace.types import Modality
 
+#: Before transformers 5.23 its processor does not say where media lie, and is refused.
+OLDER = Version(transformers.__version__) < Version("5.23")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.skipif(OLDER, reason="needs transformers 5.23"))
+    if name == "gemma3n"
+    else name
+    for name in TINY
+]
 BY_NAME = {family.name: family for family in FAMILIES}
 
 
@@ -37,7 +47,7 @@ def test_every_family_has_a_tiny_model() -> None:
     assert len(BY_NAME) == len(FAMILIES)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_adapter_keeps_its_contract(name: str) -> None:
     adapter = tiny_family(name)
     assert adapter.family is BY_NAME[name]
@@ -46,7 +56,7 @@ def test_the_adapter_keeps_its_contract(name: str) -> None:
         check_adapter(adapter, modalities)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_is_loaded_by_its_folder(name: str, tmp_path: Path) -> None:
     adapter = tiny_family(name)
     adapter.model.save_pretrained(tmp_path)
@@ -62,8 +72,10 @@ def test_a_checkpoint_is_loaded_by_its_folder(name: str, tmp_path: Path) -> None
     assert found.layout.units == expected.layout.units
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if "image" in BY_NAME[name].modalities])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_token_of_an_image_is_in_its_unit(name: str) -> None:
+    if "image" not in BY_NAME[name].modalities:
+        return
     adapter = tiny_family(name)
     tracer = Tracer(adapter=adapter, signal="attention-mean")
     pixels = np.random.default_rng(0).integers(0, 256, (90, 210, 3), dtype=np.uint8)

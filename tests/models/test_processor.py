@@ -138,7 +138,7 @@ def medium(adapter: ProcessorAdapter, content: Any, **changes: Any) -> Medium:
     "name",
     [
         *("qwen2.5-vl", "gemma3", "gemma4", "internvl", "llava-onevision", "idefics3"),
-        *("mistral3", "minicpm-v"),
+        *("mistral3", "minicpm-v-4.6"),
     ],
 )
 def test_a_rule_refuses_another_number_of_tokens(name: str) -> None:
@@ -160,7 +160,7 @@ def test_a_video_refuses_another_number_of_tokens() -> None:
 
 
 def test_the_second_image_of_minicpm_is_cut_by_its_own_slices() -> None:
-    adapter = tiny_family("minicpm-v")
+    adapter = tiny_family("minicpm-v-4.6")
     encoded = omni.encode(adapter, omni.image(120, 90), omni.image(200, 120), "What?")
     first, second = (omni.of_part(encoded, part)[0] for part in (0, 1))
     assert (first.rows, first.columns, len(first.overviews)) == (2, 2, 0)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from omnitrace.models.base import Encoded
+from omnitrace.models.older_omni import is_older_omni
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from tests.helpers import qwen_omni as omni
 
@@ -31,8 +32,14 @@ def times(encoded: Encoded, tokens: TimeTokens, base: int | None = None) -> np.n
 
 
 def test_the_processor_and_the_model_count_alike():
-    assert PER_SECOND == ADAPTER.processor.position_id_per_seconds == 25
-    assert ADAPTER.model.config.seconds_per_chunk == ADAPTER.processor.seconds_per_chunk
+    processor, config = ADAPTER.processor, ADAPTER.model.config
+    names = ("position_id_per_seconds", "seconds_per_chunk")
+    counts = {name: getattr(processor, name, None) for name in names}
+    if is_older_omni(processor):
+        defaults = processor.valid_processor_kwargs._defaults["videos_kwargs"]
+        counts = {name: defaults[name] for name in counts}
+    assert counts == {name: getattr(config, name) for name in counts}
+    assert PER_SECOND == 25
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.5, 1.0, 3.21, 8.0])

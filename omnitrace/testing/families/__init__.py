@@ -22,6 +22,7 @@ TINY: Final[dict[str, Callable[[], tuple[Any, Any]]]] = {
     "qwen3-vl-moe": qwen.qwen3_vl_moe,
     "qwen3.5": qwen.qwen3_5,
     "glm-4.1v": glm.glm4v,
+    "glm-4.5v": glm.glm4v_moe,
     "glm-4.6v": glm.glm46v,
     "qwen2.5-omni": qwen.qwen2_5_omni,
     "qwen3-omni": qwen.qwen3_omni,
@@ -35,7 +36,8 @@ TINY: Final[dict[str, Callable[[], tuple[Any, Any]]]] = {
     "idefics3": tiles.idefics3,
     "smolvlm": tiles.smolvlm,
     "mistral3": tiles.mistral3,
-    "minicpm-v": minicpm.minicpm_v,
+    "minicpm-v-4.6": minicpm.minicpm_v_4_6,
+    "minicpm-v-4.7": minicpm.minicpm_v_4_7,
 }
 """By the name of the family, what makes a tiny model and its processor."""
 

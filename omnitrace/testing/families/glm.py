@@ -1,4 +1,4 @@
-"""Tiny models of GLM-4.1V and GLM-4.6V."""
+"""Tiny models of GLM-4.1V, GLM-4.5V and GLM-4.6V."""
 
 from __future__ import annotations
 
@@ -52,19 +52,36 @@ def _ids(words: Any) -> dict[str, int]:
     }
 
 
+def _processor(words: Any) -> Any:
+    import transformers as tf
+
+    return tf.Glm4vProcessor(
+        tf.Glm4vImageProcessor(size=_PIXELS),
+        words,
+        tf.Glm4vVideoProcessor(size=_PIXELS),
+        chat_template=_TEMPLATE,
+    )
+
+
 def glm4v() -> tuple[Any, Any]:
     """Make GLM-4.1V."""
     import transformers as tf
 
     words = _words()
     config = tf.Glm4vConfig(text_config=_text(words), vision_config=_VISION, **_ids(words))
-    processor = tf.Glm4vProcessor(
-        tf.Glm4vImageProcessor(size=_PIXELS),
-        words,
-        tf.Glm4vVideoProcessor(size=_PIXELS),
-        chat_template=_TEMPLATE,
+    return build(tf.Glm4vForConditionalGeneration, config), _processor(words)
+
+
+def glm4v_moe() -> tuple[Any, Any]:
+    """Make GLM-4.5V: GLM-4.1V with experts."""
+    import transformers as tf
+
+    words = _words()
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    config = tf.Glm4vMoeConfig(
+        text_config=_text(words, head_dim=8, **experts), vision_config=_VISION, **_ids(words)
     )
-    return build(tf.Glm4vForConditionalGeneration, config), processor
+    return build(tf.Glm4vMoeForConditionalGeneration, config), _processor(words)
 
 
 def glm46v() -> tuple[Any, Any]:
