@@ -23,6 +23,7 @@ from torch import nn
 
 from omnitrace.ablation.contrast import TokenValues
 from omnitrace.capture.attention_hooks import attention_layers, attention_modules, tapped
+from omnitrace.capture.quantised import check_backward
 from omnitrace.capture.visibility import AttentionReach
 from omnitrace.errors import InputError, ModelError
 from omnitrace.models.base import Encoded, ModelAdapter
@@ -272,6 +273,8 @@ class ResponseScorer:
                 legal=f"[rows, {self._embeddings.shape[1]}, {self._embeddings.shape[2]}]",
             )
         gradients = torch.is_grad_enabled() and embeddings.requires_grad
+        if gradients:
+            check_backward(self.model)
         step = self.rows(gradients=gradients)
         parts = []
         with undisturbed(self.model), torch.set_grad_enabled(gradients):

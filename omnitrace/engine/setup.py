@@ -13,6 +13,7 @@ from omnitrace._utils.checks import check_whole
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.capture.probe import check_cached_keys, probe
+from omnitrace.capture.quantised import check_backward
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import ModelAdapter
@@ -224,3 +225,4 @@ def _check_gradients(setup: Setup) -> None:
             fix="use a signal that needs rows only, such as 'value-attention'",
         )
     check_cached_keys(adapter.model, setup.layers, what=adapter.source)
+    check_backward(adapter.model)

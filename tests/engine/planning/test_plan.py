@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import omnitrace
-from omnitrace import InputError, NotSupportedError, PluginError, SourceOptions, Tracer
+from omnitrace import InputError, ModelError, NotSupportedError, PluginError, SourceOptions, Tracer
 from omnitrace.engine.planning.memory import Sizes, generating, measuring, tracing
 from omnitrace.engine.planning.plan import every_signal
 from omnitrace.models.base import LoadOptions
@@ -218,3 +220,19 @@ def test_memory_grows_with_what_it_depends_on() -> None:
     for needs in (rows, values, gradients):
         assert tracing(more, needs) > tracing(few, needs)  # type: ignore[arg-type]
     assert tracing(few, values) > tracing(few, rows)  # type: ignore[arg-type]
+
+
+def test_quantised_weights_are_as_large_as_their_files(tmp_path: Path) -> None:
+    """Their shapes do not say how many bits a number has."""
+    from omnitrace.reference import model_path
+
+    folder = tmp_path / "quantised"
+    shutil.copytree(model_path("reference"), folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    made = omnitrace.plan(two_documents(0), model=str(folder), device="cuda", memory=GIGABYTE)
+    assert made.weights == (folder / "model.safetensors").stat().st_size
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="size of the quantised weights"):
+        omnitrace.plan(two_documents(0), model=str(folder))
