@@ -6,14 +6,14 @@ import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import model_lock, tapped
 from omnitrace.capture.parameters import frozen
-from omnitrace.errors import ModelError
+from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.models.side_inputs import SideInputs, side_inputs
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def decoder_inputs(
     ------
     ModelError
         If the decoder does not run exactly once in a pass.
+    NotSupportedError
+        If the decoder puts the media in their places by itself, where nothing shows it.
     """
     model = adapter.model
     calls: list[dict[str, Any]] = []
@@ -101,6 +103,7 @@ def decoder_inputs(
         raise ModelError(f"{type(model).__name__} ran its decoder {len(calls)} times in one pass")
     embeddings = calls[0].get("inputs_embeds")
     if embeddings is None:
+        _refuse_media_inside(model, calls[0])
         with torch.no_grad():
             embeddings = model.get_input_embeddings()(inputs["input_ids"])
     side = side_inputs(adapter.decoder, calls[0], inputs["input_ids"])
@@ -115,6 +118,21 @@ def decoder_inputs(
         embeddings.dtype,
         None if tokens is None else output.logits[:, -tokens:].float(),
     )
+
+
+# What a decoder of text is given that is no number of a position, mask or cache.
+_MEDIA: Final = ("pixel", "audio", "image", "video", "input_features")
+
+
+def _refuse_media_inside(model: Any, call: Mapping[str, Any]) -> None:
+    for name, value in call.items():
+        if isinstance(value, torch.Tensor) and any(kind in name for kind in _MEDIA):
+            raise NotSupportedError(
+                f"the decoder of {type(model).__name__} is given {name!r} and puts the media in "
+                "their places by itself, so that units cannot be ablated there",
+                legal="models that give their decoder the embeddings of all tokens",
+                fix="trace with a signal of attention and verify=False",
+            )
 
 
 def forward_parameters(model: Any) -> frozenset[str]:

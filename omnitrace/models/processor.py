@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from omnitrace.capture.parameters import input_device
 from omnitrace.errors import InputError, MediaError, ModelError
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
+from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.models.chat_template import locate_texts, refuse_reserved, text_geometry
 from omnitrace.models.expanded_prompt import Replaced, expanded_prompt
 from omnitrace.models.families import Family, family_of, place_of
@@ -34,6 +36,12 @@ from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.unitizers.user_defined import name_of
 
 __all__ = ["ProcessorAdapter"]
+
+
+def _has_no_processor(folder: Path) -> bool:
+    """Whether a folder was saved with a tokenizer alone."""
+    files = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+    return folder.is_dir() and not any((folder / name).is_file() for name in files)
 
 
 class ProcessorAdapter(ModelAdapter):
@@ -59,6 +67,8 @@ class ProcessorAdapter(ModelAdapter):
     def load(cls, path: str, options: LoadOptions) -> ModelAdapter:
         """Load the model and its processor; of an omni model that speaks, the Thinker alone.
 
+        A folder without the files of a processor is a model of text, and gets the adapter for that.
+
         Raises
         ------
         ModelError
@@ -72,6 +82,8 @@ class ProcessorAdapter(ModelAdapter):
                 "transformers reads no GGUF file of a model with a processor",
                 legal="safetensors checkpoints",
             )
+        if _has_no_processor(Path(path)):
+            return CausalLMAdapter.load(path, options)
         processor = AutoProcessor.from_pretrained(path, **options.for_config())
         config = AutoConfig.from_pretrained(path, **options.for_config())
         family = family_of(config)

@@ -101,9 +101,9 @@ def test_a_processor_that_nobody_described_is_mapped_whole_and_says_so(
     messages = request(("text", "image", "audio", "video"))
     tracer = Tracer(adapter=adapter, signal="attention-mean")
     said = "Qwen2_5OmniProcessor.* is one source unit"
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(RuntimeWarning, match=said):
         check_adapter(adapter, ("text", "image", "audio", "video"))
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(RuntimeWarning, match=said):
         trace = tracer.trace(messages, max_new_tokens=2)
     units = [unit for unit in trace.units if unit.modality != "text"]
     assert [unit.modality for unit in units] == ["image", "audio", "video"]

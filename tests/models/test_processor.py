@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from omnitrace import Tracer
 from omnitrace.errors import InputError, ModelError, NotSupportedError
+from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.models.families import place_of
 from omnitrace.models.loading import adapter_for
 from omnitrace.models.places.base import Medium
@@ -17,6 +20,7 @@ from omnitrace.models.processor import ProcessorAdapter
 from omnitrace.sources.token_map import TimeTokens
 from omnitrace.testing.families import tiny_family
 from omnitrace.testing.families.gemma import gemma3
+from omnitrace.testing.requests import request
 from tests.helpers import qwen_omni as omni
 
 
@@ -58,6 +62,17 @@ def test_a_model_with_towers_needs_its_processor() -> None:
     with pytest.raises(ModelError, match="needs its processor") as caught:
         ProcessorAdapter(adapter.model, adapter.tokenizer)
     assert "AutoProcessor" in caught.value.legal
+
+
+def test_a_checkpoint_without_a_processor_is_one_of_text(tmp_path: Path) -> None:
+    adapter = tiny_family("gemma3")
+    adapter.model.save_pretrained(tmp_path)
+    adapter.tokenizer.save_pretrained(tmp_path)
+    tracer = Tracer.from_pretrained(str(tmp_path))
+    assert type(tracer.adapter) is CausalLMAdapter
+    assert tracer.trace(request(("text",)), max_new_tokens=2).token_ids
+    with pytest.raises(InputError, match="reads text only"):
+        tracer.trace(request(("image",)))
 
 
 def test_a_loaded_model_and_its_processor() -> None:

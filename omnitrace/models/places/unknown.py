@@ -16,6 +16,7 @@ def whole_medium(medium: Medium) -> GridTokens | TimeTokens:
     warnings.warn(
         f"omnitrace knows no map of {medium.part.modality} tokens for "
         f"{type(medium.processor).__name__}: {name_of(medium.part)} is one source unit",
+        RuntimeWarning,
         stacklevel=2,
     )
     positions = list(medium.positions)
