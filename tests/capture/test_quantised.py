@@ -25,7 +25,7 @@ class Coded(nn.Module):
     def __init__(self, linear: nn.Linear, scale: float | None) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.step = float(linear.weight.abs().max()) / 127
+        self.step = float(linear.weight.detach().abs().max()) / 127
         self.gradient_scale = scale
         codes = (linear.weight / self.step).round().to(torch.int8)
         self.weight = nn.Parameter(codes, requires_grad=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from omnitrace.models.memory import (
     shape_of,
     weight_bytes,
 )
+from omnitrace.models.pretrained import load_model
 from omnitrace.testing.families import TINY, tiny_family
 from tests.helpers.side_input_models import gemma3n, gemma4
 from tests.helpers.tiny_models import FAMILIES, tiny
@@ -97,3 +99,14 @@ def test_rows_that_run_at_once_stay_within_the_memory() -> None:
     assert rows_within(3 * row, row) == 3
     assert rows_within(1, row) == 1
     assert rows_within(MEMORY, row) == 64
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_every_family_is_built_without_weights(family: str, tmp_path: Path) -> None:
+    made = tiny_family(family).model
+    made.config.save_pretrained(tmp_path)
+    empty = load_model(type(made), str(tmp_path), LoadOptions(weights=False, dtype="float32"))
+    assert all(each.is_meta for each in empty.parameters())
+    assert weight_bytes(empty) == weight_bytes(made)
+    assert cache_bytes(empty, 100, 4) == cache_bytes(made, 100, 4)
+    assert shape_of(empty) == shape_of(made)
