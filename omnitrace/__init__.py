@@ -43,6 +43,9 @@ from omnitrace.types import (
 
 if TYPE_CHECKING:
     from omnitrace.attribution.selection import CurationConfig, SelectionConfig
+    from omnitrace.engine.planning.costs import SignalCost
+    from omnitrace.engine.planning.plan import plan
+    from omnitrace.engine.planning.result import Plan, PlannedSource
     from omnitrace.media import MediaLimits
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
@@ -67,11 +70,14 @@ __all__ = [
     "ModelError",
     "NotSupportedError",
     "OmnitraceError",
+    "Plan",
+    "PlannedSource",
     "PluginError",
     "PositionKind",
     "Provenance",
     "ProvisionalEvent",
     "SelectionConfig",
+    "SignalCost",
     "SourceOptions",
     "SourceUnit",
     "Span",
@@ -86,6 +92,7 @@ __all__ = [
     "TraceFileError",
     "Tracer",
     "hookimpl",
+    "plan",
 ]
 
 # Loaded on first use, so that `import omnitrace` and `omnitrace --help` do not wait for torch.
@@ -93,6 +100,9 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "omnitrace.attribution.selection": ["CurationConfig", "SelectionConfig"],
+        "omnitrace.engine.planning.costs": ["SignalCost"],
+        "omnitrace.engine.planning.plan": ["plan"],
+        "omnitrace.engine.planning.result": ["Plan", "PlannedSource"],
         "omnitrace.media": ["MediaLimits"],
         "omnitrace.segmentation.thinking": ["Thinking"],
         "omnitrace.sources.options": ["SourceOptions"],

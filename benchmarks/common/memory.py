@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.report import BenchmarkError
 
-__all__ = ["available_bytes", "offer_to_be_killed_first", "peak_growth"]
+__all__ = ["available_bytes", "offer_to_be_killed_first", "peak_bytes", "peak_growth"]
 
 
 def available_bytes() -> int:
@@ -35,6 +35,11 @@ def _status(field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     raise BenchmarkError(f"/proc/self/status has no {field}; memory is measured on Linux only")
+
+
+def peak_bytes() -> int:
+    """Return the most resident bytes that this process has had."""
+    return _status("VmHWM")
 
 
 def peak_growth(run: Callable[[], object]) -> tuple[int, int]:

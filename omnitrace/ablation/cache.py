@@ -204,7 +204,7 @@ def _digest_of_model(model: Any, config: Any) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for name, parameter in _named(model):
-        flat = parameter.detach().reshape(-1)
+        flat = _flat(parameter)
         sample = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         if not sample.is_complex():
@@ -229,3 +229,10 @@ def _named(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield f"model.language_{name}", weight
         else:
             yield name, weight
+
+
+def _flat(parameter: torch.Tensor) -> torch.Tensor:
+    try:
+        return parameter.detach().reshape(-1)
+    except NotImplementedError:  # codes of a quantiser, which cannot be reshaped
+        return parameter.dequantize().detach().reshape(-1)

@@ -14,8 +14,8 @@ from transformers import DynamicCache
 from omnitrace.ablation.prefix_sharing import Step, TokenSequences, plan
 from omnitrace.capture.cache_argument import cache_argument
 from omnitrace.errors import NotSupportedError
-from omnitrace.models.devices import cache_bytes, row_bytes
 from omnitrace.models.forward import forward_parameters, last_logits, undisturbed
+from omnitrace.models.memory import batch_row_bytes, cache_bytes, rows_within
 
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
@@ -26,7 +26,6 @@ __all__ = ["Spent", "run_sequences"]
 # longer than one of a few.
 _OVERHEAD: Final = {"cpu": 24}
 _OVERHEAD_ELSEWHERE: Final = 256
-_MOST_ROWS: Final = 64
 
 Found = Callable[[Sequence[int], torch.Tensor], None]
 
@@ -107,7 +106,7 @@ class _Runner:
         kind = self.device.type
         longest = max(len(codes) for codes in self.codes)
         cache = cache_bytes(self.scorer.model, longest, self.scorer.dtype.itemsize)
-        waiting = self.scorer.memory // (2 * cache)
+        waiting = self.scorer.memory // max(1, 2 * cache)
         first = plan(
             self.codes,
             tail=self.scorer.tokens,
@@ -136,9 +135,8 @@ class _Runner:
 
     def _most(self, new: int, total: int) -> int:
         model, size = self.scorer.model, self.scorer.dtype.itemsize
-        row = row_bytes(model, new, self.scorer.tokens, size) + 5 * new * total
-        row += 2 * cache_bytes(model, total, size)
-        return max(1, min(_MOST_ROWS, self.scorer.memory // row))
+        row = batch_row_bytes(model, new, total, self.scorer.tokens, size)
+        return rows_within(self.scorer.memory, row)
 
     def _step(self, step: Step, cache: Any, found: Found) -> None:
         if step.end > step.start:

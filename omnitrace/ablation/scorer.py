@@ -23,10 +23,10 @@ from torch import nn
 
 from omnitrace.ablation.contrast import TokenValues
 from omnitrace.capture.attention_hooks import attention_layers, attention_modules, tapped
+from omnitrace.capture.quantised import check_backward
 from omnitrace.capture.visibility import AttentionReach
 from omnitrace.errors import InputError, ModelError
 from omnitrace.models.base import Encoded, ModelAdapter
-from omnitrace.models.devices import row_bytes
 from omnitrace.models.forward import (
     DecoderInputs,
     carries_states,
@@ -35,6 +35,7 @@ from omnitrace.models.forward import (
     last_logits,
     undisturbed,
 )
+from omnitrace.models.memory import MEMORY, row_bytes, rows_within
 from omnitrace.types import Layout, Modality, SourceUnit, Span
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ __all__ = ["ResponseScorer", "Rewriting", "check_spans"]
 
 # Inputs with one entry a token that carry no media content.
 _PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
-_MEMORY: Final = 2**30
-_MOST_ROWS: Final = 64
 # Largest difference, in nats, between the model on ids and on the embeddings of the same.
 _TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
 # The kinds of requests on which a model was found to do nothing but what the embeddings show.
@@ -126,7 +125,7 @@ class ResponseScorer:
         *,
         options: Mapping[str, Any] | None = None,
         foils: Sequence[int | None] | None = None,
-        memory: int = _MEMORY,
+        memory: int = MEMORY,
         rewriting: Rewriting | None = None,
         measured: Callable[[np.ndarray], None] | None = None,
     ) -> None:
@@ -228,7 +227,7 @@ class ResponseScorer:
         needed = row_bytes(
             self.model, length, self.tokens, self.dtype.itemsize, gradients=gradients
         )
-        return max(1, min(_MOST_ROWS, self.memory // needed))
+        return rows_within(self.memory, needed)
 
     def masked(self, keep: torch.Tensor) -> torch.Tensor:
         """Return the embeddings with only some units left.
@@ -274,6 +273,8 @@ class ResponseScorer:
                 legal=f"[rows, {self._embeddings.shape[1]}, {self._embeddings.shape[2]}]",
             )
         gradients = torch.is_grad_enabled() and embeddings.requires_grad
+        if gradients:
+            check_backward(self.model)
         step = self.rows(gradients=gradients)
         parts = []
         with undisturbed(self.model), torch.set_grad_enabled(gradients):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from omnitrace.capture.quantised import dequantised
 from omnitrace.errors import NotSupportedError
 
 __all__ = ["check_differentiable", "frozen", "input_device", "loaded_weight"]
@@ -74,12 +75,16 @@ def input_device(model: Any) -> torch.device:
 
 
 def loaded_weight(module: Any) -> torch.Tensor | None:
-    """Return ``module.weight``, detached, fetched for the moment where it is offloaded."""
+    """Return ``module.weight``, detached, fetched for the moment where it is offloaded.
+
+    Of a quantised layer these are the numbers that its codes stand for.
+    """
     weight = getattr(module, "weight", None)
-    if not isinstance(weight, torch.Tensor) or not weight.is_meta:
-        return None if weight is None else weight.detach()
+    if not isinstance(weight, torch.Tensor):
+        return None
+    if not weight.is_meta:
+        return dequantised(module, weight)
     from accelerate.utils import align_module_device  # what put it there is installed
 
     with align_module_device(module):
-        found: torch.Tensor = module.weight.detach()
-        return found
+        return dequantised(module, module.weight)

@@ -17,6 +17,7 @@ from omnitrace.cli.commands.evaluate import evaluate
 from omnitrace.cli.commands.judge import judge
 from omnitrace.cli.commands.label import label
 from omnitrace.cli.commands.list import list_
+from omnitrace.cli.commands.plan import plan
 from omnitrace.cli.commands.reference import reference
 from omnitrace.cli.commands.sanity import sanity
 from omnitrace.cli.commands.select_heads import select_heads
@@ -37,6 +38,7 @@ app = typer.Typer(
     "2 a mistake in what it was given, 130 interrupted.",
 )
 app.command()(trace)
+app.command()(plan)
 app.command()(show)
 app.command()(demo)
 app.command("list")(list_)

@@ -7,6 +7,7 @@ ids, and what measures it under changed inputs.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -19,14 +20,18 @@ from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
 from omnitrace.engine.setup import Setup
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
+from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.token_map import GridTokens, TimeTokens
+from omnitrace.sources.unitizers.base import FeatureSource
 
 __all__ = [
     "RequestAndResponse",
+    "encoded_request",
     "read_conversation",
     "read_request",
     "read_request_and_response",
@@ -68,17 +73,44 @@ def read_conversation(setup: Setup, asked: Asked, media_root: str | Path | None)
 def read_request(setup: Setup, asked: Asked, media_root: str | Path | None) -> EncodedRequest:
     """Read, encode and map a request."""
     started = time.perf_counter()
-    adapter, sources = setup.adapter, setup.sources
     conversation = read_conversation(setup, asked, media_root)
+    request = encoded_request(setup.adapter, conversation, setup.sources)
+    return dataclasses.replace(request, seconds=time.perf_counter() - started)
+
+
+def encoded_request(
+    adapter: ModelAdapter,
+    conversation: Conversation,
+    sources: SourceOptions,
+    *,
+    weights: bool = True,
+) -> EncodedRequest:
+    """Encode and map a conversation.
+
+    Parameters
+    ----------
+    adapter, conversation, sources:
+        The model, the request, and how its sources are cut.
+    weights:
+        Whether the model has weights. If not, the length is not checked, and a unitizer that cuts
+        by features of the model is refused.
+    """
+    started = time.perf_counter()
     encoded = adapter.encode(conversation, sources)
-    adapter.check_length(len(encoded.prompt_ids))
-    layout = build_layout(
-        len(encoded.prompt_ids),
-        encoded.geometry,
-        sources,
-        functools.partial(adapter.features, encoded),
-    )
+    features: FeatureSource = _without_weights
+    if weights:
+        adapter.check_length(len(encoded.prompt_ids))
+        features = functools.partial(adapter.features, encoded)
+    layout = build_layout(len(encoded.prompt_ids), encoded.geometry, sources, features)
     return EncodedRequest(adapter, conversation, encoded, layout, time.perf_counter() - started)
+
+
+def _without_weights(tokens: GridTokens | TimeTokens) -> np.ndarray:
+    raise NotSupportedError(
+        f"{tokens.part.modality} is cut by what the model's tower sees, and no weights are loaded",
+        legal="unitizers that need none: 'grid' and 'whole' for images, 'bins' for audio and video",
+        fix="plan with one of these: the tokens are the same",
+    )
 
 
 def read_request_and_response(

@@ -14,6 +14,7 @@ from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.capture.parameters import check_differentiable
 from omnitrace.capture.probe import check_cached_keys, probe
+from omnitrace.capture.quantised import check_backward
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.media import MediaLimits
 from omnitrace.models.base import ModelAdapter
@@ -26,7 +27,7 @@ from omnitrace.signals.resolution import Resolved, resolve
 from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
 
-__all__ = ["LIVE_SIGNAL", "Setup"]
+__all__ = ["LIVE_SIGNAL", "Setup", "chosen_signals"]
 
 #: What scores tokens where no signal is named. Attention goes to the first tokens of a prompt
 #: whatever they say; weighted by what it carries it does not (benchmarks/citations.py).
@@ -85,7 +86,7 @@ class Setup:
         check_whole("block", block, 1)
         sources = sources or SourceOptions()
         weights = Salience.create(salience, sources.language)
-        signals = _resolved(signal)
+        signals, verification = chosen_signals(signal, verify)
         selection = selection or SelectionConfig()
         _check_made_for(signals, adapter, sources)
         _check_fitted(selection, adapter)
@@ -101,7 +102,7 @@ class Setup:
             pipeline=salience,
             salience=weights,
             block=block,
-            verify=_verification(verify, signals, named=signal is not None),
+            verify=verification,
         )
         _check_gradients(made)
         return made
@@ -110,8 +111,7 @@ class Setup:
         """Return a setup of the same model with some options of :meth:`create` changed."""
         if "signal" in options:
             signal, verify = options.pop("signal"), options.get("verify")
-            options["signals"] = _resolved(signal)
-            options["verify"] = _verification(verify, options["signals"], named=signal is not None)
+            options["signals"], options["verify"] = chosen_signals(signal, verify)
         elif options.get("verify") is not None:
             options["verify"] = _verification(options["verify"], self.signals, named=True)
         else:
@@ -155,8 +155,20 @@ class Setup:
         return self.signals.span is None or self.live_signal is not None
 
 
-def _resolved(signal: str | Signal | None) -> Resolved:
-    return resolve(LIVE_SIGNAL if signal is None else signal)
+def chosen_signals(
+    signal: str | Signal | None, verify: Verify | bool | None
+) -> tuple[Resolved, Verify | None]:
+    """Return what scores and selects, and how that is verified; see ``TracerOptions``.
+
+    Raises
+    ------
+    PluginError
+        If the signal is unknown.
+    InputError
+        If ``verify`` is none, or the signal measures by itself.
+    """
+    signals = resolve(LIVE_SIGNAL if signal is None else signal)
+    return signals, _verification(verify, signals, named=signal is not None)
 
 
 def _verification(asked: Verify | bool | None, signals: Resolved, *, named: bool) -> Verify | None:
@@ -215,3 +227,4 @@ def _check_gradients(setup: Setup) -> None:
         )
     check_differentiable(adapter.model)
     check_cached_keys(adapter.model, setup.layers, what=adapter.source)
+    check_backward(adapter.model)

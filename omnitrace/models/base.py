@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.models.wrappers import unwrapped
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
@@ -21,7 +22,10 @@ __all__ = ["Encoded", "LoadOptions", "ModelAdapter"]
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a checkpoint is loaded; the names are those of ``from_pretrained``."""
+    """How a checkpoint is loaded; the names are those of ``from_pretrained``.
+
+    Without ``weights`` only configuration and processor are read, and the model has no content.
+    """
 
     gguf_file: str | None = None
     revision: str | None = None
@@ -30,6 +34,7 @@ class LoadOptions:
     device_map: str | Mapping[str, Any] | None = None
     attn_implementation: str | None = None
     trust_remote_code: bool = False
+    weights: bool = True
 
     def for_config(self) -> dict[str, Any]:
         """Return the arguments that configuration, processor and tokenizer share."""
@@ -70,7 +75,8 @@ class ModelAdapter(abc.ABC):
     Parameters
     ----------
     model:
-        A ``transformers`` model with ``generate``.
+        A ``transformers`` model with ``generate``. It is taken out of wrappers that add nothing
+        outside of its layers: ``torch.compile``, data parallelism, PEFT.
     processor:
         Its processor, or its tokenizer for a text model.
     source:
@@ -84,9 +90,10 @@ class ModelAdapter(abc.ABC):
     def __init__(
         self, model: Any, processor: Any, *, source: str = "", revision: str | None = None
     ) -> None:
-        self.model = model
+        self.model = unwrapped(model)
         self.processor = processor
-        self.source = source or getattr(model, "name_or_path", "") or type(model).__name__
+        found = getattr(self.model, "name_or_path", "") or type(self.model).__name__
+        self.source = source or found
         self.revision = revision
 
     @classmethod

@@ -10,6 +10,7 @@ import torch
 from omnitrace.errors import InputError
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
 from omnitrace.models.chat_template import locate_texts, text_geometry, tokenize_with_offsets
+from omnitrace.models.pretrained import load_model
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import TextPart
@@ -34,9 +35,7 @@ class CausalLMAdapter(ModelAdapter):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(path, **options.for_config())
-        model = AutoModelForCausalLM.from_pretrained(path, **options.for_model()).eval()
-        if options.device is not None:
-            model = model.to(options.device)
+        model = load_model(AutoModelForCausalLM, path, options)
         return cls(model, tokenizer, source=path, revision=options.revision)
 
     @property

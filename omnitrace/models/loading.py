@@ -12,12 +12,15 @@ from typing import Any
 from omnitrace.errors import InputError, ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.devices import checked_device
+from omnitrace.models.pretrained import checkpoint_bytes
+from omnitrace.models.wrappers import unwrapped
 from omnitrace.plugins.registry import Entry, registry
 
 __all__ = [
     "REFERENCE",
     "adapter_entry",
     "adapter_for",
+    "checkpoint_size",
     "first_line",
     "load_adapter",
     "looks_local",
@@ -114,7 +117,7 @@ def _check_folder(path: Path, options: LoadOptions) -> None:
             f"the model folder {str(path)!r} has no config.json",
             legal="a folder written by save_pretrained",
         )
-    if not any(next(path.glob(pattern), None) for pattern in _WEIGHTS):
+    if options.weights and not any(next(path.glob(pattern), None) for pattern in _WEIGHTS):
         raise ModelError(
             f"the model folder {str(path)!r} has no weights",
             legal="*.safetensors or a GGUF file beside config.json",
@@ -163,6 +166,11 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     return adapter
 
 
+def checkpoint_size(name: str, options: LoadOptions) -> int | None:
+    """Return the bytes of a model's files of weights, without reading them; None if unknown."""
+    return checkpoint_bytes(*_resolve(name, options))
+
+
 def adapter_entry(config: Any) -> Entry:
     """Return the registered adapter for a configuration.
 
@@ -178,6 +186,7 @@ def adapter_entry(config: Any) -> Entry:
 
 
 def adapter_for(model: Any, processor: Any) -> ModelAdapter:
-    """Wrap a model and processor that the user has loaded."""
+    """Wrap a model and processor that the user has loaded; see :func:`unwrapped`."""
+    model = unwrapped(model)
     adapter_class: type[ModelAdapter] = adapter_entry(model.config).factory()
     return adapter_class(model, processor)

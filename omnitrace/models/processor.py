@@ -26,6 +26,7 @@ from omnitrace.models.families import Family, family_of, place_of
 from omnitrace.models.forward import decoder_inputs, forward_parameters, undisturbed
 from omnitrace.models.media_tokens import marker_texts, placeholder_ids
 from omnitrace.models.places.base import Medium
+from omnitrace.models.pretrained import load_model
 from omnitrace.models.processor_call import call_processor
 from omnitrace.models.request_media import RequestMedia, request_media
 from omnitrace.sources.messages import Conversation
@@ -88,9 +89,7 @@ class ProcessorAdapter(ModelAdapter):
         family = family_of(config)
         chosen = family.model_class if family is not None else ""
         model_class = getattr(transformers, chosen) if chosen else AutoModelForMultimodalLM
-        model = model_class.from_pretrained(path, **options.for_model()).eval()
-        if options.device is not None:
-            model = model.to(options.device)
+        model = load_model(model_class, path, options)
         return cls(model, processor, source=path, revision=options.revision)
 
     @property

@@ -7,6 +7,7 @@ they are on "meta", and every call puts new parameters in place.
 from __future__ import annotations
 
 import copy
+import tempfile
 from typing import Any
 
 import accelerate
@@ -36,8 +37,24 @@ MESSAGES = [
 
 
 def offloaded(model: Any, how: str) -> Any:
-    """Return a copy of ``model`` of which every second layer, or all, is offloaded."""
+    """Return a copy of ``model`` of which every second layer, or all, is offloaded.
+
+    Or it is spread by a device map: the first layer on the processor, the others on disk.
+    """
     model = copy.deepcopy(model)
+    if how == "processor and disk":
+        places = {
+            name: "disk" if name.startswith("model.layers.") and not name.endswith(".0") else "cpu"
+            for name in [
+                *(f"model.{each}" for each, _ in model.model.named_children() if each != "layers"),
+                *(f"model.layers.{number}" for number in range(len(model.model.layers))),
+                "lm_head",
+            ]
+        }
+        folder = tempfile.mkdtemp(prefix="omnitrace-offloaded-")
+        return accelerate.dispatch_model(
+            model, places, main_device="cpu", offload_dir=folder, force_hooks=True
+        )
     if how == "everything":
         return accelerate.cpu_offload(model, execution_device=CPU)
     for layer in model.get_decoder().layers[1::2]:
@@ -50,7 +67,7 @@ def flags(model: Any) -> dict[str, tuple[bool, str]]:
     return {name: (p.requires_grad, p.device.type) for name, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize("how", ["every second layer", "everything"])
+@pytest.mark.parametrize("how", ["every second layer", "everything", "processor and disk"])
 @pytest.mark.parametrize("signal", BUILTIN_TOKEN_SIGNALS)
 def test_every_signal_scores_as_if_nothing_were_offloaded(signal: str, how: str) -> None:
     adapter = text_adapter()

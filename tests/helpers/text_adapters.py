@@ -28,6 +28,12 @@ def text_adapter(adapter_class: type[CausalLMAdapter] = CausalLMAdapter) -> Caus
     return adapter_class(model, copy.copy(tokenizer))
 
 
+def own_text_adapter() -> CausalLMAdapter:
+    """Wrap a copy of the tiny model, which a test may change."""
+    model, tokenizer = _model_and_tokenizer()
+    return CausalLMAdapter(copy.deepcopy(model), copy.copy(tokenizer))
+
+
 class _Changed(CausalLMAdapter):
     def change(self, first: TextTokens) -> TextTokens:
         return first

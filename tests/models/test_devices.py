@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from omnitrace import InputError, Tracer
-from omnitrace.models.devices import checked_device, row_bytes, usual_device
-from tests.helpers.side_input_models import gemma3n, gemma4
+from omnitrace.models.devices import checked_device, usual_device
 
 
 def test_the_processor_is_there() -> None:
@@ -33,9 +32,3 @@ def test_a_device_that_is_not_there_is_refused(device: Any) -> None:
 def test_one_way_to_place_a_model() -> None:
     with pytest.raises(InputError, match="device and device_map are given"):
         Tracer.from_pretrained("no-such-model", device="cpu", device_map="auto")
-
-
-def test_a_width_of_its_own_for_each_layer_counts() -> None:
-    assert gemma3n().config.intermediate_size == [48] * 4
-    assert gemma4().config.intermediate_size == 48
-    assert row_bytes(gemma3n(), 100, 10, 4) == row_bytes(gemma4(), 100, 10, 4)

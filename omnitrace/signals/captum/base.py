@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from omnitrace.errors import InputError
 from omnitrace.signals.base import Effect, SpanSignal
@@ -42,7 +42,14 @@ class CaptumSignal(SpanSignal):
         Whether to show a progress bar on stderr.
     parameters:
         The method's own parameters, for the provenance.
+
+    Attributes
+    ----------
+    gradients:
+        Whether each of its passes is followed by one backwards.
     """
+
+    gradients: ClassVar[bool] = False
 
     def __init__(
         self, max_forwards: int, progress: bool, parameters: Mapping[str, Any] | None = None

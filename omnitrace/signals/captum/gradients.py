@@ -35,6 +35,7 @@ class IntegratedGradients(CaptumSignal):
     """
 
     name = "integrated-gradients"
+    gradients = True
 
     def __init__(
         self, *, steps: int | None = None, max_forwards: int = 512, progress: bool = False
@@ -89,6 +90,7 @@ class InputXGradient(CaptumSignal):
     """
 
     name = "input-x-gradient"
+    gradients = True
 
     def __init__(self, *, max_forwards: int = 512, progress: bool = False) -> None:
         super().__init__(max_forwards, progress)

@@ -1,0 +1,1 @@
+"""What a request costs, predicted before any weight is loaded."""
