@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -65,7 +66,7 @@ def _gram(module: nn.Module, heads: int, dim: int) -> torch.Tensor:
     )
 
 
-def _columns(projection: nn.Module, weight: torch.Tensor, heads: int, dim: int) -> torch.Tensor:
+def _columns(projection: Any, weight: torch.Tensor, heads: int, dim: int) -> torch.Tensor:
     """Return the columns of the projection by head, float32 ``[heads, dim, out]``.
 
     A layer of another type than torch's own may add to its weight, as LoRA does: its columns are
@@ -76,5 +77,5 @@ def _columns(projection: nn.Module, weight: torch.Tensor, heads: int, dim: int) 
     with torch.no_grad():
         unit = torch.eye(heads * dim, dtype=weight.dtype, device=weight.device)
         bias = projection(torch.zeros_like(unit[:1]))
-        by_head = [(projection(rows) - bias).float() for rows in unit.split(dim)]
+        by_head = [(projection(rows) - bias).float() for rows in torch.split(unit, dim)]
     return torch.stack(by_head)
