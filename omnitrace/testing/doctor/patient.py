@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import torch
+from torch import nn
 
 from omnitrace.capture.attention_hooks import attention_modules
 from omnitrace.capture.parameters import input_device
@@ -41,7 +42,6 @@ _AUDIO: Final = (1.3, 0.72)
 _VIDEO: Final = (5, 64, 98)  # frames, height, width
 
 
-@dataclass(slots=True)
 class Patient:
     """A model, its adapter, and requests of everything that it takes.
 
@@ -53,9 +53,9 @@ class Patient:
         How much is tried: "quick" or "full".
     """
 
-    adapter: ModelAdapter
-    level: Level = "quick"
-    _cached: dict[str, Any] = dataclasses.field(default_factory=dict)
+    def __init__(self, adapter: ModelAdapter, level: Level = "quick") -> None:
+        self.adapter = adapter
+        self.level = level
 
     @property
     def model(self) -> Any:
@@ -85,6 +85,11 @@ class Patient:
         return found
 
     @property
+    def device(self) -> torch.device:
+        """Where token ids are put."""
+        return input_device(self.model)
+
+    @property
     def depth(self) -> int:
         """How many layers the decoder has."""
         config = self.model.config.get_text_config(decoder=True)
@@ -92,33 +97,29 @@ class Patient:
         return int(getattr(config, "num_hidden_layers", len(modules)))
 
     @property
-    def layers(self) -> list[int]:
-        """Indices of the layers whose attention is captured."""
-        return [index for index, _ in self.tracer.setup.layers]
+    def layers(self) -> dict[int, nn.Module]:
+        """The layers whose attention is captured, by index."""
+        return dict(self.tracer.setup.layers)
 
-    @property
+    @functools.cached_property
     def tracer(self) -> Tracer:
         """A tracer of the model by one signal that needs rows alone."""
-        return self._once("tracer", lambda: Tracer(adapter=self.adapter, signal="attention-mean"))
+        return Tracer(adapter=self.adapter, signal="attention-mean")
 
-    @property
+    @functools.cached_property
     def large(self) -> list[AdapterRequest]:
         """Requests with several media of odd sizes; as many as it takes to have all kinds."""
-        return self._once("large", lambda: list(self._requests(several=True)))
+        return list(self._requests(several=True))
 
-    @property
+    @functools.cached_property
     def small(self) -> list[AdapterRequest]:
         """Requests with one medium of each kind."""
-        return self._once("small", lambda: list(self._requests(several=False)))
+        return list(self._requests(several=False))
 
-    @property
+    @functools.cached_property
     def traces(self) -> list[tuple[AdapterRequest, Trace]]:
         """The small requests, answered and traced."""
-
-        def traced() -> list[tuple[AdapterRequest, Trace]]:
-            return [(each, self.trace(each, "attention-mean")) for each in self.small]
-
-        return self._once("traces", traced)
+        return [(each, self.trace(each, "attention-mean")) for each in self.small]
 
     def trace(self, request: AdapterRequest, signal: Any, **options: Any) -> Trace:
         """Let the model respond to a request with a few words, and trace them by a signal."""
@@ -129,16 +130,10 @@ class Patient:
 
     def placed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return inputs where the model takes them."""
-        device = input_device(self.model)
         return {
-            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            name: value.to(self.device) if isinstance(value, torch.Tensor) else value
             for name, value in inputs.items()
         }
-
-    def _once(self, name: str, make: Any) -> Any:
-        if name not in self._cached:
-            self._cached[name] = make()
-        return self._cached[name]
 
     def _requests(self, *, several: bool) -> Iterator[AdapterRequest]:
         one_each = self.family.one_each if self.family is not None else ()
