@@ -20,6 +20,7 @@ __all__ = [
     "adapter_for",
     "first_line",
     "load_adapter",
+    "load_config",
     "looks_local",
     "without_bars",
 ]
@@ -161,6 +162,28 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
         ) from error
     adapter.source = name
     return adapter
+
+
+def load_config(name: str) -> Any:
+    """Load the configuration of a model alone, which may have no weights.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or ``transformers`` does not know it.
+    """
+    from transformers import AutoConfig
+
+    pretrained = registry().pretrained
+    path = str(pretrained[name].make()) if name in pretrained else str(Path(name).expanduser())
+    try:
+        return AutoConfig.from_pretrained(path)
+    except Exception as error:  # broken files, no network, an unknown type
+        raise ModelError(
+            f"cannot read the configuration of {name!r}: {first_line(error)}",
+            legal=f"{_shipped()}, a hub id, a folder with config.json",
+            fix="check the name and the network",
+        ) from error
 
 
 def adapter_entry(config: Any) -> Entry:

@@ -135,10 +135,12 @@ class ProcessorAdapter(ModelAdapter):
         begin = getattr(self.tokenizer, "bos_token", None)
         special = not (begin and prompt.startswith(begin))
         output = call_processor(self.processor, prompt, media, add_special_tokens=special)
-        replacements = output.pop("text_replacement_offsets", None) or [[]]
+        # A list for each prompt; without media some processors make an empty tensor of it.
+        offsets = output.pop("text_replacement_offsets", None)
+        replacements = [] if offsets is None else [*offsets[0]]
         prompt_ids = output["input_ids"][0].tolist()
         expanded = expanded_prompt(
-            self.tokenizer, prompt, replacements[0], prompt_ids, add_special_tokens=special
+            self.tokenizer, prompt, replacements, prompt_ids, add_special_tokens=special
         )
         geometry: list[Geometry] = list(
             text_geometry(texts, anchors, expanded.positions, expanded.offsets)

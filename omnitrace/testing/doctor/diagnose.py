@@ -6,13 +6,13 @@ import importlib.metadata
 import platform
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import torch
 
-from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.errors import InputError, OmnitraceError, did_you_mean
 from omnitrace.models.base import ModelAdapter
 from omnitrace.testing.doctor import ablation, maps, rows, writing
 from omnitrace.testing.doctor.findings import Diagnosis, Finding, Line, not_applicable, wrong
@@ -50,7 +50,11 @@ CHECKS: Final[Mapping[str, Callable[[Patient], Finding]]] = MappingProxyType(
 
 
 def diagnose(
-    adapter: ModelAdapter, *, level: Level = "quick", progress: Progress | None = None
+    adapter: ModelAdapter,
+    *,
+    level: Level = "quick",
+    checks: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Check whether a model is mapped, captured and ablated rightly, each with evidence.
 
@@ -62,23 +66,32 @@ def diagnose(
         The model with its processor, as ``Tracer(…).adapter`` holds it.
     level:
         "quick": 24 places a modality and a few masks; "full": 200 places, more requests and steps.
+    checks:
+        Only these, by the names of their lines; by default all of :data:`CHECKS`.
     progress:
         Called before each check with its name, how many are done, and how many there are.
 
     Raises
     ------
     InputError
-        If there is no such level.
+        If there is no such level or check.
     """
     if level not in ("quick", "full"):
         raise InputError(f"level is {level!r}", legal="'quick', 'full'")
+    chosen = list(CHECKS) if checks is None else list(checks)
+    for name in chosen:
+        if name not in CHECKS:
+            known = ", ".join(map(repr, CHECKS))
+            raise InputError(
+                f"there is no check {name!r}", legal=known, fix=did_you_mean(name, CHECKS)
+            )
     patient = Patient(adapter, level)
     started, lines = time.perf_counter(), list[Line]()
-    for number, (name, check) in enumerate(CHECKS.items()):
+    for number, name in enumerate(chosen):
         if progress is not None:
-            progress(name, number, len(CHECKS))
+            progress(name, number, len(chosen))
         began = time.perf_counter()
-        found = _found(check, patient)
+        found = _found(CHECKS[name], patient)
         lines.append(Line(name, found.status, found.evidence, time.perf_counter() - began))
     device = patient.device
     return Diagnosis(

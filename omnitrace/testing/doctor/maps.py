@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from omnitrace.errors import ConformanceError
@@ -16,7 +15,7 @@ from omnitrace.models.forward import decoder_inputs, undisturbed
 from omnitrace.models.places.unknown import whole_medium
 from omnitrace.sources.token_map import GridTokens, TextTokens
 from omnitrace.testing.causal_maps import PROOFS, Found
-from omnitrace.testing.doctor.findings import Finding, not_applicable, worst, wrong
+from omnitrace.testing.doctor.findings import Finding, counted, not_applicable, worst, wrong
 from omnitrace.testing.doctor.patient import Patient
 from omnitrace.testing.maps import MAP_REQUIREMENTS, AdapterRequest
 from omnitrace.types import Modality
@@ -28,9 +27,8 @@ _EXACT: Final = 0.95
 _MIXED_EXACT: Final = 1 / 3
 _MIXED_NEAR: Final = 0.8
 _CASES: Final = {"quick": 24, "full": 200}
-_FEWEST: Final = {"quick": 8, "full": 24}
 _SECONDS: Final = {"quick": 10.0, "full": 60.0}
-_TRIED: Final = 4
+_TRIED: Final = 4  # by which it is seen how many fit
 
 
 def token_map(patient: Patient) -> Finding:
@@ -55,7 +53,7 @@ def token_map(patient: Patient) -> Finding:
     return Finding(
         "supported",
         f"{texts:,} tokens of text quote all {characters:,} characters of the user's texts"
-        f"{media_said}, in {_counted(parts, 'part')} of {_counted(len(patient.large), 'request')}",
+        f"{media_said}, in {counted(parts, 'part')} of {counted(len(patient.large), 'request')}",
     )
 
 
@@ -142,12 +140,11 @@ def _places(patient: Patient, kind: Modality, what: str) -> Finding:
 
 def _proved(patient: Patient, kind: Modality) -> Iterator[Found]:
     """Prove as many places as the level asks for, or as fit into its time."""
-    started = time.perf_counter()
-    PROOFS[kind](patient.adapter, _TRIED, seed=1)
-    each = (time.perf_counter() - started) / _TRIED
-    fit = round(_SECONDS[patient.level] / max(each, 1e-6))
-    cases = int(np.clip(fit, _FEWEST[patient.level], _CASES[patient.level]))
-    found = PROOFS[kind](patient.adapter, cases)
+    started = time.process_time()
+    found = PROOFS[kind](patient.adapter, _TRIED, seed=1)
+    fit = round(_SECONDS[patient.level] * _TRIED / (time.process_time() - started + 1e-6))
+    if fit > 2 * _TRIED:
+        found = PROOFS[kind](patient.adapter, min(fit, _CASES[patient.level]))
     yield from found if isinstance(found, tuple) else (found,)
 
 
@@ -166,7 +163,3 @@ def _judged(found: Found, patient: Patient, what: str) -> Finding:
     if found.near >= _MIXED_NEAR * found.total and found.exact >= _MIXED_EXACT * found.total:
         return Finding("degraded", f"{said}{miss}; the tower mixes neighbours")
     return wrong(f"{said}{miss}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

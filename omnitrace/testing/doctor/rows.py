@@ -195,7 +195,8 @@ def _value_norms(patient: Patient, request: AdapterRequest) -> Finding:
     handles = [
         child.register_forward_hook(watch(number))
         for number, module in enumerate(modules)
-        for name, child in module.named_children()
+        for child in module.children()
+        if any(True for _ in child.parameters())  # no dropout behind the projection
     ]
     largest = 0.0
     try:
