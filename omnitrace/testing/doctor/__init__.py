@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from omnitrace.testing.doctor.diagnose import CHECKS, diagnose
+    from omnitrace.testing.doctor.run import CHECKS, diagnose
     from omnitrace.testing.doctor.findings import Diagnosis, Line
 
 __all__ = ["CHECKS", "Diagnosis", "Line", "diagnose"]
@@ -23,7 +23,7 @@ __all__ = ["CHECKS", "Diagnosis", "Line", "diagnose"]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "omnitrace.testing.doctor.diagnose": ["CHECKS", "diagnose"],
+        "omnitrace.testing.doctor.run": ["CHECKS", "diagnose"],
         "omnitrace.testing.doctor.findings": ["Diagnosis", "Line"],
     },
 )

@@ -61,7 +61,20 @@ def placeholders(patient: Patient) -> Finding:
     """Compare placeholders with the map, and with what the towers give."""
     if not patient.adapter.media_tokens:
         return not_applicable("the model takes text only")
-    return worst(_placeholders(patient, request) for request in patient.large)
+    return _merging(patient) or worst(_placeholders(patient, request) for request in patient.large)
+
+
+def _merging(patient: Patient) -> Finding | None:
+    """Say where a processor merges patches otherwise than the model's tower."""
+    vision = getattr(patient.model.config, "vision_config", None)
+    model = getattr(vision, "spatial_merge_size", None)
+    for name in ("image_processor", "video_processor"):
+        own = getattr(getattr(patient.adapter.processor, name, None), "merge_size", None)
+        if isinstance(own, int) and isinstance(model, int) and own != model:
+            return wrong(
+                f"{name} merges {own} x {own} patches into a token, and the model {model} x {model}"
+            )
+    return None
 
 
 def _placeholders(patient: Patient, request: AdapterRequest) -> Finding:

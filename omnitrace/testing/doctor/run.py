@@ -92,7 +92,8 @@ def diagnose(
             progress(name, number, len(chosen))
         began = time.perf_counter()
         found = _found(CHECKS[name], patient)
-        lines.append(Line(name, found.status, found.evidence, time.perf_counter() - began))
+        evidence = " ".join(found.evidence.split())
+        lines.append(Line(name, found.status, evidence, time.perf_counter() - began))
     device = patient.device
     return Diagnosis(
         model=adapter.source,
