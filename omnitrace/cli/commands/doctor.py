@@ -11,7 +11,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from omnitrace.cli.console import StatusLine, make_console, plain, print_json, print_notes
+from omnitrace.cli.console import (
+    StatusLine,
+    make_console,
+    plain,
+    print_json,
+    print_notes,
+    print_table,
+)
 from omnitrace.cli.exit_codes import DEFECT, guarded, say
 from omnitrace.cli.loading import load_model
 from omnitrace.cli.options import Device
@@ -142,16 +149,18 @@ def _document(found: Sequence[Diagnosis], out: Path) -> str:
 
 def _print(found: Diagnosis) -> None:
     console = make_console()
-    if not console.is_terminal:
-        console.width = 10_000  # what reads it from a pipe wants a line a check
-    console.print(Text(plain(f"{found.title}: {found.counts}"), style="bold underline"))
-    table = Table(box=None, show_header=True, header_style="bold", pad_edge=False)
-    for heading in ("check", "status"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("evidence", overflow="fold")
-    for line in found.lines:
-        style = _STYLES.get(line.status, "dim")
-        table.add_row(line.name, Text(line.status, style=style), Text(plain(line.evidence)))
-    console.print(table)
+    console.print(
+        Text(plain(f"{found.title}: {found.counts}"), style="bold underline"), soft_wrap=True
+    )
+    heads = ("check", "status", "evidence")
+    if console.is_terminal:
+        table = Table(*heads, box=None, header_style="bold", pad_edge=False)
+        for line in found.lines:
+            status = Text(line.status, style=_STYLES.get(line.status, "dim"))
+            table.add_row(line.name, status, Text(plain(line.evidence)))
+        console.print(table)
+    else:  # what reads it from a pipe wants a line a check
+        rows = [(line.name, line.status, line.evidence) for line in found.lines]
+        print_table(console, [heads, *rows])
     print_notes(console, [found.setting])
     console.print()
