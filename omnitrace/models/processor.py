@@ -187,13 +187,14 @@ class ProcessorAdapter(ModelAdapter):
         media: RequestMedia,
     ) -> list[Geometry]:
         fed = placeholder_ids(self.model.config)
+        silent = self.media_tokens
         geometry: list[Geometry] = []
         waiting = {kind: media.of(kind) for kind in ("image", "video", "audio")}
         written: dict[str, list[str]] = {kind: [] for kind in waiting}
         for each in replaced:
             earlier = written[each.modality]
             index, part = len(earlier), waiting[each.modality].pop(0)
-            own = [p for p in each.positions if prompt_ids[p] in self.media_tokens]
+            own = [p for p in each.positions if prompt_ids[p] in silent]
             sound = [p for p in own if each.modality == "video" and prompt_ids[p] in fed["audio"]]
             pictures = [p for p in own if p not in set(sound)]
             medium = Medium(
