@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test compat lint docs bench clean
+.PHONY: demo test compat doctor lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/omnitrace demo --out out/demo
@@ -18,6 +18,10 @@ test: lint
 COMPAT ?= lowest installed newest
 compat: $(VENV)/.installed-dev
 	$(BIN)/python tests/compat.py $(COMPAT)
+
+# Prove every family's maps, rows and gradients on its tiny random model.
+doctor: $(VENV)/.installed-dev
+	$(BIN)/omnitrace doctor all --tiny --full
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

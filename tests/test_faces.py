@@ -21,6 +21,7 @@ FACES = (
     "omnitrace.signals",
     "omnitrace.sources",
     "omnitrace.testing",
+    "omnitrace.testing.doctor",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,10 +57,25 @@ def _gram(module: nn.Module, heads: int, dim: int) -> torch.Tensor:
         if type(projection).__name__ == "Conv1D":  # GPT-2 stores [in, out]
             weight = weight.t()
         if weight.dim() == 2 and weight.shape[1] == heads * dim:
-            per_head = weight.float().view(weight.shape[0], heads, dim).transpose(0, 1)
-            return torch.matmul(per_head.transpose(1, 2), per_head)
+            columns = _columns(projection, weight, heads, dim)
+            return torch.matmul(columns, columns.transpose(1, 2))
     raise ModelError(
         f"{type(module).__name__} has no output projection that value vectors can be sent through",
         legal=f"an unquantised linear layer named {', '.join(_PROJECTIONS)}",
         fix="use a signal that does not need 'values'",
     )
+
+
+def _columns(projection: Any, weight: torch.Tensor, heads: int, dim: int) -> torch.Tensor:
+    """Return the columns of the projection by head, float32 ``[heads, dim, out]``.
+
+    A layer of another type than torch's own may add to its weight, as LoRA does: its columns are
+    what it makes of unit vectors.
+    """
+    if type(projection) is nn.Linear or type(projection).__name__ == "Conv1D":
+        return weight.float().t().reshape(heads, dim, -1)
+    with torch.no_grad():
+        unit = torch.eye(heads * dim, dtype=weight.dtype, device=weight.device)
+        bias = projection(torch.zeros_like(unit[:1]))
+        by_head = [(projection(rows) - bias).float() for rows in torch.split(unit, dim)]
+    return torch.stack(by_head)

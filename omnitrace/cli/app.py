@@ -12,6 +12,7 @@ from omnitrace.cli.commands.analyse import analyse
 from omnitrace.cli.commands.calibrate import calibrate
 from omnitrace.cli.commands.compare import compare
 from omnitrace.cli.commands.demo import demo
+from omnitrace.cli.commands.doctor import doctor
 from omnitrace.cli.commands.estimator import estimator
 from omnitrace.cli.commands.evaluate import evaluate
 from omnitrace.cli.commands.judge import judge
@@ -34,7 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which sentences, image regions and seconds of audio or video support each statement "
     "that a multimodal language model writes.",
-    epilog="Exit codes: 0 fine, 1 a defect of omnitrace (of 'compare': a --fail-if rule holds), "
+    epilog="Exit codes: 0 fine, 1 a defect of omnitrace (of 'compare': a --fail-if rule holds; "
+    "of 'doctor': something is wrong), "
     "2 a mistake in what it was given, 130 interrupted.",
 )
 app.command()(trace)
@@ -45,6 +47,7 @@ app.command("list")(list_)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(sanity)
+app.command()(doctor)
 app.command()(calibrate)
 app.command()(select_heads)
 app.command()(analyse)

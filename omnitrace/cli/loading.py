@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omnitrace.cli.console import StatusLine
+    from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
     from omnitrace.tracer import Tracer
 
-__all__ = ["load_tracer", "quiet_loading"]
+__all__ = ["load_model", "load_tracer", "quiet_loading"]
 
 
 def load_tracer(
@@ -25,18 +26,34 @@ def load_tracer(
     """Load a model, quietly, to the device of ``--device``; ``options`` are those of ``Tracer``."""
     status.show(f"loading {model}")
     quiet_loading()
-    from omnitrace.models.devices import usual_device
     from omnitrace.tracer import Tracer
 
-    if device == "auto":
-        return Tracer.from_pretrained(model, signal=signal, device_map="auto", **options)
-    return Tracer.from_pretrained(model, signal=signal, device=device or usual_device(), **options)
+    return Tracer.from_pretrained(model, signal=signal, **_placed(device), **options)
+
+
+def load_model(model: str, status: StatusLine, *, device: str | None = None) -> ModelAdapter:
+    """Load a model as :func:`load_tracer` does, without trying whether it can be traced."""
+    status.show(f"loading {model}")
+    quiet_loading()
+    from omnitrace.models.base import LoadOptions
+    from omnitrace.models.loading import load_adapter
+
+    return load_adapter(model, LoadOptions(**_placed(device)))
 
 
 def quiet_loading() -> None:
-    """Let loading a model draw no bars; call it before anything imports ``transformers``."""
+    """Let nothing that loads a model show a bar of its own."""
     if not sys.stderr.isatty():  # read by tqdm when it is imported: no bars in log files
         os.environ.setdefault("TQDM_DISABLE", "1")
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
+
+
+def _placed(device: str | None) -> dict[str, Any]:
+    """Return the options of loading for ``--device``."""
+    from omnitrace.models.devices import usual_device
+
+    if device == "auto":
+        return {"device_map": "auto"}
+    return {"device": device or usual_device()}

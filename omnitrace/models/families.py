@@ -261,6 +261,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("openbmb/MiniCPM-V-4_7",),
     ),
 )
+"""All families with a processor that Omnitrace knows, by kin."""
 
 
 def family_of(config: Any) -> Family | None:

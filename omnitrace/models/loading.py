@@ -23,6 +23,7 @@ __all__ = [
     "checkpoint_size",
     "first_line",
     "load_adapter",
+    "load_config",
     "looks_local",
     "without_bars",
 ]
@@ -169,6 +170,28 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
 def checkpoint_size(name: str, options: LoadOptions) -> int | None:
     """Return the bytes of a model's files of weights, without reading them; None if unknown."""
     return checkpoint_bytes(*_resolve(name, options))
+
+
+def load_config(name: str) -> Any:
+    """Load the configuration of a model alone, which may have no weights.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or ``transformers`` does not know it.
+    """
+    from transformers import AutoConfig
+
+    pretrained = registry().pretrained
+    path = str(pretrained[name].make()) if name in pretrained else str(Path(name).expanduser())
+    try:
+        return AutoConfig.from_pretrained(path)
+    except Exception as error:  # broken files, no network, an unknown type
+        raise ModelError(
+            f"cannot read the configuration of {name!r}: {first_line(error)}",
+            legal=f"{_shipped()}, a hub id, a folder with config.json",
+            fix="check the name and the network",
+        ) from error
 
 
 def adapter_entry(config: Any) -> Entry:

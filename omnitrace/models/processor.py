@@ -146,10 +146,12 @@ class ProcessorAdapter(ModelAdapter):
         begin = getattr(self.tokenizer, "bos_token", None)
         special = not (begin and prompt.startswith(begin))
         output = call_processor(self.processor, prompt, media, add_special_tokens=special)
-        replacements = output.pop("text_replacement_offsets", None) or [[]]
+        # A list for each prompt; without media some processors make an empty tensor of it.
+        offsets = output.pop("text_replacement_offsets", None)
+        replacements = [] if offsets is None else [*offsets[0]]
         prompt_ids = output["input_ids"][0].tolist()
         expanded = expanded_prompt(
-            self.tokenizer, prompt, replacements[0], prompt_ids, add_special_tokens=special
+            self.tokenizer, prompt, replacements, prompt_ids, add_special_tokens=special
         )
         geometry: list[Geometry] = list(
             text_geometry(texts, anchors, expanded.positions, expanded.offsets)
@@ -196,13 +198,14 @@ class ProcessorAdapter(ModelAdapter):
         media: RequestMedia,
     ) -> list[Geometry]:
         fed = placeholder_ids(self.model.config)
+        silent = self.media_tokens
         geometry: list[Geometry] = []
         waiting = {kind: media.of(kind) for kind in ("image", "video", "audio")}
         written: dict[str, list[str]] = {kind: [] for kind in waiting}
         for each in replaced:
             earlier = written[each.modality]
             index, part = len(earlier), waiting[each.modality].pop(0)
-            own = [p for p in each.positions if prompt_ids[p] in self.media_tokens]
+            own = [p for p in each.positions if prompt_ids[p] in silent]
             sound = [p for p in own if each.modality == "video" and prompt_ids[p] in fed["audio"]]
             pictures = [p for p in own if p not in set(sound)]
             medium = Medium(

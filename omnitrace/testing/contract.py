@@ -21,10 +21,11 @@ class Subject(Protocol):
 
 
 S = TypeVar("S", bound=Subject)
+S_contra = TypeVar("S_contra", bound=Subject, contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement(Generic[S]):
+class Requirement(Generic[S_contra]):
     """One requirement of a protocol's contract.
 
     ``violation`` returns what was found instead, with the offending value; None if the requirement
@@ -33,9 +34,9 @@ class Requirement(Generic[S]):
 
     name: str
     contract: str
-    violation: Callable[[S], str | None]
+    violation: Callable[[S_contra], str | None]
 
-    def check(self, harness: S) -> None:
+    def check(self, harness: S_contra) -> None:
         """Raise ConformanceError if the requirement is not met."""
         found = self.violation(harness)
         if found is not None:

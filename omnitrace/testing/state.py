@@ -11,11 +11,13 @@ __all__ = ["model_change", "model_state", "torch_change", "torch_state"]
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
+_VALUES = "the values of"
+
 State = dict[str, Any]
 
 
-def model_state(model: nn.Module) -> State:
-    """Record what :func:`model_change` compares; weights are copied."""
+def model_state(model: nn.Module, *, values: bool = True) -> State:
+    """Record what :func:`model_change` compares; weights are copied, unless ``values`` is False."""
     state: State = {}
     for name, module in model.named_modules():
         where = f" of {name!r}" if name else ""
@@ -33,14 +35,15 @@ def model_state(model: nn.Module) -> State:
     for name, parameter in model.named_parameters():
         state[f"requires_grad of {name!r}"] = parameter.requires_grad
         state[f"the gradient of {name!r}"] = parameter.grad is None
-    for name, value in model.state_dict().items():
-        state[f"the values of {name!r}"] = value.detach().clone()
+    for name, value in model.state_dict().items() if values else ():
+        state[f"{_VALUES} {name!r}"] = value.detach().clone()
     return state
 
 
 def model_change(model: nn.Module, before: State) -> str | None:
     """Say what of ``model`` is not as it was ``before``; None if everything is."""
-    return _change(before, model_state(model))
+    values = any(what.startswith(_VALUES) for what in before)
+    return _change(before, model_state(model, values=values))
 
 
 def torch_state() -> State:

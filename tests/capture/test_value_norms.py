@@ -161,3 +161,36 @@ def test_a_projection_of_another_name_is_refused() -> None:
 
     with pytest.raises(ModelError, match="an unquantised linear layer named o_proj"):
         _gram(attention, 4, 8)
+
+
+class Adapted(nn.Module):
+    """A projection with a low-rank delta, as adapters wrap it: ``weight`` is that of the base."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.down = nn.Linear(base.in_features, 4, bias=False)
+        self.up = nn.Linear(4, base.out_features, bias=False)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.base_layer.weight
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(hidden) + 16 * self.up(self.down(hidden))
+
+
+def test_the_delta_of_an_adapter_counts() -> None:
+    model = MODELS["grouped"]()
+    torch.manual_seed(1)
+    for module in attention_modules(model.get_decoder()):
+        module.o_proj = Adapted(module.o_proj)
+        module.v_proj = Adapted(module.v_proj)
+    ids, read = live(model.eval(), PROMPT, NEW)
+    with torch.no_grad():
+        for module in attention_modules(model.get_decoder()):
+            for name in ("o_proj", "v_proj"):
+                found = getattr(module, name)
+                found.base_layer.weight += 16 * found.up.weight @ found.down.weight
+                setattr(module, name, found.base_layer)
+    assert_norms(read, explicit(model, PROMPT, ids), [10 + NEW - 1])

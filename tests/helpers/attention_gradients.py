@@ -10,6 +10,7 @@ import torch
 from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.gradients import GradientCapture
 from omnitrace.models.generation import TokenStreamer
+from omnitrace.testing.eager import eager_pass
 from tests.helpers.tiny_models import tiny
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]  # row and gradient, [heads, context] each
@@ -69,26 +70,21 @@ def whole(
     foil: int | None = None,
 ) -> Layers:
     """Differentiate a token's score by the last row of every layer's full eager attention."""
-    before = model.config.get_text_config(decoder=True)._attn_implementation
     rest = torch.tensor([list(ids[:step])], dtype=torch.long)
     given = dict(inputs)
     given["input_ids"] = torch.cat([given["input_ids"], rest], dim=1)
     for name, fill in _FILL.items():
         if name in given:
             given[name] = torch.cat([given[name], torch.full_like(rest, fill)], dim=1)
-    model.set_attn_implementation("eager")
-    try:
-        out = model(**given, output_attentions=True, use_cache=False)
-        scores = out.logits[0, -1].float()
-        if target == "logprob" or foil is not None:
-            scores = torch.log_softmax(scores, dim=-1)
-        score = scores[ids[step]] - (scores[foil] if foil is not None else 0.0)
-        gradients = torch.autograd.grad(score, out.attentions)
-    finally:
-        model.set_attn_implementation(before)
+    weights, logits = eager_pass(model, model.get_decoder(), given)
+    scores = logits[0, -1].float()
+    if target == "logprob" or foil is not None:
+        scores = torch.log_softmax(scores, dim=-1)
+    score = scores[ids[step]] - (scores[foil] if foil is not None else 0.0)
+    gradients = torch.autograd.grad(score, weights)
     return [
         (row[0, :, -1].detach().float(), gradient[0, :, -1].float())
-        for row, gradient in zip(out.attentions, gradients, strict=True)
+        for row, gradient in zip(weights, gradients, strict=True)
     ]
 
 

@@ -192,3 +192,9 @@ def test_inputs_have_the_models_type_but_times_do_not() -> None:
     assert encoded.inputs["pixel_values_videos"].dtype == torch.bfloat16
     assert encoded.inputs["second_per_grid_ts"].dtype == torch.float32
     assert np.isclose(encoded.inputs["second_per_grid_ts"].item(), 1.0)
+
+
+@pytest.mark.parametrize("name", ["audio-flamingo-3", "internvl", "gemma4"])
+def test_a_request_without_media(name: str) -> None:
+    encoded = omni.encode(tiny_family(name), "It rains.", "What?")
+    assert [len(tokens.positions) for tokens in encoded.geometry] == [9, 5]
