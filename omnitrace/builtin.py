@@ -86,6 +86,12 @@ def _processor() -> type[ModelAdapter]:
     return ProcessorAdapter
 
 
+def _minicpm_o() -> type[ModelAdapter]:
+    from omnitrace.models.minicpm_o import MiniCPMOAdapter
+
+    return MiniCPMOAdapter
+
+
 def _causal_lm() -> type[ModelAdapter]:
     from omnitrace.models.causal_lm import CausalLMAdapter
 
@@ -324,6 +330,12 @@ def register_models(register: RegisterModel) -> None:
         _processor,
         config_classes=(),  # any with a tower for images or sound: see models/loading.py
         summary="models that take images, audio or video: Qwen-VL, Qwen-Omni, GLM-V, Gemma, …",
+    )
+    register(
+        "minicpm-o",
+        _minicpm_o,
+        config_classes=("MiniCPMOConfig",),  # comes with the checkpoint
+        summary="MiniCPM-o 4.5: text, images, audio, frames of videos; needs trust_remote_code",
     )
     register(
         "causal_lm",

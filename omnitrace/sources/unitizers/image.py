@@ -45,7 +45,8 @@ class Grid(ImageUnitizer):
     ----------
     rows, columns:
         Both, or neither: then about four square regions along the longer side, none smaller than
-        2 × 2 tokens; of a model that cuts images into slices, each slice. At most as many as there are rows and columns of tokens.
+        2 × 2 tokens; of a model that cuts images into slices, each slice. At most as many as there
+        are rows and columns of tokens.
     """
 
     rows: int | None = None
