@@ -229,9 +229,7 @@ class MiniCPMOAdapter(ProcessorAdapter):
             new = (start + shift, start + shift + len(text))
             shift += len(text) - (end - start)
             kind = each.part.modality
-            found.append(
-                {"type": kind, "span": (start, end), "new_span": new, "replacement": text}
-            )
+            found.append({"type": kind, "span": (start, end), "new_span": new, "replacement": text})
         return found
 
     def _media_geometry_of(

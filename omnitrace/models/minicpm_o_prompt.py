@@ -49,9 +49,7 @@ def packed(output: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return found
 
 
-def _unpacked(
-    input_ids: torch.Tensor, media: Mapping[str, torch.Tensor | None]
-) -> dict[str, Any]:
+def _unpacked(input_ids: torch.Tensor, media: Mapping[str, torch.Tensor | None]) -> dict[str, Any]:
     """Return what the checkpoint's methods take: what the processor gave."""
     pixels, sizes, bounds = (media[name] for name in _MEDIA[:3])
     features, lengths, audio_bounds = (media[name] for name in _MEDIA[3:])

@@ -135,7 +135,9 @@ class MiniCPMOProcessor:
     @classmethod
     def of(cls, tokenizer: Any, config: Any) -> MiniCPMOProcessor:
         """Make the processor for a tokenizer and the model's configuration."""
-        images = MiniCPMOImageProcessor(9, 4 * config.patch_size, config.patch_size, config.query_num)
+        images = MiniCPMOImageProcessor(
+            9, 4 * config.patch_size, config.patch_size, config.query_num
+        )
         return cls(images, WhisperFeatureExtractor(feature_size=80), tokenizer)
 
     @classmethod
@@ -220,7 +222,9 @@ class MiniCPMOProcessor:
             "attention_mask": torch.ones((1, len(ids)), dtype=torch.bool),
             "pixel_values": [[pixels for pixels, _ in cut]],
             "image_sizes": [[image.size for image in images[0]]],
-            "tgt_sizes": [torch.tensor([size for _, size in cut], dtype=torch.int32) if cut else []],
+            "tgt_sizes": [
+                torch.tensor([size for _, size in cut], dtype=torch.int32) if cut else []
+            ],
             "image_bound": [self._bounds(ids, "im", "slice")],
             "audio_bounds": [self._bounds(ids, "audio")],
             "spk_bounds": [self._bounds(ids, "spk")],
