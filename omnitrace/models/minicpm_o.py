@@ -19,7 +19,7 @@ from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
 from omnitrace.models.chat_template import locate_texts, refuse_reserved, text_geometry
 from omnitrace.models.expanded_prompt import Replaced, expanded_prompt
-from omnitrace.models.minicpm_o_prompt import PromptedMiniCPMO, packed, prompted
+from omnitrace.models.minicpm_o_prompt import PromptedMiniCPMO, completed, packed, prompted
 from omnitrace.models.places import times
 from omnitrace.models.places.base import Medium
 from omnitrace.models.processor import ProcessorAdapter
@@ -85,7 +85,8 @@ class MiniCPMOAdapter(ProcessorAdapter):
         ModelError
             For a GGUF file: ``transformers`` reads those of text models only.
         """
-        from transformers import AutoModel, AutoProcessor
+        from transformers import AutoConfig, AutoProcessor
+        from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
         if options.gguf_file is not None:
             raise ModelError(
@@ -93,7 +94,13 @@ class MiniCPMOAdapter(ProcessorAdapter):
                 legal="safetensors checkpoints",
             )
         processor = AutoProcessor.from_pretrained(path, **options.for_config())
-        model = AutoModel.from_pretrained(path, init_tts=False, **options.for_model()).eval()
+        config = AutoConfig.from_pretrained(path, **options.for_config())
+        model_class = completed(
+            get_class_from_dynamic_module(
+                config.auto_map["AutoModel"], path, revision=options.revision
+            )
+        )
+        model = model_class.from_pretrained(path, init_tts=False, **options.for_model()).eval()
         if options.device is not None:
             model = model.to(options.device)
         return cls(model, processor, source=path, revision=options.revision)

@@ -15,6 +15,7 @@ from omnitrace.errors import InputError, MediaError, ModelError, NotSupportedErr
 from omnitrace.models.base import LoadOptions
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.models.minicpm_o import MiniCPMOAdapter
+from omnitrace.models.minicpm_o_prompt import as_in_version_4
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.testing import check_adapter
@@ -82,7 +83,8 @@ def test_the_adapter_keeps_its_contract(modalities: tuple[Modality, ...]):
 
 def test_it_writes_what_the_checkpoint_writes_by_itself():
     messages = request(("text", "image", "audio"))
-    _, outputs = MODEL.generate(**own_inputs(messages), max_new_tokens=NEW, do_sample=False)
+    with as_in_version_4(MODEL.apm):
+        _, outputs = MODEL.generate(**own_inputs(messages), max_new_tokens=NEW, do_sample=False)
     trace = tracer().trace(messages, max_new_tokens=NEW)
     assert list(trace.token_ids) == outputs.sequences[0].tolist()
 
@@ -113,7 +115,7 @@ def test_the_scorer_without_ablation_is_the_models_own():
     inputs = own_inputs(messages)
     response = [40, 50, 60, 70]
     scorer = tracer().scorer(messages, response)
-    with torch.no_grad():
+    with torch.no_grad(), as_in_version_4(MODEL.apm):
         embeddings, _ = MODEL.get_vllm_embedding(inputs)
         embeddings = MODEL.get_omni_embedding(inputs, embeddings, chunk_length=1.0)
         written = MODEL.llm.model.embed_tokens(torch.tensor([response[:-1]]))

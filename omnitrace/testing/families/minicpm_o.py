@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3Config, Qwen3ForCausalLM, WhisperConfig
 from transformers.models.qwen3.modeling_qwen3 import Qwen3PreTrainedModel
+from transformers.models.whisper.modeling_whisper import WhisperAttention
 from transformers.utils.generic import ModelOutput
 
 from omnitrace.testing.families.minicpm_o_processor import MiniCPMOProcessor, words
@@ -121,15 +122,37 @@ class _Resampler(nn.Module):
         return found
 
 
+class _AudioLayer(nn.Module):
+    """A layer as ``transformers`` 4 had it: its attention returns a cache as a third value."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.self_attn = WhisperAttention(
+            config.d_model, config.encoder_attention_heads, config=config
+        )
+
+    def forward(
+        self, states: torch.Tensor, attention_mask: torch.Tensor, layer_head_mask: None = None
+    ) -> torch.Tensor:
+        """Return the states with what they have heard."""
+        heard, _, _ = self.self_attn(
+            hidden_states=states, attention_mask=attention_mask, layer_head_mask=layer_head_mask
+        )
+        found: torch.Tensor = states + heard
+        return found
+
+
 class _Audio(nn.Module):
     """The audio encoder: 100 frames of the spectrogram a second become 50 states."""
 
     def __init__(self) -> None:
         super().__init__()
+        config = WhisperConfig(d_model=_WIDTH, encoder_attention_heads=2)
+        config._attn_implementation = "sdpa"
         self.conv1 = nn.Conv1d(80, _WIDTH, 3, padding=1)
         self.conv2 = nn.Conv1d(_WIDTH, _WIDTH, 3, 2, padding=1)
         self.embed_positions = nn.Embedding(1500, _WIDTH)
-        self.attention = _Attention(_WIDTH)
+        self.layers = nn.ModuleList([_AudioLayer(config)])
 
     def forward(
         self, features: torch.Tensor, output_hidden_states: bool, attention_mask: torch.Tensor
@@ -137,9 +160,10 @@ class _Audio(nn.Module):
         """Return ``hidden_states`` of every layer, ``[audio, states, width]``."""
         states = nn.functional.gelu(self.conv1(features))
         states = nn.functional.gelu(self.conv2(states)).transpose(1, 2)
-        states = states + self.embed_positions.weight[: states.shape[1]]
-        seen = self.attention(states, states, attention_mask[:, 0])
-        return ModelOutput(last_hidden_state=seen, hidden_states=(states, seen))
+        every = [states + self.embed_positions.weight[: states.shape[1]]]
+        for layer in self.layers:
+            every.append(layer(every[-1], attention_mask))
+        return ModelOutput(last_hidden_state=every[-1], hidden_states=tuple(every))
 
 
 class MiniCPMO(Qwen3PreTrainedModel):  # type: ignore[misc]
@@ -156,7 +180,6 @@ class MiniCPMO(Qwen3PreTrainedModel):  # type: ignore[misc]
         self.audio_avg_pooler = nn.AvgPool1d(config.audio_pool_step, config.audio_pool_step)
         self.audio_projection_layer = nn.Linear(_WIDTH, config.hidden_size)
         self.terminators = ["<|im_end|>", "<|endoftext|>"]
-        self.post_init()
 
     def get_input_embeddings(self) -> Any:
         """Return the token embeddings."""
@@ -172,7 +195,8 @@ class MiniCPMO(Qwen3PreTrainedModel):  # type: ignore[misc]
             return [[] for _ in counts]
         sizes = torch.vstack([each for each in data["tgt_sizes"] if isinstance(each, torch.Tensor)])
         padded = nn.utils.rnn.pad_sequence(patches, batch_first=True).transpose(1, 2)
-        pixels = padded.unflatten(1, (3, -1)).to(self.llm.model.embed_tokens.weight)
+        pixels = padded.reshape(len(padded), 3, self.config.patch_size, -1)
+        pixels = pixels.to(self.llm.model.embed_tokens.weight)
         longest = int(sizes.prod(dim=-1).max())
         used = torch.arange(longest)[None, None] < sizes.prod(dim=-1).cpu()[:, None, None]
         states = self.vpm(
@@ -229,13 +253,13 @@ class MiniCPMO(Qwen3PreTrainedModel):  # type: ignore[misc]
         for row, (pieces, bounds) in enumerate(zip(heard, data["audio_bounds"], strict=False)):
             if self.config.stream_input:
                 lengths = [end - start for start, end in bounds.tolist()]
-                pieces = torch.split(torch.cat(pieces)[: sum(lengths)], lengths)  # noqa: PLW2901
+                pieces = list(torch.split(torch.cat(pieces)[: sum(lengths)], lengths))
             for piece, (start, end) in zip(pieces, bounds.tolist(), strict=False):
                 input_embeddings[row, start:end] = piece.to(input_embeddings.dtype)
         return input_embeddings
 
     @torch.inference_mode()
-    def generate(  # noqa: PLR0913
+    def generate(
         self,
         input_ids: torch.Tensor,
         pixel_values: Sequence[Any],

@@ -205,9 +205,10 @@ class MiniCPMOProcessor:
             if found[1] == "audio":
                 return self.get_audio_placeholder(len(next(sounds)), chunk_input=False)
             number, image = next(pictures)
-            return self.image_processor.get_slice_image_placeholder(
+            text: str = self.image_processor.get_slice_image_placeholder(
                 image.size, number, max_slice_nums, use_image_id
             )
+            return text
 
         prompt = re.sub(r"<(image|audio)>\./</\1>", written, text[0])
         ids = torch.tensor(self.tokenizer.encode(prompt), dtype=torch.int32)
