@@ -19,7 +19,8 @@ from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
 from omnitrace.models.chat_template import locate_texts, refuse_reserved, text_geometry
 from omnitrace.models.expanded_prompt import Replaced, expanded_prompt
-from omnitrace.models.minicpm_o_prompt import PromptedMiniCPMO, completed, packed, prompted
+from omnitrace.models.minicpm_o_code import loaded
+from omnitrace.models.minicpm_o_prompt import PromptedMiniCPMO, packed, prompted
 from omnitrace.models.places import times
 from omnitrace.models.places.base import Medium
 from omnitrace.models.processor import ProcessorAdapter
@@ -85,8 +86,7 @@ class MiniCPMOAdapter(ProcessorAdapter):
         ModelError
             For a GGUF file: ``transformers`` reads those of text models only.
         """
-        from transformers import AutoConfig, AutoProcessor
-        from transformers.dynamic_module_utils import get_class_from_dynamic_module
+        from transformers import AutoProcessor
 
         if options.gguf_file is not None:
             raise ModelError(
@@ -94,13 +94,7 @@ class MiniCPMOAdapter(ProcessorAdapter):
                 legal="safetensors checkpoints",
             )
         processor = AutoProcessor.from_pretrained(path, **options.for_config())
-        config = AutoConfig.from_pretrained(path, **options.for_config())
-        model_class = completed(
-            get_class_from_dynamic_module(
-                config.auto_map["AutoModel"], path, revision=options.revision
-            )
-        )
-        model = model_class.from_pretrained(path, init_tts=False, **options.for_model()).eval()
+        model = loaded(path, options)
         if options.device is not None:
             model = model.to(options.device)
         return cls(model, processor, source=path, revision=options.revision)

@@ -2,16 +2,13 @@
 
 The checkpoint's code makes the embeddings of a prompt and hands them to ``llm.generate``, so that
 neither ids nor media ever meet in one ``forward``. Here they do, by the checkpoint's own methods,
-and everything that drives other models drives this one. That code was written for ``transformers``
-4.51; where version 5 differs, this file makes up for it.
+and everything that drives other models drives this one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -20,8 +17,9 @@ from transformers import GenerationMixin
 from transformers.models.qwen3.modeling_qwen3 import Qwen3PreTrainedModel
 
 from omnitrace.errors import NotSupportedError
+from omnitrace.models.minicpm_o_code import as_in_version_4
 
-__all__ = ["PromptedMiniCPMO", "as_in_version_4", "completed", "packed", "prompted"]
+__all__ = ["PromptedMiniCPMO", "packed", "prompted"]
 
 _MEDIA: Final = (
     "pixel_values",
@@ -31,48 +29,6 @@ _MEDIA: Final = (
     "audio_feature_lens",
     "audio_bounds",
 )
-
-
-def completed(model_class: Any) -> Any:
-    """Return the class of a checkpoint's model such that ``transformers`` 5 can load it.
-
-    There every model has to end its ``__init__`` with ``post_init``, which in version 4 only those
-    that asked for it did.
-    """
-
-    class Completed(model_class):  # type: ignore[misc]
-        def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
-            super().__init__(config, *args, **kwargs)
-            if not hasattr(self, "all_tied_weights_keys"):
-                self.post_init()
-
-    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
-        setattr(Completed, name, getattr(model_class, name))
-    return Completed
-
-
-@contextlib.contextmanager
-def as_in_version_4(encoder: Any) -> Iterator[None]:
-    """Let the audio encoder's attention return three values inside, as in ``transformers`` 4.
-
-    The third was the cache, of which there is none. Layers that take a ``layer_head_mask``, as
-    they did then, unpack three.
-    """
-    old = [
-        layer.self_attn
-        for layer in encoder.layers
-        if "layer_head_mask" in inspect.signature(layer.forward).parameters
-    ]
-
-    def after(module: Any, args: Any, output: Any) -> Any:
-        return (*output, None) if len(output) == 2 else output
-
-    handles = [attention.register_forward_hook(after) for attention in old]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def packed(output: Mapping[str, Any]) -> dict[str, torch.Tensor]:

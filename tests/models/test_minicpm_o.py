@@ -15,7 +15,7 @@ from omnitrace.errors import InputError, MediaError, ModelError, NotSupportedErr
 from omnitrace.models.base import LoadOptions
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.models.minicpm_o import MiniCPMOAdapter
-from omnitrace.models.minicpm_o_prompt import as_in_version_4
+from omnitrace.models.minicpm_o_code import as_in_version_4
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.testing import check_adapter

@@ -103,10 +103,13 @@ class _Vision(nn.Module):
 
 
 class _Resampler(nn.Module):
-    """Queries that each look at a whole slice."""
+    """Queries that each look at a whole slice, and a table of places that is not saved."""
 
     def __init__(self, queries: int, width: int) -> None:
         super().__init__()
+        self.register_buffer(
+            "pos_embed", torch.arange(2.0 * _WIDTH).reshape(2, -1).sin(), persistent=False
+        )
         self.query = nn.Parameter(torch.randn(queries, _WIDTH))
         self.attention = _Attention(_WIDTH)
         self.projection = nn.Linear(_WIDTH, width)
@@ -117,6 +120,7 @@ class _Resampler(nn.Module):
         free = torch.arange(states.shape[1], device=states.device)[None] >= used
         mask = torch.zeros(free.shape, dtype=states.dtype, device=states.device)
         mask = mask.masked_fill(free, -torch.inf)[:, None]
+        states = states + _places(tgt_sizes, states.shape[1]).to(states) @ self.pos_embed
         queries = self.query.expand(len(states), -1, -1)
         found: torch.Tensor = self.projection(self.attention(queries, states, mask))
         return found
@@ -175,11 +179,16 @@ class MiniCPMO(Qwen3PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.llm = Qwen3ForCausalLM(config)
         self.vpm = _Vision(config.patch_size)
-        self.resampler = _Resampler(config.query_num, config.hidden_size)
+        self.embed_dim, self.vision_dim = config.hidden_size, _WIDTH
+        self.resampler = self.init_resampler(self.embed_dim, self.vision_dim)
         self.apm = _Audio()
         self.audio_avg_pooler = nn.AvgPool1d(config.audio_pool_step, config.audio_pool_step)
         self.audio_projection_layer = nn.Linear(_WIDTH, config.hidden_size)
         self.terminators = ["<|im_end|>", "<|endoftext|>"]
+
+    def init_resampler(self, embed_dim: int, vision_dim: int) -> _Resampler:
+        """Make the resampler."""
+        return _Resampler(self.config.query_num, embed_dim)
 
     def get_input_embeddings(self) -> Any:
         """Return the token embeddings."""
