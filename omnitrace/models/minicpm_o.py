@@ -176,7 +176,7 @@ class MiniCPMOAdapter(ProcessorAdapter):
         return [_IMAGE, _AUDIO, *markers, "<|listen|>"]
 
     def _check_lengths(self, shown: Sequence[_Shown]) -> None:
-        """Refuse long audio of a model that would write its first 30 s over all of it."""
+        """Refuse audio of several windows where the model has a place for the first alone."""
         for each in shown:
             medium = each.part.media
             if (
@@ -237,15 +237,16 @@ class MiniCPMOAdapter(ProcessorAdapter):
         self, shown: Sequence[_Shown], replaced: Sequence[Replaced], output: Mapping[str, Any]
     ) -> list[Geometry]:
         bounds = [
-            (int(start), int(end))
+            tuple(bound)
             for name in ("image_bound", "audio_bounds")
-            for start, end in torch.as_tensor(output[name][0]).tolist()
+            for bound in torch.as_tensor(output[name][0]).tolist()
         ]
         pieces: dict[int, list[list[int]]] = {}
         texts: dict[int, str] = {}
         for each, place in zip(shown, replaced, strict=True):
-            own = [bound for bound in sorted(bounds) if bound[0] in set(place.positions)]
-            pieces.setdefault(id(each.part), []).extend(list(range(*bound)) for bound in own)
+            inside = set(place.positions)
+            own = [list(range(*bound)) for bound in sorted(bounds) if bound[0] in inside]
+            pieces.setdefault(id(each.part), []).extend(own)
             texts[id(each.part)] = place.text
         found: list[Geometry] = []
         for number, part in enumerate({id(each.part): each.part for each in shown}.values()):
