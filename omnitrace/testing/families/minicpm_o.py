@@ -105,6 +105,8 @@ class _Vision(nn.Module):
 class _Resampler(nn.Module):
     """Queries that each look at a whole slice, and a table of places that is not saved."""
 
+    pos_embed: torch.Tensor
+
     def __init__(self, queries: int, width: int) -> None:
         super().__init__()
         self.register_buffer(
