@@ -80,16 +80,9 @@ def _captum(place: str, **parameters: Any) -> Signal:
     return made
 
 
-def _processor() -> type[ModelAdapter]:
-    from omnitrace.models.processor import ProcessorAdapter
-
-    return ProcessorAdapter
-
-
-def _causal_lm() -> type[ModelAdapter]:
-    from omnitrace.models.causal_lm import CausalLMAdapter
-
-    return CausalLMAdapter
+def _adapter(place: str) -> type[ModelAdapter]:
+    found: type[ModelAdapter] = pkgutil.resolve_name(f"omnitrace.models.{place}")
+    return found
 
 
 def _pretrained(name: str) -> Path:
@@ -321,13 +314,19 @@ def register_models(register: RegisterModel) -> None:
     """Register the adapters for models with a processor, and for any causal language model."""
     register(
         "processor",
-        _processor,
+        functools.partial(_adapter, "processor:ProcessorAdapter"),
         config_classes=(),  # any with a tower for images or sound: see models/loading.py
         summary="models that take images, audio or video: Qwen-VL, Qwen-Omni, GLM-V, Gemma, …",
     )
     register(
+        "minicpm-o",
+        functools.partial(_adapter, "minicpm_o:MiniCPMOAdapter"),
+        config_classes=("MiniCPMOConfig",),  # comes with the checkpoint
+        summary="MiniCPM-o 4.5: text, images, audio, frames of videos; needs trust_remote_code",
+    )
+    register(
         "causal_lm",
-        _causal_lm,
+        functools.partial(_adapter, "causal_lm:CausalLMAdapter"),
         config_classes=("PreTrainedConfig",),
         summary="any text model of transformers that uses its attention interface",
     )

@@ -158,13 +158,23 @@ def load_adapter(name: str, options: LoadOptions) -> ModelAdapter:
     except OmnitraceError:
         raise
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files
-        raise ModelError(
-            f"cannot load the model {name!r}: {first_line(error)}",
-            legal=f"{_shipped()}, a hub id, a local folder, or a GGUF file",
-            fix="check the name, the network, and that the folder holds config, weights, processor",
-        ) from error
+        raise _unloadable(name, error, options) from error
     adapter.source = name
     return adapter
+
+
+def _unloadable(name: str, error: Exception, options: LoadOptions) -> ModelError:
+    if "trust_remote_code" in str(error) and not options.trust_remote_code:
+        return ModelError(
+            f"the model {name!r} comes with code of its own, which would run with all your rights",
+            legal="trust_remote_code=True, which allows that",
+            fix="read that code; if you trust it, pass trust_remote_code=True to from_pretrained",
+        )
+    return ModelError(
+        f"cannot load the model {name!r}: {first_line(error)}",
+        legal=f"{_shipped()}, a hub id, a local folder, or a GGUF file",
+        fix="check the name, the network, and that the folder holds config, weights, processor",
+    )
 
 
 def checkpoint_size(name: str, options: LoadOptions) -> int | None:

@@ -106,9 +106,8 @@ def build_layout(
     unit_index = np.full(prompt_length, -1, dtype=np.int32)
     for tokens in geometry:
         media_source = tokens.part.is_source and not isinstance(tokens, TextTokens)
-        kinds[list(tokens.positions)] = (
-            PositionKind.SOURCE if media_source else PositionKind.INSTRUCTION
-        )
+        own = tokens.all_positions() if isinstance(tokens, GridTokens) else list(tokens.positions)
+        kinds[own] = PositionKind.SOURCE if media_source else PositionKind.INSTRUCTION
     drafts = _drafts(geometry, options, features)
     units = []
     for index, (draft, name) in enumerate(zip(drafts, _ids(drafts), strict=True)):

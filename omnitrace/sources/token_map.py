@@ -70,6 +70,11 @@ class GridTokens:
     """Merged vision tokens of an image: row-major ``positions`` of a ``rows × columns`` grid.
 
     Each token of ``overviews`` goes with the cell that its middle lies in.
+
+    A model whose queries each look at a whole slice of the image has tokens without a place in it.
+    A cell is then a slice: ``further`` has for each the other tokens that look at it, and no cell
+    is joined with another unasked. Tokens that look at the whole image in this way are
+    ``everywhere``: a unit of their own, beside those of the slices.
     """
 
     part: MediaPart
@@ -79,6 +84,8 @@ class GridTokens:
     width: int
     height: int
     overviews: Sequence[Overview] = ()
+    further: Sequence[Sequence[int]] = ()
+    everywhere: Sequence[int] = ()
 
     @property
     def grid(self) -> Grid:
@@ -103,10 +110,16 @@ class GridTokens:
     def cell_positions(self) -> list[list[int]]:
         """Return the prompt positions that show each cell, those of overviews with them."""
         showing = [[position] for position in self.positions]
+        for cell, more in enumerate(self.further):
+            showing[cell] += more
         for view in self.overviews:
             for index, position in enumerate(view.positions):
                 showing[self.cell_at(*view.middle(index))].append(position)
         return showing
+
+    def all_positions(self) -> list[int]:
+        """Return every prompt position that shows something of the image."""
+        return sorted([*(p for cell in self.cell_positions() for p in cell), *self.everywhere])
 
 
 @dataclass(frozen=True, slots=True)

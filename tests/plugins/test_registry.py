@@ -40,7 +40,7 @@ def test_the_builtins_are_registered_through_the_hooks() -> None:
         "verified",
         *CAPTUM_SIGNALS,
     }
-    assert set(found.models) == {"causal_lm", "processor"}
+    assert set(found.models) == {"causal_lm", "minicpm-o", "processor"}
     for entry in found.signals.values():
         assert entry.package == "omnitrace"
         assert entry.summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -45,7 +45,8 @@ class Grid(ImageUnitizer):
     ----------
     rows, columns:
         Both, or neither: then about four square regions along the longer side, none smaller than
-        2 × 2 tokens. At most as many as there are rows and columns of tokens.
+        2 × 2 tokens; of a model that cuts images into slices, each slice. At most as many as there
+        are rows and columns of tokens.
     """
 
     rows: int | None = None
@@ -64,7 +65,7 @@ class Grid(ImageUnitizer):
 
     def cut(self, tokens: GridTokens, features: FeatureSource) -> np.ndarray:
         """Return int ``[tokens]``: the grid cell that each merged vision token lies in."""
-        wanted = grid_shape(tokens.rows, tokens.columns)
+        wanted = tokens.grid if tokens.further else grid_shape(tokens.rows, tokens.columns)
         if self.rows is not None and self.columns is not None:
             wanted = min(self.rows, tokens.rows), min(self.columns, tokens.columns)
         rows, columns = wanted
@@ -102,7 +103,8 @@ def image_units(
     """Cut an image into units; every vision token belongs to exactly one.
 
     With the user's own boxes, the tokens outside all boxes become one more unit, so that mass on
-    the rest of the image is not lost.
+    the rest of the image is not lost. So do the tokens that look at the whole image, unless all of
+    it is one unit anyway.
 
     Parameters
     ----------
@@ -113,27 +115,42 @@ def image_units(
     features:
         Gives it the features of the tokens, if it asks.
     """
-    part = tokens.part
-    showing = tokens.cell_positions()
-
-    def draft(cells: list[int], box: Box, own_id: str | None = None) -> UnitDraft:
-        return UnitDraft(
-            modality="image",
-            locator=ImageRegion(part.message, part.part, box, tokens.grid, tuple(cells)),
-            positions=tuple(sorted(position for cell in cells for position in showing[cell])),
-            source_id=part.source_id,
-            own_id=own_id,
-        )
-
-    if not part.units:
+    if tokens.part.units:
+        drafts = _user_units(tokens)
+    else:
         count = tokens.rows * tokens.columns
         labels = checked_labels(unitizer, unitizer.cut(tokens, features), count)
         regions = [np.flatnonzero(labels == k).tolist() for k in range(labels.max() + 1)]
-        return [draft(cells, hull(cells, tokens.grid, tokens.size)) for cells in regions]
+        drafts = [_draft(tokens, cells) for cells in regions]
+    if not tokens.everywhere:
+        return drafts
+    if len(drafts) == 1:
+        return [replace(drafts[0], positions=tuple(tokens.all_positions()))]
+    image = _draft(tokens, list(range(tokens.rows * tokens.columns)))
+    return [replace(image, positions=tuple(tokens.everywhere)), *drafts]
+
+
+def _draft(
+    tokens: GridTokens, cells: list[int], box: Box | None = None, own_id: str | None = None
+) -> UnitDraft:
+    """Return the unit of some cells."""
+    part, showing = tokens.part, tokens.cell_positions()
+    box = box or hull(cells, tokens.grid, tokens.size)
+    return UnitDraft(
+        modality="image",
+        locator=ImageRegion(part.message, part.part, box, tokens.grid, tuple(cells)),
+        positions=tuple(sorted(position for cell in cells for position in showing[cell])),
+        source_id=part.source_id,
+        own_id=own_id,
+    )
+
+
+def _user_units(tokens: GridTokens) -> list[UnitDraft]:
+    """Return the units of the user's own boxes, and that of the cells outside of all."""
+    part = tokens.part
     drawn = boxes(part, tokens.width, tokens.height)
     regions, rest = _user_cells(tokens, [box for box, _ in drawn])
-    drafts = []
-    for (box, own_id), cells in zip(drawn, regions, strict=True):
+    for (box, _), cells in zip(drawn, regions, strict=True):
         if not cells:
             x0, y0, x1, y1 = tokens.cell(0)
             raise InputError(
@@ -141,7 +158,8 @@ def image_units(
                 "another box that covers more of them",
                 legal=f"boxes at least one token ({x1 - x0:g} by {y1 - y0:g} pixels) apart",
             )
-        drafts.append(draft(cells, box, own_id))
-    if rest:
-        drafts.append(draft(rest, hull(rest, tokens.grid, tokens.size)))
-    return drafts
+    own = [
+        _draft(tokens, cells, box, own_id)
+        for (box, own_id), cells in zip(drawn, regions, strict=True)
+    ]
+    return own + ([_draft(tokens, rest)] if rest else [])

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnitrace.errors import InputError
+from omnitrace.sources.layout import build_layout
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import GridTokens, UnitDraft
-from omnitrace.sources.unitizers.image import Grid, grid_shape, image_units
-from omnitrace.types import ImageRegion
+from omnitrace.sources.unitizers.image import Grid, Whole, grid_shape, image_units
+from omnitrace.types import ImageRegion, PositionKind
 from tests.helpers.random_geometries import grid_tokens, media_part
 
 QUICK = settings(max_examples=80, deadline=None)
@@ -162,3 +163,50 @@ def test_a_box_around_the_whole_image_is_the_whole_image():
     tokens = GridTokens(media_part("image", [[0, 0, 40, 30]]), range(5, 17), 3, 4, 40, 30)
     (draft,) = image_units(tokens, Grid())
     assert draft.positions == tuple(range(5, 17))
+
+
+def sliced(part: Any = None, rows: int = 2, columns: int = 3) -> GridTokens:
+    """Slices with three tokens each, behind two that look at the whole image."""
+    cells = rows * columns
+    return GridTokens(
+        part or media_part("image"),
+        [2 + 3 * cell for cell in range(cells)],
+        rows,
+        columns,
+        300,
+        200,
+        further=[[3 + 3 * cell, 4 + 3 * cell] for cell in range(cells)],
+        everywhere=[0, 1],
+    )
+
+
+def test_each_slice_is_a_unit_and_so_is_the_overview():
+    overview, *slices = image_units(sliced(), Grid())
+    assert overview.positions == (0, 1)
+    assert region(overview).box == (0, 0, 300, 200)
+    assert [draft.positions for draft in slices] == [(i, i + 1, i + 2) for i in range(2, 20, 3)]
+    assert region(slices[4]).box == (100, 100, 200, 200)
+
+
+def test_the_whole_image_has_the_overview_with_it():
+    (whole,) = image_units(sliced(), Whole())
+    assert whole.positions == tuple(range(20))
+    assert region(whole).box == (0, 0, 300, 200)
+
+
+def test_the_users_boxes_take_slices_and_leave_the_overview_alone():
+    part = dataclasses.replace(
+        media_part("image"), units=({"x0": 0, "y0": 0, "x1": 100, "y1": 200, "id": "left"},)
+    )
+    overview, left, rest = image_units(sliced(part), Grid())
+    assert overview.own_id is None
+    assert overview.positions == (0, 1)
+    assert left.own_id == "left"
+    assert left.positions == (2, 3, 4, 11, 12, 13)
+    assert sorted((*left.positions, *rest.positions)) == list(range(2, 20))
+
+
+def test_every_token_of_an_image_that_is_no_source_is_instruction():
+    part = dataclasses.replace(media_part("image"), is_source=False)
+    layout = build_layout(21, [sliced(part)], SourceOptions())
+    assert layout.kinds.tolist() == [PositionKind.INSTRUCTION] * 20 + [PositionKind.TEMPLATE]
