@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from omnitrace.testing.doctor.run import CHECKS, diagnose
     from omnitrace.testing.doctor.findings import Diagnosis, Line
+    from omnitrace.testing.doctor.run import CHECKS, diagnose
 
 __all__ = ["CHECKS", "Diagnosis", "Line", "diagnose"]
 
