@@ -11,6 +11,7 @@ from omnitrace.errors import InputError
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
 from omnitrace.models.chat_template import locate_texts, text_geometry, tokenize_with_offsets
 from omnitrace.models.pretrained import load_model
+from omnitrace.models.wrappers import check_writes_text
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import TextPart
@@ -28,6 +29,10 @@ class CausalLMAdapter(ModelAdapter):
     """
 
     name = "causal_lm"
+
+    def __init__(self, model: Any, processor: Any, **kwargs: Any) -> None:
+        super().__init__(model, processor, **kwargs)
+        check_writes_text(self.model)
 
     @classmethod
     def load(cls, path: str, options: LoadOptions) -> CausalLMAdapter:

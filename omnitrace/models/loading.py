@@ -13,7 +13,7 @@ from omnitrace.errors import InputError, ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.devices import checked_device
 from omnitrace.models.pretrained import checkpoint_bytes
-from omnitrace.models.wrappers import unwrapped
+from omnitrace.models.wrappers import check_writes_text, unwrapped
 from omnitrace.plugins.registry import Entry, registry
 
 __all__ = [
@@ -221,5 +221,7 @@ def adapter_entry(config: Any) -> Entry:
 def adapter_for(model: Any, processor: Any) -> ModelAdapter:
     """Wrap a model and processor that the user has loaded; see :func:`unwrapped`."""
     model = unwrapped(model)
+    if not hasattr(model, "config"):
+        check_writes_text(model)
     adapter_class: type[ModelAdapter] = adapter_entry(model.config).factory()
     return adapter_class(model, processor)

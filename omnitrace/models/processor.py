@@ -29,6 +29,7 @@ from omnitrace.models.places.base import Medium
 from omnitrace.models.pretrained import load_model
 from omnitrace.models.processor_call import call_processor
 from omnitrace.models.request_media import RequestMedia, request_media
+from omnitrace.models.wrappers import check_writes_text
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, TextPart
@@ -55,6 +56,7 @@ class ProcessorAdapter(ModelAdapter):
     def __init__(self, model: Any, processor: Any, **kwargs: Any) -> None:
         # A full omni model wraps the Thinker that writes the text; the Talker makes it speech.
         super().__init__(getattr(model, "thinker", model), processor, **kwargs)
+        check_writes_text(self.model)
         if not hasattr(processor, "tokenizer"):
             raise ModelError(
                 f"{type(self.model).__name__} needs its processor; a {type(processor).__name__} "

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from torch import nn
 
-from omnitrace.errors import NotSupportedError
+from omnitrace.errors import ModelError, NotSupportedError
 
-__all__ = ["unwrapped"]
+__all__ = ["check_writes_text", "unwrapped"]
 
 # What PEFT does outside of the model's own layers, or by the tokens of a whole request.
 _OUTSIDE: Final = {
@@ -22,6 +22,35 @@ _OUTSIDE: Final = {
 }
 _SHARDED: Final = ("FullyShardedDataParallel", "DeepSpeedEngine")
 _MOST: Final = 8  # wrappers in each other
+
+
+def check_writes_text(model: Any) -> None:
+    """Refuse what is no decoder that writes text, by its name.
+
+    Raises
+    ------
+    ModelError
+        For a pipeline, an encoder-decoder, a model without a language-modelling head, a classifier.
+    """
+    kind = type(model).__name__
+    if not isinstance(model, nn.Module):
+        inside = getattr(model, "model", None)
+        raise ModelError(
+            f"a {kind} was given as the model",
+            legal="a model of transformers, such as AutoModelForCausalLM.from_pretrained loads",
+            fix="pass its .model and .tokenizer" if isinstance(inside, nn.Module) else "",
+        )
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise ModelError(
+            f"{kind} is an encoder-decoder, whose sources are read by another stack of layers",
+            legal="decoder-only models",
+        )
+    can = getattr(model, "can_generate", None)
+    if not callable(getattr(model, "generate", None)) or (callable(can) and not can()):
+        raise ModelError(
+            f"{kind} writes no text",
+            legal="a model with a language-modelling head, such as AutoModelForCausalLM loads",
+        )
 
 
 def unwrapped(model: Any) -> Any:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers as tf
 from torch import nn
 
-from omnitrace import NotSupportedError, Tracer
+from omnitrace import ModelError, NotSupportedError, Tracer
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.models.wrappers import unwrapped
 from tests.helpers.text_adapters import own_text_adapter
@@ -89,7 +90,7 @@ _TENSOR_PARALLEL = """
 import sys
 import torch.distributed
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from omnitrace import NotSupportedError, Tracer
+from omnitrace import ModelError, NotSupportedError, Tracer
 
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], tp_plan="auto").eval()
 assert torch.distributed.get_world_size() == 2
@@ -160,3 +161,32 @@ class TestPeft:
             model = peft.get_peft_model(own_text_adapter().model, config).eval()
             with pytest.raises(NotSupportedError, match="virtual tokens"):
                 Tracer(model=model, processor=adapter.tokenizer)
+
+
+def _pipeline(model: Any, tokenizer: Any) -> Any:
+    return tf.pipeline("text-generation", model=model, tokenizer=tokenizer)
+
+
+def _t5(model: Any, tokenizer: Any) -> Any:
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    return tf.T5ForConditionalGeneration(tf.T5Config(vocab_size=len(tokenizer), **sizes)).eval()
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (_pipeline, "TextGenerationPipeline was given as the model"),
+        (_t5, "T5ForConditionalGeneration is an encoder-decoder"),
+        (lambda model, _: model.model, "LlamaModel writes no text"),
+        (
+            lambda model, _: tf.LlamaForSequenceClassification(model.config),
+            "LlamaForSequenceClassification writes no text",
+        ),
+        (lambda *_: "llama", "a str was given as the model"),
+    ],
+)
+def test_what_is_no_decoder_that_writes_text(made: Any, said: str) -> None:
+    own = own_text_adapter()
+    with pytest.raises(ModelError, match=said) as caught:
+        Tracer(model=made(own.model, own.tokenizer), processor=own.tokenizer)
+    assert caught.value.legal
