@@ -174,5 +174,5 @@ def _judged(found: Found, patient: Patient, what: str) -> Finding:
     if found.near == found.total and found.exact >= least:
         return Finding("supported", said)
     if found.near >= _MIXED_NEAR * found.total and found.exact >= _MIXED_EXACT * found.total:
-        return Finding("degraded", f"{said}{miss}; the tower mixes neighbours")
+        return Finding("degraded", f"{said}{miss}; the tower mixes neighbours, as untrained ones do")
     return wrong(f"{said}{miss}")
