@@ -44,7 +44,7 @@ model of each family's own classes, with its own processor. `omnitrace doctor MO
 of the checkpoint that you use. Text models have no entry here: each that uses the attention
 interface of `transformers` works.
 
-"yes" is proved; "in part" has a limit and "no" a reason, both of which stand below.
+"yes" is proved; "in part" has a limit, and a signal's "no" a reason: both stand below.
 """
 
 

@@ -174,5 +174,6 @@ def _judged(found: Found, patient: Patient, what: str) -> Finding:
     if found.near == found.total and found.exact >= least:
         return Finding("supported", said)
     if found.near >= _MIXED_NEAR * found.total and found.exact >= _MIXED_EXACT * found.total:
-        return Finding("degraded", f"{said}{miss}; the tower mixes neighbours")
+        why = "the tower mixes neighbours, as untrained ones do"
+        return Finding("degraded", f"{said}{miss}; {why}")
     return wrong(f"{said}{miss}")

@@ -8,6 +8,7 @@ import pytest
 
 from omnitrace.testing.doctor import CHECKS, diagnose
 from omnitrace.testing.families import TINY, tiny_family
+from tests.helpers.text_adapters import text_adapter
 
 # How long a machine with other work takes says nothing; tested on one family.
 UNTIMED: Final = [name for name in CHECKS if name not in ("memory", "overhead")]
@@ -31,6 +32,20 @@ def test_every_family(name: str) -> None:
     unfit |= {"mask-gradient"} if name in NO_GRADIENTS | LOOK_AHEAD else set()
     assert {line.name for line in found.of("not applicable")} == unfit
     assert all(line.evidence for line in found.lines)
+
+
+def test_a_text_model() -> None:
+    found = diagnose(text_adapter(), level="full", checks=UNTIMED)
+    assert [(line.name, line.evidence) for line in found.of("wrong")] == []
+    assert found.of("degraded") == ()
+    assert [line.name for line in found.of("not applicable")] == [
+        "placeholders",
+        "places in images",
+        "places in audio",
+        "places in videos",
+    ]
+    assert found.family is None
+    assert found.modalities == ("text",)
 
 
 def test_time_and_memory() -> None:
