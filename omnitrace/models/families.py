@@ -202,7 +202,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("Gemma4Config",),
         ("Gemma4Processor",),
         {"image": images.pooled, "video": times.frames, "audio": times.every(40, early=20)},
-        ("google/gemma-4-E4B-it",),
+        ("google/gemma-4-E2B-it",),
     ),
     Family(
         "internvl",
@@ -210,7 +210,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("InternVLConfig",),
         ("InternVLProcessor",),
         {"image": images.tiles_and_thumbnail, "video": times.frames},
-        ("OpenGVLab/InternVL3-8B-hf",),
+        ("OpenGVLab/InternVL3-1B-hf",),
     ),
     Family(
         "llava-onevision",
@@ -250,7 +250,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("MiniCPMV4_6Config",),
         ("MiniCPMV4_6Processor",),
         _SLICES,
-        ("openbmb/MiniCPM-V-4_6",),
+        ("openbmb/MiniCPM-V-4.6",),
     ),
     Family(
         "minicpm-v-4.7",
@@ -258,7 +258,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("MiniCPMV4_7Config",),
         ("MiniCPMV4_7Processor",),
         _SLICES,
-        ("openbmb/MiniCPM-V-4_7",),
+        ("openbmb/MiniCPM-V-4.7-1B",),
     ),
 )
 """All families with a processor that Omnitrace knows, by kin."""
