@@ -16,6 +16,7 @@ import torch
 from transformers import GenerationMixin
 from transformers.models.qwen3.modeling_qwen3 import Qwen3PreTrainedModel
 
+from omnitrace.capture.cache_argument import cache_argument, given_cache
 from omnitrace.errors import NotSupportedError
 from omnitrace.models.minicpm_o_code import as_in_version_4
 
@@ -132,7 +133,10 @@ class PromptedMiniCPMO(Qwen3PreTrainedModel, GenerationMixin):  # type: ignore[m
             audio_feature_lens,
             audio_bounds,
         )
-        read = past_key_values is not None and past_key_values.get_seq_length() > 0
+        cache = given_cache(
+            {"past_key_values": past_key_values, "cache": kwargs.pop("cache", None)}
+        )
+        read = cache is not None and cache.get_seq_length() > 0
         if input_ids is not None and not read and any(each is not None for each in given):
             inputs_embeds = self._embedded(input_ids, dict(zip(_MEDIA, given, strict=True)))
             input_ids = None
@@ -140,10 +144,10 @@ class PromptedMiniCPMO(Qwen3PreTrainedModel, GenerationMixin):  # type: ignore[m
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             logits_to_keep=logits_to_keep,
+            **{cache_argument(self.checkpoint.llm): cache},
             **kwargs,
         )
 
