@@ -14,10 +14,11 @@ from tests.helpers.text_adapters import text_adapter
 UNTIMED: Final = [name for name in CHECKS if name not in ("memory", "overhead")]
 LIMITED: Final = {
     "qwen3.5": {"layers with rows"},
-    "minicpm-v": {"layers with rows"},
+    "minicpm-v-4.6": {"layers with rows"},
+    "minicpm-v-4.7": {"layers with rows"},
     "gemma3n": {"places in images"},  # its untrained tower mixes neighbours
 }
-NO_GRADIENTS: Final = {"qwen3.5", "minicpm-v"}
+NO_GRADIENTS: Final = {"qwen3.5", "minicpm-v-4.6", "minicpm-v-4.7"}
 LOOK_AHEAD: Final = {"gemma3", "gemma4"}
 
 
