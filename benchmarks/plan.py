@@ -145,6 +145,7 @@ def measure(given: argparse.Namespace) -> Result:
                         f"{found['above'] / 1e6:,.1f}",
                     ]
                 )
+                print(" ".join(rows[-1]), file=sys.stderr)
             sections.append(len(rows) - 1)
         bars.append(Bar(f"{model}: largest error of the predicted peak", worst, LIMIT))
     return Result(
