@@ -24,6 +24,7 @@ from omnitrace.cli.commands.sanity import sanity
 from omnitrace.cli.commands.select_heads import select_heads
 from omnitrace.cli.commands.show import show
 from omnitrace.cli.commands.trace import trace
+from omnitrace.cli.loading import TRUSTS_CODE
 
 __all__ = ["app", "main"]
 
@@ -77,5 +78,13 @@ def _options(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Let a checkpoint run code of its own, with all your rights; before the command.",
+        ),
+    ] = False,
 ) -> None:
     """Handle what stands before the command."""
+    TRUSTS_CODE.set(trust_remote_code)

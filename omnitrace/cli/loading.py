@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from omnitrace.cli.console import StatusLine
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     from omnitrace.signals.base import Signal
     from omnitrace.tracer import Tracer
 
-__all__ = ["load_model", "load_tracer", "quiet_loading"]
+#: Whether ``--trust-remote-code`` stands before the command.
+TRUSTS_CODE: Final[ContextVar[bool]] = ContextVar("trusts_code", default=False)
+
+__all__ = ["TRUSTS_CODE", "load_model", "load_tracer", "quiet_loading"]
 
 
 def load_tracer(
@@ -51,9 +55,10 @@ def quiet_loading() -> None:
 
 
 def _placed(device: str | None) -> dict[str, Any]:
-    """Return the options of loading for ``--device``."""
+    """Return the options of loading for ``--device`` and ``--trust-remote-code``."""
     from omnitrace.models.devices import usual_device
 
+    trusted = {"trust_remote_code": True} if TRUSTS_CODE.get() else {}
     if device == "auto":
-        return {"device_map": "auto"}
-    return {"device": device or usual_device()}
+        return {"device_map": "auto", **trusted}
+    return {"device": device or usual_device(), **trusted}

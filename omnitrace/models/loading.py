@@ -168,7 +168,8 @@ def _unloadable(name: str, error: Exception, options: LoadOptions) -> ModelError
         return ModelError(
             f"the model {name!r} comes with code of its own, which would run with all your rights",
             legal="trust_remote_code=True, which allows that",
-            fix="read that code; if you trust it, pass trust_remote_code=True to from_pretrained",
+            fix="read that code; if you trust it, pass trust_remote_code=True to from_pretrained, "
+            "or --trust-remote-code before the command",
         )
     return ModelError(
         f"cannot load the model {name!r}: {first_line(error)}",

@@ -12,7 +12,8 @@ import pytest
 
 from omnitrace._utils.files import make_folder
 from omnitrace.cli.console import print_json
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, ModelError
+from omnitrace.models.base import LoadOptions
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import Run
 from tests.helpers.sample_traces import multimodal_trace
@@ -174,3 +175,21 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the folder"):
         make_folder(tmp_path / "file")
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_code_of_a_checkpoint_is_run_only_where_the_command_line_says_so(
+    trusted: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def refused(name: str, options: LoadOptions) -> None:
+        asked.append(options.trust_remote_code)
+        raise ModelError(f"there is no {name}")
+
+    monkeypatch.setattr("omnitrace.tracer.load_adapter", refused)
+    before = ["--trust-remote-code"] if trusted else []
+    result = run(*before, "trace", "--model", "someone/own-code", "--ask", "What?")
+    assert result.exit_code == 2
+    assert "there is no someone/own-code" in result.stderr
+    assert asked == [trusted]
