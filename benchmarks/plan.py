@@ -67,7 +67,7 @@ def predict(given: argparse.Namespace) -> int:
         max_new_tokens=given.new_tokens,
     )
     above = {
-        mode: made.peak_untraced - made.resident if mode == "untraced" else cost.peak
+        mode: made.generating if mode == "untraced" else cost.peak
         for mode, cost in zip(signals, made.signals, strict=True)
     }
     peak = {mode: made.resident + max(made.loading, each) for mode, each in above.items()}

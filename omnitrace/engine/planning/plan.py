@@ -118,7 +118,7 @@ def plan(
         cache=sizes.cache(sizes.context),
         process=process,
         loading=loading,
-        peak_untraced=weights + process + max(loading, generating(sizes)),
+        generating=generating(sizes),
         signals=tuple(costs),
         available=memory if memory is not None else available_bytes(device, process),
     )

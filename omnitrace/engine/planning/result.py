@@ -40,10 +40,11 @@ class Plan:
         of Python and its libraries, as they are in this process.
     loading:
         Bytes that loading takes beside the weights, on the processor.
-    peak_untraced:
-        Bytes in use at once without a tracer, what is loaded included.
+    generating:
+        Bytes in use at once, above :attr:`resident`, while a response is generated without a
+        tracer.
     signals:
-        What each signal costs. Its ``peak`` lies above :attr:`resident`.
+        What each signal costs. Its ``peak`` lies above :attr:`resident` too.
     available:
         Bytes of memory that may be used; None where that is not known.
     advice:
@@ -61,7 +62,7 @@ class Plan:
     cache: int
     process: int
     loading: int
-    peak_untraced: int
+    generating: int
     signals: tuple[SignalCost, ...] = ()
     available: int | None = None
     advice: tuple[str, ...] = ()
@@ -70,6 +71,11 @@ class Plan:
     def resident(self) -> int:
         """Bytes of what is loaded before anything runs."""
         return self.weights + self.process
+
+    @property
+    def peak_untraced(self) -> int:
+        """Bytes in use at once without a tracer."""
+        return self.resident + max(self.loading, self.generating)
 
     @property
     def peak(self) -> int:
@@ -83,4 +89,5 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values."""
-        return {**dataclasses.asdict(self), "peak": self.peak, "fits": self.fits}
+        more = {"peak_untraced": self.peak_untraced, "peak": self.peak, "fits": self.fits}
+        return dataclasses.asdict(self) | more
