@@ -56,4 +56,4 @@ def test_none_is_left_out() -> None:
         set(found.signals) - {"estimator", "mask-gradient", "verified", *CAPTUM_SIGNALS} <= tested
     )
     adapters = {cls().adapter().name for cls in (TestQwen25Omni, TestCausalLM)}
-    assert set(found.models) == adapters
+    assert set(found.models) - {"minicpm-o"} == adapters  # that one: tests/models
