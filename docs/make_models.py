@@ -2,7 +2,7 @@
 
 Run from anywhere; without a file it takes some minutes::
 
-    omnitrace doctor all --tiny --out doctor.json
+    omnitrace doctor all --tiny --full --out doctor.json
     python docs/make_models.py doctor.json
 """
 
@@ -39,7 +39,7 @@ _GRAVITY: Final = ("wrong", "not applicable", "degraded", "supported")
 
 HEAD: Final = """# Models
 
-Made by `docs/make_models.py` from `omnitrace doctor all --tiny`: what it finds on a tiny random
+Made by `docs/make_models.py` from `omnitrace doctor all --tiny --full`: what it finds on a tiny random
 model of each family's own classes, with its own processor. `omnitrace doctor MODEL` says the same
 of the checkpoint that you use. Text models have no entry here: each that uses the attention
 interface of `transformers` works.
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
 def _diagnosed() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "doctor.json"
-        command = [sys.executable, "-m", "omnitrace", "doctor", "all", "--tiny"]
+        command = [sys.executable, "-m", "omnitrace", "doctor", "all", "--tiny", "--full"]
         subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
         found: list[dict[str, Any]] = json.loads(out.read_text("utf-8"))
         return found

@@ -245,6 +245,15 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral-community/pixtral-12b"),
     ),
     Family(
+        "phi-4-multimodal",
+        "Phi-4-multimodal",
+        ("Phi4MultimodalConfig",),
+        ("Phi4MultimodalProcessor",),
+        {"image": images.rows_then_overview, "audio": times.every(80)},
+        ("microsoft/Phi-4-multimodal-instruct",),
+        "Phi4MultimodalForCausalLM",
+    ),
+    Family(
         "minicpm-v-4.6",
         "MiniCPM-V 4.6",
         ("MiniCPMV4_6Config",),

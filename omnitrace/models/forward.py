@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,7 +77,7 @@ def decoder_inputs(
     ModelError
         If the decoder does not run exactly once in a pass.
     NotSupportedError
-        If the decoder puts the media in their places by itself, where nothing shows it.
+        If the decoder puts the media in their places by itself, and has no layer that shows it.
     """
     model = adapter.model
     calls: list[dict[str, Any]] = []
@@ -85,11 +85,21 @@ def decoder_inputs(
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append(dict(zip(names, args, strict=False)) | kwargs)
+        if tokens is None and not _places_media(calls[0]):
+            raise _SeenError
+
+    placed: list[torch.Tensor] = []
+
+    def first_layer(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        placed.append(args[0] if args else kwargs["hidden_states"])
         if tokens is None:
             raise _SeenError
 
     output: Any = None
-    handle = adapter.decoder.register_forward_pre_hook(before, with_kwargs=True)
+    hooks = [(adapter.decoder, before)]
+    if layers := getattr(adapter.decoder, "layers", None):
+        hooks.append((layers[0], first_layer))
+    handles = [module.register_forward_pre_hook(hook, with_kwargs=True) for module, hook in hooks]
     try:
         with (
             torch.no_grad(),
@@ -98,12 +108,14 @@ def decoder_inputs(
         ):
             output = model(**inputs, **options, **more)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     if len(calls) != 1:
         raise ModelError(f"{type(model).__name__} ran its decoder {len(calls)} times in one pass")
     embeddings = calls[0].get("inputs_embeds")
+    if _places_media(calls[0]):
+        embeddings = _as_placed(model, placed)
     if embeddings is None:
-        _refuse_media_inside(model, calls[0])
         with torch.no_grad():
             embeddings = model.get_input_embeddings()(inputs["input_ids"])
     side = side_inputs(adapter.decoder, calls[0], inputs["input_ids"])
@@ -124,15 +136,27 @@ def decoder_inputs(
 _MEDIA: Final = ("pixel", "audio", "image", "video", "input_features")
 
 
-def _refuse_media_inside(model: Any, call: Mapping[str, Any]) -> None:
-    for name, value in call.items():
-        if isinstance(value, torch.Tensor) and any(kind in name for kind in _MEDIA):
-            raise NotSupportedError(
-                f"the decoder of {type(model).__name__} is given {name!r} and puts the media in "
-                "their places by itself, so that units cannot be ablated there",
-                legal="models that give their decoder the embeddings of all tokens",
-                fix="trace with a signal of attention and verify=False",
-            )
+def _places_media(call: Mapping[str, Any]) -> bool:
+    """Whether a decoder is given ids and media, and puts these in their places by itself."""
+    return call.get("inputs_embeds") is None and any(
+        isinstance(value, torch.Tensor) and any(kind in name for kind in _MEDIA)
+        for name, value in call.items()
+    )
+
+
+def _as_placed(model: Any, placed: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return what the decoder's first layer was given: the embeddings, with the media among them.
+
+    Where a decoder does more to them, a scorer finds that the model's own pass differs.
+    """
+    if not placed:
+        raise NotSupportedError(
+            f"the decoder of {type(model).__name__} puts the media in their places by itself, and "
+            "has no layers in which that is seen, so units cannot be ablated",
+            legal="models that give their decoder the embeddings of all tokens",
+            fix="trace with a signal of attention and verify=False",
+        )
+    return placed[0]
 
 
 def forward_parameters(model: Any) -> frozenset[str]:

@@ -1,68 +1,58 @@
-"""A decoder that puts media in their places by itself is seen, not scored without its media."""
+"""A decoder that puts media in their places by itself is fed what its first layer is given."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-import transformers as tf
+import torch
+from torch import nn
 
-from omnitrace import Tracer
 from omnitrace.errors import NotSupportedError
-from omnitrace.models.processor import ProcessorAdapter
-from omnitrace.testing.families.parts import TEXT, build, chat_template, tokenizer
+from omnitrace.models.forward import decoder_inputs, undisturbed
+from omnitrace.testing.families import tiny_family
+from tests.helpers import qwen_omni as omni
 
 
-def phi_4() -> ProcessorAdapter:
-    """Make Phi-4-multimodal, small; its processor is one that no family describes."""
-    words = tokenizer({"image_token": "<|endoftext10|>", "audio_token": "<|endoftext11|>"})
-    small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
-    side = 448  # its processor counts tokens for tiles of this size only
-    config = tf.Phi4MultimodalConfig(
-        **TEXT,
-        vocab_size=len(words),
-        bos_token_id=0,
-        eos_token_id=1,
-        vision_config={
-            **small,
-            "num_hidden_layers": 2,
-            "image_size": side,
-            "crop_size": side,
-            "patch_size": 14,
-            "image_token_id": words.image_token_id,
-            "feature_layer": -1,
-        },
-        audio_config={
-            **small,
-            "num_blocks": 2,
-            "ext_pw_out_channel": 32,
-            "depthwise_separable_out_channel": 32,
-            "nemo_conv_channels": 32,
-            "audio_token_id": words.audio_token_id,
-            "feature_layer": -1,
-        },
-    )
-    processor = tf.Phi4MultimodalProcessor(
-        tf.Phi4MultimodalImageProcessor(
-            size={"height": side, "width": side}, patch_size=14, dynamic_hd=2
-        ),
-        tf.Phi4MultimodalFeatureExtractor(),
-        words,
-        chat_template=chat_template(image="<|endoftext10|>", audio="<|endoftext11|>"),
-    )
-    return ProcessorAdapter(build(tf.Phi4MultimodalForCausalLM, config), processor)
+def test_media_are_among_what_the_decoder_is_fed() -> None:
+    adapter = tiny_family("phi-4-multimodal")
+    given = []
+    for seed in (0, 1):
+        encoded = omni.encode(adapter, omni.image(120, 90, seed=seed), "What?")
+        with undisturbed(adapter.model):
+            given.append(decoder_inputs(adapter, encoded.inputs, {}).embeddings[0])
+    differs = (given[0] - given[1]).abs().sum(-1) > 0
+    (tokens,) = omni.of_part(encoded, 0)
+    shown = set(tokens.all_positions())
+    assert {i for i, each in enumerate(differs.tolist()) if each} <= {
+        i for i, token in enumerate(encoded.prompt_ids) if token in adapter.media_tokens
+    }
+    assert sum(differs[list(shown)].tolist()) > 0.9 * len(shown)
 
 
-@pytest.mark.filterwarnings("ignore:omnitrace knows no map")
+class Flat(nn.Module):
+    """A decoder without layers that could show what it is fed."""
+
+    def forward(self, input_ids: torch.Tensor, image_pixels: torch.Tensor) -> torch.Tensor:
+        return image_pixels.sum() + input_ids
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = Flat()
+
+    def get_output_embeddings(self) -> None:
+        return None
+
+    def forward(self, input_ids: torch.Tensor, image_pixels: torch.Tensor, **_: Any) -> Any:
+        return SimpleNamespace(logits=self.decoder(input_ids, image_pixels=image_pixels))
+
+
 def test_units_are_not_ablated_where_nothing_shows_the_media() -> None:
-    pixels = np.zeros((90, 120, 3), np.uint8)
-    content = [{"type": "image", "image": pixels}, {"type": "text", "text": "What?"}]
-    messages = [{"role": "user", "content": content}]
-    tracer = Tracer(adapter=phi_4())
-    with pytest.warns(RuntimeWarning, match="puts the media in their places by itself"):
-        trace = tracer.trace(messages, max_new_tokens=2)
-    assert [unit.modality for unit in trace.units] == ["image"]
-    assert trace.spans[0].verdict is None
+    model = Model()
+    adapter: Any = SimpleNamespace(model=model, decoder=model.decoder)
+    inputs = {"input_ids": torch.ones(1, 3), "image_pixels": torch.ones(1, 3)}
     with pytest.raises(NotSupportedError, match="puts the media in their places by itself"):
-        tracer.scorer(messages, trace.token_ids)
+        decoder_inputs(adapter, inputs, {})
