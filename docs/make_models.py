@@ -39,9 +39,9 @@ _GRAVITY: Final = ("wrong", "not applicable", "degraded", "supported")
 
 HEAD: Final = """# Models
 
-Made by `docs/make_models.py` from `omnitrace doctor all --tiny --full`: what it finds on a tiny random
-model of each family's own classes, with its own processor. `omnitrace doctor MODEL` says the same
-of the checkpoint that you use. Text models have no entry here: each that uses the attention
+Made by `docs/make_models.py` from `omnitrace doctor all --tiny --full`: what it finds on a tiny
+random model of each family's own classes, with its own processor. `omnitrace doctor MODEL` says the
+same of the checkpoint that you use. Text models have no entry here: each that uses the attention
 interface of `transformers` works.
 
 "yes" is proved; "in part" has a limit, and a signal's "no" a reason: both stand below.
