@@ -24,6 +24,7 @@ from omnitrace.errors import (
     NotSupportedError,
     OmnitraceError,
     PluginError,
+    SourceWarning,
     TraceFileError,
 )
 from omnitrace.plugins.hookspecs import hookimpl
@@ -74,6 +75,7 @@ __all__ = [
     "SelectionConfig",
     "SourceOptions",
     "SourceUnit",
+    "SourceWarning",
     "Span",
     "SpanEvent",
     "Support",

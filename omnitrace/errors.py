@@ -18,6 +18,7 @@ __all__ = [
     "NotSupportedError",
     "OmnitraceError",
     "PluginError",
+    "SourceWarning",
     "TraceFileError",
     "unknown_name",
 ]
@@ -101,6 +102,10 @@ class ConformanceError(PluginError):
 
 class TraceFileError(OmnitraceError):
     """A trace file that is corrupt, foreign or of a newer version."""
+
+
+class SourceWarning(UserWarning):
+    """What is a source was guessed, or nothing can be one; the text says how to mark it."""
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
 from omnitrace.engine.setup import Setup
-from omnitrace.errors import InputError
+from omnitrace.errors import InputError, SourceWarning
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
@@ -50,12 +51,15 @@ class RequestAndResponse:
 def read_conversation(setup: Setup, asked: Asked, media_root: str | Path | None) -> Conversation:
     """Check messages and decode their media; see ``Tracer.read``."""
     if not isinstance(asked, Conversation):
-        return read_messages(
+        conversation = read_messages(
             asked,
             options=setup.sources,
             limits=setup.limits,
             media_root=None if media_root is None else Path(media_root),
         )
+        for note in conversation.notes:
+            warnings.warn(note, SourceWarning, stacklevel=2)
+        return conversation
     if media_root is not None:
         raise InputError(
             f"the media root {str(media_root)!r} is given, and the media are read already",

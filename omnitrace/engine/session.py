@@ -151,7 +151,10 @@ class Session:
                 layers=self.layers,
                 generation=self.generation,
                 seed=self.seed,
-                segmentation=self.engine.segmenter.record(),
+                segmentation={
+                    **self.engine.segmenter.record(),
+                    **({"notes": list(conversation.notes)} if conversation.notes else {}),
+                },
                 timings=self.timings,
                 finished=self.finished(self.engine.ids),
             ),

@@ -95,6 +95,8 @@ def _sentences(read: Conversation, tracer: Tracer) -> Iterator[tuple[str, TextRa
         return
     for part in texts:
         for start, end in segment(part.text, language=language) if part.is_source else ():
+            if not any(a <= start and end <= b for a, b in part.within or [(0, len(part.text))]):
+                continue
             text = part.text[start:end].strip()
             spans = segment(text, unit=setup.span_unit, language=language)
             said = sum(each.text.count(text) for each in texts)

@@ -4,16 +4,20 @@ Which parts are sources, if the user does not say:
 
 - images, audio and video, wherever they stand;
 - the texts of a ``tool`` message, and any text part with a ``source_id`` or ``units``;
-- in the last user message, every text part but the last, which is the instruction; a single text
-  that is all there is to cite (no media, no other source) is itself the source;
-- system texts and earlier turns only if ``SourceOptions`` says so.
+- in the last user message, every text part but the last, which is the instruction;
+- where that leaves no source in the last turn, and no text is marked as one: the documents in the
+  last user message (see :mod:`omnitrace.segmentation.documents`);
+- where there are none: system texts and earlier turns, unless ``SourceOptions`` says otherwise, and
+  of a text of several sentences all but the questions that it begins or ends with.
+
+A question alone is never its own source. ``Conversation.notes`` say what was guessed, and where
+nothing can be a source.
 
 A part may carry ``"source": true`` or ``false`` to settle it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +33,7 @@ from omnitrace.media import (
     load_image,
     load_video,
 )
+from omnitrace.sources.choice import settle_texts
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.types import Message, Modality
@@ -44,17 +49,24 @@ _ALIASES: dict[str, Modality] = {
     "audio_url": "audio",
     "video_url": "video",
 }
+# What says whether a part is a source, and how it is cut; a text that is all of its message's
+# content has them beside it.
+_MARKS: Final = ("source", "source_id", "units")
 # The options that decide what is read, and not only how it is cut.
 _READ_BY: Final = ("system", "history", "video_fps", "use_audio_in_video")
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Checked messages: their parts in order, the messages' roles, and the options they met."""
+    """Checked messages: their parts in order, the messages' roles, and the options they met.
+
+    ``notes`` say what a user should know of the choice of sources.
+    """
 
     roles: tuple[str, ...]
     parts: tuple[Part, ...]
     options: SourceOptions = field(default_factory=SourceOptions, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def of(self, message: int) -> list[Part]:
         """Return the parts of one message."""
@@ -178,7 +190,8 @@ def _content(raw: Any, number: int) -> list[Mapping[str, Any]]:
         raise InputError(f"{_where(number)} has the role {role!r}", legal=", ".join(_ROLES))
     content = raw.get("content")
     if isinstance(content, str):
-        return [{"type": "text", "text": content}]
+        marks = {name: raw[name] for name in _MARKS if name in raw}
+        return [{"type": "text", "text": content, **marks}]
     if not isinstance(content, Sequence) or not all(isinstance(p, Mapping) for p in content):
         raise InputError(
             f"{_where(number)} has content of type {type(content).__name__}",
@@ -203,32 +216,6 @@ def _units(raw: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
             fix="leave 'units' out to have the part cut by the options",
         )
     return tuple(units)
-
-
-def _settle_texts(
-    parts: list[Part], undecided: set[int], last_user: int, options: SourceOptions
-) -> list[Part]:
-    """Decide whether the texts at the ``undecided`` indices of ``parts`` are sources."""
-    in_question = [i for i in sorted(undecided) if parts[i].message == last_user]
-    instruction = in_question[-1] if in_question else None
-
-    def settled(index: int) -> bool:
-        part = parts[index]
-        if index == instruction:
-            return False
-        if part.role in ("system", "developer"):
-            return options.system
-        if part.role == "tool" or part.message == last_user:
-            return True
-        return options.history
-
-    result = [
-        dataclasses.replace(part, is_source=settled(i)) if i in undecided else part
-        for i, part in enumerate(parts)
-    ]
-    if instruction is not None and not any(part.is_source for part in result):
-        result[instruction] = dataclasses.replace(result[instruction], is_source=True)
-    return result
 
 
 def read_messages(
@@ -267,8 +254,8 @@ def read_messages(
     users = [number for number, role in enumerate(roles) if role == "user"]
     if not users:
         raise InputError("the request has no user message", legal="at least one role 'user'")
-    settled = _settle_texts(parts, undecided, users[-1], options)
-    return Conversation(tuple(roles), tuple(settled), options)
+    settled, notes = settle_texts(parts, undecided, users[-1], options)
+    return Conversation(tuple(roles), tuple(settled), options, notes)
 
 
 def _explicit_source(raw: Mapping[str, Any], where: str) -> bool | None:
