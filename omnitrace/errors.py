@@ -8,7 +8,9 @@ exception is a bug in Omnitrace and exits with 1.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Final
 
 __all__ = [
     "ConformanceError",
@@ -22,6 +24,10 @@ __all__ = [
     "TraceFileError",
     "unknown_name",
 ]
+
+# Longer runs without white space are no words, and no paths that a system would take.
+_PAYLOAD: Final = re.compile(r"\S{400,}")
+_LONGEST: Final = 4000
 
 
 class OmnitraceError(Exception):
@@ -45,6 +51,7 @@ class OmnitraceError(Exception):
     text: str = ""
 
     def __init__(self, found: str, *, legal: str = "", fix: str = "") -> None:
+        found, legal, fix = map(_shortened, (found, legal, fix))
         self.found = found
         self.legal = legal
         self.fix = fix
@@ -54,6 +61,12 @@ class OmnitraceError(Exception):
         if fix:
             parts.append(f"Fix: {fix}" if fix.endswith("?") else f"Fix: {fix.rstrip('.')}.")
         super().__init__(" ".join(parts))
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of what is no word but a payload, and of a text that nobody reads."""
+    text = _PAYLOAD.sub(lambda match: f"{match[0][:80]}…{match[0][-20:]}", text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 200]} … {text[-190:]}"
 
 
 class InputError(OmnitraceError):

@@ -7,12 +7,14 @@ ids, and what measures it under changed inputs.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
+from omnitrace.sources.part_reading import check_text
 
 __all__ = [
     "RequestAndResponse",
@@ -32,6 +35,7 @@ __all__ = [
     "read_request",
     "read_request_and_response",
     "response_scorer",
+    "template_arguments",
 ]
 
 
@@ -48,7 +52,49 @@ class RequestAndResponse:
     foils: list[int | None] | None
 
 
-def read_conversation(setup: Setup, asked: Asked, media_root: str | Path | None) -> Conversation:
+def template_arguments(
+    tools: Sequence[Any] | None, chat_template_kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what a chat template is given beside messages; functions as their JSON schemas.
+
+    Raises
+    ------
+    InputError
+        If a tool is neither an object nor a function, or an argument is one that is settled.
+    """
+    arguments = dict(chat_template_kwargs or {})
+    settled = {
+        "tokenize",
+        "add_generation_prompt",
+        "continue_final_message",
+        "return_dict",
+        "tools",
+    }
+    for name in sorted(settled.intersection(arguments)):
+        raise InputError(
+            f"chat_template_kwargs has {name!r}",
+            legal="arguments that the template reads, such as enable_thinking",
+            fix="pass tools= beside it" if name == "tools" else "leave it out",
+        )
+    if not tools:
+        return arguments
+    from transformers.utils import get_json_schema
+
+    schemas = [get_json_schema(tool) if callable(tool) else tool for tool in tools]
+    for each in schemas:
+        if not isinstance(each, Mapping):
+            raise InputError(
+                f"a tool is {type(each).__name__}", legal="a JSON schema, or a Python function"
+            )
+    return {"tools": schemas, **arguments}
+
+
+def read_conversation(
+    setup: Setup,
+    asked: Asked,
+    media_root: str | Path | None,
+    template: Mapping[str, Any] | None = None,
+) -> Conversation:
     """Check messages and decode their media; see ``Tracer.read``."""
     if not isinstance(asked, Conversation):
         conversation = read_messages(
@@ -59,21 +105,26 @@ def read_conversation(setup: Setup, asked: Asked, media_root: str | Path | None)
         )
         for note in conversation.notes:
             warnings.warn(note, SourceWarning, stacklevel=2)
-        return conversation
+        return dataclasses.replace(conversation, template=template or {})
     if media_root is not None:
         raise InputError(
             f"the media root {str(media_root)!r} is given, and the media are read already",
             legal="messages with a media_root, or what read() returned, without one",
         )
     asked.check_options(setup.sources)
-    return asked
+    return dataclasses.replace(asked, template=template) if template else asked
 
 
-def read_request(setup: Setup, asked: Asked, media_root: str | Path | None) -> EncodedRequest:
+def read_request(
+    setup: Setup,
+    asked: Asked,
+    media_root: str | Path | None,
+    template: Mapping[str, Any] | None = None,
+) -> EncodedRequest:
     """Read, encode and map a request."""
     started = time.perf_counter()
     adapter, sources = setup.adapter, setup.sources
-    conversation = read_conversation(setup, asked, media_root)
+    conversation = read_conversation(setup, asked, media_root, template)
     encoded = adapter.encode(conversation, sources)
     adapter.check_length(len(encoded.prompt_ids))
     layout = build_layout(
@@ -91,9 +142,10 @@ def read_request_and_response(
     response: str | Sequence[int],
     against: str | Sequence[int] | None,
     media_root: str | Path | None,
+    template: Mapping[str, Any] | None = None,
 ) -> RequestAndResponse:
     """Read a request and its response, and pair the response with the one it is contrasted with."""
-    request = read_request(setup, asked, media_root)
+    request = read_request(setup, asked, media_root, template)
     ids = _token_ids(setup.adapter, response, "response")
     setup.adapter.check_length(request.prompt_length + len(ids) - 1)
     if against is None:
@@ -127,6 +179,7 @@ def response_scorer(
 
 def _token_ids(adapter: ModelAdapter, text: str | Sequence[int], what: str) -> list[int]:
     if isinstance(text, str):
+        check_text(text, what)
         ids = adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
         ids = list(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +150,10 @@ class Session:
             provenance=provenance_of(
                 self.setup,
                 layers=self.layers,
-                generation=self.generation,
+                generation={
+                    **self.generation,
+                    **({"template": dict(conversation.template)} if conversation.template else {}),
+                },
                 seed=self.seed,
                 segmentation={
                     **self.engine.segmenter.record(),
@@ -171,6 +175,9 @@ def live_session(
 ) -> Session:
     """Prepare to run the model with its own ``generate``."""
     config, extra = generation_config(setup.adapter.model, generate)
+    room = (setup.adapter.max_context or sys.maxsize) - request.prompt_length
+    if config.max_new_tokens is not None:  # there are no positions beyond what the model takes
+        config.max_new_tokens = min(config.max_new_tokens, room)
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
         return RowCapture(

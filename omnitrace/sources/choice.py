@@ -49,8 +49,10 @@ def settle_texts(
     instruction = in_question[-1] if in_question else None
     settled = list(parts)
     for i in undecided:
+        begun = parts[i].role == "assistant" and parts[i].message == parts[-1].message
         settled[i] = dataclasses.replace(
-            parts[i], is_source=i != instruction and _counts(parts[i], last_user, options)
+            parts[i],
+            is_source=i != instruction and not begun and _counts(parts[i], last_user, options),
         )
     # A text that the user marks anywhere says what is a source; else the last turn may.
     here = any(

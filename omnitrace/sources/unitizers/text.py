@@ -71,8 +71,11 @@ def _assign(
 ) -> list[list[int]]:
     """Give each token to one range; those between ranges to the one ``around`` which they lie."""
     owned: list[list[int]] = [[] for _ in ranges]
-    current = 0
+    current, before = 0, 0
     for position, token in zip(tokens.positions, tokens.ranges, strict=True):
+        if token[0] < before:  # the template writes the text once more
+            current = 0
+        before = token[0]
         owner = _owner(token, ranges, current)
         if owner is None:
             owner = _owner(token, around, current)
