@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -85,7 +86,8 @@ def check_shown(
     """
     written = _template_of(processor)
     for name in conversation.template:
-        if name != _TOOLS and written and name not in written:
+        read = re.search(rf"\b{re.escape(name)}\b", written)
+        if name != _TOOLS and written and not read:
             known = [
                 word for word in ("enable_thinking", "thinking", "documents") if word in written
             ]

@@ -221,3 +221,17 @@ def test_what_is_a_source_can_be_said(run: Run, model: str, tmp_path: Path) -> N
         result = run("trace", file, "--model", model, "--source", place)
         assert result.exit_code == 2
         assert problem in result.stderr
+
+
+def test_a_response_in_the_record_is_replayed(run: Run, model: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    request = {**TEXT, "response": "the lamp weighs eight grams", "title": "A", "metadata": {}}
+    file.write_text(json.dumps(request), encoding="utf-8")
+    result = run("trace", file, "--model", model, "--json")
+    assert result.exit_code == 0, result.stderr
+    words = json.loads(result.stdout)["text"].split()
+    assert words == ["the", "lamp", "weighs", "eight", "grams"]
+    file.write_text(json.dumps({**TEXT, "respones": "x"}), encoding="utf-8")
+    result = run("trace", file, "--model", model)
+    assert result.exit_code == 2
+    assert "did you mean 'response'?" in result.stderr
