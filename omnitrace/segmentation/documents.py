@@ -11,7 +11,7 @@ import itertools
 import re
 from typing import Final, TypeAlias
 
-from omnitrace.segmentation.sentences import segment
+from omnitrace.segmentation.blocks import source_units
 
 __all__ = ["find_documents", "without_questions"]
 
@@ -85,7 +85,7 @@ def without_questions(text: str, *, language: str = "en") -> list[Range]:
         if text[: match.start()].strip():
             limit = match.start()
             break
-    sentences = segment(text[:limit], language=language)
+    sentences = source_units(text[:limit], language=language)
     while sentences and _ASKS.search(text[slice(*sentences[-1])]):
         sentences.pop()
     while sentences and _ASKS.search(text[slice(*sentences[0])]):

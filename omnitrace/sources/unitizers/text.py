@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from omnitrace.errors import InputError
+from omnitrace.segmentation.blocks import source_units
 from omnitrace.segmentation.documents import find_documents
-from omnitrace.segmentation.sentences import segment
 from omnitrace.sources.parts import TextPart
 from omnitrace.sources.token_map import TextTokens, UnitDraft
 from omnitrace.sources.unitizers.user_defined import intervals, name_of
@@ -27,7 +27,7 @@ _PARAGRAPH = re.compile(r"\S(?:.|\n(?!\s*\n))*", re.MULTILINE)
 
 def _ranges(text: str, cut: TextCut, language: str) -> list[Range]:
     if cut == "sentence":
-        return segment(text, language=language)
+        return source_units(text, language=language)
     if cut == "paragraph":
         return [(m.start(), m.start() + len(m.group().rstrip())) for m in _PARAGRAPH.finditer(text)]
     stripped = text.strip()
@@ -44,9 +44,12 @@ def _cut(part: TextPart, cut: TextCut, language: str) -> tuple[list[Range], list
     around: list[Range] = []
     for start, end in stretches:
         pieces = [(start + a, start + b) for a, b in _ranges(part.text[start:end], cut, language)]
-        edges = [start, *(a for a, _ in pieces[1:]), end]
         units += pieces
-        around += list(itertools.pairwise(edges))[: len(pieces)]
+        edges = [start, *(a for a, _ in pieces[1:]), end]
+        for (first, last), (begin, stop) in zip(pieces, itertools.pairwise(edges), strict=False):
+            # What is more than white space between units, such as the rule of a table, is of none.
+            blank = not part.text[last:stop].strip() and not part.text[begin:first].strip()
+            around.append((begin, stop) if blank else (first, last))
     return units, around
 
 
