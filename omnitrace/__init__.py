@@ -24,6 +24,7 @@ from omnitrace.errors import (
     NotSupportedError,
     OmnitraceError,
     PluginError,
+    SourceWarning,
     TraceFileError,
 )
 from omnitrace.plugins.hookspecs import hookimpl
@@ -80,6 +81,7 @@ __all__ = [
     "SignalCost",
     "SourceOptions",
     "SourceUnit",
+    "SourceWarning",
     "Span",
     "SpanEvent",
     "Support",

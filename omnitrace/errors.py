@@ -8,7 +8,9 @@ exception is a bug in Omnitrace and exits with 1.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Final
 
 __all__ = [
     "ConformanceError",
@@ -18,9 +20,14 @@ __all__ = [
     "NotSupportedError",
     "OmnitraceError",
     "PluginError",
+    "SourceWarning",
     "TraceFileError",
     "unknown_name",
 ]
+
+# Longer runs without white space are no words, and no paths that a system would take.
+_PAYLOAD: Final = re.compile(r"\S{400,}")
+_LONGEST: Final = 4000
 
 
 class OmnitraceError(Exception):
@@ -44,6 +51,7 @@ class OmnitraceError(Exception):
     text: str = ""
 
     def __init__(self, found: str, *, legal: str = "", fix: str = "") -> None:
+        found, legal, fix = map(_shortened, (found, legal, fix))
         self.found = found
         self.legal = legal
         self.fix = fix
@@ -53,6 +61,12 @@ class OmnitraceError(Exception):
         if fix:
             parts.append(f"Fix: {fix}" if fix.endswith("?") else f"Fix: {fix.rstrip('.')}.")
         super().__init__(" ".join(parts))
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of what is no word but a payload, and of a text that nobody reads."""
+    text = _PAYLOAD.sub(lambda match: f"{match[0][:80]}…{match[0][-20:]}", text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 200]} … {text[-190:]}"
 
 
 class InputError(OmnitraceError):
@@ -101,6 +115,10 @@ class ConformanceError(PluginError):
 
 class TraceFileError(OmnitraceError):
     """A trace file that is corrupt, foreign or of a newer version."""
+
+
+class SourceWarning(UserWarning):
+    """What is a source was guessed, or nothing can be one; the text says how to mark it."""
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:

@@ -173,7 +173,8 @@ class Tracer:
             :meth:`read` returned for them, so that media are decoded once for several questions.
         options:
             See :class:`~omnitrace.engine.options.TraceOptions`: ``max_new_tokens``, ``seed``,
-            ``media_root``, ``block``; all others are passed on to the model's ``generate``.
+            ``media_root``, ``block``, ``tools``, ``chat_template_kwargs``; all others are passed on
+            to the model's ``generate``.
             Decoding is greedy unless ``do_sample=True``.
 
         Raises

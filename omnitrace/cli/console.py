@@ -187,6 +187,8 @@ def print_trace(console: Console, trace: Trace, title: str) -> None:
     if not made.finished:
         note = "broken off: this is what there was until then"
         console.print(Text(note, style="yellow"), soft_wrap=True)
+    for note in made.notes:
+        console.print(Text(plain(note), style="yellow"), soft_wrap=True)
     names = names_of_trace(trace)
     section: Section = "answer"
     for span in trace.spans:

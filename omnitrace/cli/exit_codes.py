@@ -6,13 +6,14 @@ import functools
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
-from typing import Final, ParamSpec
+from typing import Any, Final, ParamSpec
 
 import typer
 
 from omnitrace.cli.console import plain
-from omnitrace.errors import OmnitraceError
+from omnitrace.errors import OmnitraceError, SourceWarning
 
 __all__ = [
     "DEFECT",
@@ -39,7 +40,9 @@ def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
     @functools.wraps(command)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _said(warnings.showwarning)
+                command(*args, **kwargs)
             sys.stdout.flush()
         except (typer.Exit, typer.Abort):
             raise
@@ -58,6 +61,18 @@ def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
             raise typer.Exit(DEFECT) from None
 
     return run
+
+
+def _said(show: Callable[..., None]) -> Callable[..., None]:
+    """Return what says warnings about sources as a message of ours, and shows all others."""
+
+    def said(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, SourceWarning):
+            say(f"warning: {message}")
+        else:
+            show(message, category, *place, **more)
+
+    return said
 
 
 def say(text: str) -> None:

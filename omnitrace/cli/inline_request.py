@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
-from omnitrace.sources.request_files import RequestEntry
-from omnitrace.types import ContentPart
+from omnitrace.sources.request_files import RequestEntry, RequestProblem
+from omnitrace.types import ContentPart, Message
 
-__all__ = ["QuickForm"]
+__all__ = ["QuickForm", "marked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,65 @@ class QuickForm:
                 content.append({"type": kind, kind: file})
         content.append({"type": "text", "text": _text(self.ask, "--ask")})
         return RequestEntry("request", [{"role": "user", "content": content}], root)
+
+
+def marked(
+    entries: Sequence[RequestEntry | RequestProblem], places: Sequence[str]
+) -> Sequence[RequestEntry | RequestProblem]:
+    """Mark parts of every request as sources, as ``"source": true`` does.
+
+    Parameters
+    ----------
+    entries:
+        The requests.
+    places:
+        ``"0"`` for a message, ``"1.2"`` for one of its parts.
+
+    Raises
+    ------
+    InputError
+        If a place is none.
+    """
+    indices: list[tuple[int, int | None]] = []
+    for place in places:
+        message, dot, part = place.partition(".")
+        if not (message.isdecimal() and (part.isdecimal() or not dot)):
+            raise InputError(
+                f"--source is {place!r}", legal="the index of a message, or of its part: 0 or 1.2"
+            )
+        indices.append((int(message), int(part) if dot else None))
+    return [_marked(entry, indices) for entry in entries] if indices else entries
+
+
+def _marked(
+    entry: RequestEntry | RequestProblem, indices: Sequence[tuple[int, int | None]]
+) -> RequestEntry | RequestProblem:
+    if isinstance(entry, RequestProblem):
+        return entry
+    messages = list(entry.messages)
+    try:
+        for message, part in indices:
+            messages[message] = _with_sources(messages[message], part)
+    except (IndexError, TypeError, AttributeError, ValueError):
+        place = f"{message}" if part is None else f"{message}.{part}"
+        found = f"--source {place}: the request has no such message or part"
+        return RequestProblem(entry.id, InputError(found, legal="indices from 0"))
+    return replace(entry, messages=messages)
+
+
+def _with_sources(message: Message, part: int | None) -> Message:
+    content: Any = message.get("content")
+    if isinstance(content, str):
+        if part not in (None, 0):
+            raise IndexError(part)
+        return {**message, "source": True}
+    chosen = range(len(content)) if part is None else [range(len(content))[part]]
+    return {
+        **message,
+        "content": [
+            {**each, "source": True} if i in chosen else each for i, each in enumerate(content)
+        ],
+    }
 
 
 def _is_file(path: Path) -> bool:

@@ -10,10 +10,15 @@ import typer
 __all__ = [
     "AudioUnits",
     "Device",
+    "HistorySources",
     "ImageUnits",
+    "Language",
     "MaxNewTokens",
     "MediaRoot",
+    "SystemSources",
+    "TextUnits",
     "Traces",
+    "VideoFps",
     "VideoUnits",
     "listed",
 ]
@@ -37,6 +42,31 @@ AudioUnits: TypeAlias = Annotated[
     str, typer.Option(help="What cuts audio: bins, bins:seconds=2, changes, …")
 ]
 VideoUnits: TypeAlias = Annotated[str, typer.Option(help="What cuts videos, in the same way.")]
+TextUnits: TypeAlias = Annotated[
+    str, typer.Option(help="What texts are cut into: sentence, paragraph, whole or documents.")
+]
+SystemSources: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--system/--no-system",
+        help="Whether system texts are sources; by default where the last user message holds none.",
+        show_default=False,
+    ),
+]
+HistorySources: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--history/--no-history",
+        help="Whether texts of earlier turns are sources; by default in the same way.",
+        show_default=False,
+    ),
+]
+Language: TypeAlias = Annotated[
+    str, typer.Option(help="Language of the texts, for sentence boundaries (ISO 639-1).")
+]
+VideoFps: TypeAlias = Annotated[
+    float, typer.Option(help="Frames per second that are sampled from a video.")
+]
 MaxNewTokens: TypeAlias = Annotated[
     int, typer.Option(min=1, help="Longest response to a request, in tokens.")
 ]

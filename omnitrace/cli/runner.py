@@ -195,18 +195,31 @@ class Runner:
     def _events(
         self, request: RequestEntry, tracer: Tracer
     ) -> contextlib.AbstractContextManager[Iterable[Event]]:
-        """Return what happens, as it happens where the signal allows it."""
+        """Return what happens, as it happens where the signal allows it; replay a response."""
+        if request.response is not None:
+            from omnitrace.trace.events import EndEvent, SpanEvent
+
+            found = tracer.replay(
+                request.messages,
+                request.response,
+                media_root=request.media_root,
+                **request.template,
+            )
+            return contextlib.nullcontext([*map(SpanEvent, found.spans), EndEvent(found)])
         if tracer.streams:
             return tracer.stream(
                 request.messages,
                 media_root=request.media_root,
                 block=_BLOCK,
                 provisional=None,
+                **request.template,
                 **self.options,
             )
         from omnitrace.trace.events import EndEvent, SpanEvent
 
-        trace = tracer.trace(request.messages, media_root=request.media_root, **self.options)
+        trace = tracer.trace(
+            request.messages, media_root=request.media_root, **request.template, **self.options
+        )
         return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])
 
     def _keep(self, name: str, trace: Trace, status: StatusLine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
@@ -34,6 +34,8 @@ QUEUE_SIZE: Final = 4
 class _RequestOptions(TypedDict, total=False):
     media_root: str | Path | None
     block: int | None
+    tools: Sequence[Any] | None
+    chat_template_kwargs: Mapping[str, Any] | None
 
 
 class TraceOptions(_RequestOptions, total=False):
@@ -45,6 +47,11 @@ class TraceOptions(_RequestOptions, total=False):
         Folder that relative media paths start from.
     block:
         Tokens whose attention rows are read at once; None takes the tracer's.
+    tools:
+        The functions that the model may call, as its chat template takes them: JSON schemas, or
+        Python functions.
+    chat_template_kwargs:
+        Further arguments of the chat template, such as ``{"enable_thinking": False}``.
     max_new_tokens:
         Longest response in tokens; None takes the generation settings', else 256.
     seed:
@@ -90,7 +97,7 @@ class ReplayOptions(_RequestOptions, total=False):
 
     Attributes
     ----------
-    media_root, block:
+    media_root, block, tools, chat_template_kwargs:
         As for ``trace``.
     against:
         Another response: each token that differs from its counterpart there, its *foil*, is

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +22,13 @@ from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
 from omnitrace.engine.setup import Setup
-from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.errors import InputError, NotSupportedError, SourceWarning
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.part_reading import check_text
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.sources.unitizers.base import FeatureSource
 
@@ -36,6 +39,7 @@ __all__ = [
     "read_request",
     "read_request_and_response",
     "response_scorer",
+    "template_arguments",
 ]
 
 
@@ -52,28 +56,78 @@ class RequestAndResponse:
     foils: list[int | None] | None
 
 
-def read_conversation(setup: Setup, asked: Asked, media_root: str | Path | None) -> Conversation:
+def template_arguments(
+    tools: Sequence[Any] | None, chat_template_kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what a chat template is given beside messages; functions as their JSON schemas.
+
+    Raises
+    ------
+    InputError
+        If a tool is neither an object nor a function, or an argument is one that is settled.
+    """
+    arguments = dict(chat_template_kwargs or {})
+    settled = {
+        "tokenize",
+        "add_generation_prompt",
+        "continue_final_message",
+        "return_dict",
+        "tools",
+    }
+    for name in sorted(settled.intersection(arguments)):
+        raise InputError(
+            f"chat_template_kwargs has {name!r}",
+            legal="arguments that the template reads, such as enable_thinking",
+            fix="pass tools= beside it" if name == "tools" else "leave it out",
+        )
+    if not tools:
+        return arguments
+    from transformers.utils import get_json_schema
+
+    schemas = [get_json_schema(tool) if callable(tool) else tool for tool in tools]
+    for each in schemas:
+        if not isinstance(each, Mapping):
+            raise InputError(
+                f"a tool is {type(each).__name__}", legal="a JSON schema, or a Python function"
+            )
+    return {"tools": schemas, **arguments}
+
+
+def read_conversation(
+    setup: Setup,
+    asked: Asked,
+    media_root: str | Path | None,
+    template: Mapping[str, Any] | None = None,
+) -> Conversation:
     """Check messages and decode their media; see ``Tracer.read``."""
     if not isinstance(asked, Conversation):
-        return read_messages(
+        conversation = read_messages(
             asked,
             options=setup.sources,
             limits=setup.limits,
             media_root=None if media_root is None else Path(media_root),
         )
+        for note in conversation.notes:
+            warnings.warn(note, SourceWarning, stacklevel=2)
+        return dataclasses.replace(conversation, template=template or {})
     if media_root is not None:
         raise InputError(
             f"the media root {str(media_root)!r} is given, and the media are read already",
             legal="messages with a media_root, or what read() returned, without one",
         )
     asked.check_options(setup.sources)
-    return asked
+    return dataclasses.replace(asked, template=template) if template else asked
 
 
-def read_request(setup: Setup, asked: Asked, media_root: str | Path | None) -> EncodedRequest:
+def read_request(
+    setup: Setup,
+    asked: Asked,
+    media_root: str | Path | None,
+    template: Mapping[str, Any] | None = None,
+) -> EncodedRequest:
     """Read, encode and map a request."""
     started = time.perf_counter()
-    conversation = read_conversation(setup, asked, media_root)
+    conversation = read_conversation(setup, asked, media_root, template)
     request = encoded_request(setup.adapter, conversation, setup.sources)
     return dataclasses.replace(request, seconds=time.perf_counter() - started)
 
@@ -119,9 +173,10 @@ def read_request_and_response(
     response: str | Sequence[int],
     against: str | Sequence[int] | None,
     media_root: str | Path | None,
+    template: Mapping[str, Any] | None = None,
 ) -> RequestAndResponse:
     """Read a request and its response, and pair the response with the one it is contrasted with."""
-    request = read_request(setup, asked, media_root)
+    request = read_request(setup, asked, media_root, template)
     ids = _token_ids(setup.adapter, response, "response")
     setup.adapter.check_length(request.prompt_length + len(ids) - 1)
     if against is None:
@@ -155,6 +210,7 @@ def response_scorer(
 
 def _token_ids(adapter: ModelAdapter, text: str | Sequence[int], what: str) -> list[int]:
     if isinstance(text, str):
+        check_text(text, what)
         ids = adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
         ids = list(text)

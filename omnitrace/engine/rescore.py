@@ -28,7 +28,8 @@ def scorer_of(
     """Return the scorer of a trace's response; see ``Tracer.scorer_of``."""
     setup = _cutting_alike(setup, trace)
     asked = trace.request() if messages is None else messages
-    given = read_request_and_response(setup, asked, trace.token_ids, None, media_root)
+    template = trace.provenance.generation.get("template")
+    given = read_request_and_response(setup, asked, trace.token_ids, None, media_root, template)
     scorer = response_scorer(setup, given.request, given.ids)
     own = [(unit.id, unit.positions) for unit in trace.units]
     if own != [(unit.id, unit.positions) for unit in scorer.source_units]:

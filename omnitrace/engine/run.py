@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from omnitrace._utils.checks import check_options, check_whole
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
-from omnitrace.engine.prepare import read_request, read_request_and_response
+from omnitrace.engine.prepare import (
+    read_request,
+    read_request_and_response,
+    template_arguments,
+)
 from omnitrace.engine.session import Session, live_session, replay_session
 from omnitrace.engine.setup import Setup
 from omnitrace.engine.verification import verified, with_measured
@@ -33,6 +37,8 @@ def prepared(
     seed: int | None = None,
     media_root: str | Path | None = None,
     block: int | None = None,
+    tools: Sequence[Any] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     **generate: Any,
 ) -> Session:
     """Read a request and prepare to run it; options are those of ``TraceOptions``."""
@@ -40,7 +46,7 @@ def prepared(
     check_whole("block", block, 1)
     return live_session(
         setup,
-        read_request(setup, messages, media_root),
+        read_request(setup, messages, media_root, template_arguments(tools, chat_template_kwargs)),
         {"max_new_tokens": max_new_tokens, **generate},
         seed=seed,
         block=block,
@@ -92,7 +98,10 @@ def replayed(
     block = options.get("block")
     block = setup.block if block is None else block
     check_whole("block", block, 1)
-    given = read_request_and_response(setup, messages, response, against, options.get("media_root"))
+    template = template_arguments(options.get("tools"), options.get("chat_template_kwargs"))
+    given = read_request_and_response(
+        setup, messages, response, against, options.get("media_root"), template
+    )
     session = replay_session(setup, given.request, given.ids, given.foils, block=block)
     return finished(setup, session, given.foils, measured=options.get("measured"))
 

@@ -150,9 +150,15 @@ class Session:
             provenance=provenance_of(
                 self.setup,
                 layers=self.layers,
-                generation=self.generation,
+                generation={
+                    **self.generation,
+                    **({"template": dict(conversation.template)} if conversation.template else {}),
+                },
                 seed=self.seed,
-                segmentation=self.engine.segmenter.record(),
+                segmentation={
+                    **self.engine.segmenter.record(),
+                    **({"notes": list(conversation.notes)} if conversation.notes else {}),
+                },
                 timings=self.timings,
                 finished=self.finished(self.engine.ids),
             ),

@@ -320,6 +320,7 @@ def _content(conversation: Conversation) -> Any:
             part.role,
             part.text if isinstance(part, TextPart) else part.media.sha256,
             part.is_source,
+            repr(getattr(part, "within", None)),
             part.source_id,
             repr(part.units),
         ]

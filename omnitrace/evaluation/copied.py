@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omnitrace.errors import InputError
+from omnitrace.segmentation.blocks import source_units
 from omnitrace.segmentation.sentences import segment
 from omnitrace.sources.parts import TextPart
 from omnitrace.types import Message, TextRange
@@ -94,7 +95,9 @@ def _sentences(read: Conversation, tracer: Tracer) -> Iterator[tuple[str, TextRa
     if sum(part.is_source for part in read.parts) < 2:
         return
     for part in texts:
-        for start, end in segment(part.text, language=language) if part.is_source else ():
+        for start, end in source_units(part.text, language=language) if part.is_source else ():
+            if not any(a <= start and end <= b for a, b in part.within or [(0, len(part.text))]):
+                continue
             text = part.text[start:end].strip()
             spans = segment(text, unit=setup.span_unit, language=language)
             said = sum(each.text.count(text) for each in texts)

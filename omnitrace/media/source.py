@@ -139,7 +139,7 @@ def _from_path(text: str, limits: MediaLimits, media_root: str | os.PathLike[str
     if not text:
         raise MediaError("the path of a medium is empty", legal=_LEGAL, fix="pass a path")
     root = Path(media_root) if media_root is not None else Path()
-    path = (root / text).absolute()
+    path = (root / _home(text)).absolute()
     try:
         if path.is_dir():
             raise MediaError(
@@ -163,6 +163,14 @@ def _from_path(text: str, limits: MediaLimits, media_root: str | os.PathLike[str
         raise _unreadable(label, error) from error
     _check_size(repr(str(path)), size, limits)
     return Source(name=path.name, path=path, size=size)
+
+
+def _home(text: str) -> Path:
+    """Return the path with ``~`` replaced, where the user has a home folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _from_data_url(text: str, limits: MediaLimits) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,16 +23,21 @@ __all__ = [
 ]
 
 # Private-use characters: no template treats them specially, and real texts hardly hold them.
+_THOUGHT = "</think>"
 _OPEN, _CLOSE = "\ue000", "\ue001"
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """``text[part_start : part_start + length]`` stands at ``prompt[prompt_start:]``."""
+    """``text[part_start : part_start + length]`` stands at ``prompt[prompt_start:]``.
+
+    ``again`` are the other places of a text that the template writes more than once.
+    """
 
     prompt_start: int
     part_start: int
     length: int
+    again: tuple[Anchor, ...] = ()
 
 
 def _follow(
@@ -55,9 +61,9 @@ def _follow(
             found = 0 if prompt.startswith(piece) else -1
         else:
             text = texts[current]
-            for form in (text, text.rstrip(), text.lstrip(), text.strip()):
+            for form in _forms(text):
                 if prompt.startswith(form + piece, cursor):
-                    anchors[current] = Anchor(cursor, text.find(form), len(form))
+                    anchors[current] = Anchor(cursor, text.rfind(form), len(form))
                     found = cursor + len(form)
                     break
             else:
@@ -66,6 +72,36 @@ def _follow(
             return None
         cursor, current = found + len(piece), following
     return anchors if cursor == len(prompt) else None
+
+
+def _forms(text: str) -> list[str]:
+    """Return a text as templates write it: as it is, trimmed, or without the thoughts in it."""
+    forms = [text, text.rstrip(), text.lstrip(), text.strip()]
+    if _THOUGHT in text:
+        said = text.rsplit(_THOUGHT, 1)[1]
+        forms += [said, said.lstrip("\n"), said.strip()]
+    return forms
+
+
+def _distinct(skeleton: str, markers: Sequence[str]) -> tuple[str, list[str], list[int]]:
+    """Give a marker that the template writes more than once another name at each place.
+
+    Returns
+    -------
+    tuple
+        The skeleton, its markers, and of which text each is.
+    """
+    names, owners = list(markers), list(range(len(markers)))
+    for i, marker in enumerate(markers):
+        first, *others = skeleton.split(marker)
+        for other in others[:1]:
+            first += marker + other
+        for other in others[1:]:
+            names.append(f"{_OPEN}{i}.{len(names)}{_CLOSE}")
+            owners.append(i)
+            first += names[-1] + other
+        skeleton = first
+    return skeleton, names, owners
 
 
 def _align(
@@ -96,10 +132,12 @@ def _search(prompt: str, texts: Sequence[str], start: int) -> list[Anchor | None
     cursor = start
     for text in texts:
         found: Anchor | None = None
-        for candidate in (text, text.strip()) if text.strip() else ():  # white space is anywhere
+        for candidate in _forms(text):
+            if not candidate.strip():  # white space is anywhere
+                continue
             start = prompt.find(candidate, cursor)
             if start >= 0:
-                found = Anchor(start, text.find(candidate), len(candidate))
+                found = Anchor(start, text.rfind(candidate), len(candidate))
                 cursor = start + len(candidate)
                 break
         anchors.append(found)
@@ -136,9 +174,13 @@ def locate_texts(
     prompt = _rendered(render, texts)
     markers = [f"{_OPEN}{i}{_CLOSE}" for i in range(len(texts))]
     skeleton = _rendered(render, markers)
-    anchors = _follow(prompt, skeleton, markers, texts)
+    distinct, names, owners = _distinct(skeleton, markers)
+    written = [texts[i] for i in owners]
+    anchors = _follow(prompt, distinct, names, written)
     if anchors is None:
-        anchors = _align(prompt, skeleton, markers, texts)
+        anchors = _align(prompt, distinct, names, written)
+    if anchors is not None:
+        anchors = _collected(anchors, owners, len(texts))
     if anchors is None:
         frame = zip(prompt, skeleton.partition(_OPEN)[0], strict=False)
         shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], frame))
@@ -146,11 +188,23 @@ def locate_texts(
     for part, anchor in zip(parts, anchors, strict=True):
         if anchor is None and part.is_source and part.text.strip():
             raise ModelError(
-                f"the model's chat template leaves out or rewrites the source text "
-                f'messages[{part.message}]["content"][{part.part}]',
+                f"the model's chat template leaves out or rewrites the source text {_place(part)}",
                 fix="put the source into the last user message",
             )
     return prompt, anchors
+
+
+def _collected(
+    anchors: Sequence[Anchor | None], owners: Sequence[int], count: int
+) -> list[Anchor | None]:
+    """Put the anchors of one text together."""
+    places: list[list[Anchor]] = [[] for _ in range(count)]
+    for anchor, owner in zip(anchors, owners, strict=True):
+        if anchor is not None:
+            places[owner].append(anchor)
+    return [
+        dataclasses.replace(each[0], again=tuple(each[1:])) if each else None for each in places
+    ]
 
 
 def tokenize_with_offsets(
@@ -173,6 +227,12 @@ def tokenize_with_offsets(
             if end < following and not prompt[end].isspace():
                 offsets[i] = start, following
             following = start
+        elif start < following and start >= max(
+            (a for a, _ in offsets[max(0, i - 1) : i]), default=0
+        ):
+            # Some tokenizers say only where a token begins; it lasts until the next.
+            offsets[i] = start, following
+            following = start
     return list(encoding["input_ids"]), offsets
 
 
@@ -188,9 +248,11 @@ def text_geometry(
     rendered prompt) of each token that is not a placeholder of a medium.
     """
     stretches = sorted(
-        (anchor.prompt_start, anchor.prompt_start + anchor.length, index)
+        (place.prompt_start, place.prompt_start + place.length, index, place.part_start)
         for index, anchor in enumerate(anchors)
-        if anchor is not None and anchor.length
+        if anchor is not None
+        for place in (anchor, *anchor.again)
+        if place.length
     )
     owned: dict[int, tuple[list[int], list[tuple[int, int]]]] = {}
     first = 0
@@ -204,13 +266,23 @@ def text_geometry(
                 best, best_shared = stretch, shared
         if best is None:
             continue
-        anchor = anchors[best[2]]
-        assert anchor is not None, "only located texts have a stretch"
-        shift = anchor.part_start - anchor.prompt_start
+        shift = best[3] - best[0]
         tokens, ranges = owned.setdefault(best[2], ([], []))
         tokens.append(position)
         ranges.append((max(start, best[0]) + shift, min(end, best[1]) + shift))
+    for index, part in enumerate(parts):
+        if part.is_source and part.text.strip() and index not in owned:
+            raise ModelError(
+                f"no token carries the source text {_place(part)}: the tokenizer does not say "
+                "which characters its tokens stand for",
+                legal="a fast tokenizer with offsets",
+                fix="load the tokenizer of the checkpoint with AutoTokenizer",
+            )
     return [TextTokens(parts[index], *owned[index]) for index in sorted(owned)]
+
+
+def _place(part: TextPart) -> str:
+    return f'messages[{part.message}]["content"][{part.part}]'
 
 
 def refuse_reserved(parts: Sequence[TextPart], reserved: Sequence[str]) -> None:

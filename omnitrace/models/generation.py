@@ -158,6 +158,7 @@ def _refuse(config: GenerationConfig, rest: Mapping[str, Any], model: Any) -> No
         "num_return_sequences > 1": (config.num_return_sequences or 1) > 1,
         "guidance_scale": config.guidance_scale not in (None, 1, 1.0),
         **{name: rest.get(name) is not None for name in CACHE_NAMES},
+        "token healing, which changes the prompt,": bool(getattr(config, "token_healing", False)),
         "custom_generate": rest.get("custom_generate") is not None,
         "inputs_embeds": rest.get("inputs_embeds") is not None,
     }

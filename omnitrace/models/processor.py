@@ -8,7 +8,7 @@ prompt has its place; which part of a medium a token shows is the rule of the pr
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from omnitrace.models.media_tokens import marker_texts, placeholder_ids
 from omnitrace.models.places.base import Medium
 from omnitrace.models.pretrained import load_model
 from omnitrace.models.processor_call import call_processor
+from omnitrace.models.rendering import check_shown, render
 from omnitrace.models.request_media import RequestMedia, request_media
 from omnitrace.models.wrappers import check_writes_text
 from omnitrace.sources.messages import Conversation
@@ -111,23 +112,19 @@ class ProcessorAdapter(ModelAdapter):
         return frozenset(each for found in ids.values() for each in found)
 
     def _render(self, conversation: Conversation, texts: Sequence[str]) -> str:
-        remaining = iter(texts)
-        messages = [
-            {
-                "role": role,
-                "content": [
-                    {"type": "text", "text": next(remaining)}
-                    if isinstance(part, TextPart)
-                    else {"type": part.modality, part.modality: ""}
-                    for part in conversation.of(number)
-                ],
-            }
-            for number, role in enumerate(conversation.roles)
+        return render(self.processor, conversation, self._contents(conversation, texts))
+
+    def _contents(
+        self, conversation: Conversation, texts: Sequence[str]
+    ) -> Callable[[int], list[dict[str, str]]]:
+        own = [part for part in conversation.parts if isinstance(part, TextPart)]
+        by_part = dict(zip((id(part) for part in own), texts, strict=True))
+        return lambda number: [
+            {"type": "text", "text": by_part[id(part)]}
+            if isinstance(part, TextPart)
+            else {"type": part.modality, part.modality: ""}
+            for part in conversation.of(number)
         ]
-        rendered: str = self.processor.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return rendered
 
     def encode(self, conversation: Conversation, options: SourceOptions) -> Encoded:
         """Run the processor and locate every token of the result.
@@ -143,11 +140,19 @@ class ProcessorAdapter(ModelAdapter):
         texts = [part for part in conversation.parts if isinstance(part, TextPart)]
         refuse_reserved(texts, marker_texts(self.model.config, self.processor))
         prompt, anchors = locate_texts(lambda each: self._render(conversation, each), texts)
+        content = self._contents(conversation, [part.text for part in texts])
+        check_shown(self.processor, conversation, content, prompt)
         media = request_media(conversation, options, self.processor)
         # As apply_chat_template does: a template that begins with the token has written it.
         begin = getattr(self.tokenizer, "bos_token", None)
         special = not (begin and prompt.startswith(begin))
         output = call_processor(self.processor, prompt, media, add_special_tokens=special)
+        end = getattr(self.tokenizer, "eos_token_id", None)
+        if special and end is not None and output["input_ids"][0, -1] == end:
+            raise ModelError(
+                f"{type(self.tokenizer).__name__} ends the prompt with its end token",
+                fix="load the processor with add_eos_token=False",
+            )
         # A list for each prompt; without media some processors make an empty tensor of it.
         offsets = output.pop("text_replacement_offsets", None)
         replacements = [] if offsets is None else [*offsets[0]]

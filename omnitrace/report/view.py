@@ -32,7 +32,7 @@ def trace_view(
         "id": f"trace-{number + 1}",
         "number": number,
         "title": title or _title(trace) or f"Trace {number + 1}",
-        "notes": list(notes),
+        "notes": [*trace.provenance.notes, *notes],
         "finished": trace.provenance.finished,
         "grounded": sum(not span.ungrounded for span in trace.spans),
         "spans": [_span_view(trace, i, span) for i, span in enumerate(trace.spans)],

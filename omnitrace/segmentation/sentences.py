@@ -37,12 +37,25 @@ TAIL_LIMIT: Final = 2000
 _WHITESPACE_BEYOND_ASCII: Final = {code: " " for code in range(0x80, 0x3001) if chr(code).isspace()}
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-_MARKER: Final = re.compile(r"[^\S\n]*(?:[-*+•‣◦▪–]|\(?\d{1,3}[.)]|\(?[A-Za-z]\))[^\S\n]+(?=\S)")  # noqa: RUF001
+_BULLETS: Final = "•‣◦▪▫●○■□◆◇►▸▶➤➢➔✓✔✗✘❖·∙⁃★☆※→–—"  # noqa: RUF001
+_MARKER: Final = re.compile(
+    rf"[^\S\n]*(?:[-*+{_BULLETS}]|\(?\d{{1,3}}[.)]|\(?[A-Za-z]\))[^\S\n]+(?=\S)"
+)
 # A line that is a block of its own: a list item, a heading, a table row, bold text, a rule.
 _BLOCK: Final = re.compile(
     _MARKER.pattern
     + r"|[^\S\n]*(?:#{1,6}[^\S\n]+\S|\||(?:\*\*[^*\n]+\*\*:?|-{3,}|\*{3,}|_{3,}|={3,})[^\S\n]*\n)"
 )
+# Full stops that sentencex does not know: Khmer, Tibetan.
+_OTHER_STOPS: Final = re.compile("[។៕།༎]\\s*")
+# Thai and Lao have none; a space ends a sentence or a clause.
+_THAI_SPACE: Final = re.compile(r"(?<=[\u0e00-\u0eff])[^\S\n]+(?=[\u0e00-\u0eff])")
+_THAI_LENGTH: Final = 15  # characters without a space that may be a name or a number of things
+# What a number or bracket follows: "Eq. (2)", "Fig. 3" stay whole.
+_NUMBERED: Final = re.compile(
+    r"\b(?:Eqs?|Figs?|Secs?|Refs?|Tabs?|Nos?|Nr|Chs?|Vols?|pp?|cf|Abb|Gl|Thm|Lem|Def)\.\s+\Z", re.I
+)
+_NUMBER: Final = re.compile(r"[(\[]?\d|\([a-z]\)", re.I)
 _BLANK_LINE: Final = re.compile(r"\n\s*\n")
 # What closes a sentence after its full stop, with the white space behind it.
 _CLOSING: Final = re.compile(r"[*_~`\"'”’»)\]]+(?:\s+|$)")  # noqa: RUF001
@@ -227,13 +240,31 @@ class Segmenter:
             cuts.add(closing.end() if closing else cursor)
         if self._clause is not None:
             cuts.update(match.end() for match in self._clause.finditer(block))
-        return sorted(cut for cut in cuts if first < cut < len(block))
+        cuts.update(match.end() for match in _OTHER_STOPS.finditer(block))
+        cuts.update(_thai_cuts(block))
+        return sorted(
+            cut
+            for cut in cuts
+            if first < cut < len(block)
+            and not (_NUMBER.match(block, cut) and _NUMBERED.search(block, max(0, cut - 12), cut))
+        )
 
 
 def segment(text: str, *, unit: Unit = "sentence", language: str = "en") -> list[tuple[int, int]]:
     """Return the character ranges of the spans of a whole text."""
     segmenter = Segmenter(unit=unit, language=language)
     return segmenter.push(text) + segmenter.finish()
+
+
+def _thai_cuts(block: str) -> list[int]:
+    """Find the ends of Thai and Lao sentences: spaces, where neither side is short."""
+    cuts = [match.end() for match in _THAI_SPACE.finditer(block)]
+    kept: list[int] = []
+    for cut, after in zip(cuts, [*cuts[1:], len(block)], strict=False):
+        last = kept[-1] if kept else 0
+        if cut - last > _THAI_LENGTH and after - cut > _THAI_LENGTH:
+            kept.append(cut)
+    return kept
 
 
 def _lengths(cuts: list[int]) -> list[int]:

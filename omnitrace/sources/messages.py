@@ -4,61 +4,63 @@ Which parts are sources, if the user does not say:
 
 - images, audio and video, wherever they stand;
 - the texts of a ``tool`` message, and any text part with a ``source_id`` or ``units``;
-- in the last user message, every text part but the last, which is the instruction; a single text
-  that is all there is to cite (no media, no other source) is itself the source;
-- system texts and earlier turns only if ``SourceOptions`` says so.
+- in the last user message, every text part but the last, which is the instruction;
+- where that leaves no source in the last turn, and no text is marked as one: the documents in the
+  last user message (see :mod:`omnitrace.segmentation.documents`);
+- where there are none: system texts and earlier turns, unless ``SourceOptions`` says otherwise, and
+  of a text of several sentences all but the questions that it begins or ends with.
+
+A question alone is never its own source. ``Conversation.notes`` say what was guessed, and where
+nothing can be a source.
 
 A part may carry ``"source": true`` or ``false`` to settle it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
-from omnitrace.errors import InputError, did_you_mean
-from omnitrace.media import (
-    LoadedAudio,
-    LoadedImage,
-    LoadedVideo,
-    MediaLimits,
-    load_audio,
-    load_image,
-    load_video,
-)
+from omnitrace.errors import InputError
+from omnitrace.media import MediaLimits
+from omnitrace.sources.choice import settle_texts
+from omnitrace.sources.formats import turns_of
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.part_reading import Place, Reading, explicit_source, kind_of, read_part
 from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.types import Message, Modality
 
 __all__ = ["Asked", "Conversation", "read_messages"]
 
-_ROLES = ("system", "developer", "user", "assistant", "tool")
-_PART_TYPES = ("text", "image", "audio", "video")
-_ALIASES: dict[str, Modality] = {
-    "image_url": "image",
-    "input_image": "image",
-    "input_audio": "audio",
-    "audio_url": "audio",
-    "video_url": "video",
-}
 # The options that decide what is read, and not only how it is cut.
 _READ_BY: Final = ("system", "history", "video_fps", "use_audio_in_video")
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Checked messages: their parts in order, the messages' roles, and the options they met."""
+    """Checked messages: their parts in order, the messages' roles, and the options they met.
+
+    ``notes`` say what a user should know of the choice of sources. ``more`` holds for each message
+    what chat templates read beside its content, such as ``tool_calls``; ``template`` the arguments
+    of the chat template, such as ``tools``.
+    """
 
     roles: tuple[str, ...]
     parts: tuple[Part, ...]
     options: SourceOptions = field(default_factory=SourceOptions, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    more: tuple[Mapping[str, Any], ...] = ()
+    template: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, message: int) -> list[Part]:
         """Return the parts of one message."""
         return [part for part in self.parts if part.message == message]
+
+    def more_of(self, message: int) -> Mapping[str, Any]:
+        """Return what chat templates read of a message beside its content."""
+        return self.more[message] if self.more else {}
 
     def media(self, modality: Modality | None = None) -> list[MediaPart]:
         """Return the media parts in order, of one modality or of all."""
@@ -94,141 +96,12 @@ class Conversation:
                 if part.source_id is not None:
                     entry["source_id"] = part.source_id
                 content.append(entry)
-            messages.append({"role": role, "content": content})
+            messages.append({"role": role, "content": content, **self.more_of(number)})
         return tuple(messages)
 
 
 Asked: TypeAlias = Sequence[Message] | Conversation
 """A request: chat messages, or what was read of them already."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Where:
-    """Where a part stands, and whether it counts as a source until the texts are settled."""
-
-    message: int
-    part: int
-    role: str
-    is_source: bool
-
-
-def _where(message: int, part: int | None = None) -> str:
-    return f"messages[{message}]" + ("" if part is None else f'["content"][{part}]')
-
-
-def _part_type(raw: Mapping[str, Any], where: str) -> Modality:
-    given = raw.get("type")
-    if given is None:
-        raise InputError(
-            f"{where} has no 'type'",
-            legal=", ".join(_PART_TYPES),
-            fix='write e.g. {"type": "text", "text": "…"}',
-        )
-    kind = _ALIASES.get(str(given), str(given))
-    if kind not in _PART_TYPES:
-        raise InputError(
-            f"{where} has the unknown part type {kind!r}",
-            legal=", ".join(_PART_TYPES),
-            fix=did_you_mean(kind, _PART_TYPES),
-        )
-    return cast(Modality, kind)
-
-
-def _media_value(raw: Mapping[str, Any], kind: str, where: str) -> Any:
-    names = (kind, "path", "url", *(alias for alias, of in _ALIASES.items() if of == kind))
-    for name in names:
-        if raw.get(name) is not None:
-            value = raw[name]
-            return value["url"] if isinstance(value, Mapping) and "url" in value else value
-    raise InputError(
-        f"{where} is of type {kind!r} but names no file",
-        legal=f"a path, bytes, data URL, PIL image or array under the key {kind!r}",
-    )
-
-
-def _load(
-    kind: str, value: Any, options: SourceOptions, limits: MediaLimits, media_root: Path | None
-) -> LoadedImage | LoadedAudio | LoadedVideo:
-    if kind == "image":
-        return load_image(value, limits=limits, media_root=media_root)
-    if kind == "audio":
-        return load_audio(value, limits=limits, media_root=media_root)
-    return load_video(
-        value,
-        fps=options.video_fps,
-        limits=limits,
-        media_root=media_root,
-        with_audio=options.use_audio_in_video is not False,
-    )
-
-
-def _content(raw: Any, number: int) -> list[Mapping[str, Any]]:
-    if not isinstance(raw, Mapping):
-        raise InputError(
-            f"{_where(number)} is {type(raw).__name__}", legal='{"role": …, "content": …}'
-        )
-    role = raw.get("role")
-    if role is None:
-        raise InputError(
-            f"{_where(number)} has no 'role'",
-            legal=", ".join(_ROLES),
-            fix='add e.g. "role": "user"',
-        )
-    if role not in _ROLES:
-        raise InputError(f"{_where(number)} has the role {role!r}", legal=", ".join(_ROLES))
-    content = raw.get("content")
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    if not isinstance(content, Sequence) or not all(isinstance(p, Mapping) for p in content):
-        raise InputError(
-            f"{_where(number)} has content of type {type(content).__name__}",
-            legal="a string, or a list of parts such as {'type': 'text', 'text': '…'}",
-        )
-    return list(content)
-
-
-def _units(raw: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
-    units = raw.get("units")
-    if units is None:
-        return None
-    if isinstance(units, str) or not isinstance(units, Sequence):
-        raise InputError(
-            f"{where} has 'units' of type {type(units).__name__}",
-            legal="a list of ranges, boxes or seconds",
-        )
-    if not units:
-        raise InputError(
-            f"{where}: 'units' is empty",
-            legal="at least one range, box or interval",
-            fix="leave 'units' out to have the part cut by the options",
-        )
-    return tuple(units)
-
-
-def _settle_texts(
-    parts: list[Part], undecided: set[int], last_user: int, options: SourceOptions
-) -> list[Part]:
-    """Decide whether the texts at the ``undecided`` indices of ``parts`` are sources."""
-    in_question = [i for i in sorted(undecided) if parts[i].message == last_user]
-    instruction = in_question[-1] if in_question else None
-
-    def settled(index: int) -> bool:
-        part = parts[index]
-        if index == instruction:
-            return False
-        if part.role in ("system", "developer"):
-            return options.system
-        if part.role == "tool" or part.message == last_user:
-            return True
-        return options.history
-
-    result = [
-        dataclasses.replace(part, is_source=settled(i)) if i in undecided else part
-        for i, part in enumerate(parts)
-    ]
-    if instruction is not None and not any(part.is_source for part in result):
-        result[instruction] = dataclasses.replace(result[instruction], is_source=True)
-    return result
 
 
 def read_messages(
@@ -252,61 +125,21 @@ def read_messages(
             f"messages is {'empty' if not messages else type(messages).__name__}",
             legal='a non-empty list such as [{"role": "user", "content": "…"}]',
         )
+    turns = turns_of(messages)
+    reading = Reading(options, limits, media_root)
     parts: list[Part] = []
-    roles: list[str] = []
     undecided: set[int] = set()
-    for number, message in enumerate(messages):
-        content = _content(message, number)
-        roles.append(str(message["role"]))
-        for position, raw in enumerate(content):
-            explicit = _explicit_source(raw, _where(number, position))
-            if explicit is None and raw.get("type") == "text":
+    for number, turn in enumerate(turns):
+        for position, (raw, where) in enumerate(zip(turn.parts, turn.places, strict=True)):
+            explicit = explicit_source(raw, where)
+            if explicit is None and kind_of(raw, where) == "text":
                 undecided.add(len(parts))
-            where = _Where(number, position, roles[-1], explicit is not False)
-            parts.append(_read_part(raw, where, options, limits, media_root))
+            place = Place(number, position, turn.role, where, explicit is not False)
+            parts.append(read_part(raw, place, reading))
+    roles = [turn.role for turn in turns]
     users = [number for number, role in enumerate(roles) if role == "user"]
     if not users:
         raise InputError("the request has no user message", legal="at least one role 'user'")
-    settled = _settle_texts(parts, undecided, users[-1], options)
-    return Conversation(tuple(roles), tuple(settled), options)
-
-
-def _explicit_source(raw: Mapping[str, Any], where: str) -> bool | None:
-    """Return whether the user calls the part a source; None if nothing says so."""
-    said = raw.get("source")
-    if said is not None:
-        if not isinstance(said, bool):
-            raise InputError(f"{where} has the 'source' {said!r}", legal="true or false")
-        return said
-    return True if raw.get("source_id") is not None or raw.get("units") is not None else None
-
-
-def _read_part(
-    raw: Mapping[str, Any],
-    where: _Where,
-    options: SourceOptions,
-    limits: MediaLimits,
-    media_root: Path | None,
-) -> Part:
-    name = _where(where.message, where.part)
-    kind = _part_type(raw, name)
-    source_id = None if raw.get("source_id") is None else str(raw["source_id"])
-    units = _units(raw, name)
-    if kind == "text":
-        text = raw.get("text")
-        if not isinstance(text, str):
-            raise InputError(
-                f"{name} is of type 'text' but 'text' is {type(text).__name__}", legal="a string"
-            )
-        return TextPart(
-            where.message, where.part, where.role, text, where.is_source, source_id, units
-        )
-    if where.role in ("system", "developer", "assistant"):
-        raise InputError(
-            f"{name} puts {kind} into a message of role {where.role!r}",
-            legal="media in messages of role 'user' or 'tool'",
-        )
-    media = _load(kind, _media_value(raw, kind, name), options, limits, media_root)
-    return MediaPart(
-        where.message, where.part, where.role, kind, media, where.is_source, source_id, units
-    )
+    settled, notes = settle_texts(parts, undecided, users[-1], options)
+    more = tuple(turn.more for turn in turns)
+    return Conversation(tuple(roles), tuple(settled), options, notes, more)

@@ -13,7 +13,9 @@ from omnitrace.types import Modality
 __all__ = ["SourceOptions"]
 
 _CHOICES: dict[str, tuple[object, ...]] = {
-    "text": ("sentence", "paragraph", "whole"),
+    "text": ("sentence", "paragraph", "whole", "documents"),
+    "system": (True, False, "auto"),
+    "history": (True, False, "auto"),
     "use_audio_in_video": (True, False, "auto"),
     "audio_in_video": ("separate", "joined"),
 }
@@ -26,7 +28,9 @@ class SourceOptions:
     Attributes
     ----------
     text:
-        Units of source texts without units of their own.
+        Units of source texts without units of their own. "documents" are those that one string
+        holds, by their marks: ``[1] …``, ``Document 2: …``, XML elements, Markdown headings, lines
+        of dashes, triple quotes; a text without such marks is one document.
     image:
         What cuts images without boxes of their own into regions: the name of a unitizer ("grid",
         "whole", "ward", "slic", or a plugin's; see ``omnitrace list unitizers``), a name with
@@ -47,13 +51,14 @@ class SourceOptions:
     audio_in_video:
         Whether the sound and the pictures of one time bin are two units or one.
     system, history:
-        Whether the texts of system messages and of earlier turns are sources. Media are sources
-        wherever they stand.
+        Whether the texts of system messages and of earlier turns are sources. "auto": where the
+        last user message holds no source, and no text is marked as one. Media are sources wherever
+        they stand.
     language:
         Language of the texts, for sentence boundaries (ISO 639-1).
     """
 
-    text: Literal["sentence", "paragraph", "whole"] = "sentence"
+    text: Literal["sentence", "paragraph", "whole", "documents"] = "sentence"
     image: str | Mapping[str, Any] | ImageUnitizer = "grid"
     audio: str | Mapping[str, Any] | TimeUnitizer = "bins"
     video: str | Mapping[str, Any] | TimeUnitizer = "bins"
@@ -63,8 +68,8 @@ class SourceOptions:
     video_fps: float = 2.0
     use_audio_in_video: bool | Literal["auto"] = "auto"
     audio_in_video: Literal["separate", "joined"] = "separate"
-    system: bool = False
-    history: bool = False
+    system: bool | Literal["auto"] = "auto"
+    history: bool | Literal["auto"] = "auto"
     language: str = "en"
     _made: dict[str, Unitizer] = field(init=False, repr=False, compare=False, default_factory=dict)
 

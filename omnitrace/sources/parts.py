@@ -13,7 +13,11 @@ __all__ = ["MediaPart", "Part", "TextPart"]
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A text of the conversation, letter for letter as the user passed it."""
+    """A text of the conversation, letter for letter as the user passed it.
+
+    ``within`` are the character ranges of it that can be cited, where it also holds a question;
+    None for all of it.
+    """
 
     message: int
     part: int
@@ -22,6 +26,7 @@ class TextPart:
     is_source: bool
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
+    within: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

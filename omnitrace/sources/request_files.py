@@ -18,12 +18,18 @@ from typing import Any, Final, TypeAlias
 
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
+from omnitrace.sources.formats import check_keys
 from omnitrace.types import ContentPart, Message
 
 __all__ = ["FileEntry", "RequestEntry", "RequestProblem", "read_requests"]
 
 _MEDIA: Final = ("image", "audio", "video")
 _KINDS: Final = ("text", *_MEDIA)
+#: Keys of a request; what is under "metadata" and "title" is left alone.
+_KEYS: Final = (
+    *("id", "messages", "response", "tools", "chat_template_kwargs", "metadata", "title"),
+    *("labels", "label"),
+)
 _FORMS: Final = (
     '{"messages": [...]} or {"prompt": "...", "question": [...]}, a list of these, '
     "or a list of messages"
@@ -34,13 +40,16 @@ _FORMS: Final = (
 class RequestEntry:
     """One request: a name, unique in its file, its messages, and where relative paths start.
 
-    ``raw`` is the entry as it stands in the file.
+    ``response`` is one that exists already, as a text or as token ids; ``template`` holds ``tools``
+    and ``chat_template_kwargs``; ``raw`` is the entry as it stands in the file.
     """
 
     id: str
     messages: list[Message]
     media_root: Path
     raw: Any = field(default=None, compare=False, repr=False)
+    response: str | list[int] | None = None
+    template: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +171,14 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
         if not isinstance(value, Mapping):
             raise InputError(f"{where} is {_named(value)}, not a request", legal=_FORMS)
         if "messages" in value:
-            return RequestEntry(name, _messages(value["messages"], where), root or path.parent)
+            check_keys(value, _KEYS, where)
+            return RequestEntry(
+                name,
+                _messages(value["messages"], where),
+                root or path.parent,
+                response=_response(value, where),
+                template=_template(value, where),
+            )
         if "question" in value:
             messages, files = _question(value, where)
             return RequestEntry(name, messages, root or _root_of(path, files))
@@ -196,6 +212,29 @@ def _messages(value: Any, where: str) -> list[Message]:
     if not isinstance(value, list):
         raise InputError(f"{where}: 'messages' is {_named(value)}", legal="a list of messages")
     return value
+
+
+def _response(value: Mapping[str, Any], where: str) -> str | list[int] | None:
+    given = value.get("response")
+    if given is None or (isinstance(given, str) and given.strip()):
+        return given
+    if isinstance(given, list) and given and all(type(each) is int for each in given):
+        return given
+    raise InputError(
+        f"{where}: 'response' is {given!r}"[:200],
+        legal="the response as a text or a list of token ids, or no such field",
+    )
+
+
+def _template(value: Mapping[str, Any], where: str) -> dict[str, Any]:
+    kinds = {"tools": (list, "a list of JSON schemas"), "chat_template_kwargs": (dict, "an object")}
+    found: dict[str, Any] = {}
+    for name, (kind, legal) in kinds.items():
+        if value.get(name) is not None:
+            if not isinstance(value[name], kind):
+                raise InputError(f"{where}: {name!r} is {_named(value[name])}", legal=legal)
+            found[name] = value[name]
+    return found
 
 
 def _question(value: Mapping[str, Any], where: str) -> tuple[list[Message], list[str]]:

@@ -39,6 +39,11 @@ class Provenance:
     created: str = ""
     finished: bool = True
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the choice of sources, such as that there are none."""
+        return tuple(self.segmentation.get("notes", ()))
+
     def source_options(self) -> SourceOptions | None:
         """Return the options under which the request was cut into units, None if it is not known.
 

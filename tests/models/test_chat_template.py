@@ -19,6 +19,7 @@ from omnitrace.models.chat_template import (
     tokenize_with_offsets,
 )
 from omnitrace.sources.parts import TextPart
+from omnitrace.sources.unitizers.text import text_units
 from tests.helpers import qwen_omni as omni
 from tests.helpers import smollm2
 
@@ -148,16 +149,50 @@ def test_thoughts_that_the_template_takes_out():
     texts = ["question", "<think>hm</think>\n\nanswer", "the last"]
     parts = [TextPart(i, 0, "user", text, i != 1) for i, text in enumerate(texts)]
     prompt, anchors = locate_texts(forget, parts)
-    assert anchors[1] is None
+    # What the template keeps of the second text is found.
+    answer = anchors[1]
+    assert answer is not None
+    assert texts[1][answer.part_start :] == "answer"
+    assert prompt[answer.prompt_start :].startswith("answer<|im_end|>")
     check(prompt, [texts[0], texts[2]], [anchors[0], anchors[2]])
 
 
-def test_a_text_that_is_written_twice_is_found_once():
+def test_a_text_that_is_written_twice_is_found_twice():
     def twice(texts: Sequence[str]) -> str:
         return f"Reminder: {texts[0]}\n{keep(texts)}"
 
-    prompt, anchors = locate_texts(twice, parts_of(["the rules", "ask"]))
-    check(prompt, ["the rules", "ask"], anchors)
+    parts = parts_of(["One. Two.", "ask"])
+    prompt, anchors = locate_texts(twice, parts)
+    first = anchors[0]
+    assert first is not None
+    places = [first.prompt_start, *(each.prompt_start for each in first.again)]
+    assert places == [prompt.index("One."), prompt.rindex("One.")]
+    characters = [(i, i + 1) for i in range(len(prompt))]
+    geometry = text_geometry(parts, anchors, range(len(prompt)), characters)
+    units = ["".join(prompt[p] for p in unit.positions).split() for unit in text_units(geometry[0])]
+    assert units == [["One.", "One."], ["Two.Two."]]
+
+
+class _StartsOnly:
+    """A tokenizer that says where a token begins, and not where it ends."""
+
+    is_fast = True
+
+    def __call__(self, prompt: str, **_: Any) -> dict[str, Any]:
+        return {
+            "input_ids": list(range(len(prompt))),
+            "offset_mapping": [(i, i) for i in range(len(prompt))],
+        }
+
+
+def test_tokens_without_an_end_last_until_the_next_begins():
+    _, offsets = tokenize_with_offsets(_StartsOnly(), "abc", add_special_tokens=False)
+    assert offsets == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_a_source_without_tokens_is_refused():
+    with pytest.raises(ModelError, match=r"no token carries the source text messages\[0\]"):
+        text_geometry(parts_of(["one"]), [Anchor(0, 0, 3)], [0, 1], [(0, 0), (0, 0)])
 
 
 def tokenizers() -> list[str]:

@@ -56,20 +56,78 @@ def test_media_are_sources_in_every_turn_whatever_the_options():
         {"role": "tool", "content": [AUDIO]},
         user(text("ask")),
     ]
-    assert sources(messages) == ["image", "audio"]
+    assert sources(messages, history=False) == ["image", "audio"]
     assert sources(messages, history=True) == ["image", "old question", "old answer", "audio"]
+    assert sources(messages) == ["image", "old question", "old answer", "audio"]
 
 
-@pytest.mark.parametrize("content", ["ask", [text("ask")]])
-def test_a_single_text_is_itself_the_source(content: Any):
-    assert sources([{"role": "user", "content": content}]) == ["ask"]
+@pytest.mark.parametrize("content", ["ask", [text("ask")], "What does it weigh?"])
+def test_a_question_alone_is_not_its_own_source(content: Any):
+    conversation = read([{"role": "user", "content": content}])
+    assert not any(part.is_source for part in conversation.parts)
+    (note,) = conversation.notes
+    assert "nothing in the request can be a source" in note
+    assert '"source": true' in note
+
+
+def cited(messages: Any, **options: Any) -> list[str]:
+    """Spell the stretches of texts that can be cited."""
+    return [
+        part.text[a:b]
+        for part in read(messages, **options).parts
+        if part.is_source and isinstance(part, TextPart)
+        for a, b in part.within or [(0, len(part.text))]
+    ]
+
+
+def test_one_text_is_the_source_without_the_questions_around_it():
+    note = "The spoon weighs seven grams. The key weighs eight."
+    for asked in (f"{note} What does the key weigh?", f"What does it weigh?\n\n{note}"):
+        conversation = read([{"role": "user", "content": asked}])
+        assert cited([{"role": "user", "content": asked}]) == [note]
+        assert "sources and question in one text" in conversation.notes[0]
+
+
+def test_documents_in_one_text_are_the_sources_and_the_rest_is_the_instruction():
+    asked = "Use these.\n\n[1] The spoon.\n[2] The key.\n\nDescribe them."
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": asked}]
+    assert cited(messages) == ["[1] The spoon.", "[2] The key."]
+    assert read(messages).notes == ()
+    # Beside other sources the last text is the instruction, unless documents are asked for.
+    beside = [user(text("doc"), text(asked))]
+    assert cited(beside) == ["doc"]
+    assert cited(beside, text="documents") == ["doc", "[1] The spoon.", "[2] The key."]
+
+
+def test_earlier_turns_and_system_texts_are_sources_where_the_question_brings_none():
+    system = {"role": "system", "content": "Answer from this.\n<doc>One.</doc>\n<doc>Two.</doc>"}
+    earlier = [
+        user(text("The spoon weighs seven grams. What is it?")),
+        {"role": "assistant", "content": "A"},
+    ]
+    ask = user(text("What does the spoon weigh?"))
+    assert cited([system, ask]) == ["<doc>One.</doc>", "<doc>Two.</doc>"]
+    assert cited([*earlier, ask]) == ["The spoon weighs seven grams.", "A"]
+    assert cited([system, *earlier, user(text("doc"), text("ask"))]) == ["doc"]
+    assert cited([system, *earlier, ask], system=False, history=False) == []
+    assert read([system, ask]).notes == ()
+
+
+def test_what_a_tool_found_after_the_question_belongs_to_its_turn():
+    messages = [
+        {"role": "system", "content": "Be kind."},
+        user(text("What is the weather?")),
+        {"role": "tool", "content": "It is 20 degrees."},
+    ]
+    assert cited(messages) == ["It is 20 degrees."]
 
 
 def test_a_single_text_beside_a_medium_or_another_source_is_the_instruction():
     assert sources([user(IMAGE, text("ask"))]) == ["image"]
     assert sources([{"role": "tool", "content": "found"}, user(text("ask"))]) == ["found"]
     system = [{"role": "system", "content": "rules"}, user(text("ask"))]
-    assert sources(system) == ["ask"]
+    assert sources(system) == ["rules"]
+    assert sources(system, system=False) == []
     assert sources(system, system=True) == ["rules"]
 
 

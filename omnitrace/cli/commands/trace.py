@@ -10,8 +10,19 @@ import typer
 
 from omnitrace._utils.files import make_folder
 from omnitrace.cli.exit_codes import guarded
-from omnitrace.cli.inline_request import QuickForm
-from omnitrace.cli.options import AudioUnits, Device, ImageUnits, MaxNewTokens, VideoUnits
+from omnitrace.cli.inline_request import QuickForm, marked
+from omnitrace.cli.options import (
+    AudioUnits,
+    Device,
+    HistorySources,
+    ImageUnits,
+    Language,
+    MaxNewTokens,
+    SystemSources,
+    TextUnits,
+    VideoFps,
+    VideoUnits,
+)
 from omnitrace.cli.runner import Runner, TraceOutput
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
@@ -93,9 +104,22 @@ def trace(
             "the supports.",
         ),
     ] = None,
+    text_units: TextUnits = "sentence",
     image_units: ImageUnits = "grid",
     audio_units: AudioUnits = "bins",
     video_units: VideoUnits = "bins",
+    video_fps: VideoFps = 2.0,
+    language: Language = "en",
+    system: SystemSources = None,
+    history: HistorySources = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MESSAGE[.PART]",
+            help="Mark a message, or one of its parts, as a source, by their indices: 0 or 1.2. "
+            "Repeatable.",
+        ),
+    ] = None,
     max_new_tokens: MaxNewTokens = 256,
     out: Annotated[
         Path | None,
@@ -155,13 +179,22 @@ def trace(
     chosen = _signal(signal, estimator_file, heads)
     selection = _calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
-    entries = _entries(request, quick, media_root)
+    entries = marked(_entries(request, quick, media_root), source or ())
     runner = Runner(
         model,
         chosen,
         verify=verify,
         selection=selection,
-        sources=SourceOptions(image=image_units, audio=audio_units, video=video_units),
+        sources=SourceOptions(
+            text=text_units,  # type: ignore[arg-type] # checked there
+            image=image_units,
+            audio=audio_units,
+            video=video_units,
+            video_fps=video_fps,
+            language=language,
+            system="auto" if system is None else system,
+            history="auto" if history is None else history,
+        ),
         thinking=markers,
         device=device,
         options=options,

@@ -193,3 +193,45 @@ def test_a_device_is_chosen_and_checked(run: Run, model: str, sample: Path) -> N
     missing = run("trace", sample, "--model", model, "--device", "cuda:99")
     assert missing.exit_code == 2
     assert "torch finds no device 'cuda:99' here. Legal: cpu" in missing.stderr
+
+
+def test_what_is_a_source_can_be_said(run: Run, model: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    turns = [
+        {"role": "system", "content": "One.\n\nTwo. Three."},
+        {"role": "user", "content": "Four."},
+        {"role": "assistant", "content": "Five."},
+        {"role": "user", "content": "What is it?"},
+    ]
+    file.write_text(json.dumps({"messages": turns}), encoding="utf-8")
+
+    def cited(*options: str) -> list[str]:
+        result = run("trace", file, "--model", model, *SAMPLING, "--json", *options)
+        assert result.exit_code == 0, result.stderr
+        return [unit["preview"] for unit in json.loads(result.stdout)["units"]]
+
+    assert cited() == ["One.", "Two.", "Three.", "Four.", "Five."]
+    assert cited("--no-system") == ["Four.", "Five."]
+    assert cited("--no-history", "--text-units", "paragraph") == ["One.", "Two. Three."]
+    assert cited("--source", "2") == ["Five."]
+    assert cited("--source", "1.0", "--source", "2") == ["Four.", "Five."]
+    result = run("trace", file, "--model", model, *SAMPLING, "--no-system", "--no-history")
+    assert "warning: nothing in the request can be a source" in result.stderr
+    for place, problem in (("x", "--source is 'x'"), ("7", "no such message")):
+        result = run("trace", file, "--model", model, "--source", place)
+        assert result.exit_code == 2
+        assert problem in result.stderr
+
+
+def test_a_response_in_the_record_is_replayed(run: Run, model: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    request = {**TEXT, "response": "the lamp weighs eight grams", "title": "A", "metadata": {}}
+    file.write_text(json.dumps(request), encoding="utf-8")
+    result = run("trace", file, "--model", model, "--json")
+    assert result.exit_code == 0, result.stderr
+    words = json.loads(result.stdout)["text"].split()
+    assert words == ["the", "lamp", "weighs", "eight", "grams"]
+    file.write_text(json.dumps({**TEXT, "respones": "x"}), encoding="utf-8")
+    result = run("trace", file, "--model", model)
+    assert result.exit_code == 2
+    assert "did you mean 'response'?" in result.stderr

@@ -66,7 +66,7 @@ def test_only_what_is_asked_for_runs(tracers: dict[str, Tracer], case: Case) -> 
 
 
 def test_what_cannot_be_judged_is_refused(reference: Tracer, tracers: dict[str, Tracer]) -> None:
-    one = [{"role": "user", "content": "The lamp weighs seven grams."}]
+    one = [{"role": "user", "content": "The lamp weighs seven grams.", "source": True}]
     with pytest.raises(InputError, match="1 spans and the request 1 units"):
         case_of(tracers, "one", one, "The lamp weighs seven grams.")
     with pytest.raises(InputError, match="two signals are named 'blind'"):
