@@ -113,16 +113,6 @@ def test_token_healing_is_refused():
         tracer(PLAIN).trace([ASK], token_healing=True)
 
 
-def test_a_response_ends_with_the_positions_of_the_model():
-    plain = tracer(PLAIN)
-    limit = plain.adapter.max_context
-    assert limit is not None
-    asked = [{**ASK, "content": "the cup " * (limit // 2 - 20)}]
-    trace = plain.trace(asked, max_new_tokens=10_000, min_new_tokens=10_000)
-    assert len(trace.prompt_ids) + len(trace.token_ids) == limit
-    assert not trace.provenance.finished
-
-
 def test_half_a_surrogate_pair_is_refused_in_a_response():
     with pytest.raises(InputError, match="response holds half of a surrogate pair"):
         tracer(PLAIN).replay([ASK], "bad \ud83d half")
