@@ -271,6 +271,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
 )
 """All families with a processor that Omnitrace knows, by kin."""
+"""Every family that Omnitrace knows, in the order of the docs."""
 
 
 def family_of(config: Any) -> Family | None:
