@@ -245,15 +245,6 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral-community/pixtral-12b"),
     ),
     Family(
-        "phi-4-multimodal",
-        "Phi-4-multimodal",
-        ("Phi4MultimodalConfig",),
-        ("Phi4MultimodalProcessor",),
-        {"image": images.rows_then_overview, "audio": times.every(80)},
-        ("microsoft/Phi-4-multimodal-instruct",),
-        "Phi4MultimodalForCausalLM",
-    ),
-    Family(
         "minicpm-v-4.6",
         "MiniCPM-V 4.6",
         ("MiniCPMV4_6Config",),
@@ -271,7 +262,6 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
 )
 """All families with a processor that Omnitrace knows, by kin."""
-"""Every family that Omnitrace knows, in the order of the docs."""
 
 
 def family_of(config: Any) -> Family | None:

@@ -136,6 +136,12 @@ class ProcessorAdapter(ModelAdapter):
         ModelError
             If the processor does not do what it says.
         """
+        if getattr(self.processor, "chat_template", None) is None:
+            raise ModelError(
+                f"the {type(self.processor).__name__} of {self.source} has no chat template",
+                legal="processors with a chat template, which says where media stand",
+                fix="set processor.chat_template, or load a revision of the checkpoint that has one",
+            )
         self._check_modalities(conversation)
         texts = [part for part in conversation.parts if isinstance(part, TextPart)]
         refuse_reserved(texts, marker_texts(self.model.config, self.processor))

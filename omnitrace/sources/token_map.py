@@ -69,8 +69,7 @@ class Overview:
 class GridTokens:
     """Merged vision tokens of an image: row-major ``positions`` of a ``rows × columns`` grid.
 
-    Each token of ``overviews`` goes with the cell that its middle lies in; behind the edge of the
-    image it shows padding, and goes with none.
+    Each token of ``overviews`` goes with the cell that its middle lies in.
 
     A model whose queries each look at a whole slice of the image has tokens without a place in it.
     A cell is then a slice: ``further`` has for each the other tokens that look at it, and no cell
@@ -115,9 +114,7 @@ class GridTokens:
             showing[cell] += more
         for view in self.overviews:
             for index, position in enumerate(view.positions):
-                x, y = view.middle(index)
-                if x < self.width and y < self.height:
-                    showing[self.cell_at(x, y)].append(position)
+                showing[self.cell_at(*view.middle(index))].append(position)
         return showing
 
     def all_positions(self) -> list[int]:

@@ -198,3 +198,10 @@ def test_inputs_have_the_models_type_but_times_do_not() -> None:
 def test_a_request_without_media(name: str) -> None:
     encoded = omni.encode(tiny_family(name), "It rains.", "What?")
     assert [len(tokens.positions) for tokens in encoded.geometry] == [9, 5]
+
+
+def test_a_processor_without_a_chat_template() -> None:
+    adapter = tiny_family("qwen3-vl")
+    adapter.processor.chat_template = None
+    with pytest.raises(ModelError, match="Qwen3VLProcessor of tiny qwen3-vl has no chat template"):
+        omni.encode(adapter, omni.image(60, 60), "What?")

@@ -20,7 +20,6 @@ __all__ = [
     "marked_tiles",
     "overview_and_slices",
     "pooled",
-    "rows_then_overview",
     "rows_with_breaks",
     "square",
     "tiles_and_thumbnail",
@@ -140,29 +139,6 @@ def base_and_rows(medium: Medium) -> GridTokens:
     fine = _without_ends(medium.positions[tokens:], columns)
     view = whole(medium, medium.positions[:tokens], side, side)
     return image_grid(medium, rows, columns, fine, [view])
-
-
-def rows_then_overview(medium: Medium) -> GridTokens:
-    """Rows of a fine grid, each with one more token at its end; a token; then all of it, small.
-
-    Phi-4-multimodal pads the fine grid to its tiles, and cuts off what its mask leaves out.
-    """
-    cutter = medium.processor.image_processor
-    side = math.ceil(cutter.size["height"] / cutter.patch_size / 2)  # a token is 2 x 2 patches
-    high, wide = (size // cutter.size["height"] for size in medium.sizes("image_sizes"))
-    mask = medium.inputs["image_attention_mask"][medium.index]
-    seen = mask[1 : 1 + high * wide, 0::2, 0::2].reshape(high, wide, side, side)
-    seen = seen.permute(0, 2, 1, 3).reshape(high * side, wide * side)
-    rows, columns = int(seen[:, 0].sum()), int(seen[0].sum())
-    fine = rows * (columns + 1)
-    expect(medium, fine + 1 + side * (side + 1))
-    # The small one shows the tiles with their padding, to the right of the image or under it.
-    height, width = medium.sizes("image_sizes")
-    scale = min(width / medium.image.width, height / medium.image.height)
-    box = (0.0, 0.0, width / scale, height / scale)
-    view = Overview(_without_ends(medium.positions[fine + 1 :], side), side, side, box)
-    own = _without_ends(medium.positions[:fine], columns)
-    return image_grid(medium, rows, columns, own, [view])
 
 
 def _without_ends(positions: Sequence[int], columns: int) -> list[int]:
