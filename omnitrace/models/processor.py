@@ -140,7 +140,7 @@ class ProcessorAdapter(ModelAdapter):
             raise ModelError(
                 f"the {type(self.processor).__name__} of {self.source} has no chat template",
                 legal="processors with a chat template, which says where media stand",
-                fix="set processor.chat_template, or load a revision of the checkpoint that has one",
+                fix="set processor.chat_template, or load a revision of the checkpoint with one",
             )
         self._check_modalities(conversation)
         texts = [part for part in conversation.parts if isinstance(part, TextPart)]
