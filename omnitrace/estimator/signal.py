@@ -31,6 +31,9 @@ __all__ = ["SHIPPED", "Estimator", "Trained"]
 SHIPPED: Final = Path(__file__).parents[1] / "reference" / "assets" / "estimator.safetensors"
 """The estimator of the reference model, where the package has one."""
 
+# Options that say which parts are sources, and not how a source is cut.
+_WHICH: Final = frozenset({"system", "history"})
+
 
 class Trained:
     """An estimator for one model and one way to cut sources, read from a file or as it is.
@@ -111,7 +114,7 @@ class Trained:
             fix="train one for this model: omnitrace estimator train",
         )
         cut = sources_record(sources)
-        for name in sorted(card.sources.keys() | cut.keys()):
+        for name in sorted((card.sources.keys() | cut.keys()) - _WHICH):
             wanted, found = (spelled(each.get(name)) for each in (card.sources, cut))
             if wanted != found:
                 raise InputError(

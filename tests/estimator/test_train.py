@@ -29,7 +29,7 @@ from omnitrace.evaluation.metrics.faithfulness import lds
 from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
-from omnitrace.sources import messages
+from omnitrace.sources import part_reading
 from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
 from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
 from tests.helpers.text_adapters import text_adapter
@@ -282,13 +282,13 @@ def test_every_modality(reference: Tracer, tmp_path: Path, monkeypatch: pytest.M
     assert isinstance(request, RequestEntry)
     options = dataclasses.replace(SMALL, masks=4, recipe=FeatureRecipe(values=True))
     decoded: list[str] = []
-    for kind, decode in (("image", messages.load_image), ("audio", messages.load_audio)):
+    for kind, decode in (("image", part_reading.load_image), ("audio", part_reading.load_audio)):
 
         def counted(*args: Any, of: str = kind, decode: Any = decode, **named: Any) -> Any:
             decoded.append(of)
             return decode(*args, **named)
 
-        monkeypatch.setattr(messages, f"load_{kind}", counted)
+        monkeypatch.setattr(part_reading, f"load_{kind}", counted)
     example = Collector(reference, options, cache=tmp_path / "cache").example(request)
     assert sorted(decoded) == ["audio", "image"]
     assert set(example.modalities) == {"text", "image", "audio"}
