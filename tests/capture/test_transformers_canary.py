@@ -26,7 +26,7 @@ from tests.helpers.tiny_models import tiny
 
 
 def test_the_supported_range() -> None:
-    assert Version("5.20") <= Version(transformers.__version__) < Version("6")
+    assert Version("5.23") <= Version(transformers.__version__) < Version("6")
 
 
 def test_capture_interface() -> None:
