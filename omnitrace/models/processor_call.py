@@ -9,7 +9,6 @@ import torch
 
 from omnitrace.errors import MediaError, ModelError
 from omnitrace.media import LoadedImage, LoadedVideo
-from omnitrace.models.older_omni import SOUND, is_older_omni, replacements_of
 from omnitrace.models.request_media import RequestMedia, takes_sound
 from omnitrace.sources.parts import MediaPart
 
@@ -35,6 +34,8 @@ def call_processor(
     ------
     MediaError
         If the processor refuses the media.
+    ModelError
+        If the processor does not say what it puts in place of them.
     """
     import transformers  # waits: commands that load no model start without it
 
@@ -49,9 +50,7 @@ def call_processor(
             torch.from_numpy(_video(part).frames).permute(0, 3, 1, 2) for part in media.videos
         ]
         kwargs["videos_kwargs"] = _video_arguments(processor, media)
-    if media.video_sound and is_older_omni(processor):
-        kwargs["videos_kwargs"][SOUND] = True
-    elif media.video_sound:
+    if media.video_sound:
         kwargs["load_audio_from_video"] = True
         kwargs["audio_from_video_indices"] = media.from_videos()
     try:
@@ -69,17 +68,12 @@ def call_processor(
     if media.videos:
         _set_seconds(processor, found, media)
     if (media.images or media.videos or media.audio) and "text_replacement_offsets" not in found:
-        if not is_older_omni(processor):
-            raise ModelError(
-                f"{type(processor).__name__} of transformers {transformers.__version__} does not "
-                "say what it puts in place of media",
-                legal="processors that take return_text_replacement_offsets",
-                fix="use transformers 5.23 or newer, where all but a few do",
-            )
-        ids = found["input_ids"][0].tolist()
-        found["text_replacement_offsets"] = [
-            replacements_of(processor, prompt, ids, add_special_tokens=add_special_tokens)
-        ]
+        raise ModelError(
+            f"{type(processor).__name__} of transformers {transformers.__version__} does not "
+            "say what it puts in place of media",
+            legal="processors that take return_text_replacement_offsets",
+            fix="use transformers 5.23 or newer, where all but a few do",
+        )
     return found
 
 

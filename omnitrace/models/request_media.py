@@ -7,7 +7,6 @@ from typing import Any
 
 from omnitrace.errors import MediaError, NotSupportedError
 from omnitrace.media import LoadedAudio, LoadedVideo
-from omnitrace.models.older_omni import is_older_omni
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart
@@ -74,10 +73,9 @@ def _sound(part: MediaPart) -> LoadedAudio | None:
 
 def takes_sound(processor: Any) -> bool:
     """Whether a processor can interleave the sound of a video with its pictures."""
-    from transformers import processing_utils
+    from transformers.processing_utils import OmniModalProcessorMixin
 
-    omni = getattr(processing_utils, "OmniModalProcessorMixin", None)
-    return (omni is not None and isinstance(processor, omni)) or is_older_omni(processor)
+    return isinstance(processor, OmniModalProcessorMixin)
 
 
 def _uses_sound(videos: list[MediaPart], options: SourceOptions, processor: Any) -> bool:

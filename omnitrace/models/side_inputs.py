@@ -10,7 +10,6 @@ fed for it, so that whatever replaces, averages or differentiates embeddings doe
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -108,9 +107,7 @@ def side_inputs(
     looked_up = getattr(decoder, "hidden_size_per_layer_input", None)
     if per_layer is None and looked_up:
         with torch.no_grad():  # the decoder was given the ids, and would look them up itself
-            look_up: Any = decoder.get_per_layer_inputs
-            others = list(inspect.signature(look_up).parameters)[1:]  # no default before 5.21
-            per_layer = look_up(ids, **dict.fromkeys(others))
+            per_layer = decoder.get_per_layer_inputs(ids)  # type: ignore[operator]
     if per_layer is not None:
         found[_PER_LAYER] = per_layer.detach()
     return found

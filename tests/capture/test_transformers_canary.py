@@ -68,7 +68,7 @@ def test_generation() -> None:
 
 
 def test_qwen2_5_omni() -> None:
-    """models/processor_call.py, models/older_omni.py."""
+    """models/processor_call.py."""
     parameters = inspect.signature(Qwen2_5OmniProcessor.__call__).parameters
     assert {"text", "images", "videos", "audio"} <= set(parameters)
     call = inspect.getsource(Qwen2_5OmniProcessor.__mro__[1].__call__)

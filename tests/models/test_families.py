@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import transformers
-from packaging.version import Version
 
 from omnitrace import Tracer
 from omnitrace.models import families
@@ -23,14 +21,6 @@ from omnitrace.testing.families import TINY, tiny_family
 from omnitrace.testing.requests import request
 from omnitrace.types import Modality
 
-#: Before transformers 5.23 its processor does not say where media lie, and is refused.
-OLDER = Version(transformers.__version__) < Version("5.23")
-NAMES = [
-    pytest.param(name, marks=pytest.mark.skipif(OLDER, reason="needs transformers 5.23"))
-    if name == "gemma3n"
-    else name
-    for name in TINY
-]
 BY_NAME = {family.name: family for family in FAMILIES}
 
 
@@ -47,7 +37,7 @@ def test_every_family_has_a_tiny_model() -> None:
     assert len(BY_NAME) == len(FAMILIES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TINY)
 def test_the_adapter_keeps_its_contract(name: str) -> None:
     adapter = tiny_family(name)
     assert adapter.family is BY_NAME[name]
@@ -56,7 +46,7 @@ def test_the_adapter_keeps_its_contract(name: str) -> None:
         check_adapter(adapter, modalities)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TINY)
 def test_a_checkpoint_is_loaded_by_its_folder(name: str, tmp_path: Path) -> None:
     adapter = tiny_family(name)
     adapter.model.save_pretrained(tmp_path)
@@ -72,7 +62,7 @@ def test_a_checkpoint_is_loaded_by_its_folder(name: str, tmp_path: Path) -> None
     assert found.layout.units == expected.layout.units
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TINY)
 def test_every_token_of_an_image_is_in_its_unit(name: str) -> None:
     if "image" not in BY_NAME[name].modalities:
         return

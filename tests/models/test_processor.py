@@ -17,6 +17,7 @@ from omnitrace.models.families import place_of
 from omnitrace.models.loading import adapter_for
 from omnitrace.models.places.base import Medium
 from omnitrace.models.processor import ProcessorAdapter
+from omnitrace.reference.training.build import build_processor
 from omnitrace.sources.token_map import TimeTokens
 from omnitrace.testing.families import tiny_family
 from omnitrace.testing.families.gemma import gemma3
@@ -205,3 +206,19 @@ def test_a_processor_without_a_chat_template() -> None:
     adapter.processor.chat_template = None
     with pytest.raises(ModelError, match="Qwen3VLProcessor of tiny qwen3-vl has no chat template"):
         omni.encode(adapter, omni.image(60, 60), "What?")
+
+
+def test_a_processor_that_does_not_say_is_refused() -> None:
+    """It may be of an unknown family; nothing is guessed."""
+    silent = build_processor(omni.small().tokenizer)
+
+    class Silent(type(silent)):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            found = super().__call__(*args, **kwargs)
+            found.pop("text_replacement_offsets", None)
+            return found
+
+    silent.__class__ = Silent
+    with pytest.raises(ModelError, match=r"Silent of transformers 5.* does not say") as caught:
+        omni.encode(ProcessorAdapter(omni.small().model, silent), omni.image(60, 60), "What?")
+    assert "5.23" in caught.value.fix

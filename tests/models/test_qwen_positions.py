@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from omnitrace.models.base import Encoded
-from omnitrace.models.older_omni import is_older_omni
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from tests.helpers import qwen_omni as omni
 
@@ -35,9 +34,6 @@ def test_the_processor_and_the_model_count_alike():
     processor, config = ADAPTER.processor, ADAPTER.model.config
     names = ("position_id_per_seconds", "seconds_per_chunk")
     counts = {name: getattr(processor, name, None) for name in names}
-    if is_older_omni(processor):
-        defaults = processor.valid_processor_kwargs._defaults["videos_kwargs"]
-        counts = {name: defaults[name] for name in counts}
     assert counts == {name: getattr(config, name) for name in counts}
     assert PER_SECOND == 25
 
