@@ -257,7 +257,6 @@ class MiniCPMOAdapter(ProcessorAdapter):
                 text=texts[id(part)],
                 earlier=(),
                 processor=self.processor,
-                model_config=self.model.config,
                 inputs=output,
             )
             if part.modality == "image":

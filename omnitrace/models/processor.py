@@ -211,7 +211,7 @@ class ProcessorAdapter(ModelAdapter):
         media: RequestMedia,
     ) -> list[Geometry]:
         fed = placeholder_ids(self.model.config)
-        silent = self.media_tokens
+        silent = frozenset().union(*fed.values())
         geometry: list[Geometry] = []
         waiting = {kind: media.of(kind) for kind in ("image", "video", "audio")}
         written: dict[str, list[str]] = {kind: [] for kind in waiting}
@@ -219,8 +219,9 @@ class ProcessorAdapter(ModelAdapter):
             earlier = written[each.modality]
             index, part = len(earlier), waiting[each.modality].pop(0)
             own = [p for p in each.positions if prompt_ids[p] in silent]
-            sound = [p for p in own if each.modality == "video" and prompt_ids[p] in fed["audio"]]
-            pictures = [p for p in own if p not in set(sound)]
+            heard = fed["audio"] if each.modality == "video" else frozenset()
+            sound = [p for p in own if prompt_ids[p] in heard]
+            pictures = [p for p in own if prompt_ids[p] not in heard]
             medium = Medium(
                 part=part,
                 index=index,
@@ -228,7 +229,6 @@ class ProcessorAdapter(ModelAdapter):
                 text=each.text,
                 earlier=tuple(earlier),
                 processor=self.processor,
-                model_config=self.model.config,
                 inputs=output,
             )
             earlier.append(each.text)

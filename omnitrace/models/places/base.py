@@ -33,8 +33,8 @@ class Medium:
     text, earlier:
         What the processor wrote in place of the medium's placeholder, and of those of its kind
         before it.
-    processor, model_config:
-        The processor, and the model's configuration.
+    processor:
+        The processor.
     inputs:
         Everything that the processor returned, also what the model is not given.
     sound:
@@ -47,7 +47,6 @@ class Medium:
     text: str
     earlier: Sequence[str]
     processor: Any
-    model_config: Any
     inputs: Mapping[str, Any]
     sound: LoadedAudio | None = None
 

@@ -1,4 +1,4 @@
-"""The processor of the tiny MiniCPM-o: what the published one takes and gives, written anew."""
+"""The processor of the tiny MiniCPM-o: what the published one takes and gives, in our own words."""
 
 from __future__ import annotations
 
