@@ -23,6 +23,7 @@ from omnitrace.models.minicpm_o_code import loaded
 from omnitrace.models.minicpm_o_prompt import PromptedMiniCPMO, packed, prompted
 from omnitrace.models.places import times
 from omnitrace.models.places.base import Medium
+from omnitrace.models.pretrained import refuse_gguf
 from omnitrace.models.processor import ProcessorAdapter
 from omnitrace.models.request_media import request_media
 from omnitrace.sources.messages import Conversation
@@ -88,11 +89,7 @@ class MiniCPMOAdapter(ProcessorAdapter):
         """
         from transformers import AutoProcessor
 
-        if options.gguf_file is not None:
-            raise ModelError(
-                "transformers reads no GGUF file of a model with a processor",
-                legal="safetensors checkpoints",
-            )
+        refuse_gguf(options)
         processor = AutoProcessor.from_pretrained(path, **options.for_config())
         model = loaded(path, options)
         if options.device is not None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from omnitrace.errors import ModelError
 from omnitrace.models.base import LoadOptions
 
-__all__ = ["checkpoint_bytes", "load_model"]
+__all__ = ["checkpoint_bytes", "load_model", "refuse_gguf"]
 
 
 def load_model(model_class: Any, path: str, options: LoadOptions) -> Any:
@@ -44,6 +45,21 @@ def _empty(model_class: Any, path: str, options: LoadOptions) -> Any:
                 config, trust_remote_code=options.trust_remote_code, **kept
             )
         return model_class._from_config(config, **kept)
+
+
+def refuse_gguf(options: LoadOptions) -> None:
+    """Refuse a GGUF file where a model with a processor is asked for.
+
+    Raises
+    ------
+    ModelError
+        ``transformers`` reads GGUF files of text models only.
+    """
+    if options.gguf_file is not None:
+        raise ModelError(
+            "transformers reads no GGUF file of a model with a processor",
+            legal="safetensors checkpoints",
+        )
 
 
 def checkpoint_bytes(path: str, options: LoadOptions) -> int | None:

@@ -26,7 +26,7 @@ from omnitrace.models.families import Family, family_of, place_of
 from omnitrace.models.forward import decoder_inputs, forward_parameters, undisturbed
 from omnitrace.models.media_tokens import marker_texts, placeholder_ids
 from omnitrace.models.places.base import Medium
-from omnitrace.models.pretrained import load_model
+from omnitrace.models.pretrained import load_model, refuse_gguf
 from omnitrace.models.processor_call import call_processor
 from omnitrace.models.rendering import check_shown, render
 from omnitrace.models.request_media import RequestMedia, request_media
@@ -80,11 +80,7 @@ class ProcessorAdapter(ModelAdapter):
         import transformers
         from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 
-        if options.gguf_file is not None:
-            raise ModelError(
-                "transformers reads no GGUF file of a model with a processor",
-                legal="safetensors checkpoints",
-            )
+        refuse_gguf(options)
         if _has_no_processor(Path(path)):
             return CausalLMAdapter.load(path, options)
         processor = AutoProcessor.from_pretrained(path, **options.for_config())
