@@ -14,6 +14,7 @@ from omnitrace.capture.decode import RowCapture
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.errors import ModelError
 from omnitrace.models.generation import TokenStreamer
+from tests.helpers.adapted_projection import Adapted
 from tests.helpers.tiny_models import PROMPT, tiny
 from tests.helpers.tiny_multimodal_models import qwen2_5_omni, sharpened
 from tests.helpers.value_norms import explicit
@@ -161,23 +162,6 @@ def test_a_projection_of_another_name_is_refused() -> None:
 
     with pytest.raises(ModelError, match="an unquantised linear layer named o_proj"):
         _gram(attention, 4, 8)
-
-
-class Adapted(nn.Module):
-    """A projection with a low-rank delta, as adapters wrap it: ``weight`` is that of the base."""
-
-    def __init__(self, base: nn.Linear) -> None:
-        super().__init__()
-        self.base_layer = base
-        self.down = nn.Linear(base.in_features, 4, bias=False)
-        self.up = nn.Linear(4, base.out_features, bias=False)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        return self.base_layer.weight
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.base_layer(hidden) + 16 * self.up(self.down(hidden))
 
 
 def test_the_delta_of_an_adapter_counts() -> None:

@@ -7,18 +7,9 @@ from typing import Any
 import torch
 import transformers as tf
 
-_COMMON = {
-    "vocab_size": 96,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": 0,
-}
+from tests.helpers.tiny_models import COMMON
+
+_COMMON = {**COMMON, "num_hidden_layers": 4}
 _DELTA = {
     "layer_types": ["linear_attention", "full_attention"] * 2,
     "linear_num_value_heads": 4,

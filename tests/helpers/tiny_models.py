@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers as tf
 
-_COMMON = {
+COMMON = {
     "vocab_size": 96,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -42,10 +42,10 @@ def tiny(family: str, *, dtype: torch.dtype = torch.float32) -> Any:
     name, extra = FAMILIES[family]
     attention = "eager" if family.endswith("eager") else "sdpa"
     if name == "Gemma3Text":
-        config = tf.Gemma3TextConfig(**_COMMON, **extra)
+        config = tf.Gemma3TextConfig(**COMMON, **extra)
         model_class = tf.Gemma3ForCausalLM
     else:
-        config = getattr(tf, f"{name}Config")(**_COMMON, **extra)
+        config = getattr(tf, f"{name}Config")(**COMMON, **extra)
         model_class = getattr(tf, f"{name}ForCausalLM")
     config._attn_implementation = attention
     torch.manual_seed(0)

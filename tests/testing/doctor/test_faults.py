@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from omnitrace.capture import value_norms
 from omnitrace.capture.attention_hooks import attention_modules
@@ -19,6 +18,7 @@ from omnitrace.models.processor import ProcessorAdapter
 from omnitrace.sources.token_map import GridTokens, TextTokens, TimeTokens
 from omnitrace.testing.doctor import Diagnosis, diagnose
 from omnitrace.testing.families import TINY, tiny_family
+from tests.helpers.adapted_projection import Adapted
 
 
 def evidence(found: Diagnosis, *, wrong: set[str]) -> str:
@@ -88,23 +88,6 @@ def test_attention_that_ignores_the_mask() -> None:
     evidence(found, wrong={"rows", "attention mask", "batch and padding"})
     said = found.line("attention mask").evidence
     assert said.startswith("changing 13 masked tokens changes later logits by at most")
-
-
-class Adapted(nn.Module):
-    """A projection with a low-rank delta; ``weight`` is that of the base, as in peft."""
-
-    def __init__(self, base: nn.Linear) -> None:
-        super().__init__()
-        self.base_layer = base
-        self.down = nn.Linear(base.in_features, 4, bias=False)
-        self.up = nn.Linear(4, base.out_features, bias=False)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        return self.base_layer.weight
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.base_layer(hidden) + 16 * self.up(self.down(hidden))
 
 
 def adapted() -> ProcessorAdapter:
