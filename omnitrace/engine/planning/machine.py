@@ -1,22 +1,12 @@
-"""What this machine has free, and what this process holds."""
+"""What this machine has free."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 
-__all__ = ["available_bytes", "process_bytes"]
-
-
-def process_bytes() -> int:
-    """Return the resident bytes of this process; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    except (OSError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+__all__ = ["available_bytes"]
 
 
 def available_bytes(device: str, process: int) -> int | None:

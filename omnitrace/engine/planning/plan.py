@@ -15,9 +15,10 @@ from typing import Final
 
 import torch
 
+from omnitrace._utils.process_memory import resident
 from omnitrace.engine.planning.advice import advice
 from omnitrace.engine.planning.costs import cost_of_signal
-from omnitrace.engine.planning.machine import available_bytes, process_bytes
+from omnitrace.engine.planning.machine import available_bytes
 from omnitrace.engine.planning.memory import Sizes, generating
 from omnitrace.engine.planning.result import Plan, PlannedSource
 from omnitrace.engine.planning.speed import Speed
@@ -100,7 +101,7 @@ def plan(
     sizes = _sizes(adapter, request, max_new_tokens, block)
     weights = _weights(model, adapter, load)
     on_cpu = torch.device("cpu" if device == "auto" else device).type == "cpu"
-    process = process_bytes() if on_cpu else 0
+    process = (resident() or 0) if on_cpu else 0
     loading = _loading(model, adapter, load) if on_cpu else 0
     speed = Speed.measured(model, load, request, device) if measure else None
     costs = [cost_of_signal(resolved, check, sizes) for resolved, check in chosen]

@@ -5,25 +5,15 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-__all__ = ["peak_memory", "resident"]
+from omnitrace._utils.process_memory import resident
 
-_STATUS: Final = Path("/proc/self/status")
+__all__ = ["peak_memory"]
+
 _EVERY: Final = 0.002
-
-
-def resident(field: str = "VmRSS") -> int | None:
-    """Return the bytes of this process that are in memory; ``VmHWM`` of its life's peak."""
-    try:
-        lines = _STATUS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = next((line for line in lines if line.startswith(f"{field}:")), None)
-    return None if found is None else 1024 * int(found.split()[1])
 
 
 def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:

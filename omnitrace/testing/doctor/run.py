@@ -12,11 +12,11 @@ from typing import Final, TypeAlias
 
 import torch
 
+from omnitrace._utils.process_memory import resident
 from omnitrace.errors import InputError, OmnitraceError, did_you_mean
 from omnitrace.models.base import ModelAdapter
 from omnitrace.testing.doctor import ablation, maps, rows, writing
 from omnitrace.testing.doctor.findings import Diagnosis, Finding, Line, not_applicable, wrong
-from omnitrace.testing.doctor.memory import resident
 from omnitrace.testing.doctor.patient import Level, Patient
 
 __all__ = ["CHECKS", "diagnose"]
