@@ -13,8 +13,8 @@ from omnitrace.ablation.measurement import measure
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.models.forward import decoder_inputs, undisturbed
+from omnitrace.testing.doctor.examined import Examined
 from omnitrace.testing.doctor.findings import Finding, judged, not_applicable, worst, wrong
-from omnitrace.testing.doctor.patient import Patient
 from omnitrace.testing.maps import AdapterRequest
 from omnitrace.trace.trace import Trace
 
@@ -24,27 +24,27 @@ _NATS: Final = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _MASKS: Final = {"quick": 3, "full": 12}
 
 
-def _scorers(patient: Patient) -> Iterator[tuple[AdapterRequest, Trace, ResponseScorer]]:
-    for request, trace in patient.traces:
-        yield request, trace, patient.tracer.scorer(request.conversation, trace.token_ids)
+def _scorers(examined: Examined) -> Iterator[tuple[AdapterRequest, Trace, ResponseScorer]]:
+    for request, trace in examined.traces:
+        yield request, trace, examined.tracer.scorer(request.conversation, trace.token_ids)
 
 
-def ablation(patient: Patient) -> Finding:
+def ablation(examined: Examined) -> Finding:
     """Measure masks with shared work and each alone and whole, and all units kept."""
     findings = []
-    for _, _, scorer in _scorers(patient):
+    for _, _, scorer in _scorers(examined):
         units = len(scorer.units)
         masks = np.concatenate(
             [
                 np.ones((1, units), dtype=bool),
-                leave_one_out(units)[: _MASKS[patient.level]],
-                random_masks(units, _MASKS[patient.level], seed=0),
+                leave_one_out(units)[: _MASKS[examined.level]],
+                random_masks(units, _MASKS[examined.level], seed=0),
             ]
         )
         refused = []
         for operator in ("attention", "mean"):
             try:
-                findings.append(_measured(patient, scorer, masks, operator))
+                findings.append(_measured(examined, scorer, masks, operator))
             except (NotSupportedError, InputError) as error:
                 refused.append(f"{operator!r} is refused: {error.found}")
         if refused:
@@ -53,7 +53,7 @@ def ablation(patient: Patient) -> Finding:
 
 
 def _measured(
-    patient: Patient, scorer: ResponseScorer, masks: np.ndarray, operator: str
+    examined: Examined, scorer: ResponseScorer, masks: np.ndarray, operator: str
 ) -> Finding:
     shared, alone = (
         measure(scorer, (), masks, operator=operator, share=share) for share in (True, False)
@@ -70,21 +70,21 @@ def _measured(
         f"{operator!r}: {len(masks)} masks with shared work differ by at most {apart:.1e} nats "
         f"from each alone, all units kept by {kept:.1e}{hybrid}",
         max(apart, kept),
-        _NATS.get(patient.dtype, 1e-4),
+        _NATS.get(examined.dtype, 1e-4),
     )
 
 
-def side_inputs(patient: Patient) -> Finding:
+def side_inputs(examined: Examined) -> Finding:
     """Say what deeper layers are fed, and run the model on all that its decoder is fed."""
-    return worst(_side_inputs(patient, *each) for each in _scorers(patient))
+    return worst(_side_inputs(examined, *each) for each in _scorers(examined))
 
 
 def _side_inputs(
-    patient: Patient, request: AdapterRequest, trace: Trace, scorer: ResponseScorer
+    examined: Examined, request: AdapterRequest, trace: Trace, scorer: ResponseScorer
 ) -> Finding:
-    inputs = patient.placed(request.encoded.inputs)
-    with undisturbed(patient.model):
-        side = decoder_inputs(patient.adapter, inputs, request.encoded.generate_options).side
+    inputs = examined.placed(request.encoded.inputs)
+    with undisturbed(examined.model):
+        side = decoder_inputs(examined.adapter, inputs, request.encoded.generate_options).side
     with torch.no_grad():
         again = scorer.logprobs(scorer.embeddings)[0].float().cpu().numpy()
     apart = float(np.abs(again - scorer.full).max())
@@ -96,35 +96,35 @@ def _side_inputs(
         f"the decoder is fed {fed}; run on them, log-probabilities of {len(trace.token_ids)} "
         f"tokens differ by at most {apart:.1e} nats from the model's own",
         apart,
-        _NATS.get(patient.dtype, 1e-4),
+        _NATS.get(examined.dtype, 1e-4),
     )
 
 
-def verified(patient: Patient) -> Finding:
+def verified(examined: Examined) -> Finding:
     """Trace as a user does who names no signal: value-attention, verified by ablation."""
 
     def of(request: AdapterRequest) -> str:
-        trace = patient.trace(request, None)
+        trace = examined.trace(request, None)
         spans = trace.spans
         return f"{len(spans)} statements verified among {len(trace.units)} units"
 
-    return _signal(patient, of)
+    return _signal(examined, of)
 
 
-def mask_gradient(patient: Patient) -> Finding:
+def mask_gradient(examined: Examined) -> Finding:
     """Trace by the span signal that differentiates by how much of a unit is seen."""
 
     def of(request: AdapterRequest) -> str:
-        trace = patient.trace(request, "mask-gradient")
+        trace = examined.trace(request, "mask-gradient")
         effects = [effect.value for span in trace.spans for effect in (span.effects or {}).values()]
         return f"{len(effects)} effects of {len(trace.units)} units, all finite"
 
-    return _signal(patient, of)
+    return _signal(examined, of)
 
 
-def _signal(patient: Patient, of: Callable[[AdapterRequest], Any]) -> Finding:
+def _signal(examined: Examined, of: Callable[[AdapterRequest], Any]) -> Finding:
     findings = []
-    for request in patient.small:
+    for request in examined.small:
         try:
             findings.append(Finding("supported", of(request)))
         except NotSupportedError as error:

@@ -15,8 +15,8 @@ from omnitrace.models.forward import decoder_inputs, undisturbed
 from omnitrace.models.places.unknown import whole_medium
 from omnitrace.sources.token_map import GridTokens, TextTokens
 from omnitrace.testing.causal_maps import PROOFS, Found
+from omnitrace.testing.doctor.examined import Examined
 from omnitrace.testing.doctor.findings import Finding, counted, not_applicable, worst, wrong
-from omnitrace.testing.doctor.patient import Patient
 from omnitrace.testing.maps import MAP_REQUIREMENTS, AdapterRequest
 from omnitrace.types import Modality
 
@@ -31,10 +31,10 @@ _SECONDS: Final = {"quick": 10.0, "full": 60.0}
 _TRIED: Final = 4  # by which it is seen how many fit
 
 
-def token_map(patient: Patient) -> Finding:
+def token_map(examined: Examined) -> Finding:
     """Hold the map of every request to what a map of tokens must fulfil."""
     texts = characters = media = parts = 0
-    for request in patient.large:
+    for request in examined.large:
         for requirement in MAP_REQUIREMENTS:
             try:
                 found = requirement.violation(request)
@@ -53,23 +53,25 @@ def token_map(patient: Patient) -> Finding:
     return Finding(
         "supported",
         f"{texts:,} tokens of text quote all {characters:,} characters of the user's texts"
-        f"{media_said}, in {counted(parts, 'part')} of {counted(len(patient.large), 'request')}",
+        f"{media_said}, in {counted(parts, 'part')} of {counted(len(examined.large), 'request')}",
     )
 
 
-def placeholders(patient: Patient) -> Finding:
+def placeholders(examined: Examined) -> Finding:
     """Compare placeholders with the map, and with what the towers give."""
-    if not patient.adapter.media_tokens:
+    if not examined.adapter.media_tokens:
         return not_applicable("the model takes text only")
-    return _merging(patient) or worst(_placeholders(patient, request) for request in patient.large)
+    return _merging(examined) or worst(
+        _placeholders(examined, request) for request in examined.large
+    )
 
 
-def _merging(patient: Patient) -> Finding | None:
+def _merging(examined: Examined) -> Finding | None:
     """Say where a processor merges patches otherwise than the model's tower."""
-    vision = getattr(patient.model.config, "vision_config", None)
+    vision = getattr(examined.model.config, "vision_config", None)
     model = getattr(vision, "spatial_merge_size", None)
     for name in ("image_processor", "video_processor"):
-        own = getattr(getattr(patient.adapter.processor, name, None), "merge_size", None)
+        own = getattr(getattr(examined.adapter.processor, name, None), "merge_size", None)
         if isinstance(own, int) and isinstance(model, int) and own != model:
             return wrong(
                 f"{name} merges {own} x {own} patches into a token, and the model {model} x {model}"
@@ -77,22 +79,22 @@ def _merging(patient: Patient) -> Finding | None:
     return None
 
 
-def _placeholders(patient: Patient, request: AdapterRequest) -> Finding:
+def _placeholders(examined: Examined, request: AdapterRequest) -> Finding:
     encoded = request.encoded
     holders = [
-        i for i, each in enumerate(encoded.prompt_ids) if each in patient.adapter.media_tokens
+        i for i, each in enumerate(encoded.prompt_ids) if each in examined.adapter.media_tokens
     ]
     mapped = {place for tokens in encoded.geometry for place in _shown(tokens)}
     strays = sorted(mapped - set(holders))
     if strays:
-        piece = patient.adapter.tokenizer.decode([encoded.prompt_ids[strays[0]]])
+        piece = examined.adapter.tokenizer.decode([encoded.prompt_ids[strays[0]]])
         return wrong(
             f"{len(strays)} tokens that the map gives to media are no placeholders: the first, at "
             f"{strays[0]}, is {piece!r}"
         )
-    inputs = patient.placed(encoded.inputs)
-    with undisturbed(patient.model):
-        fed = decoder_inputs(patient.adapter, inputs, encoded.generate_options).embeddings[0]
+    inputs = examined.placed(encoded.inputs)
+    with undisturbed(examined.model):
+        fed = decoder_inputs(examined.adapter, inputs, encoded.generate_options).embeddings[0]
     own = [place for place in holders if place in mapped]
     if not bool(torch.isfinite(fed[holders]).all()):
         return wrong("the towers give features that are not finite")
@@ -118,50 +120,50 @@ def _shown(tokens: Any) -> list[int]:
     return [*tokens.positions, *(place for view in views for place in view.positions)]
 
 
-def image_places(patient: Patient) -> Finding:
+def image_places(examined: Examined) -> Finding:
     """Paint a cell of an image: its own token must change most."""
-    return _places(patient, "image", "painted cells of images")
+    return _places(examined, "image", "painted cells of images")
 
 
-def audio_places(patient: Patient) -> Finding:
+def audio_places(examined: Examined) -> Finding:
     """Put a click into an audio: the token of its time must change most."""
-    return _places(patient, "audio", "clicks in audio")
+    return _places(examined, "audio", "clicks in audio")
 
 
-def video_places(patient: Patient) -> Finding:
+def video_places(examined: Examined) -> Finding:
     """Repaint a frame of a video: a token of its time must change most."""
-    return _places(patient, "video", "repainted frames of videos")
+    return _places(examined, "video", "repainted frames of videos")
 
 
-def _places(patient: Patient, kind: Modality, what: str) -> Finding:
-    if kind not in patient.modalities:
+def _places(examined: Examined, kind: Modality, what: str) -> Finding:
+    if kind not in examined.modalities:
         return not_applicable(f"the model takes no {kind}")
-    if patient.family is None or place_of(patient.adapter.processor, kind) is whole_medium:
+    if examined.family is None or place_of(examined.adapter.processor, kind) is whole_medium:
         return Finding(
             "degraded",
-            f"no rule says where the tokens of {type(patient.adapter.processor).__name__} lie in "
+            f"no rule says where the tokens of {type(examined.adapter.processor).__name__} lie in "
             f"{kind}: each is one source unit",
         )
     return worst(
-        _judged(found, patient, said)
+        _judged(found, examined, said)
         for found, said in zip(
-            _proved(patient, kind), (what, f"{what} in overviews of it"), strict=False
+            _proved(examined, kind), (what, f"{what} in overviews of it"), strict=False
         )
         if found.total
     )
 
 
-def _proved(patient: Patient, kind: Modality) -> Iterator[Found]:
+def _proved(examined: Examined, kind: Modality) -> Iterator[Found]:
     """Prove as many places as the level asks for, or as fit into its time."""
     started = time.thread_time()
-    found = PROOFS[kind](patient.adapter, _TRIED, seed=1)
-    fit = round(_SECONDS[patient.level] * _TRIED / (time.thread_time() - started + 1e-6))
+    found = PROOFS[kind](examined.adapter, _TRIED, seed=1)
+    fit = round(_SECONDS[examined.level] * _TRIED / (time.thread_time() - started + 1e-6))
     if fit > 2 * _TRIED:
-        found = PROOFS[kind](patient.adapter, min(fit, _CASES[patient.level]))
+        found = PROOFS[kind](examined.adapter, min(fit, _CASES[examined.level]))
     yield from found if isinstance(found, tuple) else (found,)
 
 
-def _judged(found: Found, patient: Patient, what: str) -> Finding:
+def _judged(found: Found, examined: Examined, what: str) -> Finding:
     said = (
         f"{found.exact} of {found.total} {what} changed their own token most, and {found.near} one "
         "at most a step away"
@@ -169,7 +171,7 @@ def _judged(found: Found, patient: Patient, what: str) -> Finding:
     miss = f": {found.first_miss}" if found.first_miss else ""
     # Of a few cases, two standard deviations less are still no sign of another rate.
     least = _EXACT * found.total
-    if patient.level == "quick":
+    if examined.level == "quick":
         least -= 2 * math.sqrt(found.total * _EXACT * (1 - _EXACT))
     if found.near == found.total and found.exact >= least:
         return Finding("supported", said)

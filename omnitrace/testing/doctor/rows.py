@@ -14,8 +14,8 @@ from omnitrace.errors import NotSupportedError
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.models.forward import undisturbed
 from omnitrace.signals.base import Need, TokenSignal
+from omnitrace.testing.doctor.examined import Examined
 from omnitrace.testing.doctor.findings import Finding, judged, not_applicable, worst, wrong
-from omnitrace.testing.doctor.patient import Patient
 from omnitrace.testing.eager import eager_pass
 from omnitrace.testing.maps import AdapterRequest
 from omnitrace.trace.trace import Trace
@@ -53,56 +53,56 @@ class _Recorder(TokenSignal):
         return torch.stack(found).mean(dim=0)
 
 
-def _recorded(patient: Patient, request: AdapterRequest, *needs: Need) -> tuple[_Recorder, Trace]:
+def _recorded(examined: Examined, request: AdapterRequest, *needs: Need) -> tuple[_Recorder, Trace]:
     recorder = _Recorder(*needs)
-    return recorder, patient.trace(request, recorder)
+    return recorder, examined.trace(request, recorder)
 
 
-def _whole(patient: Patient, request: AdapterRequest, trace: Trace) -> dict[str, Any]:
+def _whole(examined: Examined, request: AdapterRequest, trace: Trace) -> dict[str, Any]:
     """Return the inputs of prompt and response in one pass."""
     encoded = EncodedRequest(
-        patient.adapter, request.conversation, request.encoded, trace.layout, 0.0
+        examined.adapter, request.conversation, request.encoded, trace.layout, 0.0
     )
-    return encoded.inputs_with(trace.token_ids, patient.device) | dict(
+    return encoded.inputs_with(trace.token_ids, examined.device) | dict(
         request.encoded.generate_options
     )
 
 
-def _modules(patient: Patient) -> list[nn.Module]:
-    return list(patient.layers.values())
+def _modules(examined: Examined) -> list[nn.Module]:
+    return list(examined.layers.values())
 
 
-def layers(patient: Patient) -> Finding:
+def layers(examined: Examined) -> Finding:
     """Say which layers give no rows, and why."""
-    every, silent = patient.layers, []
-    config = patient.model.config.get_text_config(decoder=True)
+    every, silent = examined.layers, []
+    config = examined.model.config.get_text_config(decoder=True)
     kinds = getattr(config, "layer_types", None) or ()
-    for index in range(patient.depth):
+    for index in range(examined.depth):
         if index not in every:
             silent.append(f"{index} ({kinds[index]})" if index < len(kinds) else str(index))
     if not silent:
-        return Finding("supported", f"all {patient.depth} layers give rows")
+        return Finding("supported", f"all {examined.depth} layers give rows")
     return Finding(
         "degraded",
-        f"{len(silent)} of {patient.depth} layers have no softmax attention and give no rows "
+        f"{len(silent)} of {examined.depth} layers have no softmax attention and give no rows "
         f"({', '.join(silent)}): what they carry is seen by ablation only",
     )
 
 
-def rows(patient: Patient) -> Finding:
+def rows(examined: Examined) -> Finding:
     """Compare the captured rows with those of one eager pass over prompt and response."""
-    return worst(_rows(patient, request) for request in patient.small)
+    return worst(_rows(examined, request) for request in examined.small)
 
 
-def _rows(patient: Patient, request: AdapterRequest) -> Finding:
-    recorder, trace = _recorded(patient, request)
+def _rows(examined: Examined, request: AdapterRequest) -> Finding:
+    recorder, trace = _recorded(examined, request)
     count, prompt = len(trace.token_ids), len(trace.prompt_ids)
-    with undisturbed(patient.model), torch.no_grad():
+    with undisturbed(examined.model), torch.no_grad():
         expected, _ = eager_pass(
-            patient.model,
-            patient.adapter.decoder,
-            _whole(patient, request, trace),
-            modules=_modules(patient),
+            examined.model,
+            examined.adapter.decoder,
+            _whole(examined, request, trace),
+            modules=_modules(examined),
             last=count,
         )
     if len(expected) != len(recorder.weights):
@@ -116,10 +116,10 @@ def _rows(patient: Patient, request: AdapterRequest) -> Finding:
             sharpest = max(sharpest, float(row.max()) * row.shape[-1])
     return judged(
         f"largest difference of {count} rows to eager attention {largest:.1e} on "
-        f"{len(expected)} of {len(patient.layers)} layers that give rows, in a context of "
+        f"{len(expected)} of {len(examined.layers)} layers that give rows, in a context of "
         f"{prompt + count:,} tokens",
         largest,
-        _ROWS.get(patient.dtype, 1e-5),
+        _ROWS.get(examined.dtype, 1e-5),
     )
 
 
@@ -129,29 +129,29 @@ def _tokens(blocks: list[torch.Tensor]) -> Iterator[torch.Tensor]:
         yield from block.unbind(1)
 
 
-def gradients(patient: Patient) -> Finding:
+def gradients(examined: Examined) -> Finding:
     """Compare the captured gradients with autograd through prompt and response."""
-    chosen = patient.small if patient.level == "full" else patient.small[:1]
+    chosen = examined.small if examined.level == "full" else examined.small[:1]
     try:
-        return worst(_gradients(patient, request) for request in chosen)
+        return worst(_gradients(examined, request) for request in chosen)
     except NotSupportedError as error:
         return not_applicable(error.found)
 
 
-def _gradients(patient: Patient, request: AdapterRequest) -> Finding:
-    recorder, trace = _recorded(patient, request, "logit-gradients")
+def _gradients(examined: Examined, request: AdapterRequest) -> Finding:
+    recorder, trace = _recorded(examined, request, "logit-gradients")
     count, prompt = len(trace.token_ids), len(trace.prompt_ids)
-    steps = range(count) if patient.level == "full" else (0, count - 1)
+    steps = range(count) if examined.level == "full" else (0, count - 1)
     largest = 0.0
-    with undisturbed(patient.model), torch.enable_grad():
-        inputs = _whole(patient, request, trace)
+    with undisturbed(examined.model), torch.enable_grad():
+        inputs = _whole(examined, request, trace)
         # Parameters are frozen: the graph begins at the embeddings.
-        handle = patient.model.get_input_embeddings().register_forward_hook(
+        handle = examined.model.get_input_embeddings().register_forward_hook(
             lambda module, args, output: output.detach().requires_grad_()
         )
         try:
             weights, logits = eager_pass(
-                patient.model, patient.adapter.decoder, inputs, modules=_modules(patient)
+                examined.model, examined.adapter.decoder, inputs, modules=_modules(examined)
             )
         finally:
             handle.remove()
@@ -169,18 +169,18 @@ def _gradients(patient: Patient, request: AdapterRequest) -> Finding:
         f"largest relative difference of the gradients of {len(steps)} tokens to autograd "
         f"{largest:.1e} on {len(recorder.gradients)} layers",
         largest,
-        _GRADIENTS.get(patient.dtype, 1e-4),
+        _GRADIENTS.get(examined.dtype, 1e-4),
     )
 
 
-def value_norms(patient: Patient) -> Finding:
+def value_norms(examined: Examined) -> Finding:
     """Send each head's values through the output projection as it runs, adapters included."""
-    return worst(_value_norms(patient, request) for request in patient.small[:1])
+    return worst(_value_norms(examined, request) for request in examined.small[:1])
 
 
-def _value_norms(patient: Patient, request: AdapterRequest) -> Finding:
-    recorder, trace = _recorded(patient, request, "values")
-    modules, calls = _modules(patient), list[torch.Tensor]()
+def _value_norms(examined: Examined, request: AdapterRequest) -> Finding:
+    recorder, trace = _recorded(examined, request, "values")
+    modules, calls = _modules(examined), list[torch.Tensor]()
     projected: dict[int, Any] = {}
 
     def keep(call: Any) -> None:
@@ -201,11 +201,11 @@ def _value_norms(patient: Patient, request: AdapterRequest) -> Finding:
     largest = 0.0
     try:
         with (
-            undisturbed(patient.model),
+            undisturbed(examined.model),
             torch.no_grad(),
-            tapped(patient.model, modules, [keep] * len(modules)),
+            tapped(examined.model, modules, [keep] * len(modules)),
         ):
-            patient.model(**_whole(patient, request, trace), use_cache=False)
+            examined.model(**_whole(examined, request, trace), use_cache=False)
             for handle in handles:  # the last of its parts that ran is its output projection
                 handle.remove()
             for number, layer in enumerate(recorder.norms):
@@ -221,7 +221,7 @@ def _value_norms(patient: Patient, request: AdapterRequest) -> Finding:
         f"largest relative difference of value norms to the output projection as it runs "
         f"{largest:.1e} on {len(recorder.norms)} layers",
         largest,
-        _NORMS.get(patient.dtype, 1e-4),
+        _NORMS.get(examined.dtype, 1e-4),
     )
 
 

@@ -16,14 +16,14 @@ from omnitrace._utils.process_memory import resident
 from omnitrace.errors import InputError, OmnitraceError, did_you_mean
 from omnitrace.models.base import ModelAdapter
 from omnitrace.testing.doctor import ablation, maps, rows, writing
+from omnitrace.testing.doctor.examined import Examined, Level
 from omnitrace.testing.doctor.findings import Diagnosis, Finding, Line, not_applicable, wrong
-from omnitrace.testing.doctor.patient import Level, Patient
 
 __all__ = ["CHECKS", "diagnose"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-CHECKS: Final[Mapping[str, Callable[[Patient], Finding]]] = MappingProxyType(
+CHECKS: Final[Mapping[str, Callable[[Examined], Finding]]] = MappingProxyType(
     {
         "token map": maps.token_map,
         "placeholders": maps.placeholders,
@@ -85,35 +85,35 @@ def diagnose(
             raise InputError(
                 f"there is no check {name!r}", legal=known, fix=did_you_mean(name, CHECKS)
             )
-    patient = Patient(adapter, level)
+    examined = Examined(adapter, level)
     started, lines = time.perf_counter(), list[Line]()
     for number, name in enumerate(chosen):
         if progress is not None:
             progress(name, number, len(chosen))
         began = time.perf_counter()
-        found = _found(CHECKS[name], patient)
+        found = _found(CHECKS[name], examined)
         evidence = " ".join(found.evidence.split())
         lines.append(Line(name, found.status, evidence, time.perf_counter() - began))
-    device = patient.device
+    device = examined.device
     return Diagnosis(
         model=adapter.source,
         model_class=type(adapter.model).__name__,
-        family=None if patient.family is None else patient.family.name,
-        modalities=patient.modalities,
+        family=None if examined.family is None else examined.family.name,
+        modalities=examined.modalities,
         level=level,
         versions=_versions(),
-        hardware=f"{_device_name(device)}, {str(patient.dtype).removeprefix('torch.')}",
+        hardware=f"{_device_name(device)}, {str(examined.dtype).removeprefix('torch.')}",
         lines=tuple(lines),
         seconds=time.perf_counter() - started,
         peak_memory=_peak(device),
     )
 
 
-def _found(check: Callable[[Patient], Finding], patient: Patient) -> Finding:
+def _found(check: Callable[[Examined], Finding], examined: Examined) -> Finding:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return check(patient)
+            return check(examined)
     except torch.OutOfMemoryError as error:
         return not_applicable(f"too little memory for this check: {_first_line(error)}")
     except OmnitraceError as error:

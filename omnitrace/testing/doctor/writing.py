@@ -12,9 +12,9 @@ from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.capture.attention_hooks import tapped
 from omnitrace.capture.decode import RowCapture
 from omnitrace.models.forward import undisturbed
+from omnitrace.testing.doctor.examined import Examined
 from omnitrace.testing.doctor.findings import Finding, counted, judged, not_applicable, wrong
 from omnitrace.testing.doctor.memory import peak_memory
-from omnitrace.testing.doctor.patient import Patient
 from omnitrace.testing.harness import SEED, settings, untraced
 from omnitrace.testing.maps import AdapterRequest
 from omnitrace.testing.state import model_change, model_state
@@ -34,17 +34,17 @@ _LONG: Final = "The red lamp is in the kitchen."
 _SHORT: Final = "It rains."
 
 
-def non_interference(patient: Patient) -> Finding:
+def non_interference(examined: Examined) -> Finding:
     """Compare what the model writes with and without tracing, greedily and by seeded sampling."""
-    chosen = patient.large if patient.level == "full" else patient.small
+    chosen = examined.large if examined.level == "full" else examined.small
     tokens = 0
     for request in chosen:
         for sampled in (False, True):
             plain = request.untraced(sampled=sampled)
-            trace = patient.tracer.with_options(block=1).trace(
+            trace = examined.tracer.with_options(block=1).trace(
                 request.conversation,
                 seed=SEED,
-                **settings(patient.adapter, len(plain), sampled),
+                **settings(examined.adapter, len(plain), sampled),
             )
             found = tokens_violation(plain, trace.token_ids)
             if found is not None:
@@ -57,26 +57,26 @@ def non_interference(patient: Patient) -> Finding:
     )
 
 
-def restoration(patient: Patient) -> Finding:
+def restoration(examined: Examined) -> Finding:
     """Look whether a trace leaves modes, hooks, configuration and weights as they were."""
-    request = patient.small[0]
+    request = examined.small[0]
     request.untraced(sampled=False)  # the first pass of some towers adds attributes to them
-    before, weights = model_state(patient.model, values=False), model_fingerprint(patient.model)
-    patient.trace(request, "value-attention")
-    change = model_change(patient.model, before)
+    before, weights = model_state(examined.model, values=False), model_fingerprint(examined.model)
+    examined.trace(request, "value-attention")
+    change = model_change(examined.model, before)
     if change is not None:
         return wrong(f"a trace left something changed: {change}")
-    if model_fingerprint(patient.model) != weights:
+    if model_fingerprint(examined.model) != weights:
         return wrong("a trace changed the weights")
     return Finding(
         "supported", f"{len(before):,} modes, hooks and settings, and the weights, are as before"
     )
 
 
-def attention_mask(patient: Patient) -> Finding:
+def attention_mask(examined: Examined) -> Finding:
     """Change tokens that must not be seen: masked ones, and later ones."""
-    request = _of_text(patient, _LONG)
-    inputs = patient.placed(request.encoded.inputs)
+    request = _of_text(examined, _LONG)
+    inputs = examined.placed(request.encoded.inputs)
     ids, mask = inputs["input_ids"], torch.ones_like(inputs["input_ids"])
     length = ids.shape[1]
     hidden = slice(length // 4, length // 2)
@@ -91,10 +91,10 @@ def attention_mask(patient: Patient) -> Finding:
 
     def logits(given: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
         rest = {**inputs, "input_ids": given, "attention_mask": visible}
-        found: torch.Tensor = patient.model(**rest, use_cache=False).logits[0].float()
+        found: torch.Tensor = examined.model(**rest, use_cache=False).logits[0].float()
         return found
 
-    with undisturbed(patient.model), torch.no_grad():
+    with undisturbed(examined.model), torch.no_grad():
         seen = logits(ids, mask)
         apart = (logits(ids, masked) - logits(other, masked)).abs()
         behind = float(apart[places >= hidden.stop].max())
@@ -107,16 +107,16 @@ def attention_mask(patient: Patient) -> Finding:
         f"{behind:.1e} (unmasked: {control:.1e}), changing later tokens earlier ones by at most "
         f"{ahead:.1e}",
         max(behind, ahead) / control,
-        _LOGITS.get(patient.dtype, 1e-4),
+        _LOGITS.get(examined.dtype, 1e-4),
         slack=1,
     )
 
 
-def batch(patient: Patient) -> Finding:
+def batch(examined: Examined) -> Finding:
     """Compare the rows of two texts in a batch, one of them padded, with those of each alone."""
-    requests = [_of_text(patient, text) for text in (_LONG, _SHORT)]
-    alone = [_captured(patient, [request])[0] for request in requests]
-    beside = _captured(patient, requests)
+    requests = [_of_text(examined, text) for text in (_LONG, _SHORT)]
+    alone = [_captured(examined, [request])[0] for request in requests]
+    beside = _captured(examined, requests)
     largest = 0.0
     for expected, found in zip(alone, beside, strict=True):
         for theirs, ours in zip(expected, found, strict=True):
@@ -128,38 +128,38 @@ def batch(patient: Patient) -> Finding:
             )
     return judged(
         f"largest difference of {_STEPS} rows of two texts, one of them padded, to each text alone "
-        f"{largest:.1e} on {len(patient.layers)} layers",
+        f"{largest:.1e} on {len(examined.layers)} layers",
         largest,
-        _ROWS.get(patient.dtype, 1e-5),
+        _ROWS.get(examined.dtype, 1e-5),
     )
 
 
-def _of_text(patient: Patient, text: str) -> AdapterRequest:
+def _of_text(examined: Examined, text: str) -> AdapterRequest:
     messages = [{"role": "user", "content": [{"type": "text", "text": text}]}]
-    return AdapterRequest(patient.adapter, messages)
+    return AdapterRequest(examined.adapter, messages)
 
 
-def _captured(patient: Patient, requests: list[AdapterRequest]) -> list[list[torch.Tensor]]:
+def _captured(examined: Examined, requests: list[AdapterRequest]) -> list[list[torch.Tensor]]:
     """Return each request's rows of every layer, ``[heads, steps, context]``."""
-    inputs = patient.placed(_padded(patient, [dict(each.encoded.inputs) for each in requests]))
-    every = patient.layers
+    inputs = examined.placed(_padded(examined, [dict(each.encoded.inputs) for each in requests]))
+    every = examined.layers
     capture = RowCapture(list(every), inputs["input_ids"].shape[1])
-    options = settings(patient.adapter, _STEPS, sampled=False)
+    options = settings(examined.adapter, _STEPS, sampled=False)
     with (
-        undisturbed(patient.model),
-        tapped(patient.model, list(every.values()), capture.taps),
+        undisturbed(examined.model),
+        tapped(examined.model, list(every.values()), capture.taps),
         torch.no_grad(),
     ):
-        untraced(patient.adapter, inputs, **options)
+        untraced(examined.adapter, inputs, **options)
         return [
             [layer.weights.float().cpu() for layer in capture.rows(_STEPS, batch=number)]
             for number in range(len(requests))
         ]
 
 
-def _padded(patient: Patient, rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def _padded(examined: Examined, rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Join inputs of texts, padded on the left to one length."""
-    pad = getattr(patient.adapter.tokenizer, "pad_token_id", None) or 0
+    pad = getattr(examined.adapter.tokenizer, "pad_token_id", None) or 0
     length = max(row["input_ids"].shape[1] for row in rows)
     joined: dict[str, torch.Tensor] = {}
     for name, first in rows[0].items():
@@ -175,27 +175,29 @@ def _padded(patient: Patient, rows: list[dict[str, torch.Tensor]]) -> dict[str, 
     return joined
 
 
-def _decoding(patient: Patient) -> tuple[Callable[[], float], Callable[[], float]]:
+def _decoding(examined: Examined) -> tuple[Callable[[], float], Callable[[], float]]:
     """Return what decodes a request untraced, and what traces the same; each returns seconds."""
-    request = patient.small[0]
-    inputs = patient.placed({**request.encoded.inputs, **request.encoded.generate_options})
-    options = settings(patient.adapter, _TIMED, sampled=False)
+    request = examined.small[0]
+    inputs = examined.placed({**request.encoded.inputs, **request.encoded.generate_options})
+    options = settings(examined.adapter, _TIMED, sampled=False)
 
     def plain() -> float:
         started = time.perf_counter()
-        untraced(patient.adapter, inputs, **options)
+        untraced(examined.adapter, inputs, **options)
         return time.perf_counter() - started
 
     def traced() -> float:
-        trace = patient.tracer.trace(request.conversation, **options)
+        trace = examined.tracer.trace(request.conversation, **options)
         return float(trace.provenance.timings["generate"])  # as plain(), without reading
 
     return plain, traced
 
 
-def overhead(patient: Patient) -> Finding:
+def overhead(examined: Examined) -> Finding:
     """Compare the seconds that a token takes with and without tracing."""
-    plain, traced = (1000 * min(run() for _ in range(_RUNS)) / _TIMED for run in _decoding(patient))
+    plain, traced = (
+        1000 * min(run() for _ in range(_RUNS)) / _TIMED for run in _decoding(examined)
+    )
     ratio = traced / plain
     said = f"{plain:.1f} ms a token untraced and {traced:.1f} ms traced ({ratio:.2f} times)"
     if ratio <= _SLOW or traced - plain < _FEW_MS:
@@ -203,16 +205,16 @@ def overhead(patient: Patient) -> Finding:
     return Finding("degraded" if ratio <= _TOO_SLOW else "wrong", said)
 
 
-def memory(patient: Patient) -> Finding:
+def memory(examined: Examined) -> Finding:
     """Compare the peak of memory with and without tracing."""
-    found = [peak_memory(run, patient.device) for run in _decoding(patient)]
+    found = [peak_memory(run, examined.device) for run in _decoding(examined)]
     untraced_peak, traced_peak = found
     if untraced_peak is None or traced_peak is None:
         return not_applicable("this system does not say how much memory a process takes")
     more = (traced_peak - untraced_peak) / 1e6
     said = (
         f"peak of {untraced_peak / 1e6:,.0f} MB untraced and {traced_peak / 1e6:,.0f} MB traced "
-        f"({more:+,.0f} MB) on {patient.device.type}"
+        f"({more:+,.0f} MB) on {examined.device.type}"
     )
     modest = traced_peak <= 1.5 * untraced_peak or more < 256
     return Finding("supported" if modest else "degraded", said)

@@ -22,7 +22,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Check]:
     """Leave two checks, one of them made up."""
     found: dict[str, Check] = {
         "layers with rows": doctor.CHECKS["layers with rows"],
-        "bars": lambda patient: Finding("degraded", f"a | b\n at {patient.level}"),
+        "bars": lambda examined: Finding("degraded", f"a | b\n at {examined.level}"),
     }
     monkeypatch.setattr(doctor, "CHECKS", found)
     return found
@@ -68,7 +68,7 @@ def test_markdown_and_a_folder_with_a_configuration_alone(run: Run, tmp_path: Pa
 
 
 def test_something_is_wrong(run: Run, checks: dict[str, Check]) -> None:
-    def broken(patient: Any) -> Finding:
+    def broken(examined: Any) -> Finding:
         raise RuntimeError("no such\nlayer")
 
     checks["bars"] = broken

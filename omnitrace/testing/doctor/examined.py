@@ -27,7 +27,7 @@ from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 from omnitrace.types import Modality
 
-__all__ = ["Level", "Patient"]
+__all__ = ["Examined", "Level"]
 
 Level: TypeAlias = Literal["quick", "full"]
 
@@ -42,7 +42,7 @@ _AUDIO: Final = (1.3, 0.72)
 _VIDEO: Final = (5, 64, 98)  # frames, height, width
 
 
-class Patient:
+class Examined:
     """A model, its adapter, and requests of everything that it takes.
 
     Parameters
