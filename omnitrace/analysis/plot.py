@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from omnitrace._utils.files import write_bytes
 from omnitrace.analysis.failure import Prediction
 from omnitrace.analysis.trajectories import Trajectory
 from omnitrace.errors import InputError
@@ -92,13 +94,9 @@ def draw_trajectories(
         _finish(axes, len(shown), len(trajectories), right)
         if curve:
             _draw_curve(axes[2], curve)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path)
-        except OSError as error:
-            raise InputError(
-                f"cannot write the plot {str(path)!r}: {error.strerror or error}"
-            ) from error
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=path.suffix[1:].lower())
+        write_bytes(path, drawn.getvalue())
     return path
 
 

@@ -25,10 +25,10 @@ from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError, NotSupportedError, SourceWarning
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
+from omnitrace.sources.formats import check_text
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
-from omnitrace.sources.part_reading import check_text
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.sources.unitizers.base import FeatureSource
 

@@ -17,7 +17,7 @@ from omnitrace.media import (
     load_image,
     load_video,
 )
-from omnitrace.sources.formats import MARKS, check_keys
+from omnitrace.sources.formats import MARKS, check_keys, check_text, checked_name
 from omnitrace.sources.media_values import (
     VALUE_KEYS,
     found_value,
@@ -29,7 +29,7 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.types import Modality
 
-__all__ = ["Place", "Reading", "check_text", "explicit_source", "kind_of", "read_part"]
+__all__ = ["Place", "Reading", "explicit_source", "kind_of", "read_part"]
 
 _PART_TYPES: Final = ("text", "image", "audio", "video")
 _ALIASES: Final[dict[str, Modality]] = {
@@ -146,7 +146,7 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
     """
     where = place.where
     kind = kind_of(raw, where)
-    source_id = None if raw.get("source_id") is None else str(raw["source_id"])
+    source_id = checked_name(raw.get("source_id"), f"{where} has the 'source_id'")
     units = _units(raw, where)
     if kind == "text":
         name = "refusal" if raw["type"] == "refusal" else "text"
@@ -170,25 +170,6 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
     return MediaPart(
         place.message, place.part, place.role, kind, media, place.is_source, source_id, units
     )
-
-
-def check_text(text: str, where: str) -> None:
-    """Refuse half of a surrogate pair, which no tokenizer takes.
-
-    Raises
-    ------
-    InputError
-        That names the character.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{where} holds half of a surrogate pair, {error.object[error.start]!r}, at "
-            f"character {error.start}",
-            legal="text that can be written as UTF-8",
-            fix="write the whole character, or use text.encode('utf-8', 'ignore').decode()",
-        ) from error
 
 
 def _units(raw: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:

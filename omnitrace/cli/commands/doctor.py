@@ -75,7 +75,7 @@ def doctor(
     Each line is supported, degraded (with the limit), wrong, or not applicable (with the reason).
     Exit code 1 if anything is wrong.
     """
-    from omnitrace.evaluation.labels.io import write_text
+    from omnitrace._utils.files import write_text
     from omnitrace.testing.doctor import diagnose
 
     if as_json and markdown:

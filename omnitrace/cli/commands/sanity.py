@@ -101,8 +101,8 @@ def sanity(
     something else without a unit, where teacher forcing says so? --stability: does a statement
     keep its supports where nothing that matters is changed?
     """
+    from omnitrace._utils.files import write_text
     from omnitrace.evaluation.example_set import read_examples
-    from omnitrace.evaluation.labels.io import write_text
     from omnitrace.evaluation.run import known_signals
     from omnitrace.evaluation.sanity import (
         CHECKS,

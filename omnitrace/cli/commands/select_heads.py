@@ -44,10 +44,10 @@ def select_heads(
     Without labels, examples are made from your own requests: a sentence of a document is copied as
     the response, and the heads that look at it there are the ones to take.
     """
+    from omnitrace._utils.files import write_text
     from omnitrace.evaluation.example_set import read_examples
     from omnitrace.evaluation.head_choice import HeadOptions
     from omnitrace.evaluation.head_choice import select_heads as choose
-    from omnitrace.evaluation.labels.io import write_text
 
     options = HeadOptions(heads, per_request, seed)
     scan = sound_labels(labels)

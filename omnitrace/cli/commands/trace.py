@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnitrace._utils.files import make_folder
+from omnitrace._utils.files import make_folder, what_is
 from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.inline_request import QuickForm, marked
 from omnitrace.cli.options import (
@@ -218,7 +218,7 @@ def _entries(
         raise InputError(
             "there is no request", legal="a REQUEST file, or --ask with sources of its own"
         )
-    if media_root is not None and not media_root.is_dir():
+    if media_root is not None and what_is(media_root) != "folder":
         raise InputError(f"the media root {str(media_root)!r} is no folder")
     return [quick.request(media_root)]
 
