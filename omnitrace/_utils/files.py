@@ -15,6 +15,7 @@ from omnitrace.errors import InputError
 
 __all__ = [
     "MAX_TEXT_BYTES",
+    "check_output",
     "make_folder",
     "open_regular",
     "read_bytes",
@@ -48,6 +49,28 @@ def make_folder(folder: Path) -> Path:
         found = f"cannot {what} the folder {str(folder)!r}: {reason_of(error)}"
         raise InputError(found, legal="a folder that files can be written to") from error
     return folder
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that could not be written, before any work is spent on what it is for.
+
+    Its folder is made.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or no file can be made beside it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if what_is(path) == "folder":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if what_is(path) != "other":
+            probe = _beside(path)
+            probe.touch()
+            probe.unlink()
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        raise _unwritable(path, error) from error
 
 
 def what_is(path: Path) -> Literal["file", "folder", "other", ""]:
@@ -98,9 +121,11 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
         If it cannot be read, is something else, or is larger; the text says why.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
-            raise ValueError(f"it has more than {limit // 2**20} MiB")
-        return file.read(limit)
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(limit + 1) if size <= limit else b""
+    if max(size, len(data)) > limit:  # some files say that they are empty, or grow meanwhile
+        raise ValueError(f"it has more than {limit // 2**20} MiB")
+    return data
 
 
 def read_text(path: Path, *, legal: str, subject: str = "") -> str:
@@ -177,11 +202,15 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
         with write_atomically(path) as file:
             file.write(data)
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        raise InputError(
-            f"cannot write {str(path)!r}: {reason_of(error)}",
-            legal="the path of a file in a folder that can be written to",
-        ) from error
+        raise _unwritable(path, error) from error
     return path
+
+
+def _unwritable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"cannot write {str(path)!r}: {reason_of(error)}",
+        legal="the path of a file in a folder that can be written to",
+    )
 
 
 def _beside(path: Path) -> Path:

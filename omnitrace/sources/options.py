@@ -86,7 +86,8 @@ class SourceOptions:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not 1e-3 <= value <= 1e6:
                 raise InputError(
-                    f"SourceOptions.{name} is {value!r}", legal="a positive number, from 0.001 to a million"
+                    f"SourceOptions.{name} is {value!r}",
+                    legal="a positive number, from 0.001 to a million",
                 )
         if self.image_grid is not None and min(self.image_grid) < 1:
             raise InputError(
