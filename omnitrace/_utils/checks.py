@@ -34,7 +34,10 @@ def check_options(of: str, given: Iterable[str], known: Iterable[str]) -> None:
             )
 
 
-def check_whole(name: str, value: object, least: int) -> None:
-    """Raise InputError unless the option ``name`` is a whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} is {value!r}", legal=f"a whole number of at least {least}")
+def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Raise InputError unless the option ``name`` is a whole number of ``least`` to ``most``."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and least <= value and (most is None or value <= most):  # type: ignore[operator]
+        return
+    legal = f"a whole number of at least {least}" if most is None else f"{least} to {most}"
+    raise InputError(f"{name} is {value!r}", legal=legal)

@@ -37,6 +37,7 @@ DEFECT: Final = 1
 MISTAKE: Final = 2
 INTERRUPTED: Final = 130
 _TERMINATED: Final = 143  # 128 + SIGTERM
+_SHOWN: Final = 200  # mistakes of one file
 _READER_GONE: Final = 141  # 128 + SIGPIPE, as a shell reports it of other tools
 
 _P = ParamSpec("_P")
@@ -141,9 +142,12 @@ def say_mistake(text: str) -> None:
 
 
 def say_problems(problems: Iterable[object]) -> None:
-    """Print several mistakes, a line each."""
-    for problem in problems:
+    """Print several mistakes, a line each; of very many the first ones."""
+    found = list(problems)
+    for problem in found[:_SHOWN]:
         say_mistake(str(problem))
+    if len(found) > _SHOWN:
+        say(f"and {len(found) - _SHOWN} more mistakes")
 
 
 def say_defect() -> None:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner", "TraceOutput"]
 
+_SAID: Final = 1000  # mistakes, each in a line
+_NAMED: Final = 50  # of the requests that failed
 _BLOCK: Final = 8  # tokens between two signs of life; spans come when they end all the same
 
 
@@ -161,7 +163,10 @@ class Runner:
             with status.paused():
                 if text and not self.output.as_json:
                     print_unsupported(make_console(), text)
-                say_mistake(f"{entry.id}: {error}" if several else str(error))
+                if len(self._mistakes) <= _SAID:
+                    say_mistake(f"{entry.id}: {error}" if several else str(error))
+                elif len(self._mistakes) == _SAID + 1:
+                    say("further mistakes are only counted")
             self._print_failure(entry.id, str(error), text)
         except Exception as error:
             if is_of_output(error):
@@ -290,7 +295,9 @@ class Runner:
             say(f"wrote {len(self._saved)} of {count} traces to {self.output.out}")
         failed = [*self._mistakes, *self._defects]
         if failed and count > 1:
-            say(f"{len(failed)} of {count} requests failed: {', '.join(failed)}")
+            more = f", and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+            names = ", ".join(failed[:_NAMED]) + more
+            say(f"{len(failed)} of {count} requests failed: {names}")
         if self._defects:
             return DEFECT
         return MISTAKE if self._mistakes else 0

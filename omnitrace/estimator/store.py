@@ -16,7 +16,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from omnitrace._utils.documents import Count, parse_json, rename_member
-from omnitrace._utils.files import read_bytes, reason_of, write_bytes
+from omnitrace._utils.files import read_bytes, reason_of, what_is, write_bytes
 from omnitrace.errors import InputError
 from omnitrace.estimator.calibration import Calibration
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe
@@ -184,6 +184,8 @@ def load(path: str | Path) -> Learned:
     """
     legal = "a file that `omnitrace estimator train` wrote"
     path = Path(path)
+    if what_is(path) in ("", "folder"):
+        raise InputError(f"there is no estimator {str(path)!r}", legal=legal)
     try:
         content = read_bytes(path, limit=_MAX_BYTES)
         read = load_tensors(content)

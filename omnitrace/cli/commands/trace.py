@@ -276,7 +276,11 @@ def _sampling(sample: bool, seed: int | None, temperature: float | None) -> dict
         return {}
     options: dict[str, Any] = {"do_sample": True, "seed": seed}
     if temperature is not None:
-        if not 0 < temperature < float("inf"):
-            raise InputError(f"--temperature is {temperature}", legal="a number above 0")
+        from omnitrace.models.generation import TEMPERATURES
+
+        low, high = TEMPERATURES
+        if not low <= temperature <= high:
+            legal = f"a number above 0, from {low:g} to {high:g}"
+            raise InputError(f"--temperature is {temperature}", legal=legal)
         options["temperature"] = temperature
     return options
