@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from omnitrace.errors import InputError, did_you_mean
 
-__all__ = ["check_options", "check_whole"]
+__all__ = ["check_options", "check_text", "check_whole"]
 
 
 def check_options(of: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -41,3 +41,22 @@ def check_whole(name: str, value: object, least: int, most: int | None = None) -
         return
     legal = f"a whole number of at least {least}" if most is None else f"{least} to {most}"
     raise InputError(f"{name} is {value!r}", legal=legal)
+
+
+def check_text(text: str, where: str) -> None:
+    """Refuse half of a surrogate pair, which no tokenizer takes.
+
+    Raises
+    ------
+    InputError
+        That names the character.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} holds half of a surrogate pair, {error.object[error.start]!r}, at "
+            f"character {error.start}",
+            legal="text that can be written as UTF-8",
+            fix="write the whole character, or use text.encode('utf-8', 'ignore').decode()",
+        ) from error

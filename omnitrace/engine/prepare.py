@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from omnitrace._utils.checks import check_text
 from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
@@ -25,7 +26,6 @@ from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError, NotSupportedError, SourceWarning
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
-from omnitrace.sources.formats import check_text
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions

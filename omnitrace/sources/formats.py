@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from omnitrace._utils.checks import check_text
 from omnitrace.errors import InputError, did_you_mean
 
 __all__ = ["MARKS", "TEMPLATE_FIELDS", "Turn", "check_keys", "checked_name", "turns_of"]
@@ -116,25 +117,6 @@ def checked_name(value: Any, what: str) -> str | None:
         )
     check_text(name, what)
     return name
-
-
-def check_text(text: str, where: str) -> None:
-    """Refuse half of a surrogate pair, which no tokenizer takes.
-
-    Raises
-    ------
-    InputError
-        That names the character.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{where} holds half of a surrogate pair, {error.object[error.start]!r}, at "
-            f"character {error.start}",
-            legal="text that can be written as UTF-8",
-            fix="write the whole character, or use text.encode('utf-8', 'ignore').decode()",
-        ) from error
 
 
 def _add_item(turns: list[Turn], raw: Mapping[str, Any], where: str) -> None:

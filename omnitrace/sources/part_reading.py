@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from omnitrace._utils.checks import check_text
 from omnitrace.errors import InputError, did_you_mean
 from omnitrace.media import (
     LoadedAudio,
@@ -17,7 +18,7 @@ from omnitrace.media import (
     load_image,
     load_video,
 )
-from omnitrace.sources.formats import MARKS, check_keys, check_text, checked_name
+from omnitrace.sources.formats import MARKS, check_keys, checked_name
 from omnitrace.sources.media_values import (
     VALUE_KEYS,
     found_value,

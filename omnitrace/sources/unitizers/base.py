@@ -205,6 +205,8 @@ def _entries() -> Mapping[str, Any]:
 def _named(value: object, option: str, legal: str) -> tuple[str, dict[str, Any]]:
     """Read ``"name:parameter=value,…"``, or a mapping of ``name`` and ``parameters``."""
     if isinstance(value, Mapping) and set(value) <= {"name", "parameters"} and "name" in value:
+        if not isinstance(value.get("parameters", {}), Mapping):
+            raise InputError(f"{option} is {value!r}", legal="parameters by their names")
         return str(value["name"]), dict(value.get("parameters", {}))
     if not isinstance(value, str):
         raise InputError(f"{option} is {value!r}", legal=legal)
@@ -230,6 +232,8 @@ def spelled(value: object) -> object:
     unitizer is returned as it is.
     """
     if not isinstance(value, Mapping) or "name" not in value:
+        return value
+    if not isinstance(value.get("parameters", {}), Mapping):
         return value
     options = [
         f"{key}={each if isinstance(each, str) else json.dumps(each)}"
