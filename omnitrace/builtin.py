@@ -1,4 +1,4 @@
-"""The built-in signals, adapters, operators, metrics and unitizers, registered as any plugin's."""
+"""The built-in signals, adapters, operators, metrics, unitizers, recognisers: as any plugin's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from omnitrace.plugins.hookspecs import (
     RegisterModel,
     RegisterOperator,
     RegisterPretrained,
+    RegisterRecogniser,
     RegisterSignal,
     RegisterUnitizer,
     hookimpl,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
     from omnitrace.sources.unitizers.base import Unitizer
+    from omnitrace.speech.recognisers import Recogniser
 
 
 def _attention_mean() -> Signal:
@@ -184,6 +186,29 @@ def _changes(
     from omnitrace.sources.unitizers.change_points import Changes
 
     return Changes(segments, explained, shortest, longest)
+
+
+def _speech(
+    pause: float = 0.1,
+    shortest: float = 0.3,
+    longest: float = 15.0,
+    asr: str | None = None,
+) -> Unitizer:
+    from omnitrace.sources.unitizers.speech import Speech
+
+    return Speech(pause, shortest, longest, asr)
+
+
+def _faster_whisper(model: str) -> Recogniser:
+    from omnitrace.speech.recognisers import FasterWhisper
+
+    return FasterWhisper(model)
+
+
+def _transformers_asr(model: str) -> Recogniser:
+    from omnitrace.speech.recognisers import TransformersRecogniser
+
+    return TransformersRecogniser(model)
 
 
 _PRETRAINED: Final = {
@@ -390,3 +415,18 @@ def register_unitizers(register: RegisterUnitizer) -> None:
         modalities=time,
         summary="stretches between changes of what the features of the model's own tower",
     )
+    register(
+        "speech",
+        _speech,
+        modalities=time,
+        summary="what is said between pauses; sentences with their words where asr= is given",
+    )
+
+
+@hookimpl
+def register_recognisers(register: RegisterRecogniser) -> None:
+    """Register the recognisers of libraries that users may have."""
+    register(
+        "transformers", _transformers_asr, summary="a model of transformers that times its words"
+    )
+    register("faster-whisper", _faster_whisper, summary="Whisper by faster-whisper (extra 'asr')")

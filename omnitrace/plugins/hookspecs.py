@@ -31,6 +31,7 @@ __all__ = [
     "RegisterModel",
     "RegisterOperator",
     "RegisterPretrained",
+    "RegisterRecogniser",
     "RegisterSignal",
     "RegisterUnitizer",
     "hookimpl",
@@ -114,6 +115,16 @@ class RegisterUnitizer(Protocol):
         """
 
 
+class RegisterRecogniser(Protocol):
+    """Registers a speech recogniser, which ``factory(model)`` makes.
+
+    It is a :class:`omnitrace.speech.Recogniser`.
+    """
+
+    def __call__(self, name: str, factory: Callable[[str], Any], *, summary: str = "") -> None:
+        """Register ``factory`` as ``name``, for ``asr="name:model"``; the name must be free."""
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -142,3 +153,8 @@ def register_metrics(register: RegisterMetric) -> None:
 @hookspec
 def register_unitizers(register: RegisterUnitizer) -> None:
     """Register unitizers: what cuts images into regions, audio and video into stretches of time."""
+
+
+@hookspec
+def register_recognisers(register: RegisterRecogniser) -> None:
+    """Register speech recognisers: what says which words are spoken when."""

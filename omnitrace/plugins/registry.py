@@ -58,6 +58,7 @@ class Registry:
     operators: dict[str, Entry] = field(default_factory=dict)
     metrics: dict[str, Entry] = field(default_factory=dict)
     unitizers: dict[str, Entry] = field(default_factory=dict)
+    recognisers: dict[str, Entry] = field(default_factory=dict)
 
     def signal(self, name: str) -> Entry:
         """Return the signal's entry; raises PluginError with near matches if there is none."""
@@ -143,12 +144,16 @@ def _collect(plugin: object, package: str) -> Registry:
         entry = Entry(name, factory, summary, package, modalities=tuple(modalities))
         _add(found.unitizers, "unitizer", entry)
 
+    def register_recogniser(name: str, factory: Callable[[str], Any], *, summary: str = "") -> None:
+        _add(found.recognisers, "recogniser", Entry(name, factory, summary, package))
+
     manager.hook.register_signals(register=register_signal)
     manager.hook.register_models(register=register_model)
     manager.hook.register_pretrained(register=register_pretrained)
     manager.hook.register_operators(register=register_operator)
     manager.hook.register_metrics(register=register_metric)
     manager.hook.register_unitizers(register=register_unitizer)
+    manager.hook.register_recognisers(register=register_recogniser)
     return found
 
 
@@ -187,6 +192,8 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             _add(merged.metrics, "metric", entry)
         for entry in found.unitizers.values():
             _add(merged.unitizers, "unitizer", entry)
+        for entry in found.recognisers.values():
+            _add(merged.recognisers, "recogniser", entry)
         for entry in found.models.values():
             for other in merged.models.values():
                 if shared := set(other.config_classes) & set(entry.config_classes):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omnitrace.errors import InputError
+from omnitrace.sources.formats import check_keys
 from omnitrace.sources.parts import Part, TextPart
 
 __all__ = ["boxes", "intervals", "name_of"]
@@ -24,6 +25,8 @@ def _numbers(
     unit_id: str | None = None
     values: Any = raw
     if isinstance(raw, Mapping):
+        _check_words(part, index, raw)
+        check_keys(raw, ("id", "box", *keys), f"{name_of(part)}, unit {index},")
         unit_id = None if raw.get("id") is None else str(raw["id"])
         values = raw["box"] if "box" in raw else [raw.get(key) for key in keys]
     legal = isinstance(values, Sequence) and not isinstance(values, str)
@@ -34,6 +37,16 @@ def _numbers(
     ):
         raise InputError(f"{name_of(part)} has the unit {index} {raw!r}", legal=form)
     return [float(v) for v in values], unit_id
+
+
+def _check_words(part: Part, index: int, raw: Mapping[str, Any]) -> None:
+    if "text" in raw:
+        raise InputError(
+            f"{name_of(part)} has the unit {index} with the key 'text'",
+            legal="where a unit is; a text part is its own text",
+            fix="pass what is said in audio and video as 'transcript': "
+            "[{'start': …, 'end': …, 'text': …}]",
+        )
 
 
 def intervals(part: Part, limit: float, what: str) -> list[tuple[float, float, str | None]]:
