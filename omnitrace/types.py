@@ -112,6 +112,13 @@ class SourceUnit:
     transcript: str | None = None
     speaker: str | None = None
 
+    @property
+    def quote(self) -> str:
+        """What a reader is shown of it: the text, or what is said and by whom; else empty."""
+        if self.transcript is None:
+            return self.preview
+        return f"{self.speaker}: {self.transcript}" if self.speaker else self.transcript
+
 
 class PositionKind(enum.IntEnum):
     """What a context position is. Every position has exactly one kind."""

@@ -42,7 +42,7 @@ def mended(cues: Iterable[Utterance], duration: float) -> tuple[list[Utterance],
         at = min(range(len(apart)), key=lambda i: _distance(apart[i], each.start))
         pair = sorted((apart[at], each), key=lambda one: one.start)
         apart[at] = _joined(apart[at], pair)
-        done["without length joined another utterance"] += 1
+        done["without length joined with the nearest"] += 1
     if moments and not apart:
         done["without length skipped"] += len(moments)
     return apart, [
@@ -64,7 +64,7 @@ def _within(
         elif cue.start >= duration or cue.end < 0 or (cue.end == 0 and cue.start < 0):
             done["outside the recording skipped"] += 1
         elif (cue.start, cue.end, text) in seen:
-            done["repeated ones skipped"] += 1
+            done["repeated skipped"] += 1
         elif cue.end <= cue.start:
             moments.append(Utterance(max(0.0, cue.start), max(0.0, cue.start), text, cue.speaker))
         else:

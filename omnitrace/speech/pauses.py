@@ -11,7 +11,7 @@ from omnitrace.errors import InputError
 from omnitrace.speech.utterances import Utterance
 from omnitrace.speech.voice import FRAME, RATE, voice_probabilities
 
-__all__ = ["Stretches", "speech_between_pauses"]
+__all__ = ["Stretches", "speech_between_pauses", "stretches_of"]
 
 _SECONDS: Final = FRAME / RATE
 # Speech begins at a frame of the first probability and lasts until one below the second: what
@@ -66,13 +66,18 @@ def speech_between_pauses(samples: np.ndarray, stretches: Stretches) -> list[Utt
     list[Utterance]
         Ascending, apart from each other; empty where nobody speaks.
     """
-    found = voice_probabilities(samples)
-    runs = _merged(_runs(found), stretches)
+    found = stretches_of(voice_probabilities(samples), stretches)
     whole = len(samples) / RATE
+    return [Utterance(each.start, min(each.end, whole)) for each in found]
+
+
+def stretches_of(probabilities: np.ndarray, stretches: Stretches) -> list[Utterance]:
+    """Return the stretches of speech of float ``[frames]`` of 32 ms: how likely it is in each."""
+    runs = _merged(_runs(probabilities), stretches)
     return [
-        Utterance(start * _SECONDS, min(end * _SECONDS, whole))
+        Utterance(start * _SECONDS, end * _SECONDS)
         for run in runs
-        for start, end in _parted(found, run, stretches)
+        for start, end in _parted(probabilities, run, stretches)
     ]
 
 
