@@ -75,7 +75,9 @@ class TransformersRecogniser:
     def words(self, samples: np.ndarray) -> list[Word]:
         """Return the words, their punctuation with them."""
         given = {"raw": np.asarray(samples, dtype=np.float32), "sampling_rate": RATE}
-        found: Any = self._pipeline(given, return_timestamps="word", chunk_length_s=30)
+        # Whisper parts long recordings by itself; models of the other kind are given pieces.
+        pieces = {"chunk_length_s": 30} if self._pipeline.type.startswith("ctc") else {}
+        found: Any = self._pipeline(given, return_timestamps="word", **pieces)
         whole = len(samples) / RATE
         words = []
         for chunk in found["chunks"]:
