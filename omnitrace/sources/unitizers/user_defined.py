@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omnitrace.errors import InputError
-from omnitrace.sources.formats import check_keys
 from omnitrace.sources.parts import Part, TextPart
 
 __all__ = ["boxes", "intervals", "name_of"]
@@ -25,8 +24,7 @@ def _numbers(
     unit_id: str | None = None
     values: Any = raw
     if isinstance(raw, Mapping):
-        _check_words(part, index, raw)
-        check_keys(raw, ("id", "box", *keys), f"{name_of(part)}, unit {index},")
+        _check_keys(part, index, raw, keys, form)
         unit_id = None if raw.get("id") is None else str(raw["id"])
         values = raw["box"] if "box" in raw else [raw.get(key) for key in keys]
     legal = isinstance(values, Sequence) and not isinstance(values, str)
@@ -39,13 +37,16 @@ def _numbers(
     return [float(v) for v in values], unit_id
 
 
-def _check_words(part: Part, index: int, raw: Mapping[str, Any]) -> None:
-    if "text" in raw:
+def _check_keys(
+    part: Part, index: int, raw: Mapping[str, Any], keys: tuple[str, ...], form: str
+) -> None:
+    unknown = [key for key in raw if key not in ("id", "box", *keys)]
+    if unknown:
+        said = "pass what is said as 'transcript': [{'start': …, 'end': …, 'text': …}]"
         raise InputError(
-            f"{name_of(part)} has the unit {index} with the key 'text'",
-            legal="where a unit is; a text part is its own text",
-            fix="pass what is said in audio and video as 'transcript': "
-            "[{'start': …, 'end': …, 'text': …}]",
+            f"{name_of(part)} has the unit {index} {raw!r} with the unknown key {unknown[0]!r}",
+            legal=form,
+            fix=said if unknown[0] == "text" else "leave the key out",
         )
 
 
