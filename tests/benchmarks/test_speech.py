@@ -40,7 +40,7 @@ def test_what_is_found_overlaps_one_utterance_alone() -> None:
 
 
 def test_words_are_counted_as_edits() -> None:
-    assert speech.distance("the blue spoon".split(), "the spoon is".split()) == 2
+    assert speech.distance(["the", "blue", "spoon"], ["the", "spoon", "is"]) == 2
     assert speech.distance([], ["a"]) == 1
 
 
