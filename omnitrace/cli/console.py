@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from omnitrace._utils.plain_text import plain
 from omnitrace.report.words import verdict_words, why_unsupported
 from omnitrace.types import ImageRegion, Locator, Section, Span, Support, TextRange
 
@@ -43,8 +44,6 @@ __all__ = [
 # What the user calls the media parts, by message and part.
 PartNames: TypeAlias = Mapping[tuple[int, int], str]
 
-# C0 and C1 controls, and the marks that turn the direction of all text after them.
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _QUOTE: Final = 80
 _TO: Final = "\u2013"  # an en dash, as between the ends of any range
 _MEDIA: Final = ("image", "audio", "video")
@@ -88,17 +87,6 @@ class StatusLine:
         self._status.stop()
         yield
         self._status.start()
-
-
-def plain(text: str) -> str:
-    """Put a text on one line, with control characters shown instead of obeyed."""
-    line = " ".join(text.split())
-    return _UNSAFE.sub(_escape, line)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def _quote(text: str) -> str:

@@ -15,8 +15,9 @@ __all__ = ["MediaPart", "Part", "TextPart"]
 class TextPart:
     """A text of the conversation, letter for letter as the user passed it.
 
-    ``within`` are the character ranges of it that can be cited, where it also holds a question;
-    None for all of it.
+    ``title`` and ``metadata`` (a JSON value) are the user's, for citations of the part. ``within``
+    are the character ranges of it that can be cited, where it also holds a question; None for all
+    of it.
     """
 
     message: int
@@ -27,6 +28,8 @@ class TextPart:
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
     within: tuple[tuple[int, int], ...] | None = None
+    title: str | None = None
+    metadata: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +44,8 @@ class MediaPart:
     is_source: bool = True
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
+    title: str | None = None
+    metadata: Any = None
 
 
 Part: TypeAlias = TextPart | MediaPart

@@ -1,0 +1,73 @@
+"""A response with ``[n]`` markers, and a footnote for each source that it cites, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from omnitrace._utils.plain_text import plain
+from omnitrace.trace.citations import (
+    Citation,
+    citations_of,
+    documents_by_part,
+    sections_of,
+)
+from omnitrace.trace.record import TraceRecord
+from omnitrace.types import Section
+
+__all__ = ["place_in_words", "to_markdown"]
+
+_TO: Final = "\N{EN DASH}"
+# What could begin a construct of Markdown or HTML.
+_SPECIAL: Final = re.compile(r"[\\`*_{}\[\]<>()#+!|~&$-]")
+_FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*\Z", re.MULTILINE)
+
+
+def to_markdown(trace: TraceRecord, section: Section | None = "answer") -> str:
+    """Return the response with markers and footnotes; see :meth:`Trace.to_markdown`."""
+    spans = sorted(citations_of(trace, section), key=lambda span: span.start)
+    marked = []
+    for name, start, end in sections_of(trace):
+        if section not in (None, name):
+            continue
+        at, pieces = start, []
+        for span in spans:
+            if span.citations and start <= span.start and span.end <= end:
+                ends = max(at, span.start + len(span.text.rstrip()))
+                before = trace.text[at:ends]
+                marks = "".join(f"[{each.number}]" for each in span.citations)
+                # Behind the end of a block of code the marker would open it again.
+                gap = "\n\n" if _FENCE.search(before) else " "
+                pieces += [before, gap, marks]
+                at = ends
+        marked.append("".join([*pieces, trace.text[at:end]]).strip())
+    notes = _footnotes(trace, [each for span in spans for each in span.citations])
+    rule = ["---"] if notes else []
+    return "\n\n".join([*filter(None, marked), *rule, *notes]) + "\n"
+
+
+def _footnotes(trace: TraceRecord, citations: list[Citation]) -> list[str]:
+    documents = documents_by_part(trace)
+    found: dict[int, str] = {}
+    for each in citations:
+        if each.number not in found:
+            name = _escaped(documents[each.message, each.part].name)
+            note = f"[{each.number}] **{name}**, {place_in_words(each)}"
+            quote = _escaped(each.cited_text)
+            found[each.number] = f"{note}: “{quote}”" if quote else note
+    return [found[number] for number in sorted(found)]
+
+
+def place_in_words(citation: Citation) -> str:
+    """Say where a cited unit is in its part: ``characters 5–20``, ``2–3.5 s``."""
+    if citation.characters is not None:
+        return f"characters {citation.characters[0]}{_TO}{citation.characters[1]}"
+    if citation.box is not None:
+        x0, y0, x1, y1 = (f"{value:.0f}" for value in citation.box)
+        return f"x {x0}{_TO}{x1}, y {y0}{_TO}{y1} px"
+    start, end = (f"{value:.2f}".rstrip("0").rstrip(".") for value in citation.seconds or (0, 0))
+    return f"{start}{_TO}{end} s"
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", plain(text))
