@@ -1,4 +1,4 @@
-"""The built-in signals, adapters, operators, metrics and unitizers, registered as any plugin's."""
+"""The built-in signals, adapters, operators and the rest, registered as any plugin's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pkgutil
 from typing import TYPE_CHECKING, Any, Final
 
 from omnitrace.plugins.hookspecs import (
+    RegisterExporter,
     RegisterMetric,
     RegisterModel,
     RegisterOperator,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from omnitrace.ablation.operators import Operator
     from omnitrace.evaluation.metrics.spans import Metric
+    from omnitrace.export.base import Exporter
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
     from omnitrace.sources.unitizers.base import Unitizer
@@ -91,46 +93,14 @@ def _pretrained(name: str) -> Path:
     return model_path(name)
 
 
-def _attention() -> Operator:
-    from omnitrace.ablation.operators import Attention
-
-    return Attention()
-
-
-def _mean() -> Operator:
-    from omnitrace.ablation.operators import Mean
-
-    return Mean()
+def _operator(place: str, **parameters: Any) -> Operator:
+    made: Operator = pkgutil.resolve_name(f"omnitrace.ablation.{place}")(**parameters)
+    return made
 
 
-def _drop() -> Operator:
-    from omnitrace.ablation.input_operators import Drop
-
-    return Drop()
-
-
-def _grey() -> Operator:
-    from omnitrace.ablation.input_operators import Grey
-
-    return Grey()
-
-
-def _blur(radius: float = 0.1) -> Operator:
-    from omnitrace.ablation.input_operators import Blur
-
-    return Blur(radius)
-
-
-def _silence() -> Operator:
-    from omnitrace.ablation.input_operators import Silence
-
-    return Silence()
-
-
-def _freeze() -> Operator:
-    from omnitrace.ablation.input_operators import Freeze
-
-    return Freeze()
+def _exporter(place: str, **parameters: Any) -> Exporter:
+    made: Exporter = pkgutil.resolve_name(f"omnitrace.export.{place}")(**parameters)
+    return made
 
 
 def _metric(name: str) -> Metric:
@@ -262,6 +232,35 @@ _CAPTUM: Final = {
 }
 
 
+# Where each operator is, and what it does.
+_OPERATORS: Final = {
+    "attention": (
+        "operators:Attention",
+        "hidden from every later position in all layers; positions are kept",
+    ),
+    "mean": ("operators:Mean", "embeddings replaced by the mean of the modality"),
+    "drop": ("input_operators:Drop", "characters left out of the text"),
+    "grey": ("input_operators:Grey", "region of the image greyed"),
+    "blur": ("input_operators:Blur", "region of the image blurred"),
+    "silence": ("input_operators:Silence", "seconds of the audio silenced"),
+    "freeze": ("input_operators:Freeze", "frames of the video replaced by a neighbouring one"),
+}
+# Where each exporter is, and what it writes.
+_EXPORTERS: Final = {
+    "citations": ("shapes:Citations", "what each span cites, by unit and by document (JSON)"),
+    "markdown": ("shapes:Markdown", "the answer with [n] markers and footnotes"),
+    "openai": ("shapes:OpenAI", "an output message of OpenAI's Responses API, with annotations"),
+    "anthropic": ("shapes:Anthropic", "a message of Anthropic's API, with char_location citations"),
+    "cohere": ("shapes:Cohere", "a response of Cohere's chat (version 2), with citations"),
+    "csv": ("table:Csv", "a row for each span and source; no cell is a formula"),
+    "parquet": ("table:Parquet", "the same with types (needs pyarrow)"),
+    "webvtt": ("subtitles:WebVTT", "which seconds of audio and video were used, as subtitles"),
+    "srt": ("subtitles:SubRip", "the same as SubRip"),
+    "coco": ("coco:Coco", "cited regions of images: boxes and masks"),
+    "web-annotation": ("web_annotation:WebAnnotation", "the W3C's Web Annotations (JSON-LD)"),
+}
+
+
 @hookimpl
 def register_signals(register: RegisterSignal) -> None:
     """Register the signals of attention and gradients, the learned estimator, Captum's methods."""
@@ -342,17 +341,8 @@ def register_pretrained(register: RegisterPretrained) -> None:
 @hookimpl
 def register_operators(register: RegisterOperator) -> None:
     """Register the operators on the decoder and on the input."""
-    register(
-        "attention",
-        _attention,
-        summary="hidden from every later position in all layers; positions are kept",
-    )
-    register("mean", _mean, summary="embeddings replaced by the mean of the modality")
-    register("drop", _drop, summary="characters left out of the text")
-    register("grey", _grey, summary="region of the image greyed")
-    register("blur", _blur, summary="region of the image blurred")
-    register("silence", _silence, summary="seconds of the audio silenced")
-    register("freeze", _freeze, summary="frames of the video replaced by a neighbouring one")
+    for name, (place, summary) in _OPERATORS.items():
+        register(name, functools.partial(_operator, place), summary=summary)
 
 
 @hookimpl
@@ -390,3 +380,10 @@ def register_unitizers(register: RegisterUnitizer) -> None:
         modalities=time,
         summary="stretches between changes of what the features of the model's own tower",
     )
+
+
+@hookimpl
+def register_exporters(register: RegisterExporter) -> None:
+    """Register the formats that traces are written in for other tools."""
+    for name, (place, summary) in _EXPORTERS.items():
+        register(name, functools.partial(_exporter, place), summary=summary)
