@@ -37,7 +37,6 @@ __all__ = [
     "print_section",
     "print_span",
     "print_table",
-    "print_trace",
     "print_unsupported",
 ]
 
@@ -164,26 +163,6 @@ def print_unsupported(console: Console, text: str) -> None:
         console.print(Text(plain(line), style="bold"), soft_wrap=True)
     note = "      no supports: the signal failed"
     console.print(Text(note, style="dim"), soft_wrap=True)
-
-
-def print_trace(console: Console, trace: Trace, title: str) -> None:
-    """Print a whole trace: what it is of, then its spans."""
-    made = trace.provenance
-    console.print(Text(plain(title), style="bold underline"), soft_wrap=True)
-    facts = [made.model, str(made.signal.get("name", "")), made.created]
-    console.print(Text(plain(" · ".join(filter(None, facts))), style="dim"), soft_wrap=True)
-    if not made.finished:
-        note = "broken off: this is what there was until then"
-        console.print(Text(note, style="yellow"), soft_wrap=True)
-    for note in made.notes:
-        console.print(Text(plain(note), style="yellow"), soft_wrap=True)
-    names = names_of_trace(trace)
-    section: Section = "answer"
-    for span in trace.spans:
-        section = print_section(console, span.section, section)
-        print_span(console, span, names)
-    if not trace.spans:
-        console.print(Text("(the response is empty)", style="dim"), soft_wrap=True)
 
 
 def print_table(console: Console, rows: Sequence[Sequence[str]]) -> None:

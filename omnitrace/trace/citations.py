@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from omnitrace.trace.places import place_of
 from omnitrace.trace.record import TraceRecord
 from omnitrace.types import (
     EffectKind,
@@ -94,6 +95,8 @@ class Citation:
         ``(x0, y0, x1, y1)`` in pixels of the image as displayed.
     seconds:
         Half-open range in the audio or video.
+    place:
+        The same in words: ``"characters 23–66"``, ``"2–4 s"``.
     rank, mass, kind:
         Those of the support; 1 is the strongest.
     strength:
@@ -116,6 +119,7 @@ class Citation:
     characters: tuple[int, int] | None
     box: tuple[float, float, float, float] | None
     seconds: tuple[float, float] | None
+    place: str
     rank: int
     mass: float
     strength: float
@@ -238,6 +242,7 @@ def _citation(
         characters=(locator.start, locator.end) if isinstance(locator, TextRange) else None,
         box=locator.box if isinstance(locator, ImageRegion) else None,
         seconds=(locator.start, locator.end) if isinstance(locator, TimeRange) else None,
+        place=place_of(locator),
         rank=support.rank,
         mass=support.mass,
         strength=support.share,

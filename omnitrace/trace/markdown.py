@@ -15,9 +15,8 @@ from omnitrace.trace.citations import (
 from omnitrace.trace.record import TraceRecord
 from omnitrace.types import Section
 
-__all__ = ["place_in_words", "to_markdown"]
+__all__ = ["to_markdown"]
 
-_TO: Final = "\N{EN DASH}"
 # What could begin a construct of Markdown or HTML.
 _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]<>()#+!|~&$-]")
 _FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*\Z", re.MULTILINE)
@@ -52,21 +51,10 @@ def _footnotes(trace: TraceRecord, citations: list[Citation]) -> list[str]:
     for each in citations:
         if each.number not in found:
             name = _escaped(documents[each.message, each.part].name)
-            note = f"[{each.number}] **{name}**, {place_in_words(each)}"
+            note = f"[{each.number}] **{name}**, {each.place}"
             quote = _escaped(each.cited_text)
             found[each.number] = f"{note}: “{quote}”" if quote else note
     return [found[number] for number in sorted(found)]
-
-
-def place_in_words(citation: Citation) -> str:
-    """Say where a cited unit is in its part: ``characters 5–20``, ``2–3.5 s``."""
-    if citation.characters is not None:
-        return f"characters {citation.characters[0]}{_TO}{citation.characters[1]}"
-    if citation.box is not None:
-        x0, y0, x1, y1 = (f"{value:.0f}" for value in citation.box)
-        return f"x {x0}{_TO}{x1}, y {y0}{_TO}{y1} px"
-    start, end = (f"{value:.2f}".rstrip("0").rstrip(".") for value in citation.seconds or (0, 0))
-    return f"{start}{_TO}{end} s"
 
 
 def _escaped(text: str) -> str:
