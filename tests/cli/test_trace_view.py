@@ -178,8 +178,8 @@ def test_a_span_is_named_by_number_or_words() -> None:
     trace = multimodal_trace()
     assert span_named(trace, "3") is trace.spans[2]
     assert span_named(trace, "FERRY alma") is trace.spans[1]
-    for wrong, legal in (("0", "1 to 5"), ("6", "1 to 5"), ("no such words", "1 to 5"), (" ", "1 to 5")):
-        with pytest.raises(InputError, match=legal):
+    for wrong in ("0", "6", "no such words", " "):
+        with pytest.raises(InputError, match="1 to 5"):
             span_named(trace, wrong)
 
 
