@@ -127,7 +127,7 @@ def test_without_matplotlib_figures_say_what_to_install(monkeypatch: pytest.Monk
             draw(cited_trace())
 
 
-# What the two common kinds of colour blindness make of linear RGB (Viénot, Brettel and Mollon 1999).
+# What the two common kinds of colour blindness make of linear RGB (Viénot and others 1999).
 _SEEN = {
     "protan": [[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]],
     "deutan": [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]],
