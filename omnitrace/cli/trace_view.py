@@ -170,7 +170,7 @@ def _figures(citation: Citation) -> str:
 def _bar(start: float, end: float, length: float, width: int, *, ascii_only: bool) -> str:
     """Draw a stretch of time on a line that is the whole medium; never without a mark."""
     full, empty = ("#", "-") if ascii_only else ("█", "─")
-    scale = width / length if length > 0 else 0.0
-    first = min(width - 1, max(0, int(start * scale)))
-    last = min(width, max(first + 1, round(end * scale)))
+    begun, done = (min(max(at / length, 0.0), 1.0) if length > 0 else 0.0 for at in (start, end))
+    first = min(width - 1, int(begun * width))
+    last = max(first + 1, round(done * width))
     return empty * first + full * (last - first) + empty * (width - last)

@@ -15,6 +15,7 @@ from omnitrace.types import ImageRegion
 
 __all__ = ["Coco"]
 
+_MOST_PIXELS: Final = 2**28  # a file may claim any size
 _CATEGORY: Final = {"id": 1, "name": "cited", "supercategory": "source"}
 
 
@@ -61,7 +62,7 @@ def _annotations(
     images: list[dict[str, Any]],
 ) -> Iterator[dict[str, Any]]:
     regions = {unit.id: unit.locator for unit in trace.units}
-    shapes: dict[str, tuple[dict[str, Any], int]] = {}  # a region is cited by several spans
+    shapes: dict[str, dict[str, Any]] = {}  # a region is cited by several spans
     for span in trace.citations():
         for each in span.citations:
             region = regions[each.unit]
@@ -71,26 +72,14 @@ def _annotations(
             if each.unit not in shapes:
                 size = images[image - 1]["width"], images[image - 1]["height"]
                 shapes[each.unit] = _shape(region, size)
-            yield _annotation(name, span, each, region, image, *shapes[each.unit])
+            yield _annotation(name, span, each, image) | shapes[each.unit]
 
 
-def _annotation(
-    name: str,
-    span: SpanCitations,
-    citation: Citation,
-    region: ImageRegion,
-    image: int,
-    segmentation: dict[str, Any],
-    area: int,
-) -> dict[str, Any]:
-    x0, y0, x1, y1 = region.box
+def _annotation(name: str, span: SpanCitations, citation: Citation, image: int) -> dict[str, Any]:
     return {
         "image_id": image,
         "category_id": _CATEGORY["id"],
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": area,
         "iscrowd": 0,
-        "segmentation": segmentation,
         "score": citation.strength,
         "attributes": {
             "request": name,
@@ -103,11 +92,23 @@ def _annotation(
     }
 
 
-def _shape(region: ImageRegion, size: tuple[int, int]) -> tuple[dict[str, Any], int]:
-    """Return the exact mask as uncompressed runs, down the columns as COCO has them; its area."""
+def _shape(region: ImageRegion, size: tuple[int, int]) -> dict[str, Any]:
+    """Return box, mask and area of a region; without a mask where its cells are not of the image.
+
+    The mask is in uncompressed runs, down the columns as COCO has them.
+    """
+    width, height = size
+    x0, x1 = (min(max(x, 0.0), float(width)) for x in (region.box[0], region.box[2]))
+    y0, y1 = (min(max(y, 0.0), float(height)) for y in (region.box[1], region.box[3]))
+    box = [x0, y0, max(0.0, x1 - x0), max(0.0, y1 - y0)]
+    rows, columns = region.grid
+    known = region.cells and max(region.cells) < rows * columns
+    if not known or not 0 < width * height <= _MOST_PIXELS:
+        return {"bbox": box, "area": box[2] * box[3], "segmentation": []}
     mask = pixel_mask(region.cells, region.grid, size)
     flat = mask.flatten(order="F")
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     runs = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
     counts = [0, *runs] if flat[0] else runs  # the first run is of what lies outside
-    return {"size": [size[1], size[0]], "counts": counts}, int(mask.sum())
+    segmentation = {"size": [height, width], "counts": counts}
+    return {"bbox": box, "area": int(mask.sum()), "segmentation": segmentation}

@@ -19,6 +19,7 @@ __all__ = ["SubRip", "WebVTT"]
 
 _TIMED: Final = ("audio", "video")
 _MILLISECOND: Final = 0.001  # the shortest cue
+_LONGEST: Final = 100 * 3600 - _MILLISECOND  # what fits two digits of hours
 
 
 class WebVTT:
@@ -81,7 +82,7 @@ def _one_line(text: str) -> str:
 
 
 def _clock(seconds: float, point: str) -> str:
-    whole = round(max(0.0, seconds) * 1000)
+    whole = round(min(max(0.0, seconds), _LONGEST) * 1000)
     minutes, milliseconds = divmod(whole, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{point}{milliseconds % 1000:03d}"

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 TABLE_VERSION: Final = 1
+"""The version of the table's columns."""
 #: Rows that Parquet holds in memory at once.
 _GROUP: Final = 65_536
 # What a spreadsheet takes for a formula.
@@ -66,6 +67,7 @@ TABLE: Final = (
     Column("effect", "number", "nats that the span loses without the unit, where known"),
     Column("interval", "numbers", "lower and upper bound of the effect, where known"),
 )
+"""The columns of the table, in their order."""
 
 
 def rows_of(traces: Iterable[NamedTrace]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
@@ -29,7 +29,7 @@ class TextPart:
     units: tuple[Any, ...] | None = None
     within: tuple[tuple[int, int], ...] | None = None
     title: str | None = None
-    metadata: Any = None
+    metadata: Any = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class MediaPart:
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
     title: str | None = None
-    metadata: Any = None
+    metadata: Any = field(default=None, hash=False)
 
 
 Part: TypeAlias = TextPart | MediaPart

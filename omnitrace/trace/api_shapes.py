@@ -70,9 +70,8 @@ def _annotation(document: Document, start: int, end: int) -> dict[str, Any]:
 
 def to_anthropic(trace: TraceRecord) -> dict[str, Any]:
     """Return the response as a message of the Messages API; see :meth:`Trace.to_anthropic`."""
-    texts = sorted(
-        {(u.locator.message, u.locator.part) for u in trace.units if u.modality == "text"}
-    )
+    places = {(u.locator.message, u.locator.part) for u in trace.units if u.modality == "text"}
+    texts = {place: index for index, place in enumerate(sorted(places))}
     cited = citations_of(trace)
     content: list[dict[str, Any]] = []
     for section, start, end in sections_of(trace):
@@ -85,7 +84,7 @@ def to_anthropic(trace: TraceRecord) -> dict[str, Any]:
                 {
                     "type": "char_location",
                     "cited_text": each.cited_text,
-                    "document_index": texts.index((each.message, each.part)),
+                    "document_index": texts[each.message, each.part],
                     "document_title": each.title,
                     "start_char_index": each.characters[0],
                     "end_char_index": each.characters[1],

@@ -283,7 +283,7 @@ def documents_of(trace: TraceRecord) -> tuple[Document, ...]:
 
 def documents_by_part(trace: TraceRecord) -> dict[tuple[int, int], Document]:
     """Return the document of each part that holds units, by ``(message, part)``."""
-    ids = {_place(unit.locator): unit.source_id for unit in trace.units}
+    ids = {_place(unit.locator): unit.source_id or None for unit in trace.units}
     groups: dict[object, list[tuple[int, int]]] = {}
     for place in sorted(ids):
         groups.setdefault(place if ids[place] is None else ids[place], []).append(place)

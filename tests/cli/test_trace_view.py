@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from rich.style import Style
 
 from omnitrace import Trace
 from omnitrace.cli.trace_view import print_trace
@@ -91,12 +92,14 @@ def test_a_file_gets_whole_lines() -> None:
 
 
 def test_colours_are_of_modalities_and_can_be_left_out() -> None:
+    Style.parse.cache_clear()  # a style keeps the codes of the first terminal that it met
     coloured = shown(cited_trace(), force_terminal=True, color_system="truecolor")
     assert "38;2;0;114;178m[1]" in coloured  # text
     assert "38;2;230;159;0m[2]" in coloured  # image
     none = shown(cited_trace(), force_terminal=True, no_color=True)
     assert "38;2" not in none
     assert "[1]" in re.sub(r"\x1b\[[\d;]*m", "", none)
+    Style.parse.cache_clear()
 
 
 def test_without_unicode_bars_are_ascii() -> None:

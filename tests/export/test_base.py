@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from rich.console import Console
 
-from omnitrace import builtin
+from omnitrace import Trace, builtin
+from omnitrace.cli.trace_view import print_trace
+from omnitrace.cli.word_view import print_words
 from omnitrace.errors import ConformanceError, InputError, PluginError
 from omnitrace.export import ExportedFile, NamedTrace, RegisterExporter, exported_files
 from omnitrace.export import base as module
 from omnitrace.export.base import write_exports
 from omnitrace.plugins.hookspecs import hookimpl
 from omnitrace.plugins.registry import build_registry, registry
+from omnitrace.trace.citations import parts_of
 from tests.helpers.cited_traces import cited_trace, verified_trace
+from tests.helpers.random_traces import traces
 from tests.helpers.sample_traces import text_trace
 
 TRACES = [("one", cited_trace()), ("two/../x", verified_trace())]
@@ -52,6 +60,24 @@ def test_a_redacted_trace_exports_no_words(to: str) -> None:
     assert said
     for secret in (b"Harbour log", b"pier", b"trip", b"ferry", b"example.org", b"horn"):
         assert secret not in said
+
+
+@given(trace=traces())
+@settings(max_examples=15, deadline=None)
+def test_any_trace_can_be_exported_and_shown(trace: Trace) -> None:
+    """Whatever a file may hold: empty ids, places far outside, odd words."""
+    for to in registry().exporters:
+        with contextlib.suppress(InputError):  # nothing to say
+            assert all(file.data is not None for file in exported_files([("x", trace)], to))
+    out = Console(file=io.StringIO(), width=40, force_terminal=True)
+    print_trace(out, trace, "x")
+    for span in trace.spans:
+        print_words(out, trace, span)
+    for said in trace.citations():
+        for each in said.citations:
+            if each.characters:
+                text = parts_of(trace.messages[each.message])[each.part]["text"]
+                assert text[slice(*each.characters)] == each.cited_text
 
 
 def test_formats_that_have_nothing_to_say_do_so() -> None:

@@ -70,6 +70,20 @@ def test_a_region_with_a_hole_has_its_exact_mask(tmp_path: Path) -> None:
     assert mask[0, 0]
 
 
+def test_cells_that_are_not_of_the_image_have_no_mask(tmp_path: Path) -> None:
+    trace = multimodal_trace()
+    units = tuple(
+        dataclasses.replace(unit, locator=dataclasses.replace(unit.locator, cells=(999,)))
+        if isinstance(unit.locator, ImageRegion)
+        else unit
+        for unit in trace.units
+    )
+    layout = dataclasses.replace(trace.layout, units=units)
+    coco = read(tmp_path, dataclasses.replace(trace, layout=layout).reselect(trace.config))
+    assert {each["area"] for each in coco.anns.values()} == {300.0 * 300.0}
+    assert all(each["segmentation"] == [] for each in coco.anns.values())
+
+
 def test_the_document_is_json_with_all_members(tmp_path: Path) -> None:
     (path,) = write_exports([("x", cited_trace())], "coco", tmp_path)
     assert path.name == "x.coco.json"
