@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import pluggy
 
 __all__ = [
+    "RegisterExporter",
     "RegisterMetric",
     "RegisterModel",
     "RegisterOperator",
@@ -125,6 +126,13 @@ class RegisterRecogniser(Protocol):
         """Register ``factory`` as ``name``, for ``asr="name:model"``; the name must be free."""
 
 
+class RegisterExporter(Protocol):
+    """Registers an exporter: ``factory()`` makes an :class:`omnitrace.export.Exporter`."""
+
+    def __call__(self, name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
+        """Register ``factory`` as ``name``; raises PluginError if the name is taken."""
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -158,3 +166,8 @@ def register_unitizers(register: RegisterUnitizer) -> None:
 @hookspec
 def register_recognisers(register: RegisterRecogniser) -> None:
     """Register speech recognisers: what says which words are spoken when."""
+
+
+@hookspec
+def register_exporters(register: RegisterExporter) -> None:
+    """Register exporters: formats of other tools that traces can be written in."""

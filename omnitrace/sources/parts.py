@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
@@ -16,8 +16,9 @@ __all__ = ["MediaPart", "Part", "TextPart"]
 class TextPart:
     """A text of the conversation, letter for letter as the user passed it.
 
-    ``within`` are the character ranges of it that can be cited, where it also holds a question;
-    None for all of it.
+    ``title`` and ``metadata`` (a JSON value) are the user's, for citations of the part. ``within``
+    are the character ranges of it that can be cited, where it also holds a question; None for all
+    of it.
     """
 
     message: int
@@ -28,6 +29,8 @@ class TextPart:
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
     within: tuple[tuple[int, int], ...] | None = None
+    title: str | None = None
+    metadata: Any = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +50,8 @@ class MediaPart:
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
     transcript: tuple[Utterance, ...] | None = None
+    title: str | None = None
+    metadata: Any = field(default=None, hash=False)
 
 
 Part: TypeAlias = TextPart | MediaPart

@@ -48,7 +48,7 @@ __all__ = ["from_model", "redacted", "to_model"]
 T = TypeVar("T", bound=TraceRecord)
 
 # What a media part of a message may say besides its type and index: never a path, URL or bytes.
-_MEDIA_PART_NAMES: Final = ("id", "source_id")
+_MEDIA_PART_NAMES: Final = ("id", "source_id", "title", "metadata")
 
 
 def to_model(trace: TraceRecord, *, media: bool = False) -> tuple[TraceModel, Arrays]:
