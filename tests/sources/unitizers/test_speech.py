@@ -22,6 +22,7 @@ from omnitrace.sources.parts import MediaPart
 from omnitrace.sources.unitizers.speech import Transcribed
 from omnitrace.sources.unitizers.time import time_units
 from omnitrace.speech import Utterance, Word, mended
+from omnitrace.trace.citations import quote_of
 from omnitrace.types import TimeRange
 from tests.helpers.random_geometries import media_part, time_tokens
 
@@ -192,4 +193,5 @@ def test_units_say_what_is_said_and_redacted_ones_do_not(reference, tmp_path):
     assert isinstance(said[0].locator, TimeRange)
     again = Trace.load(trace.save(tmp_path / "call.omnitrace"))
     assert again.units == trace.units
+    assert [quote_of(again, unit) for unit in said] == ["The invoice is late."]
     assert not any(unit.quote or unit.speaker for unit in trace.redact().units)
