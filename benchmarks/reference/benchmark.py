@@ -91,7 +91,8 @@ def _collect(tracers: dict[str, Tracer], given: argparse.Namespace) -> Collected
         aligned=given.aligned,
     )
     found = Collected()
-    with workers_of(given.processes, _load, given.model, given.signals, given.audio_units) as workers:
+    made = (_load, given.model, given.signals, given.audio_units)
+    with workers_of(given.processes, *made) as workers:
         what = "answering and tracing"
         for one in each_of(workers, _one, samples, state=lambda: tracers, what=what):
             found.take(one)
