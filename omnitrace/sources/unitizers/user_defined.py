@@ -26,11 +26,10 @@ def _numbers(
     unit_id: str | None = None
     values: Any = raw
     if isinstance(raw, Mapping):
-        unit_id = checked_name(raw.get("id"), f"{name_of(part)}, unit {index}, has the 'id'")
         boxed = "box" in raw and len(keys) == 4
+        _check_keys(part, index, raw, ("box",) if boxed else keys, form)
+        unit_id = checked_name(raw.get("id"), f"{name_of(part)}, unit {index}, has the 'id'")
         values = raw["box"] if boxed else [raw.get(key) for key in keys]
-        if set(raw) - {"id", *(("box",) if boxed else keys)}:  # what means nothing
-            values = None
     legal = isinstance(values, Sequence) and not isinstance(values, str)
     found = [_number(value) for value in values] if legal else []
     if len(found) != len(keys) or not all(map(math.isfinite, found)):
@@ -53,6 +52,20 @@ def _shown(raw: Any) -> str:
         return repr(raw)
     except (ValueError, RecursionError):  # whole numbers of more digits than Python writes
         return f"of type {type(raw).__name__}"
+
+
+def _check_keys(
+    part: Part, index: int, raw: Mapping[str, Any], keys: tuple[str, ...], form: str
+) -> None:
+    unknown = [key for key in raw if key not in ("id", *keys)]
+    if unknown:
+        said = "pass what is said as 'transcript': [{'start': …, 'end': …, 'text': …}]"
+        raise InputError(
+            f"{name_of(part)} has the unit {index} {_shown(raw)} "
+            f"with the unknown key {unknown[0]!r}",
+            legal=form,
+            fix=said if unknown[0] == "text" else "leave the key out",
+        )
 
 
 def intervals(part: Part, limit: float, what: str) -> list[tuple[float, float, str | None]]:
