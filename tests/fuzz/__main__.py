@@ -43,7 +43,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help=f"categories: {','.join(CATEGORIES)}")
     parser.add_argument("--match", default="", help="only inputs whose name holds this")
     parser.add_argument("--seconds", type=float, default=30.0, help="after which one hangs (30)")
-    parser.add_argument("--slow", type=float, default=0, help="also print those that took longer")
+    parser.add_argument(
+        "--slow", type=float, default=0, help="also print those that compute longer"
+    )
     chosen = parser.parse_args()
     names: list[Category] = [
         name for name in CATEGORIES if not chosen.only or name in chosen.only.split(",")
@@ -59,7 +61,7 @@ def main() -> int:
         outcomes = []
         for outcome in run_cases(cases, good, folder, seconds=chosen.seconds):
             outcomes.append(outcome)
-            if outcome.problem or 0 < chosen.slow < outcome.seconds:
+            if outcome.problem or 0 < chosen.slow < outcome.computed:
                 _print(outcome)
     _print_counts(cases, outcomes)
     took, computed = time.monotonic() - began, sum(map(_processor_seconds, _WHO))
@@ -73,7 +75,8 @@ def _processor_seconds(who: int) -> float:
 
 
 def _print(outcome: Outcome) -> None:
-    figures = f"exit {outcome.code}, {outcome.seconds:.1f} s, {outcome.peak / 2**20:.0f} MB"
+    times = f"{outcome.seconds:.1f} s, computed {outcome.computed:.1f} s"
+    figures = f"exit {outcome.code}, {times}, {outcome.peak / 2**20:.0f} MB"
     print(f"{outcome.problem or 'slow'}: {outcome.case.id} ({figures})", flush=True)
     lines = [line for line in outcome.error.strip().splitlines() if line.strip()]
     for line in lines[-6:] if "Traceback" in outcome.error else lines[-2:]:

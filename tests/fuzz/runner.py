@@ -36,7 +36,10 @@ _KEPT_ERROR: Final = 4000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a case ended: ``problem`` is "" where all is well."""
+    """How a case ended: ``problem`` is "" where all is well.
+
+    ``seconds`` are those of the clock, ``computed`` those of the processor, also for its files.
+    """
 
     case: Case
     problem: str
@@ -44,6 +47,7 @@ class Outcome:
     seconds: float
     peak: int
     error: str
+    computed: float = 0.0
 
 
 def load_everything() -> None:
@@ -132,7 +136,11 @@ def _watched(
                     used = max(peak, line["peak"])
                     took = time.monotonic() - started
                     problem = _judged(group[at], line["code"], used, line["error"])
-                    yield Outcome(group[at], problem, line["code"], took, used, line["error"])
+                    yield Outcome(
+                        *(group[at], problem, line["code"], took, used),
+                        error=line["error"],
+                        computed=line["computed"],
+                    )
                     at += 1
                 started, peak, running = time.monotonic(), 0, "code" not in line
             took = time.monotonic() - started
@@ -195,12 +203,14 @@ def _child(group: Sequence[Case], good: Good, folder: Path, pipe: int) -> None:
             for number in (1, 2):
                 os.ftruncate(number, 0)
                 os.lseek(number, 0, os.SEEK_SET)
+            began = time.process_time()
             arguments = case.build(work, good)
             _forget_peak()
             _say(pipe, {"started": case.id})
             code = _run(case, arguments)
             error = _tail(folder / "stderr")
-            _say(pipe, {"code": code, "peak": _peak(), "error": error})
+            computed = time.process_time() - began
+            _say(pipe, {"code": code, "peak": _peak(), "error": error, "computed": computed})
             os.chdir(folder)
             shutil.rmtree(work, ignore_errors=True)
     except BaseException:
