@@ -20,8 +20,12 @@ def use_trace(path: str) -> int:
     from omnitrace import Trace
     from omnitrace.analysis.trajectories import TrajectoryConfig, trajectory
     from omnitrace.attribution.selection import SelectionConfig
-    from omnitrace.cli.console import make_console, print_trace
+    from omnitrace.cli.console import make_console
+    from omnitrace.cli.trace_view import print_trace
+    from omnitrace.cli.word_view import print_words, span_named
     from omnitrace.errors import OmnitraceError
+    from omnitrace.export.base import exported_files
+    from omnitrace.plugins.registry import registry
 
     warnings.simplefilter("ignore")
     try:
@@ -40,6 +44,13 @@ def use_trace(path: str) -> int:
         "save with media": lambda: trace.save(out / "media.omnitrace", media=True),
         "document": trace.to_dict,
         "print": lambda: print_trace(make_console(), trace, "t"),
+        "words": lambda: print_words(make_console(), trace, span_named(trace, "1")),
+        "citations": trace.citations,
+        "documents": trace.documents,
+        **{
+            f"export to {name}": lambda to=name: list(exported_files([("t", trace)], to))
+            for name in registry().exporters
+        },
         "request": trace.request,
         "unit scores": trace.unit_scores,
         "trajectory": lambda: trajectory(trace, TrajectoryConfig()),
