@@ -1,4 +1,8 @@
-"""A learned estimator in a file: one safetensors file whose header says what it is for."""
+"""A learned estimator in a file: one safetensors file whose header says what it is for.
+
+The card in the header has the SHA-256 of the whole file, computed with zeros in its own place, so
+that no changed bit becomes a changed effect.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", "save"]
 
 FORMAT: Final = "omnitrace-estimator"
-VERSION: Final = 2
+VERSION: Final = 3
+_UNSEALED: Final = "0" * 64
 
 #: Tensors of a network; their first axis is that of its hidden units.
 _NETWORK: Final = ("inner", "bias", "outer")
@@ -113,7 +118,7 @@ class Card(_Model):
     """
 
     format: Literal["omnitrace-estimator"] = FORMAT
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     model: ModelFacts
     sources: dict[str, Any]
     recipe: FeatureRecipe
@@ -171,7 +176,7 @@ def save(path: str | Path, learned: Learned) -> Path:
     network = learned.fitted.network
     if network is not None:
         tensors |= {name: np.ascontiguousarray(getattr(network, name)) for name in _NETWORK}
-    content = save_tensors(tensors, {"omnitrace": learned.card.model_dump_json()})
+    content = _sealed(tensors, learned.card.model_dump(mode="json"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as file:
@@ -198,10 +203,22 @@ def load(path: str | Path) -> Learned:
         read = load_tensors(content)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}", legal=legal) from error
-    card = _card(path, _about(content), legal)
+    card = _card(path, content, legal)
     calibration = Calibration(**dict(card.calibration))
     digest = hashlib.sha256(content).hexdigest()
     return Learned(card, _fitted(path, card, read), calibration, digest)
+
+
+def _sealed(tensors: dict[str, np.ndarray], card: dict[str, Any]) -> bytes:
+    """Return the bytes of a file, with its own checksum in the card."""
+    about = json.dumps({**card, "checksum": _UNSEALED}, ensure_ascii=False)
+    content = save_tensors(tensors, {"omnitrace": about})
+    return _with_checksum(content, _UNSEALED, hashlib.sha256(content).hexdigest())
+
+
+def _with_checksum(content: bytes, before: str, now: str) -> bytes:
+    quoted = '\\"checksum\\": \\"{}\\"'  # JSON in a JSON string
+    return content.replace(quoted.format(before).encode(), quoted.format(now).encode(), 1)
 
 
 def _about(content: bytes) -> str:
@@ -215,9 +232,9 @@ def _about(content: bytes) -> str:
     return str(header.get("__metadata__", {}).get("omnitrace", ""))
 
 
-def _card(path: Path, text: str, legal: str) -> Card:
+def _card(path: Path, content: bytes, legal: str) -> Card:
     try:
-        about = json.loads(text) if text else {}
+        about = json.loads(_about(content) or "{}")
     except ValueError:
         about = {}
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -229,8 +246,19 @@ def _card(path: Path, text: str, legal: str) -> Card:
             legal=f"up to {VERSION}",
             fix="update omnitrace",
         )
+    checksum = about.pop("checksum", None)
+    if checksum is not None or version == VERSION:  # older files have none
+        unsealed = _with_checksum(content, str(checksum), _UNSEALED)
+        if hashlib.sha256(unsealed).hexdigest() != checksum:
+            raise InputError(
+                f"{str(path)!r} was changed after it was written (its checksum differs)",
+                legal=legal,
+                fix="fetch the file again, or train it again",
+            )
     if version == 1:
         about = _with_rollout(about)
+    if version in (1, 2):
+        about["version"] = VERSION
     try:
         return Card.model_validate_json(json.dumps(about))
     except ValidationError as error:
@@ -243,7 +271,7 @@ def _card(path: Path, text: str, legal: str) -> Card:
 
 def _with_rollout(about: dict[str, Any]) -> dict[str, Any]:
     """Turn version 1 into 2, which calls rollout by that name and no longer "relay"."""
-    return rename_member(about, "recipe", "relay", "rollout") | {"version": 2}
+    return rename_member(about, "recipe", "relay", "rollout")
 
 
 def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:

@@ -26,7 +26,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from omnitrace._utils.documents import rename_member
-from omnitrace._utils.files import _beside, write_atomically
+from omnitrace._utils.files import draft_beside, held_draft, write_atomically
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.codec import from_model, redacted, to_model
 from omnitrace.trace.record import TraceRecord
@@ -198,20 +198,21 @@ def _write_zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
 
 
 def _write_folder(path: Path, members: Mapping[str, bytes]) -> None:
-    fresh, old = _beside(path), _beside(path)
+    fresh, old = draft_beside(path), draft_beside(path, "old")
     try:
         fresh.mkdir()
-        for name, data in members.items():
-            (fresh / name).parent.mkdir(exist_ok=True)
-            (fresh / name).write_bytes(data)
-        if path.exists():
-            path.rename(old)
-        try:
-            fresh.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
+        with held_draft(fresh):
+            for name, data in members.items():
+                (fresh / name).parent.mkdir(exist_ok=True)
+                (fresh / name).write_bytes(data)
+            if path.exists():
+                path.rename(old)
+            try:
+                fresh.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
