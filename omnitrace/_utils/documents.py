@@ -1,10 +1,12 @@
-"""Steps from one version of a JSON document to the next, which formats share."""
+"""What formats share: steps between versions of a JSON document, cells of a table."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["rename_member"]
+__all__ = ["inert_cell", "rename_member"]
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def rename_member(document: dict[str, Any], part: str, before: str, now: str) -> dict[str, Any]:
@@ -14,3 +16,8 @@ def rename_member(document: dict[str, Any], part: str, before: str, now: str) ->
         return document
     rest = {name: value for name, value in inner.items() if name != before}
     return document | {part: rest | {now: inner[before]}}
+
+
+def inert_cell(value: Any) -> Any:
+    """Return the value of a CSV cell such that no spreadsheet computes it; numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from omnitrace._utils.checks import check_whole
+from omnitrace._utils.paths import base_of_path
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError, OmnitraceError
@@ -142,7 +143,7 @@ def _best(
     layers = sorted(tracer.setup.layers)
     places = [divmod(int(each), scores.shape[1]) for each in best]
     return HeadSelection(
-        model=tracer.adapter.source,
+        model=base_of_path(str(tracer.adapter.source)),
         fingerprint=model_fingerprint(tracer.adapter.model),
         heads=tuple((layers[row], head) for row, head in places),
         scores=tuple(round(float(scores[place]), _DIGITS) for place in places),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from omnitrace._utils.checks import check_whole
+from omnitrace._utils.paths import base_of_path
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.effects import strongest_effect
 from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
@@ -128,7 +129,7 @@ def _fitted(
     threshold = round(fit_threshold(found), _DIGITS)
     supported = sum(each.supported for each in found)
     return VerdictCalibration(
-        model=tracer.adapter.source,
+        model=base_of_path(str(tracer.adapter.source)),
         fingerprint=model_fingerprint(tracer.adapter.model),
         threshold=threshold,
         f1=f1_at(threshold, found),

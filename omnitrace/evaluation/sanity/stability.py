@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from omnitrace._utils.checks import check_whole
+from omnitrace._utils.paths import base_of_path
 from omnitrace.ablation.draws import generator
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
@@ -284,7 +285,7 @@ class _Run:
         ]
         model = None
         if self._second is not None:
-            model = next(iter(self._second.values())).adapter.source
+            model = base_of_path(str(next(iter(self._second.values())).adapter.source))
         return Stability(tuple(rows), tuple(pairs), self._done, model, tuple(self._unchanged))
 
 
