@@ -1,12 +1,20 @@
-"""Names for files that travel: they tell nothing of the folders of the machine that wrote them."""
+"""Folders: which ones media may lie in, and names for files that tell nothing of them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-__all__ = ["base_of_path", "without_paths"]
+__all__ = ["as_root", "base_of_path", "without_paths"]
+
+
+def as_root(media_root: str | os.PathLike[str] | None) -> Path | None:
+    """Return a media root as a path; one that does not confine stays one."""
+    if media_root is None or isinstance(media_root, Path):
+        return media_root
+    return Path(media_root)
 
 
 def base_of_path(name: str) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from omnitrace.sources.unitizers.slic import Slic
     from omnitrace.sources.unitizers.time import Bins
     from omnitrace.sources.unitizers.ward import Ward
+    from omnitrace.types import OpenRoot
 
 __all__ = [
     "Bins",
@@ -52,6 +53,7 @@ __all__ = [
     "LoadedImage",
     "LoadedVideo",
     "MediaPart",
+    "OpenRoot",
     "Overview",
     "Part",
     "RegisterUnitizer",
@@ -77,6 +79,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "omnitrace.types": ["OpenRoot"],
         "omnitrace.media": ["LoadedAudio", "LoadedImage", "LoadedVideo"],
         "omnitrace.plugins.hookspecs": ["RegisterUnitizer"],
         "omnitrace.sources.messages": ["Conversation", "read_messages"],

@@ -13,6 +13,7 @@ from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.inline_request import QuickForm, marked
 from omnitrace.cli.options import (
     AudioUnits,
+    Confine,
     Device,
     HistorySources,
     ImageUnits,
@@ -22,6 +23,7 @@ from omnitrace.cli.options import (
     TextUnits,
     VideoFps,
     VideoUnits,
+    root_of,
 )
 from omnitrace.cli.runner import Runner, TraceOutput
 from omnitrace.errors import InputError
@@ -128,10 +130,12 @@ def trace(
     media_root: Annotated[
         Path | None,
         typer.Option(
-            help="Where relative media paths start; by default the request file's folder, or the "
-            "working folder for the quick form."
+            help="Where relative media paths start, and what media must lie in; by default paths "
+            "start at the request file's folder, or the working folder for the quick form, and "
+            "lead anywhere."
         ),
     ] = None,
+    confine: Confine = True,
     html: Annotated[
         bool, typer.Option("--html", help="With --out: also write report.html.")
     ] = False,
@@ -179,7 +183,7 @@ def trace(
     chosen = _signal(signal, estimator_file, heads)
     selection = _calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
-    entries = marked(_entries(request, quick, media_root), source or ())
+    entries = marked(_entries(request, quick, root_of(media_root, confine)), source or ())
     runner = Runner(
         model,
         chosen,

@@ -15,6 +15,7 @@ from typing import Final
 
 import torch
 
+from omnitrace._utils.paths import as_root
 from omnitrace._utils.process_memory import resident
 from omnitrace.engine.planning.advice import advice
 from omnitrace.engine.planning.costs import cost_of_signal
@@ -154,7 +155,7 @@ def _request(
             messages,
             options=sources,
             limits=limits or MediaLimits(),
-            media_root=None if media_root is None else Path(media_root),
+            media_root=as_root(media_root),
         )
     )
     return encoded_request(adapter, conversation, sources, weights=False)
