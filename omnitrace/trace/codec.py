@@ -52,8 +52,17 @@ T = TypeVar("T", bound=TraceRecord)
 _MEDIA_PART_NAMES: Final = ("id", "source_id")
 
 
-def to_model(trace: TraceRecord, *, media: bool = False) -> tuple[TraceModel, Arrays]:
+def to_model(
+    trace: TraceRecord, originals: Mapping[int, bytes] | None = None
+) -> tuple[TraceModel, Arrays]:
     """Describe a trace; refuse what :func:`from_model` could not read again.
+
+    Parameters
+    ----------
+    trace:
+        The trace.
+    originals:
+        Bytes of media that are stored beside the document, by their index.
 
     Raises
     ------
@@ -79,7 +88,9 @@ def to_model(trace: TraceRecord, *, media: bool = False) -> tuple[TraceModel, Ar
             }
             for span in trace.spans
         ],
-        "media": [_plain_media(record, media) for record in trace.media],
+        "media": [
+            _plain_media(record, (originals or {}).get(i)) for i, record in enumerate(trace.media)
+        ],
         "config": dataclasses.asdict(trace.config),
         "provenance": _fields(trace.provenance),
     }
@@ -136,14 +147,13 @@ def _plain_unit(unit: SourceUnit) -> dict[str, Any]:
     return _fields(unit) | {"locator": locator}
 
 
-def _plain_media(record: MediaRecord, media: bool) -> dict[str, Any]:
+def _plain_media(record: MediaRecord, data: bytes | None) -> dict[str, Any]:
     plain = _fields(record)
     del plain["read"]
     plain["name"] = PureWindowsPath(PurePosixPath(record.name).name).name
     plain["previews"] = [base64.b64encode(each).decode("ascii") for each in record.previews]
     plain["stored"] = None
-    if media and record.read is not None:
-        data = record.read()
+    if data is not None:
         plain["stored"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return plain
 

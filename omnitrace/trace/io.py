@@ -120,7 +120,7 @@ def to_document(trace: TraceRecord) -> dict[str, Any]:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
+def save(trace: TraceRecord, path: Path, *, media: bool = False, metadata: bool = False) -> Path:
     """Write ``trace`` to ``path`` whole or not at all; see :meth:`Trace.save`.
 
     Raises
@@ -128,15 +128,10 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
     TraceFileError
         If the trace cannot be represented, if ``path`` is something else than a trace, or if the
         place cannot be written.
+    MediaError
+        If the private metadata of a medium cannot be told from the rest.
     """
-    if media:
-        for i, record in enumerate(trace.media):
-            if record.read is None:
-                raise TraceFileError(
-                    f"the original bytes of media {i} ({record.name!r}) are not in this trace",
-                    fix="save without media=True, or trace again with the media kept",
-                )
-    members = _members(trace, media)
+    members = _members(trace, _originals(trace, metadata) if media else {})
     as_zip = path.suffix == SUFFIX
     _check_target(path, as_zip)
     try:
@@ -151,8 +146,23 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
     return path
 
 
-def _members(trace: TraceRecord, media: bool) -> dict[str, bytes]:
-    model, arrays = to_model(trace, media=media)
+def _originals(trace: TraceRecord, metadata: bool) -> dict[int, bytes]:
+    from omnitrace.media.metadata import without_metadata
+
+    originals: dict[int, bytes] = {}
+    for i, record in enumerate(trace.media):
+        if record.read is None:
+            raise TraceFileError(
+                f"the original bytes of media {i} ({record.name!r}) are not in this trace",
+                fix="save without media=True, or trace again with the media kept",
+            )
+        data = record.read()
+        originals[i] = data if metadata else without_metadata(data)
+    return originals
+
+
+def _members(trace: TraceRecord, originals: Mapping[int, bytes]) -> dict[str, bytes]:
+    model, arrays = to_model(trace, originals)
     tensors = save_tensors({name: getattr(arrays, name) for name in _TENSOR_NAMES})
     document = model.model_dump(mode="json", exclude={"checksums"})
     document["checksums"] = {
@@ -162,10 +172,7 @@ def _members(trace: TraceRecord, media: bool) -> dict[str, bytes]:
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     members = {DOCUMENT: text.encode("utf-8"), TENSORS: tensors}
     _check_sizes(members)
-    for i, record in enumerate(trace.media):
-        if media and record.read is not None:
-            members[f"{MEDIA}/{i}"] = record.read()
-    return members
+    return members | {f"{MEDIA}/{i}": data for i, data in originals.items()}
 
 
 def _check_sizes(members: Mapping[str, bytes]) -> None:

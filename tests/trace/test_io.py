@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +142,24 @@ def test_no_original_bytes_and_no_paths_without_media(tmp_path: Path, form: str)
     assert b"secret" not in content
     assert b"Users" not in content
     assert [r.name for r in Trace.load(path).media] == ["pier.png", "horn.wav", "boat.mp4"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_stored_media_say_nothing_of_their_camera_unless_asked(tmp_path: Path, form: str):
+    trace = multimodal_trace()
+    exif, file = PIL.Image.Exif(), io.BytesIO()
+    exif[0x013B] = "Ada"
+    PIL.Image.new("RGB", (8, 8), "red").save(file, "JPEG", exif=exif)
+    first = dataclasses.replace(trace.media[0], read=file.getvalue)
+    trace = dataclasses.replace(trace, media=(first, *trace.media[1:]))
+    loaded = Trace.load(trace.save(tmp_path / form, media=True))
+    assert loaded.media[0].read is not None
+    stored = loaded.media[0].read()
+    assert (b"Ada" in file.getvalue(), b"Ada" in stored) == (True, False)
+    assert loaded.media[0].sha256 == trace.media[0].sha256, "of the original, whatever is stored"
+    kept = Trace.load(trace.save(tmp_path / form, media=True, metadata=True)).media[0].read
+    assert kept is not None
+    assert kept() == file.getvalue()
 
 
 WORDS = ("lighthouse", "ferry", "18:40", "sail", "horn", "boat", "storm", "pier", "Alma", "Monday")

@@ -145,7 +145,14 @@ def trace(
     ] = False,
     media: Annotated[
         bool,
-        typer.Option("--media", help="With --out: keep the original media in the trace files."),
+        typer.Option(
+            "--media",
+            help="With --out: keep the original media in the trace files, without EXIF, places, "
+            "dates and names.",
+        ),
+    ] = False,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="With --media: keep all that is in the media.")
     ] = False,
     thinking: Annotated[
         tuple[str, str],
@@ -179,6 +186,8 @@ def trace(
     if out is None and (html or media):
         option = "--html" if html else "--media"
         raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
+    if keep_metadata and not media:
+        raise InputError("--keep-metadata has no media to keep", fix="add --media")
     markers = Thinking(*thinking)
     chosen = _signal(signal, estimator_file, heads)
     selection = _calibrated(calibration, chosen, verify)
@@ -202,7 +211,9 @@ def trace(
         thinking=markers,
         device=device,
         options=options,
-        output=TraceOutput(None if out is None else make_folder(out), html, media, as_json),
+        output=TraceOutput(
+            None if out is None else make_folder(out), html, media, as_json, keep_metadata
+        ),
     )
     raise typer.Exit(runner.run(entries))
 
