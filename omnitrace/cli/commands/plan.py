@@ -93,6 +93,7 @@ def plan(
                 memory=None if memory is None else round(memory * 1e9),
                 media_root=entry.media_root,
                 measure=measure,
+                **entry.template,
             )
             with status.paused():
                 if as_json:

@@ -155,19 +155,21 @@ def _copied(
 ) -> Iterator[MeasuredStatement]:
     for name, example in examples:
         try:
-            messages, root = request_of(example)
+            asked = request_of(example)
+            root, template = asked.media_root, asked.template
             sentences = copied_sentences(
                 tracer,
-                messages,
+                asked.messages,
                 count=options.per_request,
                 seed=f"{options.seed} {name}",
                 media_root=root,
+                template=template,
             )
             for number, each in enumerate(sentences):
                 progress(f"{name}: sentence {number + 1} of {len(sentences)}")
                 # Both or none, so that neither kind has requests that the other lacks.
                 traces = [
-                    tracer.replay(request, each.text, media_root=root)
+                    tracer.replay(request, each.text, media_root=root, **template)
                     for request in (each.messages, each.without)
                 ]
                 yield from [

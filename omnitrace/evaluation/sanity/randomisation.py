@@ -182,7 +182,12 @@ def _stage(
     compared: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for case in cases:
         traces = {
-            name: tracer.replay(case.messages, case.trace.token_ids, media_root=case.media_root)
+            name: tracer.replay(
+                case.messages,
+                case.trace.token_ids,
+                media_root=case.media_root,
+                **case.template,
+            )
             for name, tracer in tracers.items()
         }
         for name, scores in all_scores(traces).items():

@@ -233,8 +233,8 @@ class _Run:
             self._progress(f"{case.name}: second model")
 
             def by_other(tracer: Tracer) -> list[Attributed]:
-                text, root = case.trace.text, case.media_root
-                return [attributed_by(tracer.replay(case.messages, text, media_root=root))]
+                asked = tracer.read(case.messages, media_root=case.media_root, **case.template)
+                return [attributed_by(tracer.replay(asked, case.trace.text))]
 
             self._compare(case, "model", first, self._second, by_other)
 
@@ -271,7 +271,7 @@ class _Run:
 
     def _read(self, case: Case) -> Conversation:
         tracer = next(iter(self._tracers.values()))  # all read alike
-        return tracer.read(case.messages, media_root=case.media_root)
+        return tracer.read(case.messages, media_root=case.media_root, **case.template)
 
     def found(self, interval: Draws) -> Stability:
         """Return all figures, by signal."""
