@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 __all__ = ["inert_cell", "rename_member"]
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
+_FORMULA: Final = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
 def rename_member(document: dict[str, Any], part: str, before: str, now: str) -> dict[str, Any]:
@@ -20,4 +21,4 @@ def rename_member(document: dict[str, Any], part: str, before: str, now: str) ->
 
 def inert_cell(value: Any) -> Any:
     """Return the value of a CSV cell such that no spreadsheet computes it; numbers stay numbers."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

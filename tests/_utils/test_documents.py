@@ -18,6 +18,8 @@ from omnitrace._utils.documents import inert_cell
         ("@cmd", "'@cmd"),
         ("\t=1", "'\t=1"),
         ("\r=1", "'\r=1"),
+        (" =1", "' =1"),
+        ("\uff1d1", "'\uff1d1"),
         ("plain = text", "plain = text"),
         ("", ""),
         (-0.5, -0.5),
