@@ -17,7 +17,12 @@ from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine import rescore
 from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions, TracerOptions
-from omnitrace.engine.prepare import read_conversation, read_request_and_response, response_scorer
+from omnitrace.engine.prepare import (
+    read_conversation,
+    read_request_and_response,
+    response_scorer,
+    template_arguments,
+)
 from omnitrace.engine.run import finished, prepared, replayed, streamed
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError
@@ -147,13 +152,21 @@ class Tracer:
         """Whether :meth:`stream` works with this signal."""
         return self.setup.streams
 
-    def read(self, messages: Asked, *, media_root: str | Path | None = None) -> Conversation:
+    def read(
+        self,
+        messages: Asked,
+        *,
+        media_root: str | Path | None = None,
+        tools: Sequence[Any] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> Conversation:
         """Check messages and decode their media, once for several calls.
 
         Parameters
         ----------
-        messages, media_root:
-            As for :meth:`trace`. What is read already is returned as it is.
+        messages, media_root, tools, chat_template_kwargs:
+            As for :meth:`trace`. What is read already is returned as it is, with the tools and
+            arguments, if there are any.
 
         Raises
         ------
@@ -161,7 +174,8 @@ class Tracer:
             If the messages are malformed, their media cannot be used, or a conversation was read
             with options other than this tracer's.
         """
-        return read_conversation(self.setup, messages, media_root)
+        template = template_arguments(tools, chat_template_kwargs)
+        return read_conversation(self.setup, messages, media_root, template)
 
     def trace(self, messages: Asked, **options: Unpack[TraceOptions]) -> Trace:
         """Let the model respond to ``messages``, and trace the response.
@@ -279,12 +293,17 @@ class Tracer:
         *,
         against: str | Sequence[int] | None = None,
         media_root: str | Path | None = None,
+        tools: Sequence[Any] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> ResponseScorer:
         """Return what measures a response under changed inputs, as a span signal is given it.
 
         Arguments are those of :meth:`replay`.
         """
-        given = read_request_and_response(self.setup, messages, response, against, media_root)
+        template = template_arguments(tools, chat_template_kwargs)
+        given = read_request_and_response(
+            self.setup, messages, response, against, media_root, template
+        )
         return response_scorer(self.setup, given.request, given.ids, given.foils)
 
     def scorer_of(

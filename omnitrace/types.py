@@ -11,6 +11,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "Locator",
     "MediaRecord",
     "Modality",
+    "OpenRoot",
     "PositionKind",
     "Section",
     "SourceUnit",
@@ -301,3 +303,10 @@ class MediaRecord:
 # One content part or message in the format of transformers' chat templates.
 ContentPart: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
+
+
+class OpenRoot(type(Path())):  # type: ignore[misc] # the class of this system's paths
+    """A media root that only says where relative paths start: media may also lie elsewhere.
+
+    Any other path that is given as the media root confines them to that folder.
+    """

@@ -1,14 +1,23 @@
-"""JSON documents of bounded size, and steps from one version of them to the next."""
+"""What formats share: bounded JSON, steps between versions of a document, cells of a table."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import Field
 
-__all__ = ["MAX_COORDINATE", "MAX_COUNT", "Count", "check_size", "parse_json", "rename_member"]
+__all__ = [
+    "MAX_COORDINATE",
+    "MAX_COUNT",
+    "Count",
+    "check_size",
+    "inert_cell",
+    "parse_json",
+    "rename_member",
+]
 
 #: Numbers, strings, lists and objects of one document: a short one may take much memory.
 MAX_VALUES: Final = 6_000_000
@@ -18,6 +27,8 @@ MAX_DEPTH: Final = 100
 MAX_COUNT: Final = 2**53
 #: Largest pixel or second in a file: 30 years, or more pixels than any picture has.
 MAX_COORDINATE: Final = 1e9
+
+_FORMULA: Final = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """A whole number from 0 that fits wherever numbers are kept."""
@@ -80,3 +91,8 @@ def rename_member(document: dict[str, Any], part: str, before: str, now: str) ->
         return document
     rest = {name: value for name, value in inner.items() if name != before}
     return document | {part: rest | {now: inner[before]}}
+
+
+def inert_cell(value: Any) -> Any:
+    """Return the value of a CSV cell such that no spreadsheet computes it; numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

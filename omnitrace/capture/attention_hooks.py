@@ -17,7 +17,6 @@ import contextlib
 import re
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -34,7 +33,6 @@ __all__ = [
     "Tap",
     "attention_layers",
     "attention_modules",
-    "model_lock",
     "tapped",
 ]
 
@@ -96,6 +94,41 @@ class AttentionCall(NamedTuple):
 Tap: TypeAlias = Callable[[AttentionCall], torch.Tensor | None]
 
 
+class _Watch:
+    """Tells the calls of the thread that taps a model from those of others.
+
+    Another thread gets what the model computes, and its calls are shown to nobody. But it may have
+    changed what the model keeps from one call to the next, such as the place of the next token, so
+    the tapped run goes no further.
+    """
+
+    __slots__ = ("_other", "_thread")
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._other: str | None = None
+
+    def own(self) -> bool:
+        """Return whether this thread is the one; raise there if another has called the model."""
+        if threading.get_ident() != self._thread:
+            self._other = threading.current_thread().name
+            return False
+        if self._other is not None:
+            raise ModelError(
+                f"the thread {self._other!r} called the model while it was being traced here",
+                legal="other threads that call it through a Tracer, where they wait",
+                fix="let that thread use a Tracer, or a model that is loaded for it alone",
+            )
+        return True
+
+
+class _Tapping(NamedTuple):
+    """A tap at its place in a module."""
+
+    tap: Tap
+    watch: _Watch
+
+
 def _base_function(base: str, module: nn.Module) -> Callable[..., Any]:
     if base == "eager":  # not in the registry: each modeling module has its own
         function = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
@@ -119,14 +152,14 @@ def _attention_beside(base: str) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> Any:
         function = _base_function(base, module)
-        tap: Tap | None = module.__dict__.get(_TAP)
-        if tap is None:
+        tapping: _Tapping | None = module.__dict__.get(_TAP)
+        if tapping is None or not tapping.watch.own():
             return function(module, query, key, value, attention_mask, *args, **kwargs)
         # A graph through the base would only be thrown away.
         with torch.no_grad() if torch.is_grad_enabled() else _NOTHING:
             output, weights = function(module, query, key, value, attention_mask, *args, **kwargs)
         call = AttentionCall(module, query, key, value, attention_mask, kwargs, output, weights)
-        replaced = tap(call)
+        replaced = tapping.tap(call)
         return (output if replaced is None else replaced), weights
 
     return attention
@@ -175,19 +208,12 @@ def _layer(name: str, module: Any) -> int:
     return int(number[1]) if module.layer_idx < 0 and number else int(module.layer_idx)
 
 
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-_LOCKS_GUARD = threading.Lock()
-
-
-def model_lock(model: nn.Module) -> threading.RLock:
-    """Return the one lock of ``model``: two traces of one model run after each other."""
-    with _LOCKS_GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
-
-
 @contextlib.contextmanager
 def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) -> Iterator[None]:
     """Show every attention call of ``modules`` to the tap of the same place, then undo it all.
+
+    Calls of other threads are not shown; after one, the next call of this thread raises a
+    ModelError that names the other.
 
     On exit, also after an exception, the attention implementation of every touched configuration,
     the taps, and any ``rope_deltas`` that generation leaves on the model are as they were.
@@ -202,6 +228,7 @@ def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) 
         for module in model.modules()
         if "rope_deltas" in module.__dict__
     ]
+    watch = _Watch()
     try:
         for key, config in configs.items():
             # The public setter walks all towers; the vision and audio towers must keep theirs.
@@ -209,7 +236,7 @@ def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) 
                 (implementations[key] or "eager").removeprefix(_PREFIX)
             )
         for module, tap in zip(modules, taps, strict=True):
-            module.__dict__[_TAP] = tap
+            module.__dict__[_TAP] = _Tapping(tap, watch)
         yield
     finally:
         for module in modules:

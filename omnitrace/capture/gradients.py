@@ -16,7 +16,8 @@ the last prompt token runs once more beside it, on the keys and values that the 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -49,6 +50,16 @@ class _Prompt(DynamicLayer):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return all of the prompt; the last token's key and value are there already."""
         return self._all
+
+
+def _in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a hook of a module leave the calls of other threads alone."""
+    thread = threading.get_ident()
+
+    def called(*args: Any) -> Any:
+        return hook(*args) if threading.get_ident() == thread else None
+
+    return called
 
 
 class GradientCapture:
@@ -102,15 +113,16 @@ class GradientCapture:
     def attached(self, model: Any, decoder: nn.Module) -> Iterator[None]:
         """Capture ``model`` inside the block; parameters need no gradients there."""
         self._model = model
+        here = _in_this_thread
         handles = [
-            model.register_forward_pre_hook(self._before, with_kwargs=True),
-            model.register_forward_hook(self._after, with_kwargs=True, always_call=True),
-            model.get_input_embeddings().register_forward_hook(self._embedded),
-            decoder.register_forward_pre_hook(self._decoding, with_kwargs=True),
+            model.register_forward_pre_hook(here(self._before), with_kwargs=True),
+            model.register_forward_hook(here(self._after), with_kwargs=True, always_call=True),
+            model.get_input_embeddings().register_forward_hook(here(self._embedded)),
+            decoder.register_forward_pre_hook(here(self._decoding), with_kwargs=True),
         ]
         head = model.get_output_embeddings()
         if self._target == "logprob" and type(head) is nn.Linear:
-            handles.append(head.register_forward_hook(self._head))
+            handles.append(head.register_forward_hook(here(self._head)))
         try:
             with frozen(model):
                 yield

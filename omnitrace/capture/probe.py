@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from omnitrace.capture.attention_hooks import AttentionCall, attention_layers, model_lock, tapped
+from omnitrace.capture.attention_hooks import AttentionCall, attention_layers, tapped
 from omnitrace.capture.decode import RowCapture
+from omnitrace.capture.exclusive import evaluated, model_lock
 from omnitrace.capture.parameters import input_device
 from omnitrace.errors import ModelError, NotSupportedError
 
@@ -71,7 +71,7 @@ def probe(model: Any, decoder: nn.Module, *, what: str) -> list[tuple[int, nn.Mo
     inputs = {**_words(model, _TOKENS), "use_cache": False}
     capture = RowCapture([layer for layer, _ in layers], _TOKENS, use_cache=False)
     taps = [_Checked(tap) for tap in capture.taps]
-    with _evaluated(model):
+    with model_lock(model).held(), evaluated(model), torch.no_grad():
         with tapped(model, (), ()):  # restores what a forward leaves on the model
             plain = model(**inputs).logits
         with tapped(model, modules, taps):
@@ -112,7 +112,12 @@ def check_cached_keys(model: Any, layers: Mapping[int, nn.Module], *, what: str)
     """
     modules = list(layers.values())
     taps = [_Checked(lambda call: None) for _ in modules]
-    with _evaluated(model), tapped(model, modules, taps):
+    with (
+        model_lock(model).held(),
+        evaluated(model),
+        torch.no_grad(),
+        tapped(model, modules, taps),
+    ):
         cache = model(**_words(model, _TOKENS), use_cache=True).past_key_values
     held = list(getattr(cache, "layers", ()))
     for layer, module, tap in zip(layers, modules, taps, strict=True):
@@ -135,18 +140,6 @@ def _words(model: Any, tokens: int) -> dict[str, torch.Tensor]:
     limit = min(int(embeddings.num_embeddings), 1000)
     ids = torch.arange(tokens, device=input_device(model)).remainder(max(1, limit - 1))
     return {"input_ids": ids[None], "attention_mask": torch.ones_like(ids[None])}
-
-
-@contextlib.contextmanager
-def _evaluated(model: Any) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with model_lock(model), torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _check_calls(

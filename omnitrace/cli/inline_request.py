@@ -10,7 +10,7 @@ from typing import Any
 from omnitrace._utils.files import read_text, what_is
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem
-from omnitrace.types import ContentPart, Message
+from omnitrace.types import ContentPart, Message, OpenRoot
 
 __all__ = ["QuickForm", "marked"]
 
@@ -47,7 +47,7 @@ class QuickForm:
                 legal="--ask with --text, --image, --audio or --video",
                 fix='add e.g. --ask "What happens here?"',
             )
-        root = media_root if media_root is not None else Path()
+        root = media_root if media_root is not None else OpenRoot()
         content: list[ContentPart] = [
             {"type": "text", "text": _text(text, "--text")} for text in self.texts
         ]

@@ -7,8 +7,11 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from omnitrace.types import OpenRoot
+
 __all__ = [
     "AudioUnits",
+    "Confine",
     "Device",
     "HistorySources",
     "ImageUnits",
@@ -21,6 +24,7 @@ __all__ = [
     "VideoFps",
     "VideoUnits",
     "listed",
+    "root_of",
 ]
 
 Device: TypeAlias = Annotated[
@@ -72,12 +76,24 @@ MaxNewTokens: TypeAlias = Annotated[
 ]
 MediaRoot: TypeAlias = Annotated[
     Path | None,
-    typer.Option(help="Where relative media paths of requests start; by default their file."),
+    typer.Option(
+        help="Where relative media paths of requests start, and what media must lie in; by "
+        "default paths start at the request's file, and lead anywhere."
+    ),
+]
+Confine: TypeAlias = Annotated[
+    bool,
+    typer.Option("--confine/--no-confine", help="Whether no media path leads out of --media-root."),
 ]
 Traces: TypeAlias = Annotated[
     list[Path],
     typer.Argument(metavar="TRACES...", help="Trace files, or folders of them, as --out wrote."),
 ]
+
+
+def root_of(media_root: Path | None, confine: bool) -> Path | None:
+    """Return the media root as it was asked for: one that confines, or not."""
+    return media_root if media_root is None or confine else OpenRoot(media_root)
 
 
 def listed(names: str) -> list[str]:

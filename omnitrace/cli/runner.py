@@ -58,14 +58,15 @@ class TraceOutput:
     """What becomes of traces.
 
     ``out`` is the folder that they are kept in, if they are; ``html`` also writes a report there,
-    ``media`` also keeps the original media. ``as_json`` prints one JSON document a request, instead
-    of the spans.
+    ``media`` also keeps the original media, ``metadata`` with all that is in them. ``as_json``
+    prints one JSON document a request, instead of the spans.
     """
 
     out: Path | None = None
     html: bool = False
     media: bool = False
     as_json: bool = False
+    metadata: bool = False
 
 
 @dataclass(slots=True)
@@ -249,7 +250,9 @@ class Runner:
     def _keep(self, name: str, trace: Trace, status: StatusLine) -> None:
         if self.output.out is not None:
             path = self._free_path(self.output.out, name, trace, status)
-            self._saved[name] = trace.save(path, media=self.output.media)
+            self._saved[name] = trace.save(
+                path, media=self.output.media, metadata=self.output.metadata
+            )
         with status.paused():
             if self.output.as_json:
                 print_json({"id": name, **trace.to_dict()})

@@ -44,7 +44,8 @@ class TraceOptions(_RequestOptions, total=False):
     Attributes
     ----------
     media_root:
-        Folder that relative media paths start from.
+        Folder that relative media paths start from, and that media must lie in; with an
+        ``omnitrace.sources.OpenRoot`` they may lie anywhere, as where none is given.
     block:
         Tokens whose attention rows are read at once; None takes the tracer's.
     tools:

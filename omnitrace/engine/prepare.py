@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from omnitrace._utils.checks import check_text
+from omnitrace._utils.paths import as_root
 from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
@@ -106,7 +107,7 @@ def read_conversation(
             asked,
             options=setup.sources,
             limits=setup.limits,
-            media_root=None if media_root is None else Path(media_root),
+            media_root=as_root(media_root),
         )
         for note in conversation.notes:
             warnings.warn(note, SourceWarning, stacklevel=2)

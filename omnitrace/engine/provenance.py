@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from omnitrace._utils.paths import base_of_path, without_paths
 from omnitrace.engine.setup import Setup
 from omnitrace.signals.base import Signal
 from omnitrace.trace.provenance import Provenance
@@ -35,7 +36,7 @@ def provenance_of(
     timings: Mapping[str, float],
     finished: bool,
 ) -> Provenance:
-    """Collect the provenance of a trace.
+    """Collect the provenance of a trace, without the folders of this machine.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def provenance_of(
     config = json.dumps(adapter.model.config.to_dict(), sort_keys=True, default=str)
     attention = setup.layers[layers[0]].config._attn_implementation  # type: ignore[union-attr]
     return Provenance(
-        model=adapter.source,
+        model=base_of_path(str(adapter.source)),
         adapter=adapter.name,
         revision=adapter.revision,
         config_digest=hashlib.sha256(config.encode()).hexdigest(),
@@ -66,7 +67,7 @@ def provenance_of(
         segmentation={
             "unit": setup.span_unit,
             "language": setup.sources.language,
-            "sources": setup.sources.record(),
+            "sources": without_paths(setup.sources.record()),
             **segmentation,
         },
         versions={package: importlib.metadata.version(package) for package in _PACKAGES},
@@ -82,7 +83,7 @@ def _signal_record(setup: Setup, layers: Sequence[int]) -> dict[str, Any]:
     chosen: Signal = token if span is None else span
     return {
         "name": chosen.name,
-        "parameters": dict(chosen.parameters),
+        "parameters": without_paths(chosen.parameters),
         **({} if span is None else {"token_signal": token.name}),
         "layers": list(layers),
     }

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from omnitrace._utils.paths import without_paths
 from omnitrace.ablation.cache import model_digest
 from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.scorer import ResponseScorer
@@ -63,7 +64,7 @@ def lazy_scorer_of(setup: Setup, trace: Trace) -> LazyScorer:
 
 def _cutting_alike(setup: Setup, trace: Trace) -> Setup:
     """Return the setup with the source options of the trace, where these are recorded."""
-    if trace.provenance.segmentation.get("sources") == setup.sources.record():
+    if trace.provenance.segmentation.get("sources") == without_paths(setup.sources.record()):
         return setup
     options = trace.provenance.source_options()
     return setup if options is None else dataclasses.replace(setup, sources=options)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from omnitrace._utils.checks import check_options, check_whole
+from omnitrace.capture.exclusive import model_lock
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
 from omnitrace.engine.prepare import (
     read_request,
@@ -22,7 +23,7 @@ from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
 from omnitrace.streaming.stream import Emitter
-from omnitrace.streaming.worker import Backlog
+from omnitrace.streaming.worker import Backlog, stops_are_errors
 from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
 
@@ -57,6 +58,7 @@ def streamed(
     setup: Setup, messages: Asked, options: StreamOptions
 ) -> Callable[[Backlog, Emitter], None]:
     """Prepare a stream; return the work that is to be done in its thread."""
+    model_lock(setup.adapter.model).refuse_nested()
     if not setup.streams:
         assert setup.signals.span is not None
         raise NotSupportedError(
@@ -115,8 +117,9 @@ def finished(
     measured: Callable[[np.ndarray], None] | None = None,
 ) -> Trace:
     """Run to the end; then ask the span signal, if there is one that needs the whole response."""
-    session.run(lambda event: None, check=check)
-    return _completed(setup, session, foils, measured=measured)
+    with stops_are_errors():
+        session.run(lambda event: None, check=check)
+        return _completed(setup, session, foils, measured=measured)
 
 
 def _completed(

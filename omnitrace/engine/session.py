@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from omnitrace.capture.attention_hooks import model_lock, tapped
+from omnitrace.capture.attention_hooks import tapped
 from omnitrace.capture.base import Capture
 from omnitrace.capture.decode import RowCapture
+from omnitrace.capture.exclusive import evaluated, model_lock
 from omnitrace.capture.gradients import GradientCapture
 from omnitrace.capture.parameters import input_device
 from omnitrace.capture.replay import ReplayCapture
@@ -76,7 +77,7 @@ class Session:
         emit:
             Takes the events; it is called in the worker, where there is one.
         check:
-            Called at every token, to leave by an exception.
+            Called at every token and while another thread has the model, to leave by an exception.
         queue_size:
             How many blocks may wait for a worker thread; 0 does the work in this thread.
         backlog:
@@ -86,26 +87,21 @@ class Session:
         model = adapter.model
         backlog = backlog or Backlog()
 
-        started = time.perf_counter()
-        was_training = model.training
-        with model_lock(model), seeded(self.seed):
-            try:
-                model.eval()
-                with (
-                    _listening(model, adapter.decoder, self.modules, self.capture),
-                    self._blocks_to(emit, queue_size, backlog) as (hand_over, check_worker),
-                ):
+        lock = model_lock(model)
+        with lock.held(check), lock.working(), seeded(self.seed), evaluated(model):
+            started = time.perf_counter()
+            with (
+                _listening(model, adapter.decoder, self.modules, self.capture),
+                self._blocks_to(emit, check, queue_size, backlog) as (hand_over, check_worker),
+            ):
 
-                    def push(token_id: int) -> None:
-                        check()
-                        check_worker()
-                        self.engine.push(token_id, hand_over)
+                def push(token_id: int) -> None:
+                    check()
+                    check_worker()
+                    self.engine.push(token_id, hand_over)
 
-                    self.work(self, push)
-                    self.engine.finish(hand_over)
-            finally:
-                if was_training:
-                    model.train()
+                self.work(self, push)
+                self.engine.finish(hand_over)
         self.timings = {
             "encode": self.request.seconds,
             "generate": time.perf_counter() - started,
@@ -115,21 +111,27 @@ class Session:
 
     @contextlib.contextmanager
     def _blocks_to(
-        self, emit: Callable[[Event], None], queue_size: int, backlog: Backlog
+        self,
+        emit: Callable[[Event], None],
+        check: Callable[[], None],
+        queue_size: int,
+        backlog: Backlog,
     ) -> Iterator[tuple[Callable[[Block], None], Callable[[], None]]]:
         """Yield a function that takes blocks, and one that raises the error of an earlier block.
 
         All blocks are worked on when the context ends.
         """
+        lock = model_lock(self.setup.adapter.model)
 
         def process(block: Block) -> None:
-            for event in self.engine.assembler.process(block):
-                emit(event)
+            with lock.working():
+                for event in self.engine.assembler.process(block):
+                    emit(event)
 
         if not queue_size:
             yield process, lambda: None
             return
-        with Worker(process, queue_size, backlog) as worker:
+        with Worker(process, queue_size, backlog, check) as worker:
             yield worker.put, worker.check
 
     def trace(self) -> Trace:

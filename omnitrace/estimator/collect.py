@@ -183,7 +183,7 @@ class Collector:
         return made
 
     def _read(self, request: RequestEntry) -> Conversation:
-        return self.tracer.read(request.messages, media_root=request.media_root)
+        return self.tracer.read(request.messages, media_root=request.media_root, **request.template)
 
     def _look(self, request: RequestEntry, asked: Conversation) -> _Seen:
         """Get the response to the request, and read it again."""
@@ -315,7 +315,7 @@ def _given_response(request: RequestEntry) -> str | list[int] | None:
 
 def _content(conversation: Conversation) -> Any:
     """Return what a request says and shows, media by their digests."""
-    return [
+    return [dict(conversation.template)] * bool(conversation.template) + [
         [
             part.role,
             part.text if isinstance(part, TextPart) else part.media.sha256,

@@ -1,4 +1,8 @@
-"""A learned estimator in a file: one safetensors file whose header says what it is for."""
+"""A learned estimator in a file: one safetensors file whose header says what it is for.
+
+The card in the header has the SHA-256 of the whole file, computed with zeros in its own place, so
+that no changed bit becomes a changed effect.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", "save"]
 
 FORMAT: Final = "omnitrace-estimator"
-VERSION: Final = 2
+VERSION: Final = 3
 _MAX_BYTES: Final = 256 * 2**20
+_UNSEALED: Final = "0" * 64
 
 #: Tensors of a network; their first axis is that of its hidden units.
 _NETWORK: Final = ("inner", "bias", "outer")
@@ -113,7 +118,7 @@ class Card(_Model):
     """
 
     format: Literal["omnitrace-estimator"] = FORMAT
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     model: ModelFacts
     sources: dict[str, Any]
     recipe: FeatureRecipe
@@ -170,7 +175,7 @@ def save(path: str | Path, learned: Learned) -> Path:
     network = learned.fitted.network
     if network is not None:
         tensors |= {name: np.ascontiguousarray(getattr(network, name)) for name in _NETWORK}
-    content = save_tensors(tensors, {"omnitrace": learned.card.model_dump_json()})
+    content = _sealed(tensors, learned.card.model_dump(mode="json"))
     return write_bytes(path, content)
 
 
@@ -189,13 +194,25 @@ def load(path: str | Path) -> Learned:
     try:
         content = read_bytes(path, limit=_MAX_BYTES)
         read = load_tensors(content)
-        card = _card(path, _about(content), legal)
+        card = _card(path, content, legal)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         found = f"the estimator {str(path)!r} cannot be read: {reason_of(error)}"
         raise InputError(found, legal=legal) from error
     calibration = Calibration(**dict(card.calibration))
     digest = hashlib.sha256(content).hexdigest()
     return Learned(card, _fitted(path, card, read), calibration, digest)
+
+
+def _sealed(tensors: dict[str, np.ndarray], card: dict[str, Any]) -> bytes:
+    """Return the bytes of a file, with its own checksum in the card."""
+    about = json.dumps({**card, "checksum": _UNSEALED}, ensure_ascii=False)
+    content = save_tensors(tensors, {"omnitrace": about})
+    return _with_checksum(content, _UNSEALED, hashlib.sha256(content).hexdigest())
+
+
+def _with_checksum(content: bytes, before: str, now: str) -> bytes:
+    quoted = '\\"checksum\\": \\"{}\\"'  # JSON in a JSON string
+    return content.replace(quoted.format(before).encode(), quoted.format(now).encode(), 1)
 
 
 def _about(content: bytes) -> str:
@@ -209,9 +226,9 @@ def _about(content: bytes) -> str:
     return str(header.get("__metadata__", {}).get("omnitrace", ""))
 
 
-def _card(path: Path, text: str, legal: str) -> Card:
+def _card(path: Path, content: bytes, legal: str) -> Card:
     try:
-        about = parse_json(text) if text else {}
+        about = parse_json(_about(content) or "{}")
     except ValueError:
         about = {}
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -223,8 +240,19 @@ def _card(path: Path, text: str, legal: str) -> Card:
             legal=f"up to {VERSION}",
             fix="update omnitrace",
         )
+    checksum = about.pop("checksum", None)
+    if checksum is not None or version == VERSION:  # older files have none
+        unsealed = _with_checksum(content, str(checksum), _UNSEALED)
+        if hashlib.sha256(unsealed).hexdigest() != checksum:
+            raise InputError(
+                f"{str(path)!r} was changed after it was written (its checksum differs)",
+                legal=legal,
+                fix="fetch the file again, or train it again",
+            )
     if version == 1:
         about = _with_rollout(about)
+    if version in (1, 2):
+        about["version"] = VERSION
     try:
         return Card.model_validate_json(json.dumps(about))
     except ValidationError as error:
@@ -237,7 +265,7 @@ def _card(path: Path, text: str, legal: str) -> Card:
 
 def _with_rollout(about: dict[str, Any]) -> dict[str, Any]:
     """Turn version 1 into 2, which calls rollout by that name and no longer "relay"."""
-    return rename_member(about, "recipe", "relay", "rollout") | {"version": 2}
+    return rename_member(about, "recipe", "relay", "rollout")
 
 
 def _fitted(path: Path, card: Card, read: dict[str, np.ndarray]) -> Fitted:

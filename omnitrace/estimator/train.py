@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from omnitrace._utils.paths import base_of_path
 from omnitrace.ablation.masks import generator
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.calibration import Calibration, CalibrationExample, calibrate
@@ -229,7 +230,7 @@ def _card(
     everything = [*examples, *(each.example for each in held)]
     return Card(
         model=ModelFacts(
-            name=tracer.adapter.source,
+            name=base_of_path(str(tracer.adapter.source)),
             adapter=tracer.adapter.name,
             fingerprint=collector.fingerprint,
             layers=collector.layers,

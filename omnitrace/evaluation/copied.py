@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from omnitrace.errors import InputError
 from omnitrace.segmentation.blocks import source_units
@@ -52,6 +52,7 @@ def copied_sentences(
     count: int,
     seed: str,
     media_root: Path | None = None,
+    template: Mapping[str, Any] | None = None,
 ) -> list[CopiedSentence]:
     """Choose sentences of a request's documents at random.
 
@@ -62,8 +63,8 @@ def copied_sentences(
     ----------
     tracer:
         Says what is a source, and how responses are cut.
-    messages, media_root:
-        The request.
+    messages, media_root, template:
+        The request; ``template`` has its ``tools`` and ``chat_template_kwargs``.
     count:
         How many sentences; fewer where there are not as many.
     seed:
@@ -74,7 +75,7 @@ def copied_sentences(
     InputError
         If there is none.
     """
-    read = tracer.read(messages, media_root=media_root)
+    read = tracer.read(messages, media_root=media_root, **(template or {}))
     every = list(_sentences(read, tracer))
     if not every:
         raise InputError(

@@ -13,10 +13,10 @@ from omnitrace._utils.files import what_is
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import LabelScan
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
-from omnitrace.sources.request_files import FileEntry, RequestProblem, read_requests
+from omnitrace.sources.request_files import FileEntry, RequestEntry, RequestProblem, read_requests
 from omnitrace.trace.io import DOCUMENT, SUFFIX
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Message
+from omnitrace.types import OpenRoot
 
 __all__ = ["Examples", "find_traces", "label_id", "load_traces", "read_examples", "request_of"]
 
@@ -89,8 +89,8 @@ def _is_trace(path: Path) -> bool:
     return path.suffix == SUFFIX if path.is_file() else what_is(path / DOCUMENT) == "file"
 
 
-def request_of(example: FileEntry | Path) -> tuple[list[Message], Path | None]:
-    """Return the messages of a request or trace, and where relative paths of its media start.
+def request_of(example: FileEntry | Path) -> RequestEntry:
+    """Return the request of an entry or of a trace.
 
     Raises
     ------
@@ -100,8 +100,10 @@ def request_of(example: FileEntry | Path) -> tuple[list[Message], Path | None]:
     if isinstance(example, RequestProblem):
         raise example.error
     if isinstance(example, Path):
-        return Trace.load(example).request(), None
-    return example.messages, example.media_root
+        trace = Trace.load(example)
+        template = trace.provenance.template
+        return RequestEntry(example.stem, trace.request(), OpenRoot(), template=template)
+    return example
 
 
 def label_id(path: Path, labels: LabelScan) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from omnitrace._utils.checks import check_whole
+from omnitrace._utils.paths import base_of_path
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError, OmnitraceError
@@ -26,8 +27,8 @@ from omnitrace.evaluation.reattribute import Failure, FailureCallback, no_failur
 from omnitrace.signals.finished_rows import finished_rows
 from omnitrace.signals.heads import HeadSelection
 from omnitrace.signals.verified.ranking import by_size
-from omnitrace.sources.request_files import FileEntry
-from omnitrace.types import Message, Span, TextRange
+from omnitrace.sources.request_files import FileEntry, RequestEntry
+from omnitrace.types import Span, TextRange
 
 if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
@@ -109,13 +110,13 @@ def select_heads(
     for name, example in examples:
         progress(name)
         try:
-            messages, root = request_of(example)
+            request = request_of(example)
             if labels is None:
-                known = _copied(plain, name, messages, root, options)
+                known = _copied(plain, name, request, options)
             else:
                 known = _labelled(name, example, labels)
             for label in known:
-                shares.setdefault(name, []).extend(_shares(plain, label, messages, root))
+                shares.setdefault(name, []).extend(_shares(plain, label, request))
         except OmnitraceError as error:
             failed(Failure(name, "selected-heads", str(error)))
     count = sum(map(len, shares.values()))
@@ -142,7 +143,7 @@ def _best(
     layers = sorted(tracer.setup.layers)
     places = [divmod(int(each), scores.shape[1]) for each in best]
     return HeadSelection(
-        model=tracer.adapter.source,
+        model=base_of_path(str(tracer.adapter.source)),
         fingerprint=model_fingerprint(tracer.adapter.model),
         heads=tuple((layers[row], head) for row, head in places),
         scores=tuple(round(float(scores[place]), _DIGITS) for place in places),
@@ -161,16 +162,15 @@ def _labelled(name: str, example: FileEntry | Path, labels: LabelScan) -> list[L
     return [entry.label for entry in labels.entries if entry.label.id == wanted]
 
 
-def _copied(
-    tracer: Tracer, name: str, messages: list[Message], root: Path | None, options: HeadOptions
-) -> list[Label]:
+def _copied(tracer: Tracer, name: str, request: RequestEntry, options: HeadOptions) -> list[Label]:
     """Return the labels of copied sentences, each a response."""
     sentences = copied_sentences(
         tracer,
-        messages,
+        request.messages,
         count=options.per_request,
         seed=f"{options.seed} {name}",
-        media_root=root,
+        media_root=request.media_root,
+        template=request.template,
     )
     return [_label_of(name, each.text, each.place) for each in sentences]
 
@@ -181,11 +181,10 @@ def _label_of(name: str, text: str, place: TextRange) -> Label:
     return Label(version=1, id=name, response=text, spans=(span,))
 
 
-def _shares(
-    tracer: Tracer, label: Label, messages: Sequence[Message], root: Path | None
-) -> Iterator[np.ndarray]:
+def _shares(tracer: Tracer, label: Label, request: RequestEntry) -> Iterator[np.ndarray]:
     """Yield, for each statement with evidence, the share of each head: ``[layers, heads]``."""
-    trace = tracer.replay(messages, label.response, media_root=root)
+    messages, root = request.messages, request.media_root
+    trace = tracer.replay(messages, label.response, media_root=root, **request.template)
     known: list[tuple[Span, np.ndarray]] = []
     for labelled, span in zip(label.spans, match_spans(label, trace), strict=True):
         true = true_units(labelled.sources, trace.units, trace.messages)

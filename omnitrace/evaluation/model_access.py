@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ def respond(
     messages: Sequence[Message],
     *,
     media_root: Path | None = None,
+    template: Mapping[str, Any] | None = None,
     max_new_tokens: int,
 ) -> tuple[int, ...]:
     """Return the token ids that ``Tracer.trace`` would find without sampling; nothing is traced.
@@ -63,13 +64,13 @@ def respond(
     ----------
     tracer:
         Holds the model, and the options under which it reads the request.
-    messages, media_root:
-        The request.
+    messages, media_root, template:
+        The request; ``template`` has its ``tools`` and ``chat_template_kwargs``.
     max_new_tokens:
         Longest response, in tokens.
     """
     adapter = tracer.adapter
-    conversation = tracer.read(messages, media_root=media_root)
+    conversation = tracer.read(messages, media_root=media_root, **(template or {}))
     encoded = adapter.encode(conversation, tracer.setup.sources)
     adapter.check_length(len(encoded.prompt_ids))
     return greedy_ids(adapter, encoded, max_new_tokens)
@@ -94,7 +95,9 @@ def replayed(
     InputError
         If the trace does not hold its media, or its request is of other tokens with this model.
     """
-    again = tracer.replay(trace.request(), trace.token_ids, measured=measured)
+    again = tracer.replay(
+        trace.request(), trace.token_ids, measured=measured, **trace.provenance.template
+    )
     check_same_prompt(again, trace)
     return again
 

@@ -124,7 +124,11 @@ class Reattribution:
                 return None
             response = self._responses[name]
             return name, tracer.replay(
-                example.messages, response, media_root=example.media_root, measured=measured
+                example.messages,
+                response,
+                media_root=example.media_root,
+                measured=measured,
+                **example.template,
             )
         from omnitrace.evaluation.model_access import replayed  # it waits for torch
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError
 from omnitrace.evaluation.evaluation import Evaluation, evaluate
 from omnitrace.evaluation.example_set import Examples, load_traces, read_examples
@@ -110,8 +111,7 @@ def evaluate_files(
     models = models or EvaluationModels()
     options = options or EvaluationOptions()
     callbacks = callbacks or RunCallbacks()
-    root = None if media_root is None else Path(media_root)
-    examples = read_examples([Path(path) for path in paths], root)
+    examples = read_examples([Path(path) for path in paths], as_root(media_root))
     named = _named_signals(examples, signals, models)
     scan = scan_labels(labels)
     second = None if second_labels is None else scan_labels(second_labels)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from omnitrace._utils.documents import inert_cell
 from omnitrace.errors import InputError
 from omnitrace.export.base import ExportedFile, NamedTrace, joint_name
 from omnitrace.trace.citations import Citation, SpanCitations
@@ -35,8 +35,6 @@ TABLE_VERSION: Final = 1
 """The version of the table's columns."""
 #: Rows that Parquet holds in memory at once.
 _GROUP: Final = 65_536
-# What a spreadsheet takes for a formula.
-_FORMULA: Final = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +122,7 @@ class Csv:
 def _cell(value: Any) -> Any:
     if isinstance(value, tuple):
         return json.dumps(value)
-    if isinstance(value, str) and _FORMULA.match(value):
-        return f"'{value}"  # a spreadsheet shows the rest as text
-    return value
+    return inert_cell(value)
 
 
 class Parquet:

@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 
 from omnitrace.errors import MediaError
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
+from omnitrace.types import OpenRoot
 
 __all__ = ["MediaSource", "Source", "resolve_source"]
 
@@ -93,15 +94,17 @@ def resolve_source(
     limits:
         ``max_bytes`` is checked here.
     media_root:
-        The folder against which relative paths are resolved; by default the working directory.
-        It does not confine: absolute paths and ``..`` lead out of it.
+        The folder against which relative paths are resolved, and which media must lie in: no
+        absolute path, ``..`` or symbolic link leads out of it. An :class:`OpenRoot` does not
+        confine, nor does None, which is the working directory.
     legal:
         What the caller accepts, for the error about a wrong type.
 
     Raises
     ------
     MediaError
-        If nothing can be read there, or it is empty or larger than ``limits.max_bytes``.
+        If nothing can be read there, it is empty or larger than ``limits.max_bytes``, or it lies
+        outside of ``media_root``.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes("<bytes>", bytes(source), limits)
@@ -141,6 +144,8 @@ def _from_path(text: str, limits: MediaLimits, media_root: str | os.PathLike[str
     root = Path(media_root) if media_root is not None else Path()
     path = (root / _home(text)).absolute()
     try:
+        if media_root is not None and not isinstance(media_root, OpenRoot):
+            _confine(label, path, root)
         if path.is_dir():
             raise MediaError(
                 f"{label} is a directory", legal="one media file", fix="pass a file inside it"
@@ -163,6 +168,16 @@ def _from_path(text: str, limits: MediaLimits, media_root: str | os.PathLike[str
         raise _unreadable(label, error) from error
     _check_size(repr(str(path)), size, limits)
     return Source(name=path.name, path=path, size=size)
+
+
+def _confine(label: str, path: Path, root: Path) -> None:
+    """Refuse a path that leads out of the root, whether or not there is a file."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise MediaError(
+            f"{label} lies outside of the media root {str(root)!r}",
+            legal="media inside the media root, where one is given",
+            fix="move it there, or trust the paths: --no-confine, media_root=OpenRoot(…) in Python",
+        )
 
 
 def _home(text: str) -> Path:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from omnitrace.capture.attention_hooks import model_lock, tapped
+from omnitrace.capture.attention_hooks import tapped
+from omnitrace.capture.exclusive import evaluated, model_lock
 from omnitrace.capture.parameters import frozen
 from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.models.side_inputs import SideInputs, side_inputs
@@ -191,19 +192,14 @@ def undisturbed(model: Any) -> Iterator[None]:
     Mode of every module, ``requires_grad`` of every parameter and any ``rope_deltas`` are as they
     were, also after an error; no other run comes between. Inference mode is off inside.
     """
-    training = [module for module in model.modules() if module.training]
     with (
-        model_lock(model),
+        model_lock(model).held(),
         torch.inference_mode(False),
         tapped(model, (), ()),
         frozen(model),
+        evaluated(model),
     ):
-        try:
-            model.eval()
-            yield
-        finally:
-            for module in training:
-                module.training = True
+        yield
 
 
 def kept_logits(model: Any, tokens: int) -> int | torch.Tensor:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from omnitrace.sources.unitizers.speech import Speech
     from omnitrace.sources.unitizers.time import Bins
     from omnitrace.sources.unitizers.ward import Ward
+    from omnitrace.types import OpenRoot
 
 __all__ = [
     "Bins",
@@ -53,6 +54,7 @@ __all__ = [
     "LoadedImage",
     "LoadedVideo",
     "MediaPart",
+    "OpenRoot",
     "Overview",
     "Part",
     "RegisterUnitizer",
@@ -79,6 +81,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "omnitrace.types": ["OpenRoot"],
         "omnitrace.media": ["LoadedAudio", "LoadedImage", "LoadedVideo"],
         "omnitrace.plugins.hookspecs": ["RegisterUnitizer"],
         "omnitrace.sources.messages": ["Conversation", "read_messages"],

@@ -19,9 +19,10 @@ from typing import Any, Final, TypeAlias
 
 from omnitrace._utils.documents import parse_json
 from omnitrace._utils.files import read_text, what_is
+from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError
 from omnitrace.sources.formats import check_keys
-from omnitrace.types import ContentPart, Message
+from omnitrace.types import ContentPart, Message, OpenRoot
 
 __all__ = ["FileEntry", "RequestEntry", "RequestProblem", "read_requests"]
 
@@ -76,9 +77,10 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
     path:
         A ``.json`` or ``.jsonl`` file.
     media_root:
-        The folder where relative media paths start. By default the file's own folder; for an
-        entry of a question file the folder above where its media are only there, as the paper's
-        files name theirs from the root of the repository.
+        The folder where relative media paths start, and which all media must lie in unless it is
+        an ``OpenRoot``. By default the file's own folder, which confines nothing; for an entry of
+        a question file the folder above where its media are only there, as the paper's files name
+        theirs from the root of the repository.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
         If the file cannot be read, is no JSON, or holds nothing.
     """
     path = Path(path)
-    root = None if media_root is None else Path(media_root)
+    root = as_root(media_root)
     if root is not None and what_is(root) != "folder":
         raise InputError(f"the media root {str(root)!r} is no folder", legal="an existing folder")
     suffix = path.suffix.lower()
@@ -163,7 +165,7 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
         name = _id(value, where, default)
         _check_text(value, where)
         if isinstance(value, list) and _is_messages(value):
-            return RequestEntry(name, value, root or path.parent)
+            return RequestEntry(name, value, root or OpenRoot(path.parent))
         if not isinstance(value, Mapping):
             raise InputError(f"{where} is {_named(value)}, not a request", legal=_FORMS)
         if "messages" in value:
@@ -171,13 +173,13 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
             return RequestEntry(
                 name,
                 _messages(value["messages"], where),
-                root or path.parent,
+                root or OpenRoot(path.parent),
                 response=_response(value, where),
                 template=_template(value, where),
             )
         if "question" in value:
             messages, files = _question(value, where)
-            return RequestEntry(name, messages, root or _root_of(path, files))
+            return RequestEntry(name, messages, root or OpenRoot(_root_of(path, files)))
         found = ", ".join(repr(str(key)) for key in list(value)[:6]) or "no field"
         raise InputError(f"{where} has no field 'messages' (it has {found})", legal=_FORMS)
     except InputError as error:

@@ -73,6 +73,7 @@ class AsyncEventStream(Launched):
             raise
         if event is not None:
             return event
+        channel.queue.put(None)  # for other tasks that read here
         await self.aclose()
         if channel.error is not None:
             raise channel.error
@@ -94,12 +95,13 @@ class AsyncEventStream(Launched):
         self._stop()
         if not self._launched:
             return
-        while not self._channel.left.is_set():
+        while not self._channel.left.is_set() and self._thread.is_alive():
             await self._bell.wait()
         self._thread.join()  # it has left the model, and has nothing more to wait for
 
     async def _next(self) -> Event | None:
         while True:
+            self._check_worker()
             with contextlib.suppress(queue.Empty):
                 return self._channel.queue.get_nowait()
             await self._bell.wait()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -23,6 +24,16 @@ __all__ = ["compute_alone", "numbers_kept", "release_team"]
 
 _SOFT_PAUSE = 1  # omp_pause_soft: helpers come back with the next parallel region
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def _forget_lock() -> None:
+    """Begin without the lock in a forked process: a thread that held it is not there."""
+    global _ONE_AT_A_TIME
+    _ONE_AT_A_TIME = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def compute_alone() -> None:

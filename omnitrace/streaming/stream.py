@@ -1,4 +1,12 @@
-"""Events from a worker thread, through a bounded queue, as an iterator."""
+"""Events from a worker thread, through a queue, as an iterator.
+
+The worker never waits for its reader. It has the model's lock while it runs, so a reader that is
+slow, that went away without closing the stream, or that calls the model itself between two events
+would hold up everybody else, and itself for ever. So the response is always written to its end, as
+fast as the model can, and the unread events wait. They are bounded by the response: tokens and
+spans are the objects that the trace is made of, kept once. Provisional supports are not; they are
+left out while many events wait, as their reader is too late for them anyway.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +19,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
+from omnitrace.errors import NotSupportedError
 from omnitrace.streaming.openmp import release_team
-from omnitrace.streaming.worker import Backlog, Stopped, carrying_thread
-from omnitrace.trace.events import Event
+from omnitrace.streaming.worker import Backlog, Stopped, carrying_thread, stops_are_errors
+from omnitrace.trace.events import Event, ProvisionalEvent
 
 __all__ = ["Channel", "Emitter", "EventStream", "Launched", "Work"]
 
-_QUEUE_SIZE = 256
+_MANY = 256  # events that wait: a reader so far behind gets no provisional supports
 _POLL_SECONDS = 0.05
 _JOIN_POLLS = 40
 
@@ -26,7 +35,7 @@ class Emitter(Protocol):
     """What the work passes its events to."""
 
     def __call__(self, event: Event, /) -> None:
-        """Pass an event on; waits while too many are unread. Raises as :meth:`check` does."""
+        """Pass an event on, without waiting for its reader. Raises as :meth:`check` does."""
 
     def check(self) -> None:
         """Leave, by an exception that must not be caught, if the stream was closed."""
@@ -47,23 +56,20 @@ class Channel:
     """
 
     def __init__(self, work: Work, notify: Callable[[], None] = lambda: None) -> None:
-        self.queue: queue.Queue[Event | None] = queue.Queue(_QUEUE_SIZE)
+        self.queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self.stop = threading.Event()
         self.left = threading.Event()
         self.error: BaseException | None = None
         self._work = work
         self._notify = notify
 
-    def __call__(self, event: Event | None, /) -> None:
-        """Wait for room in the queue; leave if the stream was closed."""
-        while True:
-            self.check()
-            try:
-                self.queue.put(event, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            self._notify()
+    def __call__(self, event: Event, /) -> None:
+        """Pass an event on; leave if the stream was closed."""
+        self.check()
+        if isinstance(event, ProvisionalEvent) and self.queue.qsize() >= _MANY:
             return
+        self.queue.put(event)
+        self._notify()
 
     def check(self) -> None:
         """Leave if the stream was closed."""
@@ -73,16 +79,16 @@ class Channel:
     def run(self) -> None:
         """Do the work in the worker thread."""
         try:
-            self._work(self)
+            with stops_are_errors():
+                self._work(self)
         except Stopped:
-            return
+            pass
         except BaseException as error:
             self.error = error
         finally:
+            self.queue.put(None)
             self.left.set()
             self._notify()
-        with contextlib.suppress(Stopped):
-            self(None)
 
 
 class Launched:
@@ -116,6 +122,22 @@ class Launched:
         release_team()
         self._thread.start()
 
+    def _check_worker(self) -> None:
+        """Refuse to wait for events that cannot come any more.
+
+        Raises
+        ------
+        NotSupportedError
+            If the worker is gone without having said so: a fork copies no threads.
+        """
+        if self._channel.queue.empty() and not self._thread.is_alive():
+            raise NotSupportedError(
+                "the stream's worker is not in this process, which was forked from the one that "
+                "started it",
+                legal="streams that are read where they were started",
+                fix="start the stream behind the fork",
+            )
+
     def _stop(self) -> None:
         self._channel.stop.set()
         self._dropped.detach()
@@ -147,12 +169,14 @@ class EventStream(Launched):
         try:
             if not self._launched:
                 self._launch()
+            self._check_worker()
             event = channel.queue.get()
         except BaseException:  # Ctrl-C while waiting
             self.close()
             raise
         if event is not None:
             return event
+        channel.queue.put(None)  # for other threads that read here
         self.close()
         if channel.error is not None:
             raise channel.error

@@ -2,7 +2,9 @@
 
 The decoding loop puts blocks into the queue and goes on; the thread works on them in order. The
 loop waits only while the queue is full, and nothing is left out. An error of the thread is raised
-in the loop at its next token, and the loop's end, for whatever reason, is the thread's.
+in the loop at its next token, and the loop's end, for whatever reason, is the thread's. A loop that
+is told to stop waits for nothing: work that does not return (a signal that hangs) is left behind,
+and no model stays locked for its sake.
 """
 
 from __future__ import annotations
@@ -11,23 +13,47 @@ import contextlib
 import contextvars
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 import torch
 
 from omnitrace.streaming.openmp import compute_alone, numbers_kept
 
-__all__ = ["Backlog", "Stopped", "Worker", "carrying_thread"]
+__all__ = ["Backlog", "Stopped", "Worker", "carrying_thread", "stops_are_errors"]
 
 T = TypeVar("T")
+
+_POLL_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 2.0  # for an item at work, once its result is of no use any more
 
 
 class Stopped(Exception):  # noqa: N818 - control flow, not an error
     """Raised inside ``generate``, or the work beside it, once its events are no longer read."""
+
+
+class stops_are_errors:  # noqa: N801 - read as a statement
+    """Let no StopIteration of a user's own code pass for the end of what was asked for.
+
+    Raised by a logits processor or a signal, it would end a loop over events, or over traces, as if
+    everything had been there. (``contextlib.contextmanager`` would itself let it through.)
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, StopIteration | StopAsyncIteration):
+            raise RuntimeError(f"the traced run raised {type(error).__name__}") from error
 
 
 def carrying_thread(run: Callable[[], None], name: str) -> threading.Thread:
@@ -92,12 +118,19 @@ class Worker(Generic[T]):
         How many items may wait, beside the one at work.
     backlog:
         Is kept up to date.
+    check:
+        Called again and again while the loop waits for the thread, to leave by an exception.
     """
 
     def __init__(
-        self, work: Callable[[T], None], size: int, backlog: Backlog | None = None
+        self,
+        work: Callable[[T], None],
+        size: int,
+        backlog: Backlog | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._work = work
+        self._check = check
         self._size = size
         self._backlog = backlog or Backlog()
         self._items: deque[T] = deque()
@@ -139,7 +172,14 @@ class Worker(Generic[T]):
             self._items.clear()
             self._changed.notify_all()
         assert self._thread is not None
-        self._thread.join()
+        self._thread.join(_PATIENCE_SECONDS)
+        if self._thread.is_alive():
+            warnings.warn(
+                f"what works beside the model did not return within {_PATIENCE_SECONDS:g} s after "
+                "the end: a signal may hang; its thread is left behind",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def check(self) -> None:
         """Raise the thread's error, if there is one."""
@@ -152,9 +192,7 @@ class Worker(Generic[T]):
         with self._changed:
             if len(self._items) >= self._size and self._error is None:
                 started = time.perf_counter()
-                self._changed.wait_for(
-                    lambda: len(self._items) < self._size or self._error is not None
-                )
+                self._wait_until(lambda: len(self._items) < self._size or self._error is not None)
                 backlog.waits += 1
                 backlog.seconds += time.perf_counter() - started
             self.check()
@@ -165,9 +203,11 @@ class Worker(Generic[T]):
 
     def _wait_for_all(self) -> None:
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._error is not None or not (self._items or self._busy)
-            )
+            self._wait_until(lambda: self._error is not None or not (self._items or self._busy))
+
+    def _wait_until(self, reached: Callable[[], bool]) -> None:
+        while not self._changed.wait_for(reached, _POLL_SECONDS):
+            self._check()
 
     def _run(self) -> None:
         try:

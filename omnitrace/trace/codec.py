@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from pydantic import BaseModel
 
+from omnitrace._utils.paths import base_of_path, without_paths
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.provenance import Provenance
 from omnitrace.trace.record import TraceRecord
@@ -51,8 +52,17 @@ T = TypeVar("T", bound=TraceRecord)
 _MEDIA_PART_NAMES: Final = ("id", "source_id", "title", "metadata")
 
 
-def to_model(trace: TraceRecord, *, media: bool = False) -> tuple[TraceModel, Arrays]:
+def to_model(
+    trace: TraceRecord, originals: Mapping[int, bytes] | None = None
+) -> tuple[TraceModel, Arrays]:
     """Describe a trace; refuse what :func:`from_model` could not read again.
+
+    Parameters
+    ----------
+    trace:
+        The trace.
+    originals:
+        Bytes of media that are stored beside the document, by their index.
 
     Raises
     ------
@@ -78,7 +88,9 @@ def to_model(trace: TraceRecord, *, media: bool = False) -> tuple[TraceModel, Ar
             }
             for span in trace.spans
         ],
-        "media": [_plain_media(record, media) for record in trace.media],
+        "media": [
+            _plain_media(record, (originals or {}).get(i)) for i, record in enumerate(trace.media)
+        ],
         "config": dataclasses.asdict(trace.config),
         "provenance": _fields(trace.provenance),
     }
@@ -135,14 +147,13 @@ def _plain_unit(unit: SourceUnit) -> dict[str, Any]:
     return _fields(unit) | {"locator": locator}
 
 
-def _plain_media(record: MediaRecord, media: bool) -> dict[str, Any]:
+def _plain_media(record: MediaRecord, data: bytes | None) -> dict[str, Any]:
     plain = _fields(record)
     del plain["read"]
     plain["name"] = PureWindowsPath(PurePosixPath(record.name).name).name
     plain["previews"] = [base64.b64encode(each).decode("ascii") for each in record.previews]
     plain["stored"] = None
-    if media and record.read is not None:
-        data = record.read()
+    if data is not None:
         plain["stored"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return plain
 
@@ -279,37 +290,31 @@ def _redacted_span(span: Span, units: Mapping[str, SourceUnit]) -> Span:
 
 
 def _redacted_provenance(provenance: Provenance) -> Provenance:
-    # A stop string or a bad-words list spells text, and a model folder may spell a user's name; so
-    # may the folder of a model that a unitizer uses.
+    # A model folder may spell a user's name, and so may the folder of a model of a unitizer.
     return dataclasses.replace(
         provenance,
-        model=_base_of_path(provenance.model),
-        processor=_base_of_path(provenance.processor),
-        generation=_without_strings(provenance.generation),
-        segmentation=_without_paths(provenance.segmentation),
+        model=base_of_path(provenance.model),
+        processor=base_of_path(provenance.processor),
+        signal=without_paths(provenance.signal),
+        generation={name: _hidden(name, each) for name, each in provenance.generation.items()},
+        segmentation=without_paths(provenance.segmentation),
     )
 
 
-def _base_of_path(name: str) -> str:
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    if posix.is_absolute() or name.startswith((".", "~")):
-        return posix.name
-    return windows.name if windows.is_absolute() else name
+def _hidden(name: str, value: Any) -> Any:
+    """Return a setting of generation that spells nothing.
 
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, str):
-        return _base_of_path(value)
-    if isinstance(value, Mapping):
-        return {key: _without_paths(each) for key, each in value.items()}
-    return value
-
-
-def _without_strings(value: Any) -> Any:
+    A stop string spells text, and so do the ids of words that were forbidden, forced or favoured,
+    whatever setting they are in. Of the chat template's arguments (tools and their parameters)
+    names spell too, so only switches and numbers are left.
+    """
     if isinstance(value, str):
         return _mask(value)
-    if isinstance(value, Mapping):
-        return {key: _without_strings(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_strings(each) for each in value]
-    return value
+    if name == "template":
+        return {
+            key: each if isinstance(each, bool | int | float) else None
+            for key, each in dict(value).items()
+        }
+    if isinstance(value, list | tuple | Mapping):
+        return [_hidden(name, each) if isinstance(each, str) else -1 for each in value]
+    return -1 if name.endswith("_token_id") and value is not None else value

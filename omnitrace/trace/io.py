@@ -2,22 +2,21 @@
 
 Both hold ``trace.json`` (see :mod:`omnitrace.trace.schema`), ``scores.safetensors`` and, where
 asked for, the original media as ``media/<index>``. The same trace gives the same bytes. Nothing is
-pickled, members are read by these names alone, and none larger than what the document describes, so
-a foreign file can do no more than be refused.
+pickled, members are read by these names alone, and none larger than what the document describes or
+:mod:`omnitrace.trace.archive` allows, so a foreign file can do no more than be refused.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn, Protocol, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -26,14 +25,23 @@ from safetensors.numpy import save as save_tensors
 
 from omnitrace._utils.documents import parse_json, rename_member
 from omnitrace._utils.files import (
-    MAX_TEXT_BYTES,
-    _beside,
-    open_regular,
+    draft_beside,
+    held_draft,
     reason_of,
     what_is,
     write_atomically,
 )
 from omnitrace.errors import TraceFileError
+from omnitrace.trace.archive import (
+    MAX_DOCUMENT_BYTES,
+    MAX_TENSOR_BYTES,
+    SUFFIX,
+    Members,
+    check_values,
+    media_limit,
+    opened,
+    refuse,
+)
 from omnitrace.trace.citations import documents_by_part, quote_of
 from omnitrace.trace.codec import from_model, redacted, to_model
 from omnitrace.trace.record import TraceRecord
@@ -43,14 +51,10 @@ __all__ = ["DOCUMENT", "SUFFIX", "load", "redacted", "save", "to_document"]
 
 T = TypeVar("T", bound=TraceRecord)
 
-SUFFIX: Final = ".omnitrace"
 DOCUMENT: Final = "trace.json"
 TENSORS: Final = "scores.safetensors"
 MEDIA: Final = "media"
 
-MAX_DOCUMENT_BYTES: Final = MAX_TEXT_BYTES
-#: Largest tensor file, and largest stored medium: 4,096 tokens after a prompt of 128,000.
-MAX_MEMBER_BYTES: Final = 2**31
 _TENSOR_HEADER_BYTES: Final = 2**16
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 _TENSOR_NAMES: Final = ("kinds", "salience", "scores", "unit_index")
@@ -132,7 +136,7 @@ def to_document(trace: TraceRecord) -> dict[str, Any]:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
+def save(trace: TraceRecord, path: Path, *, media: bool = False, metadata: bool = False) -> Path:
     """Write ``trace`` to ``path`` whole or not at all; see :meth:`Trace.save`.
 
     Raises
@@ -140,15 +144,10 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
     TraceFileError
         If the trace cannot be represented, if ``path`` is something else than a trace, or if the
         place cannot be written.
+    MediaError
+        If the private metadata of a medium cannot be told from the rest.
     """
-    if media:
-        for i, record in enumerate(trace.media):
-            if record.read is None:
-                raise TraceFileError(
-                    f"the original bytes of media {i} ({record.name!r}) are not in this trace",
-                    fix="save without media=True, or trace again with the media kept",
-                )
-    members = _members(trace, media)
+    members = _members(trace, _originals(trace, metadata) if media else {})
     as_zip = path.suffix == SUFFIX
     _check_target(path, as_zip)
     try:
@@ -163,8 +162,23 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
     return path
 
 
-def _members(trace: TraceRecord, media: bool) -> dict[str, bytes]:
-    model, arrays = to_model(trace, media=media)
+def _originals(trace: TraceRecord, metadata: bool) -> dict[int, bytes]:
+    from omnitrace.media.metadata import without_metadata
+
+    originals: dict[int, bytes] = {}
+    for i, record in enumerate(trace.media):
+        if record.read is None:
+            raise TraceFileError(
+                f"the original bytes of media {i} ({record.name!r}) are not in this trace",
+                fix="save without media=True, or trace again with the media kept",
+            )
+        data = record.read()
+        originals[i] = data if metadata else without_metadata(data)
+    return originals
+
+
+def _members(trace: TraceRecord, originals: Mapping[int, bytes]) -> dict[str, bytes]:
+    model, arrays = to_model(trace, originals)
     tensors = save_tensors({name: getattr(arrays, name) for name in _TENSOR_NAMES})
     document = model.model_dump(mode="json", exclude={"checksums"})
     document["checksums"] = {
@@ -173,18 +187,26 @@ def _members(trace: TraceRecord, media: bool) -> dict[str, bytes]:
     }
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     members = {DOCUMENT: text.encode("utf-8"), TENSORS: tensors}
-    for i, record in enumerate(trace.media):
-        if media and record.read is not None:
-            members[f"{MEDIA}/{i}"] = record.read()
-    for name, data in members.items():
-        limit = MAX_DOCUMENT_BYTES if name == DOCUMENT else MAX_MEMBER_BYTES
-        if len(data) > limit:
+    _check_sizes(members)
+    return members | {f"{MEDIA}/{i}": data for i, data in originals.items()}
+
+
+def _check_sizes(members: Mapping[str, bytes]) -> None:
+    """Refuse to write what would be refused when it is read."""
+    for name, limit in ((DOCUMENT, MAX_DOCUMENT_BYTES), (TENSORS, MAX_TENSOR_BYTES)):
+        if len(members[name]) > limit:
             raise TraceFileError(
-                f"{name} of this trace would have {len(data)} bytes",
-                legal=f"at most {limit} bytes, which can be loaded again",
-                fix="save it without media, or trace a shorter request",
+                f"this trace cannot be written: {name} would have {len(members[name])} bytes",
+                legal=f"at most {limit} bytes",
+                fix="trace a shorter request or response, or one of fewer units",
             )
-    return members
+    try:
+        check_values(members[DOCUMENT])
+    except ValueError as error:
+        raise TraceFileError(
+            f"this trace cannot be written: {error}",
+            fix="trace a shorter request or response, or one of fewer units",
+        ) from error
 
 
 def _digest_of_document(document: Mapping[str, Any]) -> str:
@@ -226,20 +248,21 @@ def _write_zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
 
 
 def _write_folder(path: Path, members: Mapping[str, bytes]) -> None:
-    fresh, old = _beside(path), _beside(path)
+    fresh, old = draft_beside(path), draft_beside(path, "old")
     try:
         fresh.mkdir()
-        for name, data in members.items():
-            (fresh / name).parent.mkdir(exist_ok=True)
-            (fresh / name).write_bytes(data)
-        if path.exists():
-            path.rename(old)
-        try:
-            fresh.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
+        with held_draft(fresh):
+            for name, data in members.items():
+                (fresh / name).parent.mkdir(exist_ok=True)
+                (fresh / name).write_bytes(data)
+            if path.exists():
+                path.rename(old)
+            try:
+                fresh.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -257,109 +280,47 @@ def load(path: Path, kind: type[T]) -> T:
             fix="check the path",
         )
     try:
-        with _open(path) as members:
+        with opened(path) as members:
             return _read(path, members, kind)
     except TraceFileError:
         raise
     except _READ_ERRORS as error:
-        _refuse(path, f"it is damaged: {error or type(error).__name__}")
+        refuse(path, f"it is damaged: {error or type(error).__name__}")
 
 
-def _refuse(path: Path, reason: str) -> NoReturn:
-    raise TraceFileError(
-        f"cannot read the trace {path}: {reason}",
-        legal=f"a folder or an {SUFFIX} file that Trace.save wrote",
-        fix="save the trace again, or fetch the file again",
-    )
-
-
-class _Members(Protocol):
-    """The members of a trace, by name; ``read`` refuses what is missing or too large."""
-
-    def read(self, name: str, limit: int) -> bytes: ...
-
-
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, name: str, limit: int) -> bytes:
-        member = self._path / name
-        if not what_is(member):
-            _refuse(self._path, f"{name} is missing")
-        with open_regular(member) as file:
-            return _within(self._path, name, file.read(limit + 1), limit)
-
-
-class _Zip:
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self._path = path
-        self._archive = archive
-
-    def read(self, name: str, limit: int) -> bytes:
-        try:
-            info = self._archive.getinfo(name)
-        except KeyError:
-            _refuse(self._path, f"{name} is missing")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            _refuse(self._path, f"{name} is compressed in a way that traces are not")
-        # zipfile yields no more than the size stated here and checks the CRC at its end.
-        if info.file_size > limit:
-            _within(self._path, name, b"", limit, size=info.file_size)
-        with self._archive.open(info) as file:
-            return _within(self._path, name, file.read(), limit)
-
-
-def _within(path: Path, name: str, data: bytes, limit: int, *, size: int | None = None) -> bytes:
-    if (len(data) if size is None else size) > limit:
-        _refuse(path, f"{name} is larger than the {limit} bytes that it can have")
-    return data
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[_Members]:
-    if what_is(path) == "folder":
-        yield _Folder(path)
-        return
-    with open_regular(path) as file:
-        if not zipfile.is_zipfile(file):
-            _refuse(path, "it is neither a folder nor a complete zip file")
-        with zipfile.ZipFile(file) as archive:
-            yield _Zip(path, archive)
-
-
-def _read(path: Path, members: _Members, kind: type[T]) -> T:
+def _read(path: Path, members: Members, kind: type[T]) -> T:
     document = _document(path, members.read(DOCUMENT, MAX_DOCUMENT_BYTES))
     checksums = document.get("checksums")
     digest = _digest_of_document(document)
     if not isinstance(checksums, dict) or checksums.get("document") != digest:
-        _refuse(path, f"{DOCUMENT} was changed after it was written (its checksum differs)")
+        refuse(path, f"{DOCUMENT} was changed after it was written (its checksum differs)")
     for version in range(document["version"], VERSION):
         document = _MIGRATIONS[version](document)
     try:
         model = parse(json.dumps(document))
     except (ValueError, RecursionError) as error:
-        _refuse(path, f"{DOCUMENT} breaks the schema at {error}")
+        refuse(path, f"{DOCUMENT} breaks the schema at {error}")
 
     tokens, prompt = len(model.token_ids), len(model.prompt_ids)
     size = 4 * tokens * (prompt + tokens) + 8 * tokens + 5 * prompt
-    tensors = members.read(TENSORS, min(size + _TENSOR_HEADER_BYTES, MAX_MEMBER_BYTES))
+    tensors = members.read(TENSORS, min(size + _TENSOR_HEADER_BYTES, MAX_TENSOR_BYTES))
     if hashlib.sha256(tensors).hexdigest() != checksums.get("tensors"):
-        _refuse(path, f"{TENSORS} is not the one that belongs to {DOCUMENT} (its checksum differs)")
+        refuse(path, f"{TENSORS} is not the one that belongs to {DOCUMENT} (its checksum differs)")
     arrays = _arrays(path, tensors, model)
     return from_model(model, arrays, _media(path, members, model), kind)
 
 
 def _document(path: Path, data: bytes) -> dict[str, Any]:
     try:
+        check_values(data)
         document = parse_json(data.decode("utf-8"))
     except ValueError as error:
-        _refuse(path, f"{DOCUMENT} is not valid JSON: {error}")
+        refuse(path, f"{DOCUMENT} is not valid JSON: {error}")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        _refuse(path, f"{DOCUMENT} does not say that it is of the format {FORMAT!r}")
+        refuse(path, f"{DOCUMENT} does not say that it is of the format {FORMAT!r}")
     version = document.get("version")
     if type(version) is not int or version < 1:
-        _refuse(path, f"{DOCUMENT} has the version {version!r}")
+        refuse(path, f"{DOCUMENT} has the version {version!r}")
     if version > VERSION:
         raise TraceFileError(
             f"the trace {path} was written by a newer Omnitrace: version {version}; this one reads "
@@ -376,16 +337,18 @@ def _arrays(path: Path, data: bytes, model: TraceModel) -> Arrays:
         arrays = Arrays(**{name: np.asarray(tensors[name]) for name in _TENSOR_NAMES})
         arrays.check(model)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        _refuse(path, f"{TENSORS} does not fit {DOCUMENT}: {error}")
+        refuse(path, f"{TENSORS} does not fit {DOCUMENT}: {error}")
     return arrays
 
 
-def _media(path: Path, members: _Members, model: TraceModel) -> dict[int, bytes]:
+def _media(path: Path, members: Members, model: TraceModel) -> dict[int, bytes]:
     media: dict[int, bytes] = {}
+    left = media_limit(members) if any(each.stored for each in model.media) else 0
     for i, record in enumerate(model.media):
         if record.stored is not None:
             name = f"{MEDIA}/{i}"
-            media[i] = members.read(name, min(record.stored.bytes, MAX_MEMBER_BYTES))
+            media[i] = members.read(name, min(record.stored.bytes, left))
+            left -= len(media[i])
             if hashlib.sha256(media[i]).hexdigest() != record.stored.sha256:
-                _refuse(path, f"{name} is not the file that was stored (its checksum differs)")
+                refuse(path, f"{name} is not the file that was stored (its checksum differs)")
     return media

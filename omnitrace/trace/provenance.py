@@ -44,6 +44,16 @@ class Provenance:
         """What a user should know of the choice of sources, such as that there are none."""
         return tuple(self.segmentation.get("notes", ()))
 
+    @property
+    def template(self) -> dict[str, Any]:
+        """What the request gave to the chat template, as arguments of ``Tracer.trace``."""
+        given = dict(self.generation.get("template") or {})
+        tools = given.pop("tools", None)
+        return {
+            **({"tools": tools} if tools else {}),
+            **({"chat_template_kwargs": given} if given else {}),
+        }
+
     def source_options(self) -> SourceOptions | None:
         """Return the options under which the request was cut into units, None if it is not known.
 

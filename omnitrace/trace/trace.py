@@ -225,13 +225,14 @@ class Trace(TraceRecord):
         """
         return io.redacted(self)
 
-    def save(self, path: str | Path, *, media: bool = False) -> Path:
+    def save(self, path: str | Path, *, media: bool = False, metadata: bool = False) -> Path:
         """Write the trace to ``path``: a folder, or a zip if it ends in ``.omnitrace``.
 
         ``media=True`` also stores the original media bytes; otherwise only their digests and
-        small previews are stored.
+        small previews are stored. What a camera or an editor wrote into images, MP4 and QuickTime
+        files (EXIF, places, dates, names) is left out of them, unless ``metadata=True``.
         """
-        return io.save(self, Path(path), media=media)
+        return io.save(self, Path(path), media=media, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:

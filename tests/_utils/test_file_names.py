@@ -19,6 +19,10 @@ from omnitrace._utils.file_names import safe_name
         ("con", "_con"),
         ("LPT1.txt", "_LPT1.txt"),
         ("x" * 500, "x" * 60),
+        ("é" * 500, "é" * 60),
+        ("漢" * 500, "漢" * 40),
+        ("𠀋" * 500, "𠀋" * 30),
+        ("a𠀋" * 500, "a𠀋" * 24),
     ],
 )
 def test_safe_names(name: str, expected: str) -> None:

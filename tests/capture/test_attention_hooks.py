@@ -11,8 +11,9 @@ import transformers as tf
 from torch import nn
 
 from omnitrace.capture import attention_hooks as interface
-from omnitrace.capture.attention_hooks import attention_modules, model_lock, tapped
+from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.decode import RowCapture
+from omnitrace.capture.exclusive import model_lock
 from omnitrace.capture.probe import probe
 from omnitrace.errors import ModelError, NotSupportedError
 from tests.helpers.model_state import assert_unchanged, state
@@ -112,11 +113,11 @@ def test_one_lock_a_model() -> None:
     a, b = tiny("llama"), tiny("llama")
     assert model_lock(a) is model_lock(a)
     assert model_lock(a) is not model_lock(b)
-    held = model_lock(a)
+    held = model_lock(a).held()
     entered = threading.Event()
 
     def other() -> None:
-        with model_lock(a):
+        with model_lock(a).held():
             entered.set()
 
     with held:

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from omnitrace import InputError, SourceOptions
 from omnitrace.estimator import Learned, load, save
 from omnitrace.estimator.examples import load_example, save_example
-from omnitrace.estimator.store import sources_record
+from omnitrace.estimator.store import _sealed, sources_record
 from tests.helpers.estimators import UNITS, made_example, made_learned, with_network
 
 
@@ -81,7 +81,7 @@ def rewritten(
         card = json.loads(file.metadata()["omnitrace"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(card, tensors)
-    save_file(tensors, path, {"omnitrace": json.dumps(card)})
+    path.write_bytes(_sealed(tensors, card))
     return path
 
 
@@ -89,7 +89,7 @@ def rewritten(
     ("change", "message"),
     [
         (lambda card, _: card.update(format="other"), "is no estimator"),
-        (lambda card, _: card.update(version=3), "version 3.*update omnitrace"),
+        (lambda card, _: card.update(version=4), "version 4.*update omnitrace"),
         (lambda card, _: card.pop("recipe"), "card of .* is damaged: recipe: Field required"),
         (lambda card, _: card["model"].update(heads="4"), r"damaged: model\.heads"),
         (lambda card, _: card["model"].update(heads=4), "weights.*2 layers of 4 heads"),
@@ -104,6 +104,33 @@ def test_files_that_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         load(rewritten(tmp_path / "e.safetensors", change))
+
+
+def test_no_changed_bit_passes(tmp_path: Path) -> None:
+    path = save(tmp_path / "e", made_learned())
+    whole = path.read_bytes()
+    draws = np.random.default_rng(5)
+    for bit in [*draws.integers(0, 8 * len(whole), 200), *range(64), 8 * len(whole) - 1]:
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(changed)
+        with pytest.raises(InputError):
+            load(path)
+    path.write_bytes(whole)
+    assert load(path).card == made_learned().card
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_file_without_a_checksum_is_an_older_one(tmp_path: Path, version: int) -> None:
+    learned = made_learned()
+    card = json.dumps(learned.card.model_dump(mode="json") | {"version": version})
+    path = tmp_path / "e"
+    save_file({"weights": learned.fitted.weights}, path, {"omnitrace": card})
+    if version == 2:
+        assert (load(path).fitted.weights == learned.fitted.weights).all()
+    else:
+        with pytest.raises(InputError, match="checksum differs"):
+            load(path)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError, MediaError
 from omnitrace.media import MediaLimits, load_audio, load_image, load_video, resolve_source
+from omnitrace.types import OpenRoot
 
 
 @pytest.fixture
@@ -120,3 +122,46 @@ def test_limits_must_be_positive():
 def test_square_brackets_that_hold_no_address(url: str):
     with pytest.raises(MediaError, match=r"is no URL|on the host"):
         resolve_source(url)
+
+
+@pytest.mark.parametrize("kind", [Path, str])
+def test_a_media_root_confines(tmp_path: Path, kind: type) -> None:
+    inside, outside = tmp_path / "root", tmp_path / "root-2"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "a.png").write_bytes(b"x")
+    (inside / "link.png").symlink_to(outside / "a.png")
+    (inside / "own.png").symlink_to(inside / "a.png")
+    (tmp_path / "door").symlink_to(inside)
+    root = kind(inside)
+    for path in (
+        "a.png",
+        "own.png",
+        "../root/a.png",
+        str(inside / "a.png"),
+        f"file://{inside}/a.png",
+    ):
+        assert resolve_source(path, media_root=root).size == 1
+    assert resolve_source("a.png", media_root=kind(tmp_path / "door")).size == 1
+    for path in (
+        "../root-2/a.png",
+        "../missing.png",
+        "link.png",
+        str(outside / "a.png"),
+        f"file://{outside}/a.png",
+        "~/a.png",
+        "/etc/hostname",
+    ):
+        with pytest.raises(MediaError, match="lies outside of the media root"):
+            resolve_source(path, media_root=root)
+    assert resolve_source(b"x", media_root=root).size == 1
+
+
+def test_an_open_root_does_not_confine(tmp_path: Path) -> None:
+    inside = tmp_path / "root"
+    inside.mkdir()
+    (tmp_path / "a.png").write_bytes(b"x")
+    assert resolve_source("../a.png", media_root=OpenRoot(inside)).size == 1
+    assert OpenRoot(inside) == inside
+    assert as_root(OpenRoot(inside)).__class__ is OpenRoot
+    assert as_root(str(inside)) == inside

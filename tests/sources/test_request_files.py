@@ -10,6 +10,7 @@ import pytest
 
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
+from omnitrace.types import OpenRoot
 
 ASK = [{"role": "user", "content": "What is this?"}]
 
@@ -214,3 +215,10 @@ def test_question_files_name_media_from_their_folder_or_the_one_above(tmp_path: 
     assert only(write(path, [entry])).media_root == folder
     entry["question"] = [{"audio": "media/absent.wav\x00"}]
     assert only(write(path, [entry])).media_root == folder
+
+
+def test_only_a_root_that_was_given_confines(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", ASK)
+    assert isinstance(only(path).media_root, OpenRoot)
+    assert not isinstance(only(path, media_root=tmp_path).media_root, OpenRoot)
+    assert isinstance(only(path, media_root=OpenRoot(tmp_path)).media_root, OpenRoot)

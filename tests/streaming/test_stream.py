@@ -15,7 +15,6 @@ import pytest
 
 from omnitrace import InputError, ProvisionalEvent, SpanEvent, TokenEvent, Tracer
 from omnitrace.segmentation.salience import Salience
-from omnitrace.streaming import stream as streaming
 from omnitrace.streaming.stream import EventStream
 from omnitrace.trace.events import EndEvent
 from tests.helpers.live_signals import DepthWeighted, with_signal
@@ -232,24 +231,6 @@ def test_closing_stops_both_threads_also_when_decoding_waits(
     stream.close()
     assert not threads()
     assert_unchanged(reference.adapter.model, before)
-
-
-def test_nobody_reads_and_everything_stands_still_until_the_stream_is_closed(
-    reference: Tracer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streaming, "_QUEUE_SIZE", 2)
-    stream = reference.stream(
-        MESSAGES, block=1, queue_size=1, max_new_tokens=200, min_new_tokens=200
-    )
-    next(stream)
-    deadline = time.monotonic() + 60
-    while stream.backlog.longest < 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.3)
-    assert stream.backlog.blocks < 20
-    stream.close()
-    assert not threads()
 
 
 def threads() -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,6 +144,24 @@ def test_no_original_bytes_and_no_paths_without_media(tmp_path: Path, form: str)
     assert [r.name for r in Trace.load(path).media] == ["pier.png", "horn.wav", "boat.mp4"]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_stored_media_say_nothing_of_their_camera_unless_asked(tmp_path: Path, form: str):
+    trace = multimodal_trace()
+    exif, file = PIL.Image.Exif(), io.BytesIO()
+    exif[0x013B] = "Ada"
+    PIL.Image.new("RGB", (8, 8), "red").save(file, "JPEG", exif=exif)
+    first = dataclasses.replace(trace.media[0], read=file.getvalue)
+    trace = dataclasses.replace(trace, media=(first, *trace.media[1:]))
+    loaded = Trace.load(trace.save(tmp_path / form, media=True))
+    assert loaded.media[0].read is not None
+    stored = loaded.media[0].read()
+    assert (b"Ada" in file.getvalue(), b"Ada" in stored) == (True, False)
+    assert loaded.media[0].sha256 == trace.media[0].sha256, "of the original, whatever is stored"
+    kept = Trace.load(trace.save(tmp_path / form, media=True, metadata=True)).media[0].read
+    assert kept is not None
+    assert kept() == file.getvalue()
+
+
 WORDS = ("lighthouse", "ferry", "18:40", "sail", "horn", "boat", "storm", "pier", "Alma", "Monday")
 
 
@@ -150,12 +170,24 @@ def test_redaction_leaves_no_word(tmp_path: Path, form: str):
     trace = multimodal_trace()
     unit = dataclasses.replace(trace.units[1], id="lighthouse#2")
     layout = dataclasses.replace(trace.layout, units=(trace.units[0], unit, *trace.units[2:]))
-    generation = {"stop_strings": ["the ferry"], "max_new_tokens": 3}
+    generation = {
+        "stop_strings": ["the ferry"],
+        "max_new_tokens": 3,
+        "temperature": 0.5,
+        "bad_words_ids": [[501, 7502], [503]],
+        "sequence_bias": [[[504, 505], -2.5]],
+        "suppress_tokens": [506],
+        "eos_token_id": [507],
+        "forced_bos_token_id": 508,
+        "forced_eos_token_id": None,
+        "template": {"enable_thinking": False, "tools": [{"name": "lighthouse"}], "date": "Monday"},
+    }
     provenance = dataclasses.replace(
         trace.provenance,
         generation=generation,
         model="/home/ada/pier/tiny",
         segmentation={"sources": {"image": {"parameters": {"checkpoint": "/home/ada/pier/dino"}}}},
+        signal={**trace.provenance.signal, "parameters": {"path": "/home/ada/pier/estimator"}},
     )
     trace = dataclasses.replace(trace, layout=layout, provenance=provenance)
     trace = trace.reselect(trace.config)
@@ -164,6 +196,8 @@ def test_redaction_leaves_no_word(tmp_path: Path, form: str):
     content = everything_in(path).decode("utf-8", "replace").lower()
     for word in WORDS:
         assert word.lower() not in content, word
+    for token in range(501, 509):
+        assert str(token) not in str(Trace.load(path).provenance.generation)
     loaded = Trace.load(path)
     assert same(loaded, redacted)
     assert len(loaded.text) == len(trace.text)
@@ -174,7 +208,19 @@ def test_redaction_leaves_no_word(tmp_path: Path, form: str):
     assert loaded.provenance.model == "tiny"
     sources = loaded.provenance.segmentation["sources"]
     assert sources["image"]["parameters"] == {"checkpoint": "dino"}
-    assert loaded.provenance.generation == {"stop_strings": ["█" * 9], "max_new_tokens": 3}
+    assert loaded.provenance.signal["parameters"] == {"path": "estimator"}
+    assert loaded.provenance.generation == {
+        "stop_strings": ["█" * 9],
+        "max_new_tokens": 3,
+        "temperature": 0.5,
+        "bad_words_ids": [-1, -1],
+        "sequence_bias": [-1],
+        "suppress_tokens": [-1],
+        "eos_token_id": [-1],
+        "forced_bos_token_id": -1,
+        "forced_eos_token_id": None,
+        "template": {"enable_thinking": False, "tools": None, "date": None},
+    }
     for before, after in zip(trace.spans, loaded.spans, strict=True):
         assert (before.start, before.end) == (after.start, after.end)
         assert [s.share for s in before.supports] == [s.share for s in after.supports]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from omnitrace.errors import TraceFileError
+from omnitrace.trace import archive as archive_of_traces
 from omnitrace.trace import io as trace_io
 from omnitrace.trace.trace import Trace
 from tests.helpers.random_traces import in_tmp_path, same, values
@@ -265,6 +268,99 @@ def test_zip_bombs_are_not_unpacked(tmp_path: Path, small: dict[str, Any], monke
     monkeypatch.setattr(trace_io, "MAX_DOCUMENT_BYTES", 100)
     with pytest.raises(TraceFileError, match=r"trace\.json is larger than the 100 bytes"):
         Trace.load(path)
+
+
+def claiming(small: dict[str, Any], **change: Any) -> dict[str, Any]:
+    document = json.loads(small["members"]["trace.json"]) | change
+    tensors = small["members"]["scores.safetensors"]
+    document["checksums"] = {
+        "document": trace_io._digest_of_document(document),
+        "tensors": hashlib.sha256(tensors).hexdigest(),
+    }
+    return document
+
+
+def test_no_claim_moves_the_limit_of_the_tensors(
+    tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """As many tokens as it takes to make a bomb plausible."""
+    monkeypatch.setattr(trace_io, "MAX_TENSOR_BYTES", 1_000_000)
+    many = claiming(small, prompt_ids=[1] * 500_000)
+    path = tmp_path / "bomb.omnitrace"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("trace.json", json.dumps(many))
+        archive.writestr("scores.safetensors", bytes(5_000_000))
+    with pytest.raises(TraceFileError, match="larger than the 1000000 bytes"):
+        Trace.load(path)
+
+
+def test_media_are_bounded_by_what_the_file_takes_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = multimodal_trace().save(tmp_path / "t.omnitrace", media=True)
+    zipped_again = tmp_path / "again.omnitrace"
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(zipped_again, "w", 8) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    assert same(Trace.load(zipped_again), Trace.load(path))
+    content = bytes(3_000_000)
+    with zipfile.ZipFile(path) as whole:
+        document = json.loads(whole.read("trace.json"))
+        members = {name: whole.read(name) for name in whole.namelist()}
+    document["media"][0]["stored"] = {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    document["checksums"]["document"] = trace_io._digest_of_document(document)
+    members |= {"trace.json": json.dumps(document).encode(), "media/0": content}
+    with zipfile.ZipFile(path, "w", 8) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert path.stat().st_size < 150_000
+    assert Trace.load(path).media[0].read is not None
+    monkeypatch.setattr(archive_of_traces, "_MEDIA_FREE_BYTES", 0)
+    with pytest.raises(TraceFileError, match="media/0 is larger than the"):
+        Trace.load(path)
+
+
+def test_a_document_of_millions_of_values_is_not_parsed(
+    tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(archive_of_traces, "MAX_DOCUMENT_VALUES", 5_000)
+    path = write_folder(tmp_path / "t", claiming(small, messages=[[]] * 5_000), b"")
+    with pytest.raises(TraceFileError, match=r"trace\.json .*: it holds more than 5000"):
+        Trace.load(path)
+    monkeypatch.setattr(archive_of_traces, "MAX_DOCUMENT_VALUES", 10)
+    with pytest.raises(TraceFileError, match="cannot be written: it holds more than 10 values"):
+        small["trace"].save(tmp_path / "u")
+    monkeypatch.setattr(trace_io, "MAX_TENSOR_BYTES", 10)
+    with pytest.raises(TraceFileError, match=r"scores\.safetensors would have"):
+        small["trace"].save(tmp_path / "u")
+    assert not (tmp_path / "u").exists()
+
+
+def test_a_zip_of_too_many_members_is_not_listed(
+    tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "t.omnitrace"
+    path.write_bytes(small["zip"])
+    assert Trace.load(path)
+    monkeypatch.setattr(archive_of_traces, "_MAX_DIRECTORY_BYTES", 50)
+    with pytest.raises(TraceFileError, match="the list of its members"):
+        Trace.load(path)
+    monkeypatch.undo()
+    end = small["zip"].rindex(b"PK\x05\x06")
+    locator = b"PK\x06\x07" + bytes(16)
+    path.write_bytes(small["zip"][:end] + locator + small["zip"][end:])
+    with pytest.raises(TraceFileError, match="the list of its members"):
+        Trace.load(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without FIFOs")
+def test_special_files_are_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "t.omnitrace")
+    with pytest.raises(TraceFileError, match="neither a folder nor a regular file"):
+        Trace.load(tmp_path / "t.omnitrace")
 
 
 def test_members_elsewhere_are_never_touched(tmp_path: Path, small: dict[str, Any]):

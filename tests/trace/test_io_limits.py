@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from omnitrace.errors import TraceFileError
-from omnitrace.trace import io as trace_io
 from omnitrace.trace.trace import Trace
 from tests.fuzz.special_files import SPECIAL_FILES
-from tests.helpers.sample_traces import multimodal_trace, text_trace
+from tests.helpers.sample_traces import multimodal_trace
 from tests.helpers.trace_files import write_folder
 
 
@@ -99,17 +98,8 @@ def test_a_document_that_would_fill_the_memory(tmp_path: Path, element: str):
     text = '{"format": "omnitrace-trace", "version": 4, "x": [' + f"{element}," * 7_000_000
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("trace.json", text + "1]}")
-    with pytest.raises(TraceFileError, match="it holds more than 6000000 values"):
+    with pytest.raises(TraceFileError, match=r"it holds more than \d+ values"):
         Trace.load(path)
-
-
-def test_a_trace_too_large_to_be_loaded_again_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(trace_io, "MAX_MEMBER_BYTES", 100)
-    with pytest.raises(TraceFileError, match=r"scores\.safetensors of this trace would have"):
-        text_trace(["One."], "Which?", "One.").save(tmp_path / "t.omnitrace")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.timeout(10)

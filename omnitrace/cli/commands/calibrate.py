@@ -11,7 +11,7 @@ from omnitrace._utils.files import check_output
 from omnitrace.cli.console import StatusLine, make_console, print_notes, print_table
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say
 from omnitrace.cli.loading import load_tracer
-from omnitrace.cli.options import Device, MediaRoot
+from omnitrace.cli.options import Confine, Device, MediaRoot, root_of
 from omnitrace.cli.statements import Documents, Failures, PerRequest, Seed, sound_labels
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def calibrate(
     ] = None,
     per_request: PerRequest = 4,
     media_root: MediaRoot = None,
+    confine: Confine = True,
     seed: Seed = 0,
 ) -> None:
     """Fit to a model the effect, in nats, below which a statement has no source.
@@ -56,7 +57,7 @@ def calibrate(
     options = CalibrationOptions(per_request, seed)
     check_output(out)
     scan = sound_labels(labels)
-    examples = read_examples(paths, media_root)
+    examples = read_examples(paths, root_of(media_root, confine))
     with StatusLine() as status:
         failures = Failures(status)
         found = calibrate_verdicts(

@@ -14,11 +14,13 @@ from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
 from omnitrace.cli.loading import load_tracer
 from omnitrace.cli.options import (
     AudioUnits,
+    Confine,
     Device,
     ImageUnits,
     MaxNewTokens,
     MediaRoot,
     VideoUnits,
+    root_of,
 )
 from omnitrace.errors import InputError, OmnitraceError
 
@@ -129,6 +131,7 @@ def train(
     ] = 0.9,
     max_new_tokens: MaxNewTokens = 256,
     media_root: MediaRoot = None,
+    confine: Confine = True,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -198,7 +201,7 @@ def train(
             load=lambda status: load_tracer(
                 model, "attention-mean", status, device=device, sources=sources
             ),
-            media_root=media_root,
+            media_root=root_of(media_root, confine),
             cache=cache or out.with_name(f"{out.name}.cache"),
         )
     )

@@ -11,7 +11,7 @@ from omnitrace._utils.files import check_output
 from omnitrace.cli.console import StatusLine
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake, say_problems
 from omnitrace.cli.loading import load_tracer
-from omnitrace.cli.options import Device, MediaRoot, listed
+from omnitrace.cli.options import Confine, Device, MediaRoot, listed, root_of
 
 __all__ = ["evaluate"]
 
@@ -74,6 +74,7 @@ def evaluate(
         typer.Option(help="A folder to keep measured effects in, for another run to find."),
     ] = None,
     media_root: MediaRoot = None,
+    confine: Confine = True,
     metrics: Annotated[
         str | None,
         typer.Option(help="Only these, separated by commas; see 'omnitrace list metrics'."),
@@ -143,7 +144,7 @@ def evaluate(
                 labels,
                 signals=None if signals is None else listed(signals),
                 second_labels=second_labels,
-                media_root=media_root,
+                media_root=root_of(media_root, confine),
                 models=models,
                 options=options,
                 callbacks=RunCallbacks(status.show, show_passes, say_failure),

@@ -11,7 +11,7 @@ import typer
 from omnitrace.cli.console import StatusLine, make_console, print_json, print_notes, print_table
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say_mistake
 from omnitrace.cli.loading import quiet_loading
-from omnitrace.cli.options import Device, MaxNewTokens, MediaRoot
+from omnitrace.cli.options import Confine, Device, MaxNewTokens, MediaRoot, root_of
 from omnitrace.sources.request_files import RequestProblem, read_requests
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def plan(
         ),
     ] = False,
     media_root: MediaRoot = None,
+    confine: Confine = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document a request, one a line.")
     ] = False,
@@ -68,7 +69,7 @@ def plan(
     Tokens are counted by the model's own processor. Memory and passes are estimates, from shapes
     and sizes: no weight is loaded.
     """
-    entries = read_requests(request, media_root=media_root)
+    entries = read_requests(request, media_root=root_of(media_root, confine))
     problems = [entry for entry in entries if isinstance(entry, RequestProblem)]
     for problem in problems:
         say_mistake(f"{problem.id}: {problem.error}")
@@ -92,6 +93,7 @@ def plan(
                 memory=None if memory is None else round(memory * 1e9),
                 media_root=entry.media_root,
                 measure=measure,
+                **entry.template,
             )
             with status.paused():
                 if as_json:

@@ -18,7 +18,7 @@ from omnitrace.cli.console import (
 )
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
 from omnitrace.cli.loading import load_tracer
-from omnitrace.cli.options import Device, MaxNewTokens, MediaRoot, listed
+from omnitrace.cli.options import Confine, Device, MaxNewTokens, MediaRoot, listed, root_of
 from omnitrace.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def sanity(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write everything to this JSON file.")] = None,
     media_root: MediaRoot = None,
+    confine: Confine = True,
     max_new_tokens: MaxNewTokens = 256,
     threshold: Annotated[
         float,
@@ -128,7 +129,7 @@ def sanity(
     if signals is None:
         signals = _STABILITY_SIGNALS if stability else _SIGNALS
     named = known_signals(listed(signals), besides=[DEFAULT])
-    examples = read_examples(paths, media_root)
+    examples = read_examples(paths, root_of(media_root, confine))
     with StatusLine() as status:
 
         def say_failure(name: str, reason: str) -> None:

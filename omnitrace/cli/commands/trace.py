@@ -13,6 +13,7 @@ from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.inline_request import QuickForm, marked
 from omnitrace.cli.options import (
     AudioUnits,
+    Confine,
     Device,
     HistorySources,
     ImageUnits,
@@ -22,6 +23,7 @@ from omnitrace.cli.options import (
     TextUnits,
     VideoFps,
     VideoUnits,
+    root_of,
 )
 from omnitrace.cli.runner import Runner, TraceOutput
 from omnitrace.errors import InputError
@@ -135,10 +137,12 @@ def trace(
     media_root: Annotated[
         Path | None,
         typer.Option(
-            help="Where relative media paths start; by default the request file's folder, or the "
-            "working folder for the quick form."
+            help="Where relative media paths start, and what media must lie in; by default paths "
+            "start at the request file's folder, or the working folder for the quick form, and "
+            "lead anywhere."
         ),
     ] = None,
+    confine: Confine = True,
     html: Annotated[
         bool, typer.Option("--html", help="With --out: also write report.html.")
     ] = False,
@@ -148,7 +152,14 @@ def trace(
     ] = False,
     media: Annotated[
         bool,
-        typer.Option("--media", help="With --out: keep the original media in the trace files."),
+        typer.Option(
+            "--media",
+            help="With --out: keep the original media in the trace files, without EXIF, places, "
+            "dates and names.",
+        ),
+    ] = False,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="With --media: keep all that is in the media.")
     ] = False,
     thinking: Annotated[
         tuple[str, str],
@@ -184,11 +195,13 @@ def trace(
     if out is None and (html or media):
         option = "--html" if html else "--media"
         raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
+    if keep_metadata and not media:
+        raise InputError("--keep-metadata has no media to keep", fix="add --media")
     markers = Thinking(*thinking)
     chosen = _signal(signal, estimator_file, heads)
     selection = _calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
-    entries = marked(_entries(request, quick, media_root), source or ())
+    entries = marked(_entries(request, quick, root_of(media_root, confine)), source or ())
     runner = Runner(
         model,
         chosen,
@@ -207,7 +220,9 @@ def trace(
         thinking=markers,
         device=device,
         options=options,
-        output=TraceOutput(None if out is None else make_folder(out), html, media, as_json),
+        output=TraceOutput(
+            None if out is None else make_folder(out), html, media, as_json, keep_metadata
+        ),
     )
     raise typer.Exit(runner.run(entries))
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
+from omnitrace._utils.paths import as_root
 from omnitrace._utils.process_memory import resident
 from omnitrace.engine.planning.advice import advice
 from omnitrace.engine.planning.costs import cost_of_signal
@@ -22,7 +23,7 @@ from omnitrace.engine.planning.machine import available_bytes
 from omnitrace.engine.planning.memory import Sizes, generating
 from omnitrace.engine.planning.result import Plan, PlannedSource
 from omnitrace.engine.planning.speed import Speed
-from omnitrace.engine.prepare import encoded_request
+from omnitrace.engine.prepare import encoded_request, template_arguments
 from omnitrace.engine.setup import chosen_signals
 from omnitrace.errors import ModelError, PluginError
 from omnitrace.media import MediaLimits
@@ -58,6 +59,8 @@ def plan(
     sources: SourceOptions | None = None,
     limits: MediaLimits | None = None,
     media_root: str | Path | None = None,
+    tools: Sequence[Any] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     block: int = 16,
     trust_remote_code: bool = False,
     measure: bool = False,
@@ -66,7 +69,7 @@ def plan(
 
     Parameters
     ----------
-    messages, media_root, sources, limits, block, verify:
+    messages, media_root, tools, chat_template_kwargs, sources, limits, block, verify:
         As for a :class:`~omnitrace.Tracer`. Sources must be cut by what needs no model: "grid" and
         "bins", not "ward".
     model, dtype, trust_remote_code:
@@ -97,7 +100,8 @@ def plan(
     load = LoadOptions(dtype=dtype, trust_remote_code=trust_remote_code, weights=False)
     adapter = load_adapter(model, load)
     sources = sources or SourceOptions()
-    request = _request(adapter, messages, sources, limits, media_root)
+    template = template_arguments(tools, chat_template_kwargs)
+    request = _request(adapter, messages, sources, limits, media_root, template)
     sizes = _sizes(adapter, request, max_new_tokens, block)
     weights = _weights(model, adapter, load)
     on_cpu = torch.device("cpu" if device == "auto" else device).type == "cpu"
@@ -146,6 +150,7 @@ def _request(
     sources: SourceOptions,
     limits: MediaLimits | None,
     media_root: str | Path | None,
+    template: Mapping[str, Any],
 ) -> EncodedRequest:
     conversation = (
         messages
@@ -154,9 +159,11 @@ def _request(
             messages,
             options=sources,
             limits=limits or MediaLimits(),
-            media_root=None if media_root is None else Path(media_root),
+            media_root=as_root(media_root),
         )
     )
+    if template:
+        conversation = dataclasses.replace(conversation, template=template)
     return encoded_request(adapter, conversation, sources, weights=False)
 
 

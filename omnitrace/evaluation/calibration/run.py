@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from omnitrace._utils.checks import check_whole
+from omnitrace._utils.paths import base_of_path
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.attribution.effects import strongest_effect
 from omnitrace.errors import InputError, NotSupportedError, OmnitraceError
@@ -128,7 +129,7 @@ def _fitted(
     threshold = round(fit_threshold(found), _DIGITS)
     supported = sum(each.supported for each in found)
     return VerdictCalibration(
-        model=tracer.adapter.source,
+        model=base_of_path(str(tracer.adapter.source)),
         fingerprint=model_fingerprint(tracer.adapter.model),
         threshold=threshold,
         f1=f1_at(threshold, found),
@@ -154,19 +155,21 @@ def _copied(
 ) -> Iterator[MeasuredStatement]:
     for name, example in examples:
         try:
-            messages, root = request_of(example)
+            asked = request_of(example)
+            root, template = asked.media_root, asked.template
             sentences = copied_sentences(
                 tracer,
-                messages,
+                asked.messages,
                 count=options.per_request,
                 seed=f"{options.seed} {name}",
                 media_root=root,
+                template=template,
             )
             for number, each in enumerate(sentences):
                 progress(f"{name}: sentence {number + 1} of {len(sentences)}")
                 # Both or none, so that neither kind has requests that the other lacks.
                 traces = [
-                    tracer.replay(request, each.text, media_root=root)
+                    tracer.replay(request, each.text, media_root=root, **template)
                     for request in (each.messages, each.without)
                 ]
                 yield from [

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
+from omnitrace._utils.documents import inert_cell
 from omnitrace.evaluation.aggregate import ALL
 from omnitrace.evaluation.evaluation import Evaluation
 from omnitrace.evaluation.metrics.labelled_causal import CAUSAL_METRICS
@@ -231,12 +232,17 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """Return the rows as CSV with a heading; what is undefined is empty."""
+    """Return the rows as CSV with a heading; what is undefined is empty.
+
+    A text that a spreadsheet would compute, because it begins like a formula, has an apostrophe
+    before it.
+    """
     out = io.StringIO()
     names = [*_flat_names(), *_computed(evaluation)]
     writer = csv.DictWriter(out, names, lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(_flat(row) for row in evaluation.rows)
+    for row in evaluation.rows:
+        writer.writerow({name: inert_cell(value) for name, value in _flat(row).items()})
     return out.getvalue()
 
 

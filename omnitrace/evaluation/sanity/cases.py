@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -74,8 +74,8 @@ class Case:
         Of the example.
     trace:
         A replay of the response: its spans and units are those of ``scores``.
-    messages, media_root:
-        The request.
+    messages, media_root, template:
+        The request; ``template`` has its ``tools`` and ``chat_template_kwargs``.
     scores:
         By signal, and :data:`CONTROL`: float64 ``[S, K]``.
     spans:
@@ -88,6 +88,7 @@ class Case:
     media_root: Path | None
     scores: Mapping[str, np.ndarray]
     spans: Mapping[str, tuple[Span, ...]]
+    template: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tracers_of(tracer: Tracer, signals: Iterable[str | Signal]) -> dict[str, Tracer]:
@@ -127,6 +128,7 @@ def case_of(
     response: str | Sequence[int],
     *,
     media_root: Path | None = None,
+    template: Mapping[str, Any] | None = None,
 ) -> Case:
     """Replay a response with every signal.
 
@@ -134,8 +136,8 @@ def case_of(
     ----------
     tracers:
         By signal, from :func:`tracers_of`.
-    name, messages, media_root:
-        The example and its request.
+    name, messages, media_root, template:
+        The example and its request; ``template`` has ``tools`` and ``chat_template_kwargs``.
     response:
         The response, as text or as token ids.
 
@@ -145,7 +147,7 @@ def case_of(
         If the response has no span or the request no two units: then nothing can be ranked.
     """
     traces = {
-        signal: tracer.replay(messages, response, media_root=media_root)
+        signal: tracer.replay(messages, response, media_root=media_root, **(template or {}))
         for signal, tracer in tracers.items()
     }
     trace = next(iter(traces.values()))
@@ -155,7 +157,8 @@ def case_of(
             legal="at least one span, and two units",
         )
     spans = {signal: each.spans for signal, each in traces.items()}
-    return Case(name, trace, messages, media_root, all_scores(traces), spans)
+    scores = all_scores(traces)
+    return Case(name, trace, messages, media_root, scores, spans, template or {})
 
 
 def case_of_trace(tracers: Mapping[str, Tracer], name: str, trace: Trace) -> Case:
@@ -166,7 +169,8 @@ def case_of_trace(tracers: Mapping[str, Tracer], name: str, trace: Trace) -> Cas
     InputError
         If the trace does not hold its media, or its request is of other tokens with this model.
     """
-    case = case_of(tracers, name, trace.request(), trace.token_ids)
+    template = trace.provenance.template
+    case = case_of(tracers, name, trace.request(), trace.token_ids, template=template)
     check_same_prompt(case.trace, trace)
     return case
 

@@ -21,7 +21,8 @@ import torch
 from torch import nn
 
 from omnitrace.ablation.masks import generator
-from omnitrace.capture.attention_hooks import attention_modules, model_lock
+from omnitrace.capture.attention_hooks import attention_modules
+from omnitrace.capture.exclusive import model_lock
 from omnitrace.errors import InputError, ModelError, NotSupportedError
 from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
@@ -181,7 +182,12 @@ def _stage(
     compared: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for case in cases:
         traces = {
-            name: tracer.replay(case.messages, case.trace.token_ids, media_root=case.media_root)
+            name: tracer.replay(
+                case.messages,
+                case.trace.token_ids,
+                media_root=case.media_root,
+                **case.template,
+            )
             for name, tracer in tracers.items()
         }
         for name, scores in all_scores(traces).items():
@@ -246,7 +252,7 @@ def randomised_layers(adapter: ModelAdapter, *, seed: int = 0) -> Iterator[Calla
                     originals[id(parameter)] = parameter, kept
                     _redraw(parameter, generator(seed, number, name))
 
-    with model_lock(adapter.model):
+    with model_lock(adapter.model).held():
         try:
             yield randomise
         finally:

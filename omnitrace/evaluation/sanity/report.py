@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from omnitrace._utils.paths import base_of_path
 from omnitrace.errors import InputError, unknown_name
 from omnitrace.evaluation.metrics.bootstrap import Estimate
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
@@ -169,7 +170,7 @@ def check_all(
             progress=progress,
         )
     return Sanity(
-        model=tracer.adapter.source,
+        model=base_of_path(str(tracer.adapter.source)),
         signals=tuple(tracers),
         examples=tuple(case.name for case in cases),
         seed=seed,

@@ -122,7 +122,10 @@ def cases_of(
 def _answered(request: RequestEntry, tracers: Mapping[str, Tracer], max_new_tokens: int) -> Case:
     messages, root = request.messages, request.media_root
     tracer = next(iter(tracers.values()))  # all hold the same model
-    ids = respond(tracer, messages, media_root=root, max_new_tokens=max_new_tokens)
+    template = request.template
+    ids = respond(
+        tracer, messages, media_root=root, template=template, max_new_tokens=max_new_tokens
+    )
     if not ids:
         raise InputError("the response is empty")
-    return case_of(tracers, request.id, messages, ids, media_root=root)
+    return case_of(tracers, request.id, messages, ids, media_root=root, template=template)

@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from omnitrace._utils.checks import check_whole
+from omnitrace._utils.paths import base_of_path
 from omnitrace.ablation.draws import generator
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
@@ -232,8 +233,8 @@ class _Run:
             self._progress(f"{case.name}: second model")
 
             def by_other(tracer: Tracer) -> list[Attributed]:
-                text, root = case.trace.text, case.media_root
-                return [attributed_by(tracer.replay(case.messages, text, media_root=root))]
+                asked = tracer.read(case.messages, media_root=case.media_root, **case.template)
+                return [attributed_by(tracer.replay(asked, case.trace.text))]
 
             self._compare(case, "model", first, self._second, by_other)
 
@@ -270,7 +271,7 @@ class _Run:
 
     def _read(self, case: Case) -> Conversation:
         tracer = next(iter(self._tracers.values()))  # all read alike
-        return tracer.read(case.messages, media_root=case.media_root)
+        return tracer.read(case.messages, media_root=case.media_root, **case.template)
 
     def found(self, interval: Draws) -> Stability:
         """Return all figures, by signal."""
@@ -284,7 +285,7 @@ class _Run:
         ]
         model = None
         if self._second is not None:
-            model = next(iter(self._second.values())).adapter.source
+            model = base_of_path(str(next(iter(self._second.values())).adapter.source))
         return Stability(tuple(rows), tuple(pairs), self._done, model, tuple(self._unchanged))
 
 

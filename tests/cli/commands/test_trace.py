@@ -69,6 +69,17 @@ def test_the_quick_form(run: Run, model: str, sample: Path, tmp_path: Path) -> N
     assert found == ["The lamp weighs eight grams.\n", "@home", *media, "What is it?"]
 
 
+def test_media_lie_in_the_media_root_where_one_is_given(
+    run: Run, model: str, sample: Path, tmp_path: Path
+) -> None:
+    asked = ("trace", "--model", model, "--image", sample.parent / MEDIA[0], "--ask", "What is it?")
+    root = ("--media-root", tmp_path)
+    refused = run(*asked, *root)
+    assert refused.exit_code == 2
+    assert "lies outside of the media root" in refused.stderr
+    assert run(*asked, *root, "--no-confine", "--max-new-tokens", "2").exit_code == 0
+
+
 def test_sources_are_cut_as_asked(run: Run, model: str, sample: Path) -> None:
     result = run(
         *("trace", sample, "--model", model, *SAMPLING, "--json"),

@@ -236,3 +236,9 @@ def test_quantised_weights_are_as_large_as_their_files(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="size of the quantised weights"):
         omnitrace.plan(two_documents(0), model=str(folder))
+
+
+def test_what_a_request_gives_to_the_chat_template_is_planned_with() -> None:
+    tool = {"type": "function", "function": {"name": "weighs", "parameters": {}}}
+    with pytest.raises(InputError, match="leaves out 'tools'"):
+        omnitrace.plan([{"role": "user", "content": "?"}], model="reference", tools=[tool])
