@@ -10,6 +10,7 @@ import av.container
 import numpy as np
 
 from omnitrace.errors import MediaError
+from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate
 from omnitrace.media.limits import MediaLimits
 from omnitrace.media.source import Source
 
@@ -92,8 +93,8 @@ def check_end(
 
 def decode_audio(
     source: Source, limits: MediaLimits, *, origin: float | None = None
-) -> tuple[np.ndarray, int] | None:
-    """Decode the first audio stream to mono float32 at its own rate.
+) -> ModelRate | None:
+    """Decode the first audio stream to mono float32, on its way to 16 kHz.
 
     With ``origin`` (the container's time of the video's first frame), the result starts there:
     silence is put before a stream that starts later, and samples before it are cut off. Without,
@@ -101,12 +102,11 @@ def decode_audio(
 
     Returns
     -------
-    tuple or None
-        Samples and rate; ``None`` if there is no audio stream.
+    ModelRate or None
+        What becomes of the samples; ``None`` if there is no audio stream.
     """
-    chunks: list[np.ndarray] = []
-    length = 0
-    rate = 0
+    rate = SAMPLE_RATE
+    made = ModelRate(source.label, rate, limits)
     with open_container(source, "audio") as container:
         if not container.streams.audio:
             return None
@@ -116,11 +116,13 @@ def decode_audio(
             for frame in container.decode(stream):
                 if resampler is None:
                     rate = frame.sample_rate
+                    made = ModelRate(source.label, rate, limits)
                     resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
                     if origin is None and frame.time is not None:
                         origin = frame.time
                 parts = [part.to_ndarray() for part in resampler.resample(frame)]
                 samples = np.concatenate(parts, axis=1).mean(axis=0, dtype=np.float32)
+                length = made.length
                 start = length
                 if frame.time is not None and origin is not None:
                     start = round((frame.time - origin) * rate)
@@ -129,18 +131,16 @@ def decode_audio(
                 if samples.size == 0:
                     continue
                 gap = start - length
-                if gap > (_GAP_SECONDS * rate if chunks else 0):
+                if gap > (_GAP_SECONDS * rate if length else 0):
                     _check_length(source, start / rate, limits)
-                    chunks.append(np.zeros(gap, np.float32))
-                    length += gap
-                chunks.append(samples)
-                length += samples.size
-                _check_length(source, length / rate, limits)
+                    made.append_silence(gap)
+                made.append(samples)
+                _check_length(source, made.length / rate, limits)
             if len(container.streams) == 1:
-                check_end(source, "audio", container, (origin or 0.0) + length / max(rate, 1))
+                check_end(source, "audio", container, (origin or 0.0) + made.length / rate)
         except DECODE_ERRORS as error:
             raise broken(source, "audio", error) from error
-    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
+    return made
 
 
 def _check_length(source: Source, seconds: float, limits: MediaLimits) -> None:

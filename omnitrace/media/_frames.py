@@ -1,15 +1,16 @@
 """The frames of a video file: when each is shown, and the pixels of some of them.
 
 An index of timestamps is read from the packets without decoding (PyAV). The pixels come from
-decord where it is installed and exact, else from PyAV; both give identical arrays. decord is not
-asked for rotated videos, which it returns garbled, for open groups of pictures (x265's default) and
-intra refresh, where it returns wrong frames after seeking, nor for streams whose packets may not be
-one frame each.
+PyAV, or from decord where the user chose it and it is installed and exact; both give identical
+arrays. decord is not asked for rotated videos, which it returns garbled, for open groups of
+pictures (x265's default) and intra refresh, where it returns wrong frames after seeking, nor for
+streams whose packets may not be one frame each.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import ModuleType
@@ -23,7 +24,8 @@ import numpy as np
 
 from omnitrace.errors import MediaError
 from omnitrace.media._container import DECODE_ERRORS, broken, check_end, open_container, reason
-from omnitrace.media.limits import MediaLimits, check_frame_size
+from omnitrace.media._messages import Sink
+from omnitrace.media.limits import MediaLimits, VideoReader, check_frame_size
 from omnitrace.media.source import Source
 
 __all__ = ["FrameIndex", "FrameMismatchError", "fetch_frames", "index_by_decoding", "index_frames"]
@@ -33,6 +35,8 @@ _DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4", "vp9"})
 _DECORD_CONTAINERS = ("mov,mp4", "matroska")
 # Decoding a few frames further is cheaper than seeking to a key frame.
 _SEEK_DISTANCE = 8
+# Frames that decord decodes at once.
+_BATCH = 16
 _NOMINAL_RATE = Fraction(25)
 
 
@@ -143,13 +147,16 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
 
 
 def index_by_decoding(source: Source, limits: MediaLimits) -> FrameIndex:
-    """Index a video by decoding all of it: slow, but true for every file."""
+    """Index a video by decoding all of it: slow, but true for every file.
+
+    It uses no frame threads, with which FFmpeg may wait for ever in damaged files.
+    """
     matrix, size = _probe(source, limits)
     found: list[int | None] = []
     last = 0
     with open_container(source, "video") as container:
         stream = _video_stream(source, container, limits)
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"
         rate = stream.average_rate
         time_base = stream.time_base or 1 / _NOMINAL_RATE
         try:
@@ -174,8 +181,21 @@ def index_by_decoding(source: Source, limits: MediaLimits) -> FrameIndex:
     )
 
 
-def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray) -> np.ndarray:
-    """Decode the given frames (ascending, repeats allowed) to uint8 ``[T, H, W, 3]``.
+def fetch_frames(
+    source: Source, index: FrameIndex, frames: np.ndarray, reader: VideoReader, sink: Sink
+) -> None:
+    """Decode the given frames (ascending, repeats allowed) into "frames", uint8 ``[T, H, W, 3]``.
+
+    Parameters
+    ----------
+    source, index:
+        The video and its frames.
+    frames:
+        Indices of the frames, int64 ``[T]``.
+    reader:
+        What decodes them. Where decord cannot, PyAV does.
+    sink:
+        Where the frames go, one after the other.
 
     Raises
     ------
@@ -184,12 +204,15 @@ def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nd
     FrameMismatchError
         If a frame of the index does not come out of the decoder.
     """
-    module = _import_decord() if index.decord else None
+    width, height = index.displayed_size
+    module = _import_decord() if reader == "decord" and index.decord else None
     if module is not None:
-        pixels = _fetch_decord(module, source, index, frames)
-        if pixels is not None:
-            return pixels
-    return _fetch_pyav(source, index, frames)
+        sink.begin("frames", (frames.size, height, width, 3), "uint8")
+        if _fetch_decord(module, source, index, frames, sink):
+            return
+    sink.begin("frames", (frames.size, height, width, 3), "uint8")
+    for frame in _fetch_pyav(source, index, frames):
+        sink.add(frame)
 
 
 def _import_decord() -> ModuleType | None:
@@ -201,39 +224,42 @@ def _import_decord() -> ModuleType | None:
 
 
 def _fetch_decord(
-    module: ModuleType, source: Source, index: FrameIndex, frames: np.ndarray
-) -> np.ndarray | None:
-    """Decode with decord; ``None`` where it fails or does not see the same frames as PyAV."""
+    module: ModuleType, source: Source, index: FrameIndex, frames: np.ndarray, sink: Sink
+) -> bool:
+    """Decode with decord; False where it fails or does not see the same frames as PyAV."""
+    width, height = index.size
     try:
         reader = module.VideoReader(source.reader(), num_threads=1)
         if len(reader) != index.pts.size:
-            return None
+            return False
         starts = np.asarray(reader.get_frame_timestamp(np.arange(index.pts.size)))[:, 0]
         if np.abs(starts - index.times).max() > 2e-3:
-            return None
-        batch: Any = reader.get_batch(frames)
+            return False
+        for start in range(0, frames.size, _BATCH):
+            batch: Any = reader.get_batch(frames[start : start + _BATCH])
+            # A user may have set decord's bridge, which turns batches into torch tensors.
+            pixels = batch.asnumpy() if hasattr(batch, "asnumpy") else np.asarray(batch)
+            if pixels.shape[1:] != (height, width, 3):
+                return False
+            sink.add(pixels)
     except Exception:  # PyAV decodes it again, and says what is wrong
-        return None
-    # A user may have set decord's bridge, which turns batches into torch tensors.
-    pixels = batch.asnumpy() if hasattr(batch, "asnumpy") else np.asarray(batch)
-    width, height = index.size
-    return pixels if pixels.shape == (frames.size, height, width, 3) else None
+        return False
+    return True
 
 
-def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.ndarray:
-    width, height = index.displayed_size
-    out = np.empty((frames.size, height, width, 3), np.uint8)
+def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> Iterator[np.ndarray]:
     keys = np.array([key[0] for key in index.keys], np.int64)
     done = -1  # the last frame that left the decoder
+    last = np.empty(0, np.uint8)
     with open_container(source, "video") as container:
         stream = container.streams.best("video")
         assert isinstance(stream, av.video.stream.VideoStream)
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"
         decoded = container.decode(stream)
         try:
             for row, wanted in enumerate(frames.tolist()):
                 if row and wanted == frames[row - 1]:
-                    out[row] = out[row - 1]
+                    yield last
                     continue
                 key = int(np.searchsorted(keys, wanted, side="right")) - 1
                 if key >= 0 and keys[key] > done + _SEEK_DISTANCE:
@@ -248,7 +274,8 @@ def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nda
                     else:
                         done += 1
                     if done == wanted:
-                        out[row] = _upright(frame, index)
+                        last = _upright(frame, index)
+                        yield last
                         break
                 else:
                     if index.keys:
@@ -257,7 +284,6 @@ def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nda
         except DECODE_ERRORS as error:
             when = float(index.times[wanted])
             raise broken(source, "video", f"{reason(error)}, at about {when:.2f} s") from error
-    return out
 
 
 def _upright(frame: av.VideoFrame, index: FrameIndex) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Audio: decoded with soundfile or PyAV, mixed to mono, resampled to 16 kHz."""
+"""Audio: decoded with soundfile or PyAV, mixed to mono, resampled to 16 kHz with soxr."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import librosa
 import numpy as np
 import soundfile
 
 from omnitrace.errors import MediaError
-from omnitrace.media._container import broken, decode_audio
+from omnitrace.media._container import broken, decode_audio, open_container
+from omnitrace.media._messages import Sink
+from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate, to_model_rate
+from omnitrace.media._worker import WORKER
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
-__all__ = ["SAMPLE_RATE", "AudioArray", "LoadedAudio", "load_audio", "to_model_rate"]
+__all__ = ["SAMPLE_RATE", "AudioArray", "LoadedAudio", "decode_into", "load_audio", "probe_into"]
 
-SAMPLE_RATE = 16_000
 AudioArray: TypeAlias = np.ndarray | tuple[np.ndarray, float]
 
-# Rates outside are mistakes (seconds or milliseconds per sample) and cost minutes to resample.
-_RATES = (1_000, 1_000_000)
 _MAX_CHANNELS = 64
 _BLOCK = 1 << 18
+# A larger file is read only if its beginning is of a known format.
+_PROBED_BYTES = 1 << 26
 _LEGAL = (
     "a path, bytes, a data: URL, a file:// URL, a numpy array of samples at 16 kHz, or a tuple "
     "(samples, rate)"
@@ -92,69 +93,78 @@ def load_audio(
     if isinstance(source, tuple | np.ndarray):
         return _from_array(source, limits)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
-    data = resolved.read()
-    decoded = _decode_soundfile(resolved, data, limits)
+    if resolved.size > _PROBED_BYTES:
+        if limits.isolate:
+            WORKER.decode("probe_audio", resolved, limits)
+        else:
+            probe(resolved)
+    held = resolved.held()
+    assert held.data is not None
+    if limits.isolate:
+        samples = WORKER.decode("audio", held, limits)[1]["samples"]
+    else:
+        samples = _decode(held, limits)
+    return LoadedAudio(samples, hashlib.sha256(held.data).hexdigest(), held.name, held.data)
+
+
+def probe(source: Source) -> None:
+    """Refuse a file of no known audio format by its first bytes, before all of it is read."""
+    try:
+        soundfile.SoundFile(source.reader()).close()
+    except (soundfile.SoundFileError, RuntimeError, TypeError):
+        with open_container(source, "audio"):
+            pass
+
+
+def probe_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, Any]:
+    """Do :func:`probe` in the worker process."""
+    probe(source)
+    return {}
+
+
+def decode_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, Any]:
+    """Decode an audio file into the array "samples", float32 ``[n]``, in the worker process."""
+    samples = _decode(source, limits)
+    sink.begin("samples", samples.shape, "float32")
+    sink.add(samples)
+    return {}
+
+
+def _decode(source: Source, limits: MediaLimits) -> np.ndarray:
+    """Decode the bytes of an audio file to 16 kHz."""
+    decoded = _decode_soundfile(source, limits)
     if decoded is None:
-        # The bytes that were read are what is decoded, whatever happens to the file meanwhile.
-        fixed = Source(resolved.name, resolved.path, len(data), data)
-        decoded = decode_audio(fixed, limits)
+        decoded = decode_audio(source, limits)
     if decoded is None:
-        raise broken(resolved, "audio", "it has no audio stream")
-    samples = to_model_rate(resolved.label, *decoded)
-    return LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
+        raise broken(source, "audio", "it has no audio stream")
+    return decoded.result()
 
 
-def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:
-    """Check mono samples and resample them to 16 kHz."""
-    if mono.size == 0:
-        raise MediaError(
-            f"{label} has no audio samples",
-            legal="at least one sample",
-            fix="check that the file was written completely",
-        )
-    if not np.all(np.isfinite(mono)):
-        raise MediaError(
-            f"{label} has NaN or infinite samples",
-            legal="finite samples",
-            fix="replace them, for example with numpy.nan_to_num",
-        )
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise MediaError(
-            f"{label} has a sample rate of {rate!r} Hz",
-            legal=f"a rate from {_RATES[0]} to {_RATES[1]} Hz",
-            fix="pass the number of samples per second",
-        )
-    if rate != SAMPLE_RATE:
-        mono = librosa.resample(mono, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
-    return np.ascontiguousarray(mono, dtype=np.float32)
-
-
-def _decode_soundfile(
-    source: Source, data: bytes, limits: MediaLimits
-) -> tuple[np.ndarray, int] | None:
+def _decode_soundfile(source: Source, limits: MediaLimits) -> ModelRate | None:
     """Decode with libsndfile; ``None`` if it does not know the format."""
     try:
-        file = soundfile.SoundFile(io.BytesIO(data))
+        file = soundfile.SoundFile(io.BytesIO(source.read()))
     except (soundfile.SoundFileError, RuntimeError, TypeError):
         return None
     with file:
         rate = int(file.samplerate)
         _check_seconds(source.label, file.frames / rate, limits)
-        chunks: list[np.ndarray] = []
-        length = 0
+        made = ModelRate(source.label, rate, limits)
+        made.announce(file.frames)
         try:
             while True:
                 block = file.read(_BLOCK, dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                length += len(block)
-                _check_seconds(source.label, length / rate, limits)
-                chunks.append(block.mean(axis=1, dtype=np.float32))
+                made.append(block.mean(axis=1, dtype=np.float32))
+                _check_seconds(source.label, made.length / rate, limits)
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise broken(source, "audio", error) from error
-        if length < file.frames - rate / 10:
-            raise broken(source, "audio", f"truncated: {length} samples of {file.frames} are there")
-    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
+        if made.length < file.frames - rate / 10:
+            raise broken(
+                source, "audio", f"truncated: {made.length} samples of {file.frames} are there"
+            )
+    return made
 
 
 def _check_seconds(label: str, seconds: float, limits: MediaLimits) -> None:
@@ -185,7 +195,7 @@ def _from_array(source: AudioArray, limits: MediaLimits) -> LoadedAudio:
     rate = float(rate)
     if rate > 0:
         _check_seconds("the audio array", mono.size / rate, limits)
-    samples = to_model_rate("the audio array", mono, rate)
+    samples = to_model_rate("the audio array", mono, rate, limits)
     digest = hashlib.sha256(b"f32le 16000\n" + samples.astype("<f4").tobytes()).hexdigest()
     return LoadedAudio(samples, digest, "<array>")
 

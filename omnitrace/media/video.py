@@ -15,17 +15,20 @@ import PIL.Image
 from omnitrace.errors import MediaError
 from omnitrace.media._container import decode_audio
 from omnitrace.media._frames import (
+    FrameIndex,
     FrameMismatchError,
     fetch_frames,
     index_by_decoding,
     index_frames,
 )
-from omnitrace.media.audio import LoadedAudio, to_model_rate
+from omnitrace.media._messages import Collected, Sink
+from omnitrace.media._worker import WORKER
+from omnitrace.media.audio import LoadedAudio
 from omnitrace.media.image import load_image
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits, check_frame_size
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
-__all__ = ["LoadedVideo", "VideoFrames", "load_video"]
+__all__ = ["LoadedVideo", "VideoFrames", "decode_into", "load_video"]
 
 VideoFrames: TypeAlias = np.ndarray | list[PIL.Image.Image]
 
@@ -121,27 +124,24 @@ def load_video(
         _check_rate("the rate of the frames", rate)
         return _from_frames(frames, float(rate), float(fps), limits)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
+    if limits.isolate:
+        values, arrays = WORKER.decode(
+            "video", resolved, limits, fps=float(fps), with_audio=with_audio
+        )
+    else:
+        collected = Collected()
+        values = decode_into(resolved, limits, collected, fps=float(fps), with_audio=with_audio)
+        arrays = collected.arrays
     digest = resolved.sha256()
-    try:
-        index = index_frames(resolved, limits)
-        sampled = _sample(resolved.label, index.times, index.duration, fps, limits)
-        _check_memory(resolved.label, len(sampled[0]), index.size, limits)
-        pixels = fetch_frames(resolved, index, sampled[0])
-    except FrameMismatchError:
-        index = index_by_decoding(resolved, limits)
-        sampled = _sample(resolved.label, index.times, index.duration, fps, limits)
-        _check_memory(resolved.label, len(sampled[0]), index.size, limits)
-        pixels = fetch_frames(resolved, index, sampled[0])
-    indices, effective = sampled
     audio = None
-    if with_audio:
-        audio = _audio_track(resolved, digest, index.origin, limits)
+    if "samples" in arrays:
+        audio = LoadedAudio(arrays["samples"], digest, resolved.name)
     return LoadedVideo(
-        frames=pixels,
-        times=index.times[indices],
-        frame_indices=indices,
-        fps=effective,
-        duration=index.duration,
+        frames=arrays["frames"],
+        times=arrays["times"],
+        frame_indices=arrays["indices"],
+        fps=values["fps"],
+        duration=values["duration"],
         sha256=digest,
         name=resolved.name,
         audio=audio,
@@ -149,21 +149,59 @@ def load_video(
     )
 
 
-def _audio_track(
-    source: Source, digest: str, origin: float, limits: MediaLimits
-) -> LoadedAudio | None:
+def decode_into(
+    source: Source, limits: MediaLimits, sink: Sink, *, fps: float, with_audio: bool
+) -> dict[str, Any]:
+    """Decode a video file, here or in the worker process.
+
+    Parameters
+    ----------
+    source, limits, sink:
+        What is decoded, how far, and where it goes: the arrays "frames", "times" and "indices" as
+        in :class:`LoadedVideo`, and "samples" if there is sound.
+    fps, with_audio:
+        As for :func:`load_video`.
+
+    Returns
+    -------
+    dict
+        "fps" and "duration" as in :class:`LoadedVideo`.
+    """
+    try:
+        index = index_frames(source, limits)
+        indices, effective = _fetch(source, index, fps, limits, sink)
+    except FrameMismatchError:
+        index = index_by_decoding(source, limits)
+        indices, effective = _fetch(source, index, fps, limits, sink)
+    samples = _audio_track(source, index.origin, limits) if with_audio else None
+    times = index.times[indices]
+    for name, array in (("times", times), ("indices", indices), ("samples", samples)):
+        if array is not None:
+            sink.begin(name, array.shape, array.dtype.name)
+            sink.add(array)
+    return {"fps": effective, "duration": index.duration}
+
+
+def _fetch(
+    source: Source, index: FrameIndex, fps: float, limits: MediaLimits, sink: Sink
+) -> tuple[np.ndarray, float]:
+    """Decode the frames nearest to the instants ``k / fps``; return their indices and the rate."""
+    indices, rate = _sample(source.label, index.times, index.duration, fps, limits)
+    _check_memory(source.label, len(indices), index.size, limits)
+    fetch_frames(source, index, indices, limits.video_reader, sink)
+    return indices, rate
+
+
+def _audio_track(source: Source, origin: float, limits: MediaLimits) -> np.ndarray | None:
     try:
         decoded = decode_audio(source, limits, origin=origin)
-        if decoded is None or decoded[0].size == 0:
-            return None
-        samples = to_model_rate(source.label, *decoded)
+        return None if decoded is None or decoded.length == 0 else decoded.result()
     except MediaError as error:
         raise MediaError(
             f"the audio track: {error.found}",
             legal=error.legal,
             fix=f"{error.fix}; or leave the sound out with with_audio=False",
         ) from error
-    return LoadedAudio(samples, digest, source.name)
 
 
 def _sample(
