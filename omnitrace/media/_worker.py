@@ -107,10 +107,10 @@ class Worker:
             except BaseException:  # half an answer is in the pipe, after an interrupt too
                 self._end()
                 raise
-        for warning in values.pop("warnings"):
-            warnings.warn(*_warning(**warning), stacklevel=4)
         if "error" in values:
             raise _error(**values["error"])
+        for warning in values["warnings"]:
+            warnings.warn(*_warning(**warning), stacklevel=4)
         return values, arrays
 
     def close(self) -> None:

@@ -159,6 +159,8 @@ def _decode_source(source: Source, limits: MediaLimits) -> PIL.Image.Image:
             legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads",
             fix="check that it is an image whatever its name says, or convert it to PNG",
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise anything on hostile bytes
         raise _broken(label, error) from error
     with opened:
@@ -213,6 +215,8 @@ def _decode(label: str, image: PIL.Image.Image) -> PIL.Image.Image:
     try:
         image.load()
         return to_rgb(PIL.ImageOps.exif_transpose(image))
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise anything on hostile bytes
         raise _broken(label, error) from error
 
