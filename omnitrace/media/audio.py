@@ -14,6 +14,9 @@ import soundfile
 
 from omnitrace.errors import MediaError
 from omnitrace.media._container import broken, decode_audio
+from omnitrace.media._mixdown import channel_weights, mix
+from omnitrace.media._mpeg_frames import FRAME_SAMPLES, counts_frames
+from omnitrace.media._recordings import split_recordings
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
@@ -26,6 +29,8 @@ AudioArray: TypeAlias = np.ndarray | tuple[np.ndarray, float]
 _RATES = (1_000, 1_000_000)
 _MAX_CHANNELS = 64
 _BLOCK = 1 << 18
+# libsndfile's number of frames where the header of a FLAC file does not say it.
+_UNKNOWN_FRAMES = 1 << 48
 _LEGAL = (
     "a path, bytes, a data: URL, a file:// URL, a numpy array of samples at 16 kHz, or a tuple "
     "(samples, rate)"
@@ -70,7 +75,10 @@ def load_audio(
 ) -> LoadedAudio:
     """Load audio as mono float32 at 16 kHz.
 
-    Channels are averaged. Values are not normalised and, for float sources, not clipped.
+    Stereo is averaged; surround sound is mixed down with the weights of ITU-R BS.775, without its
+    low-frequency effects, and the two sides are averaged (see :mod:`omnitrace.media._mixdown`).
+    Values are not normalised and, for float sources, not clipped. Of a file that several
+    recordings were written into, one behind another, all are read.
 
     Parameters
     ----------
@@ -93,14 +101,15 @@ def load_audio(
         return _from_array(source, limits)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
     data = resolved.read()
-    decoded = _decode_soundfile(resolved, data, limits)
-    if decoded is None:
+    pieces: list[np.ndarray] = []
+    seconds = 0.0
+    for piece in split_recordings(resolved, data):
         # The bytes that were read are what is decoded, whatever happens to the file meanwhile.
-        fixed = Source(resolved.name, resolved.path, len(data), data)
-        decoded = decode_audio(fixed, limits)
-    if decoded is None:
-        raise broken(resolved, "audio", "it has no audio stream")
-    samples = to_model_rate(resolved.label, *decoded)
+        fixed = Source(resolved.name, resolved.path, len(piece), piece)
+        pieces.append(to_model_rate(resolved.label, *_decode(fixed, limits)))
+        seconds += pieces[-1].size / SAMPLE_RATE
+        _check_seconds(resolved.label, seconds, limits)
+    samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     return LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
 
 
@@ -129,15 +138,25 @@ def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def _decode_soundfile(
-    source: Source, data: bytes, limits: MediaLimits
-) -> tuple[np.ndarray, int] | None:
-    """Decode with libsndfile; ``None`` if it does not know the format."""
+def _decode(source: Source, limits: MediaLimits) -> tuple[np.ndarray, int]:
+    """Decode one recording to mono at its own rate."""
+    decoded = _decode_soundfile(source, limits) or decode_audio(source, limits)
+    if decoded is None:
+        raise broken(source, "audio", "it has no audio stream")
+    return decoded
+
+
+def _decode_soundfile(source: Source, limits: MediaLimits) -> tuple[np.ndarray, int] | None:
+    """Decode with libsndfile; ``None`` if it does not know the format, or what its channels are."""
+    data = source.read()
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.SoundFileError, RuntimeError, TypeError):
         return None
     with file:
+        # PyAV says which of several channels is which, and reads what does not say its length.
+        if file.channels > 2 or file.frames > _UNKNOWN_FRAMES:
+            return None
         rate = int(file.samplerate)
         _check_seconds(source.label, file.frames / rate, limits)
         chunks: list[np.ndarray] = []
@@ -149,10 +168,13 @@ def _decode_soundfile(
                     break
                 length += len(block)
                 _check_seconds(source.label, length / rate, limits)
-                chunks.append(block.mean(axis=1, dtype=np.float32))
+                chunks.append(mix(block, channel_weights(file.channels)))
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise broken(source, "audio", error) from error
-        if length < file.frames - rate / 10:
+        missing: float = 0  # what may be: the length of an MP3 file without a table is a guess
+        if file.format == "MP3":
+            missing = FRAME_SAMPLES if counts_frames(data) else rate / 10
+        if length < file.frames - missing:
             raise broken(source, "audio", f"truncated: {length} samples of {file.frames} are there")
     return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
 
@@ -211,5 +233,5 @@ def _to_mono(array: np.ndarray) -> np.ndarray:
             fix="convert it to float32 in [-1, 1]",
         )
     if array.ndim == 2 and array.size:
-        array = array.mean(axis=1)
+        array = mix(array, channel_weights(array.shape[1]))
     return array.astype(np.float32).reshape(-1)
