@@ -10,11 +10,20 @@ import av.container
 import numpy as np
 
 from omnitrace.errors import MediaError
+from omnitrace.media._mixdown import channel_weights, mix
 from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate
 from omnitrace.media.limits import MediaLimits
 from omnitrace.media.source import Source
 
-__all__ = ["DECODE_ERRORS", "broken", "check_end", "decode_audio", "open_container", "reason"]
+__all__ = [
+    "DECODE_ERRORS",
+    "broken",
+    "check_decoder",
+    "check_end",
+    "decode_audio",
+    "open_container",
+    "reason",
+]
 
 # What PyAV raises on bad bytes: FFmpegError, and Python errors for odd values inside the file.
 DECODE_ERRORS = (av.FFmpegError, ValueError, TypeError, IndexError, OverflowError, EOFError)
@@ -77,14 +86,33 @@ def open_container(source: Source, kind: str) -> Iterator[av.container.InputCont
         yield container
 
 
+def check_decoder(source: Source, stream: av.stream.Stream) -> None:
+    """Refuse a stream whose codec has no decoder here.
+
+    Raises
+    ------
+    MediaError
+        That says how to make a stream that has one.
+    """
+    if stream.codec_context is None:
+        kind = "audio" if stream.type == "audio" else "video"
+        codec = {"audio": "-c:a aac", "video": "-c:v libx264"}[kind]
+        raise MediaError(
+            f"{source.label} holds {kind} of a codec that has no decoder here",
+            legal="codecs that FFmpeg decodes, such as H.264, HEVC, VP9, AAC and Opus",
+            fix=f"convert it where its codec is known, e.g. ffmpeg -i IN {codec} OUT.mp4",
+        )
+
+
 def check_end(
     source: Source, kind: str, container: av.container.InputContainer, end: float
 ) -> None:
-    """Refuse a Matroska or WebM file that ends well before the end that its header announces.
+    """Refuse a file that ends well before the end that its header announces.
 
-    Other containers have an index, or no duration, or raise an error where they are cut off.
+    Only Matroska, WebM and FLAC: other containers have an index, or no duration, or raise an error
+    where they are cut off.
     """
-    if container.duration is None or not container.format.name.startswith("matroska"):
+    if container.duration is None or not container.format.name.startswith(("matroska", "flac")):
         return
     announced = container.duration / av.time_base
     if end < announced - max(_MISSING_SECONDS, 0.05 * announced):
@@ -111,6 +139,7 @@ def decode_audio(
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
+        check_decoder(source, stream)
         try:
             resampler: av.AudioResampler | None = None
             for frame in container.decode(stream):
@@ -118,10 +147,12 @@ def decode_audio(
                     rate = frame.sample_rate
                     made = ModelRate(source.label, rate, limits)
                     resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
+                    names = [channel.name for channel in frame.layout.channels]
+                    weights = channel_weights(len(names), names)
                     if origin is None and frame.time is not None:
                         origin = frame.time
                 parts = [part.to_ndarray() for part in resampler.resample(frame)]
-                samples = np.concatenate(parts, axis=1).mean(axis=0, dtype=np.float32)
+                samples = mix(np.concatenate(parts, axis=1).T, weights)
                 length = made.length
                 start = length
                 if frame.time is not None and origin is not None:

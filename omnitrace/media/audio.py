@@ -14,7 +14,10 @@ import soundfile
 from omnitrace.errors import MediaError
 from omnitrace.media._container import broken, decode_audio, open_container
 from omnitrace.media._messages import Sink
+from omnitrace.media._mixdown import channel_weights, mix
 from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate, to_model_rate
+from omnitrace.media._mpeg_frames import FRAME_SAMPLES, counts_frames
+from omnitrace.media._recordings import split_recordings
 from omnitrace.media._worker import WORKER
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
 from omnitrace.media.source import MediaSource, Source, resolve_source
@@ -27,6 +30,8 @@ _MAX_CHANNELS = 64
 _BLOCK = 1 << 18
 # A larger file is read only if its beginning is of a known format.
 _PROBED_BYTES = 1 << 26
+# libsndfile's number of frames where the header of a FLAC file does not say it.
+_UNKNOWN_FRAMES = 1 << 48
 _LEGAL = (
     "a path, bytes, a data: URL, a file:// URL, a numpy array of samples at 16 kHz, or a tuple "
     "(samples, rate)"
@@ -71,7 +76,10 @@ def load_audio(
 ) -> LoadedAudio:
     """Load audio as mono float32 at 16 kHz.
 
-    Channels are averaged. Values are not normalised and, for float sources, not clipped.
+    Stereo is averaged; surround sound is mixed down with the weights of ITU-R BS.775, without its
+    low-frequency effects, and the two sides are averaged (see :mod:`omnitrace.media._mixdown`).
+    Values are not normalised and, for float sources, not clipped. Of a file that several
+    recordings were written into, one behind another, all are read.
 
     Parameters
     ----------
@@ -131,22 +139,37 @@ def decode_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, An
 
 
 def _decode(source: Source, limits: MediaLimits) -> np.ndarray:
-    """Decode the bytes of an audio file to 16 kHz."""
-    decoded = _decode_soundfile(source, limits)
-    if decoded is None:
-        decoded = decode_audio(source, limits)
+    """Decode the bytes of an audio file, all recordings in it, to 16 kHz."""
+    data = source.read()
+    pieces: list[np.ndarray] = []
+    seconds = 0.0
+    for piece in split_recordings(source, data):
+        recording = Source(source.name, source.path, len(piece), piece)
+        pieces.append(_decode_recording(recording, limits).result())
+        seconds += pieces[-1].size / SAMPLE_RATE
+        _check_seconds(source.label, seconds, limits)
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _decode_recording(source: Source, limits: MediaLimits) -> ModelRate:
+    """Decode one recording to mono."""
+    decoded = _decode_soundfile(source, limits) or decode_audio(source, limits)
     if decoded is None:
         raise broken(source, "audio", "it has no audio stream")
-    return decoded.result()
+    return decoded
 
 
 def _decode_soundfile(source: Source, limits: MediaLimits) -> ModelRate | None:
-    """Decode with libsndfile; ``None`` if it does not know the format."""
+    """Decode with libsndfile; ``None`` if it does not know the format, or what its channels are."""
+    data = source.read()
     try:
-        file = soundfile.SoundFile(io.BytesIO(source.read()))
+        file = soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.SoundFileError, RuntimeError, TypeError):
         return None
     with file:
+        # PyAV says which of several channels is which, and reads what does not say its length.
+        if file.channels > 2 or file.frames > _UNKNOWN_FRAMES:
+            return None
         rate = int(file.samplerate)
         _check_seconds(source.label, file.frames / rate, limits)
         made = ModelRate(source.label, rate, limits)
@@ -156,11 +179,14 @@ def _decode_soundfile(source: Source, limits: MediaLimits) -> ModelRate | None:
                 block = file.read(_BLOCK, dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                made.append(block.mean(axis=1, dtype=np.float32))
+                made.append(mix(block, channel_weights(file.channels)))
                 _check_seconds(source.label, made.length / rate, limits)
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise broken(source, "audio", error) from error
-        if made.length < file.frames - rate / 10:
+        missing: float = 0  # what may be: the length of an MP3 file without a table is a guess
+        if file.format == "MP3":
+            missing = FRAME_SAMPLES if counts_frames(data) else rate / 10
+        if made.length < file.frames - missing:
             raise broken(
                 source, "audio", f"truncated: {made.length} samples of {file.frames} are there"
             )
@@ -221,5 +247,5 @@ def _to_mono(array: np.ndarray) -> np.ndarray:
             fix="convert it to float32 in [-1, 1]",
         )
     if array.ndim == 2 and array.size:
-        array = array.mean(axis=1)
+        array = mix(array, channel_weights(array.shape[1]))
     return array.astype(np.float32).reshape(-1)
