@@ -17,6 +17,7 @@ librosa    resamples audio to 16 kHz
 """
 
 from omnitrace.media.audio import SAMPLE_RATE, LoadedAudio, load_audio
+from omnitrace.media.clip import Clip
 from omnitrace.media.image import LoadedImage, load_image
 from omnitrace.media.limits import MediaLimits
 from omnitrace.media.preview import image_preview, video_previews, waveform
@@ -25,6 +26,7 @@ from omnitrace.media.video import LoadedVideo, load_video
 
 __all__ = [
     "SAMPLE_RATE",
+    "Clip",
     "LoadedAudio",
     "LoadedImage",
     "LoadedVideo",

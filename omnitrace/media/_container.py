@@ -119,13 +119,18 @@ def check_end(
 
 
 def decode_audio(
-    source: Source, limits: MediaLimits, *, origin: float | None = None
+    source: Source,
+    limits: MediaLimits,
+    *,
+    origin: float | None = None,
+    seconds: float | None = None,
 ) -> tuple[np.ndarray, int] | None:
     """Decode the first audio stream to mono float32 at its own rate.
 
-    With ``origin`` (the container's time of the video's first frame), the result starts there:
-    silence is put before a stream that starts later, and samples before it are cut off. Without,
-    it starts with the stream. Later gaps in the timestamps become silence.
+    With ``origin`` (a time of the container's clock, such as that of the video's first frame), the
+    result starts there: silence is put before a stream that starts later, and samples before it are
+    cut off. Without, it starts with the stream. Later gaps in the timestamps become silence. With
+    ``seconds`` it has at most so many.
 
     Returns
     -------
@@ -135,6 +140,7 @@ def decode_audio(
     chunks: list[np.ndarray] = []
     length = 0
     rate = 0
+    full = False
     with open_container(source, "audio") as container:
         if not container.streams.audio:
             return None
@@ -159,6 +165,9 @@ def decode_audio(
                     samples, start = samples[-start:], min(0, start + samples.size)
                 if samples.size == 0:
                     continue
+                if seconds is not None and max(start, length) >= round(seconds * rate):
+                    full = True
+                    break
                 gap = start - length
                 if gap > (_GAP_SECONDS * rate if chunks else 0):
                     _check_length(source, start / rate, limits)
@@ -167,11 +176,12 @@ def decode_audio(
                 chunks.append(samples)
                 length += samples.size
                 _check_length(source, length / rate, limits)
-            if len(container.streams) == 1:
+            if len(container.streams) == 1 and not full:
                 check_end(source, "audio", container, (origin or 0.0) + length / max(rate, 1))
         except DECODE_ERRORS as error:
             raise broken(source, "audio", error) from error
-    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
+    mono = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    return (mono if seconds is None else mono[: round(seconds * rate)]), rate
 
 
 def _check_length(source: Source, seconds: float, limits: MediaLimits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from omnitrace.media._container import broken, decode_audio
 from omnitrace.media._mixdown import channel_weights, mix
 from omnitrace.media._mpeg_frames import FRAME_SAMPLES, counts_frames
 from omnitrace.media._recordings import split_recordings
+from omnitrace.media.clip import WHOLE, Clip
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
@@ -45,6 +47,9 @@ class LoadedAudio:
     not clipped. ``sha256`` is of the original bytes ``data`` (for the track of a video, of the
     video's bytes, and ``data`` is ``None``). For an array there are none: the digest is then of
     the ASCII header ``f32le 16000\n`` followed by ``samples`` as little-endian float32.
+
+    Where only a part was asked for, ``start`` is where in the recording sample 0 lies, in seconds,
+    and ``whole`` how long all of it is.
     """
 
     samples: np.ndarray
@@ -52,11 +57,18 @@ class LoadedAudio:
     name: str
     data: bytes | None = field(default=None, repr=False)
     sample_rate: int = SAMPLE_RATE
+    start: float = 0.0
+    whole: float | None = None
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Seconds of the samples."""
         return int(self.samples.shape[0]) / self.sample_rate
+
+    @property
+    def end(self) -> float:
+        """Where in the recording the samples end, in seconds."""
+        return self.start + self.duration
 
     def encoded(self) -> bytes:
         """Return the original bytes, or where there are none a float WAV of the samples."""
@@ -72,6 +84,7 @@ def load_audio(
     *,
     limits: MediaLimits = DEFAULT_LIMITS,
     media_root: str | os.PathLike[str] | None = None,
+    clip: Clip = WHOLE,
 ) -> LoadedAudio:
     """Load audio as mono float32 at 16 kHz.
 
@@ -91,6 +104,8 @@ def load_audio(
         ``max_audio_seconds`` is checked before or while decoding.
     media_root:
         The folder against which relative paths are resolved.
+    clip:
+        The seconds to read.
 
     Raises
     ------
@@ -98,7 +113,7 @@ def load_audio(
         If it is missing, not audio, empty, truncated, over a limit or has NaN or infinite values.
     """
     if isinstance(source, tuple | np.ndarray):
-        return _from_array(source, limits)
+        return _cut(_from_array(source, limits), "the audio array", clip)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
     data = resolved.read()
     pieces: list[np.ndarray] = []
@@ -110,7 +125,30 @@ def load_audio(
         seconds += pieces[-1].size / SAMPLE_RATE
         _check_seconds(resolved.label, seconds, limits)
     samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
+    audio = LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
+    return _cut(audio, resolved.label, clip)
+
+
+def _cut(audio: LoadedAudio, label: str, clip: Clip) -> LoadedAudio:
+    """Return the part that is asked for."""
+    if not clip.cuts:
+        return audio
+    start, end = clip.within(label, audio.duration)
+    first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
+    part = audio.samples[first:last]
+    if not part.size:
+        raise MediaError(
+            f"{label} is asked for from {start:g} to {end:g} s, which is less than a sample",
+            legal=f"at least {1 / SAMPLE_RATE:g} s",
+            fix="give a longer part",
+        )
+    return dataclasses.replace(
+        audio,
+        samples=part,
+        data=audio.encoded(),  # all of it, so that the same part can be read again
+        start=first / SAMPLE_RATE,
+        whole=audio.duration,
+    )
 
 
 def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:

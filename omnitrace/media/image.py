@@ -27,6 +27,8 @@ _FORMATS = frozenset(
     {"AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000"}
     | {"MPO", "PNG", "PPM", "QOI", "TIFF", "WEBP"}
 )
+# Brands of HEIF files whose pictures are coded as HEVC. "mif1" may be any; AVIF files have it, too.
+_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +80,7 @@ def load_image(
     ----------
     source:
         A path, bytes, a ``data:`` or ``file://`` URL, a PIL image, or an array ``[H,W]``,
-        ``[H,W,3]`` or ``[H,W,4]`` of uint8 or of floats in [0, 1].
+        ``[H,W,3]`` or ``[H,W,4]`` of uint8 or of floats in [0, 1]. HEIC needs ``pillow-heif``.
     limits:
         Checked from the file's header, before any pixel is decoded.
     media_root:
@@ -97,6 +99,7 @@ def load_image(
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
     data = resolved.read()
     label = resolved.label
+    _read_heic(label, data)
     try:
         PIL.Image.init()
         opened = PIL.Image.open(
@@ -111,7 +114,8 @@ def load_image(
     except PIL.UnidentifiedImageError as error:
         raise MediaError(
             f"{label} is not an image that can be read",
-            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads",
+            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads, HEIC with "
+            "pillow-heif",
             fix="check that it is an image whatever its name says, or convert it to PNG",
         ) from error
     except Exception as error:  # decoders raise anything on hostile bytes
@@ -122,6 +126,34 @@ def load_image(
     return LoadedImage(
         pixels=pixels, sha256=hashlib.sha256(data).hexdigest(), name=resolved.name, data=data
     )
+
+
+def _read_heic(label: str, data: bytes) -> None:
+    """Have Pillow read HEIC, which it does with ``pillow-heif`` only.
+
+    Raises
+    ------
+    MediaError
+        If that is not installed.
+    """
+    if data[4:8] != b"ftyp" or not _HEIC.intersection(_brands(data)):
+        return
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MediaError(
+            f"{label} is a HEIC picture, which needs the package pillow-heif",
+            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF; HEIC with pillow-heif",
+            fix="pip install 'omnitrace-attribution[heic]', or convert it to JPEG",
+        ) from error
+    pillow_heif.register_heif_opener()
+
+
+def _brands(data: bytes) -> list[bytes]:
+    """Return the brands of a file of boxes: what it is, and what it can be read as."""
+    size = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[at : at + 4] for at in range(8, size, 4)]
+    return brands if b"avif" not in brands else []
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
