@@ -120,13 +120,18 @@ def check_end(
 
 
 def decode_audio(
-    source: Source, limits: MediaLimits, *, origin: float | None = None
+    source: Source,
+    limits: MediaLimits,
+    *,
+    origin: float | None = None,
+    seconds: float | None = None,
 ) -> ModelRate | None:
     """Decode the first audio stream to mono float32, on its way to 16 kHz.
 
-    With ``origin`` (the container's time of the video's first frame), the result starts there:
-    silence is put before a stream that starts later, and samples before it are cut off. Without,
-    it starts with the stream. Later gaps in the timestamps become silence.
+    With ``origin`` (a time of the container's clock, such as that of the video's first frame), the
+    result starts there: silence is put before a stream that starts later, and samples before it are
+    cut off. Without, it starts with the stream. Later gaps in the timestamps become silence. With
+    ``seconds`` it has at most so many.
 
     Returns
     -------
@@ -135,6 +140,7 @@ def decode_audio(
     """
     rate = SAMPLE_RATE
     made = ModelRate(source.label, rate, limits)
+    full = False
     with open_container(source, "audio") as container:
         if not container.streams.audio:
             return None
@@ -161,13 +167,18 @@ def decode_audio(
                     samples, start = samples[-start:], min(0, start + samples.size)
                 if samples.size == 0:
                     continue
+                if seconds is not None and max(start, length) >= round(seconds * rate):
+                    full = True
+                    break
                 gap = start - length
                 if gap > (_GAP_SECONDS * rate if length else 0):
                     _check_length(source, start / rate, limits)
                     made.append_silence(gap)
+                if seconds is not None:
+                    samples = samples[: round(seconds * rate) - made.length]
                 made.append(samples)
                 _check_length(source, made.length / rate, limits)
-            if len(container.streams) == 1:
+            if len(container.streams) == 1 and not full:
                 check_end(source, "audio", container, (origin or 0.0) + made.length / rate)
         except DECODE_ERRORS as error:
             raise broken(source, "audio", error) from error

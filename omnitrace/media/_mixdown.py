@@ -53,6 +53,7 @@ def channel_weights(channels: int, names: Sequence[str] = ()) -> np.ndarray:
 def mix(samples: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the mono signal ``[n]`` of samples ``[n, channels]``."""
     if np.ptp(weights) == 0 and np.isclose(weights[0], 1 / weights.size):
-        return samples.mean(axis=1, dtype=np.result_type(samples.dtype, np.float32))
-    mono: np.ndarray = samples @ weights.astype(samples.dtype)
+        mono: np.ndarray = samples.mean(axis=1, dtype=np.result_type(samples.dtype, np.float32))
+    else:
+        mono = samples @ weights.astype(samples.dtype)
     return mono

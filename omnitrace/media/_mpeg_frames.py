@@ -15,7 +15,11 @@ _KILOBITS: Final = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_HERTZ: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_HERTZ: Final = {
+    3: (44_100, 48_000, 32_000),
+    2: (22_050, 24_000, 16_000),
+    0: (11_025, 12_000, 8_000),
+}
 # Encoders disagree by a frame on how many a file has.
 _SLACK: Final = 2
 
@@ -41,7 +45,7 @@ def recordings_of_mp3(data: bytes) -> list[int]:
         return []
     starts: list[int] = []
     kind = frame.kind
-    count, announced, behind = 0, _announced(data, at, frame), -1
+    count, announced, behind = 0, _announced(data, at, frame) or 0, -1
     at += frame.length
     while at < len(data):
         frame = _frame(data, at)
@@ -51,7 +55,7 @@ def recordings_of_mp3(data: bytes) -> list[int]:
         table = _announced(data, at, frame)
         if table is not None or frame.kind != kind:
             starts.append(at)
-            kind, count, announced, behind = frame.kind, 0, table, -1
+            kind, count, announced, behind = frame.kind, 0, table or 0, -1
         else:
             count += 1
             if announced and count == announced + 1:

@@ -39,7 +39,7 @@ def mended(
     given = [i for i, stamp in enumerate(stamps) if stamp is not None]
     kept = _ascending([int(stamps[i] or 0) for i in given])
     if len(kept) * 2 < len(given):
-        kept = kept[:0] + [0]
+        kept = [0]
     places = [given[i] for i in kept]
     if not places:
         places, values = [0], [0.0]

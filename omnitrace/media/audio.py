@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -19,6 +20,7 @@ from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate, to_model_rate
 from omnitrace.media._mpeg_frames import FRAME_SAMPLES, counts_frames
 from omnitrace.media._recordings import split_recordings
 from omnitrace.media._worker import WORKER
+from omnitrace.media.clip import WHOLE, Clip
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
@@ -46,6 +48,9 @@ class LoadedAudio:
     not clipped. ``sha256`` is of the original bytes ``data`` (for the track of a video, of the
     video's bytes, and ``data`` is ``None``). For an array there are none: the digest is then of
     the ASCII header ``f32le 16000\n`` followed by ``samples`` as little-endian float32.
+
+    Where only a part was asked for, ``start`` is where in the recording sample 0 lies, in seconds,
+    and ``whole`` how long all of it is.
     """
 
     samples: np.ndarray
@@ -53,11 +58,18 @@ class LoadedAudio:
     name: str
     data: bytes | None = field(default=None, repr=False)
     sample_rate: int = SAMPLE_RATE
+    start: float = 0.0
+    whole: float | None = None
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Seconds of the samples."""
         return int(self.samples.shape[0]) / self.sample_rate
+
+    @property
+    def end(self) -> float:
+        """Where in the recording the samples end, in seconds."""
+        return self.start + self.duration
 
     def encoded(self) -> bytes:
         """Return the original bytes, or where there are none a float WAV of the samples."""
@@ -73,6 +85,7 @@ def load_audio(
     *,
     limits: MediaLimits = DEFAULT_LIMITS,
     media_root: str | os.PathLike[str] | None = None,
+    clip: Clip = WHOLE,
 ) -> LoadedAudio:
     """Load audio as mono float32 at 16 kHz.
 
@@ -92,6 +105,8 @@ def load_audio(
         ``max_audio_seconds`` is checked before or while decoding.
     media_root:
         The folder against which relative paths are resolved.
+    clip:
+        The seconds to read.
 
     Raises
     ------
@@ -99,7 +114,7 @@ def load_audio(
         If it is missing, not audio, empty, truncated, over a limit or has NaN or infinite values.
     """
     if isinstance(source, tuple | np.ndarray):
-        return _from_array(source, limits)
+        return _cut(_from_array(source, limits), "the audio array", clip)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
     if resolved.size > _PROBED_BYTES:
         if limits.isolate:
@@ -112,7 +127,8 @@ def load_audio(
         samples = WORKER.decode("audio", held, limits)[1]["samples"]
     else:
         samples = _decode(held, limits)
-    return LoadedAudio(samples, hashlib.sha256(held.data).hexdigest(), held.name, held.data)
+    audio = LoadedAudio(samples, hashlib.sha256(held.data).hexdigest(), held.name, held.data)
+    return _cut(audio, resolved.label, clip)
 
 
 def probe(source: Source) -> None:
@@ -149,6 +165,28 @@ def _decode(source: Source, limits: MediaLimits) -> np.ndarray:
         seconds += pieces[-1].size / SAMPLE_RATE
         _check_seconds(source.label, seconds, limits)
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _cut(audio: LoadedAudio, label: str, clip: Clip) -> LoadedAudio:
+    """Return the part that is asked for."""
+    if not clip.cuts:
+        return audio
+    start, end = clip.within(label, audio.duration)
+    first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
+    part = audio.samples[first:last]
+    if not part.size:
+        raise MediaError(
+            f"{label} is asked for from {start:g} to {end:g} s, which is less than a sample",
+            legal=f"at least {1 / SAMPLE_RATE:g} s",
+            fix="give a longer part",
+        )
+    return dataclasses.replace(
+        audio,
+        samples=part,
+        data=audio.encoded(),  # all of it, so that the same part can be read again
+        start=first / SAMPLE_RATE,
+        whole=audio.duration,
+    )
 
 
 def _decode_recording(source: Source, limits: MediaLimits) -> ModelRate:

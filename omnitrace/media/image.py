@@ -33,6 +33,8 @@ _FORMATS = frozenset(
     {"AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000"}
     | {"MPO", "PNG", "PPM", "QOI", "TIFF", "WEBP"}
 )
+# Brands of HEIF files whose pictures are coded as HEVC. "mif1" may be any; AVIF files have it, too.
+_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +86,7 @@ def load_image(
     ----------
     source:
         A path, bytes, a ``data:`` or ``file://`` URL, a PIL image, or an array ``[H,W]``,
-        ``[H,W,3]`` or ``[H,W,4]`` of uint8 or of floats in [0, 1].
+        ``[H,W,3]`` or ``[H,W,4]`` of uint8 or of floats in [0, 1]. HEIC needs ``pillow-heif``.
     limits:
         Checked from the file's header, before any pixel is decoded.
     media_root:
@@ -142,10 +144,12 @@ def decode_into(
 def _decode_source(source: Source, limits: MediaLimits) -> PIL.Image.Image:
     """Decode the bytes of an image file to RGB as displayed."""
     label = source.label
+    data = source.read()
+    _read_heic(label, data)
     try:
         PIL.Image.init()
         opened = PIL.Image.open(
-            io.BytesIO(source.read()), formats=sorted(_FORMATS.intersection(PIL.Image.OPEN))
+            io.BytesIO(data), formats=sorted(_FORMATS.intersection(PIL.Image.OPEN))
         )
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise MediaError(
@@ -156,7 +160,8 @@ def _decode_source(source: Source, limits: MediaLimits) -> PIL.Image.Image:
     except PIL.UnidentifiedImageError as error:
         raise MediaError(
             f"{label} is not an image that can be read",
-            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads",
+            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads, HEIC with "
+            "pillow-heif",
             fix="check that it is an image whatever its name says, or convert it to PNG",
         ) from error
     except MemoryError:
@@ -166,6 +171,34 @@ def _decode_source(source: Source, limits: MediaLimits) -> PIL.Image.Image:
     with opened:
         check_frame_size(label, opened.width, opened.height, limits)
         return _decode(label, opened)
+
+
+def _read_heic(label: str, data: bytes) -> None:
+    """Have Pillow read HEIC, which it does with ``pillow-heif`` only.
+
+    Raises
+    ------
+    MediaError
+        If that is not installed.
+    """
+    if data[4:8] != b"ftyp" or not _HEIC.intersection(_brands(data)):
+        return
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MediaError(
+            f"{label} is a HEIC picture, which needs the package pillow-heif",
+            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF; HEIC with pillow-heif",
+            fix="pip install 'omnitrace-attribution[heic]', or convert it to JPEG",
+        ) from error
+    pillow_heif.register_heif_opener()
+
+
+def _brands(data: bytes) -> list[bytes]:
+    """Return the brands of a file of boxes: what it is, and what it can be read as."""
+    size = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[at : at + 4] for at in range(8, size, 4)]
+    return brands if b"avif" not in brands else []
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -92,7 +92,7 @@ class Conversation:
                 if isinstance(part, TextPart):
                     entry = {"type": "text", "text": part.text}
                 else:
-                    entry = {"type": part.modality, "media": index[id(part)]}
+                    entry = {"type": part.modality, "media": index[id(part)], **part.asked}
                 if part.source_id is not None:
                     entry["source_id"] = part.source_id
                 content.append(entry)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
@@ -31,7 +32,11 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MediaPart:
-    """A loaded image, audio or video of the conversation."""
+    """A loaded image, audio or video of the conversation.
+
+    ``asked`` is what the message asks of its time and pixels, by the keys that say it (see
+    :mod:`omnitrace.sources.asked`).
+    """
 
     message: int
     part: int
@@ -41,6 +46,7 @@ class MediaPart:
     is_source: bool = True
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
+    asked: Mapping[str, float] = field(default_factory=dict)
 
 
 Part: TypeAlias = TextPart | MediaPart
