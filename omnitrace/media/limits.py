@@ -59,7 +59,7 @@ class MediaLimits:
 
     max_bytes: int = 2 * 1024**3
     max_image_pixels: int = 100_000_000
-    max_image_bytes: int = 256 * 1024**2
+    max_image_bytes: int = 192 * 1024**2
     max_aspect_ratio: float = 200.0
     max_audio_seconds: float = 3600.0
     max_audio_bytes: int = 2 * 1024**3
@@ -67,7 +67,7 @@ class MediaLimits:
     max_video_frames: int = 768
     max_video_bytes: int = 8 * 1024**3
     isolate: bool = True
-    max_decode_seconds: float = 60.0
+    max_decode_seconds: float = 120.0
     max_worker_bytes: int = 2 * 1024**3
     video_reader: VideoReader = "pyav"
 
