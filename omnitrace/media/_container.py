@@ -137,51 +137,77 @@ def decode_audio(
     tuple or None
         Samples and rate; ``None`` if there is no audio stream.
     """
-    chunks: list[np.ndarray] = []
-    length = 0
-    rate = 0
-    full = False
     with open_container(source, "audio") as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
         check_decoder(source, stream)
+        track = _Track(source, limits, origin, seconds)
         try:
-            resampler: av.AudioResampler | None = None
             for frame in container.decode(stream):
-                if resampler is None:
-                    rate = frame.sample_rate
-                    resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
-                    names = [channel.name for channel in frame.layout.channels]
-                    weights = channel_weights(len(names), names)
-                    if origin is None and frame.time is not None:
-                        origin = frame.time
-                parts = [part.to_ndarray() for part in resampler.resample(frame)]
-                samples = mix(np.concatenate(parts, axis=1).T, weights)
-                start = length
-                if frame.time is not None and origin is not None:
-                    start = round((frame.time - origin) * rate)
-                if length == 0 and start < 0:
-                    samples, start = samples[-start:], min(0, start + samples.size)
-                if samples.size == 0:
-                    continue
-                if seconds is not None and max(start, length) >= round(seconds * rate):
-                    full = True
+                if not track.add(frame):
                     break
-                gap = start - length
-                if gap > (_GAP_SECONDS * rate if chunks else 0):
-                    _check_length(source, start / rate, limits)
-                    chunks.append(np.zeros(gap, np.float32))
-                    length += gap
-                chunks.append(samples)
-                length += samples.size
-                _check_length(source, length / rate, limits)
-            if len(container.streams) == 1 and not full:
-                check_end(source, "audio", container, (origin or 0.0) + length / max(rate, 1))
+            else:
+                if len(container.streams) == 1:
+                    end = (track.origin or 0.0) + track.length / max(track.rate, 1)
+                    check_end(source, "audio", container, end)
         except DECODE_ERRORS as error:
             raise broken(source, "audio", error) from error
-    mono = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    return (mono if seconds is None else mono[: round(seconds * rate)]), rate
+    chunks = track.chunks
+    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), track.rate
+
+
+class _Track:
+    """Mono samples on one clock, frame by frame; see :func:`decode_audio`."""
+
+    def __init__(
+        self, source: Source, limits: MediaLimits, origin: float | None, seconds: float | None
+    ) -> None:
+        self.source, self.limits = source, limits
+        self.origin, self.seconds = origin, seconds
+        self.chunks: list[np.ndarray] = []
+        self.length = 0
+        self.rate = 0
+        self._resampler: av.AudioResampler | None = None
+
+    def add(self, frame: av.AudioFrame) -> bool:
+        """Add a frame; return whether more can be added."""
+        samples = self._mono(frame)
+        start = self.length
+        if frame.time is not None and self.origin is not None:
+            start = round((frame.time - self.origin) * self.rate)
+        if self.length == 0 and start < 0:
+            samples, start = samples[-start:], min(0, start + samples.size)
+        if samples.size == 0:
+            return True
+        gap = start - self.length
+        if gap > (_GAP_SECONDS * self.rate if self.chunks else 0):
+            self._append(np.broadcast_to(np.float32(0), gap))
+        return self._append(samples)
+
+    def _mono(self, frame: av.AudioFrame) -> np.ndarray:
+        names = [channel.name for channel in frame.layout.channels]
+        if self._resampler is None:
+            self.rate = frame.sample_rate
+            self._resampler = av.AudioResampler("flt", frame.layout, self.rate)
+            if self.origin is None:
+                self.origin = frame.time
+        # Packed: PyAV reads planes behind the eighth where there are none.
+        parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        return mix(
+            np.concatenate(parts).reshape(-1, len(names)), channel_weights(len(names), names)
+        )
+
+    def _append(self, samples: np.ndarray) -> bool:
+        """Append samples up to the seconds that are wanted; return whether there is room left."""
+        room = samples.size
+        if self.seconds is not None:
+            room = max(0, round(self.seconds * self.rate) - self.length)
+        taken = samples[:room]
+        self.length += taken.size
+        _check_length(self.source, self.length / self.rate, self.limits)
+        self.chunks.append(taken)
+        return self.seconds is None or taken.size < room
 
 
 def _check_length(source: Source, seconds: float, limits: MediaLimits) -> None:

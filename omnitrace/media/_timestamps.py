@@ -56,20 +56,21 @@ def mended(
 
 
 def _ascending(values: Sequence[int]) -> list[int]:
-    """Return the indices of a longest ascending subsequence, of equal values the first."""
+    """Return the indices of the first longest ascending run, of equal values the first."""
     ends: list[int] = []  # the smallest value that a run of each length ends with
     last: list[int] = []  # and its index
     before: list[int] = []
+    at = -1
     for i, value in enumerate(values):
         length = bisect_left(ends, value)
         before.append(last[length - 1] if length else -1)
         if length == len(ends):
             ends.append(value)
             last.append(i)
+            at = i
         elif value < ends[length]:
             ends[length], last[length] = value, i
     run = []
-    at = last[-1] if last else -1
     while at >= 0:
         run.append(at)
         at = before[at]
