@@ -47,7 +47,7 @@ def write_video(
         video.width, video.height = size
         video.pix_fmt = "yuv420p"
         video.codec_context.sample_aspect_ratio = Fraction(pixel_aspect)
-        if codec != "mpeg4":  # which has 16 bits for it
+        if codec not in ("mpeg4", "mpeg2video"):  # which have few bits for it
             video.time_base = video.codec_context.time_base = TICK
         video.options = {"crf": "8"} | (options or {})
         sound = None
