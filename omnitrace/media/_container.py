@@ -138,51 +138,74 @@ def decode_audio(
     ModelRate or None
         What becomes of the samples; ``None`` if there is no audio stream.
     """
-    rate = SAMPLE_RATE
-    made = ModelRate(source.label, rate, limits)
-    full = False
     with open_container(source, "audio") as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
         check_decoder(source, stream)
+        track = _Track(source, limits, origin, seconds)
         try:
-            resampler: av.AudioResampler | None = None
             for frame in container.decode(stream):
-                if resampler is None:
-                    rate = frame.sample_rate
-                    made = ModelRate(source.label, rate, limits)
-                    resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
-                    names = [channel.name for channel in frame.layout.channels]
-                    weights = channel_weights(len(names), names)
-                    if origin is None and frame.time is not None:
-                        origin = frame.time
-                parts = [part.to_ndarray() for part in resampler.resample(frame)]
-                samples = mix(np.concatenate(parts, axis=1).T, weights)
-                length = made.length
-                start = length
-                if frame.time is not None and origin is not None:
-                    start = round((frame.time - origin) * rate)
-                if length == 0 and start < 0:
-                    samples, start = samples[-start:], min(0, start + samples.size)
-                if samples.size == 0:
-                    continue
-                if seconds is not None and max(start, length) >= round(seconds * rate):
-                    full = True
+                if not track.add(frame):
                     break
-                gap = start - length
-                if gap > (_GAP_SECONDS * rate if length else 0):
-                    _check_length(source, start / rate, limits)
-                    made.append_silence(gap)
-                if seconds is not None:
-                    samples = samples[: round(seconds * rate) - made.length]
-                made.append(samples)
-                _check_length(source, made.length / rate, limits)
-            if len(container.streams) == 1 and not full:
-                check_end(source, "audio", container, (origin or 0.0) + made.length / rate)
+            else:
+                if len(container.streams) == 1:
+                    end = (track.origin or 0.0) + track.made.length / track.rate
+                    check_end(source, "audio", container, end)
         except DECODE_ERRORS as error:
             raise broken(source, "audio", error) from error
-    return made
+    return track.made
+
+
+class _Track:
+    """Mono samples on one clock, frame by frame; see :func:`decode_audio`."""
+
+    def __init__(
+        self, source: Source, limits: MediaLimits, origin: float | None, seconds: float | None
+    ) -> None:
+        self.source, self.limits = source, limits
+        self.origin, self.seconds = origin, seconds
+        self.rate = SAMPLE_RATE
+        self.made = ModelRate(source.label, self.rate, limits)
+        self._resampler: av.AudioResampler | None = None
+
+    def add(self, frame: av.AudioFrame) -> bool:
+        """Add a frame; return whether more can be added."""
+        samples = self._mono(frame)
+        length = self.made.length
+        start = length
+        if frame.time is not None and self.origin is not None:
+            start = round((frame.time - self.origin) * self.rate)
+        if length == 0 and start < 0:
+            samples, start = samples[-start:], min(0, start + samples.size)
+        if samples.size == 0:
+            return True
+        gap = start - length
+        if gap > (_GAP_SECONDS * self.rate if length else 0):
+            self.made.append_silence(self._wanted(gap))
+        self.made.append(samples[: self._wanted(samples.size)])
+        return self.seconds is None or self.made.length < round(self.seconds * self.rate)
+
+    def _mono(self, frame: av.AudioFrame) -> np.ndarray:
+        names = [channel.name for channel in frame.layout.channels]
+        if self._resampler is None:
+            self.rate = frame.sample_rate
+            self.made = ModelRate(self.source.label, self.rate, self.limits)
+            self._resampler = av.AudioResampler("flt", frame.layout, self.rate)
+            if self.origin is None:
+                self.origin = frame.time
+        # Packed: PyAV reads planes behind the eighth where there are none.
+        parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        return mix(
+            np.concatenate(parts).reshape(-1, len(names)), channel_weights(len(names), names)
+        )
+
+    def _wanted(self, count: int) -> int:
+        """Return how many of the next ``count`` samples are wanted, and refuse too many."""
+        if self.seconds is not None:
+            count = min(count, max(0, round(self.seconds * self.rate) - self.made.length))
+        _check_length(self.source, (self.made.length + count) / self.rate, self.limits)
+        return count
 
 
 def _check_length(source: Source, seconds: float, limits: MediaLimits) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import av
@@ -22,6 +21,7 @@ import av.video.stream
 import numpy as np
 
 from omnitrace.errors import MediaError
+from omnitrace.media import _decord
 from omnitrace.media._container import (
     DECODE_ERRORS,
     broken,
@@ -32,7 +32,7 @@ from omnitrace.media._container import (
 )
 from omnitrace.media._messages import Sink
 from omnitrace.media._timestamps import mended
-from omnitrace.media.limits import MediaLimits, VideoReader, check_frame_size
+from omnitrace.media.limits import MediaLimits, check_frame_size
 from omnitrace.media.source import Source
 
 __all__ = ["FrameIndex", "FrameMismatchError", "fetch_frames", "index_by_decoding", "index_frames"]
@@ -42,8 +42,6 @@ _DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4", "vp9"})
 _DECORD_CONTAINERS = ("mov,mp4", "matroska")
 # Decoding a few frames further is cheaper than seeking to a key frame.
 _SEEK_DISTANCE = 8
-# Frames that decord decodes at once.
-_BATCH = 16
 _NOMINAL_RATE = Fraction(25)
 
 
@@ -58,7 +56,8 @@ class FrameIndex:
     ``pts`` are ascending ticks of ``time_base`` seconds; ``keys`` are ``(frame, dts)`` of the key
     frames to which one can seek, empty where frames can only be counted from the beginning.
     ``matrix`` is the 2×2 display matrix (rows: image of the x axis, image of the y axis), ``size``
-    the ``(width, height)`` before it is applied, with pixels made square.
+    the ``(width, height)`` before it is applied, with pixels made square. ``decord`` is whether the
+    user chose decord, and it decodes such a video exactly.
     """
 
     pts: np.ndarray
@@ -134,8 +133,10 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
             raise _no_frames(source)
         codec = stream.codec_context.name
         rate = stream.average_rate
-        decord_fits = codec in _DECORD_CODECS and container.format.name.startswith(
-            _DECORD_CONTAINERS
+        decord_fits = (
+            limits.video_reader == "decord"
+            and codec in _DECORD_CODECS
+            and container.format.name.startswith(_DECORD_CONTAINERS)
         )
         time_base = stream.time_base or 1 / _NOMINAL_RATE
     packets.sort()
@@ -197,9 +198,7 @@ def index_by_decoding(source: Source, limits: MediaLimits) -> FrameIndex:
     )
 
 
-def fetch_frames(
-    source: Source, index: FrameIndex, frames: np.ndarray, reader: VideoReader, sink: Sink
-) -> None:
+def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray, sink: Sink) -> None:
     """Decode the given frames (ascending, repeats allowed) into "frames", uint8 ``[T, H, W, 3]``.
 
     Parameters
@@ -208,8 +207,6 @@ def fetch_frames(
         The video and its frames.
     frames:
         Indices of the frames, int64 ``[T]``.
-    reader:
-        What decodes them. Where decord cannot, PyAV does.
     sink:
         Where the frames go, one after the other.
 
@@ -221,46 +218,13 @@ def fetch_frames(
         If a frame of the index does not come out of the decoder.
     """
     width, height = index.displayed_size
-    module = _import_decord() if reader == "decord" and index.decord else None
-    if module is not None:
+    if index.decord:
         sink.begin("frames", (frames.size, height, width, 3), "uint8")
-        if _fetch_decord(module, source, index, frames, sink):
+        if _decord.add_frames(source, index.times, index.size, frames, sink):
             return
     sink.begin("frames", (frames.size, height, width, 3), "uint8")
     for frame in _fetch_pyav(source, index, frames):
         sink.add(frame)
-
-
-def _import_decord() -> ModuleType | None:
-    try:
-        import decord
-    except (ImportError, OSError):  # no wheel for this platform, or it lacks a system library
-        return None
-    return decord  # type: ignore[no-any-return]
-
-
-def _fetch_decord(
-    module: ModuleType, source: Source, index: FrameIndex, frames: np.ndarray, sink: Sink
-) -> bool:
-    """Decode with decord; False where it fails or does not see the same frames as PyAV."""
-    width, height = index.size
-    try:
-        reader = module.VideoReader(source.reader(), num_threads=1)
-        if len(reader) != index.pts.size:
-            return False
-        starts = np.asarray(reader.get_frame_timestamp(np.arange(index.pts.size)))[:, 0]
-        if np.abs(starts - index.times).max() > 2e-3:
-            return False
-        for start in range(0, frames.size, _BATCH):
-            batch: Any = reader.get_batch(frames[start : start + _BATCH])
-            # A user may have set decord's bridge, which turns batches into torch tensors.
-            pixels = batch.asnumpy() if hasattr(batch, "asnumpy") else np.asarray(batch)
-            if pixels.shape[1:] != (height, width, 3):
-                return False
-            sink.add(pixels)
-    except Exception:  # PyAV decodes it again, and says what is wrong
-        return False
-    return True
 
 
 def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> Iterator[np.ndarray]:

@@ -34,17 +34,17 @@ def mended(
     tuple
         int64 ``[frames]`` and the seconds of a tick. The longest ascending run of stamps is kept,
         of equal ones the first; frames between two of them are spread evenly, those before and
-        behind follow by ``step``. Where most stamps contradict each other only the first holds.
+        behind follow by ``step``. Where stamps contradict each other, and a steady rate leads from
+        the first to the last (or most do), only the first holds.
     """
     given = [i for i, stamp in enumerate(stamps) if stamp is not None]
     kept = _ascending([int(stamps[i] or 0) for i in given])
-    if len(kept) * 2 < len(given):
-        kept = [0]
-    places = [given[i] for i in kept]
-    if not places:
-        places, values = [0], [0.0]
-    else:
-        values = [float(stamps[i] or 0) for i in places]
+    places = [given[i] for i in kept] or [0]
+    values = [float(stamps[i] or 0) for i in places]
+    if len(kept) < len(given):
+        steady = (places[-1] - places[0]) * float(step)
+        if len(kept) * 2 < len(given) or abs(values[-1] - values[0] - steady) <= step / 2:
+            places, values = places[:1], values[:1]
     every = np.arange(len(stamps))
     ticks = np.interp(every, places, values)
     ticks += np.minimum(every - places[0], 0) * float(step)
@@ -56,20 +56,21 @@ def mended(
 
 
 def _ascending(values: Sequence[int]) -> list[int]:
-    """Return the indices of a longest ascending subsequence, of equal values the first."""
+    """Return the indices of the first longest ascending run, of equal values the first."""
     ends: list[int] = []  # the smallest value that a run of each length ends with
     last: list[int] = []  # and its index
     before: list[int] = []
+    at = -1
     for i, value in enumerate(values):
         length = bisect_left(ends, value)
         before.append(last[length - 1] if length else -1)
         if length == len(ends):
             ends.append(value)
             last.append(i)
+            at = i
         elif value < ends[length]:
             ends[length], last[length] = value, i
     run = []
-    at = last[-1] if last else -1
     while at >= 0:
         run.append(at)
         at = before[at]

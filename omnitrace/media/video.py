@@ -232,7 +232,7 @@ def _fetch(
     """Choose the frames and decode them."""
     sampled = _sample(source.label, index.times, index.duration, fps, limits, clip)
     _check_memory(source.label, len(sampled.indices), index.size, limits)
-    fetch_frames(source, index, sampled.indices, limits.video_reader, sink)
+    fetch_frames(source, index, sampled.indices, sink)
     return sampled
 
 

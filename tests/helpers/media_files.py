@@ -34,6 +34,8 @@ def write_video(
     audio: np.ndarray | None = None,
     audio_rate: int = 48_000,
     audio_start: float = 0.0,
+    audio_codec: str = "aac",
+    pixel_aspect: Fraction | int = 1,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Write frames shown at ``times``, the last one for ``1 / rate`` seconds.
@@ -44,12 +46,13 @@ def write_video(
         video = container.add_stream(codec, rate=rate)
         video.width, video.height = size
         video.pix_fmt = "yuv420p"
-        if codec != "mpeg4":  # which has 16 bits for it
+        video.codec_context.sample_aspect_ratio = Fraction(pixel_aspect)
+        if codec not in ("mpeg4", "mpeg2video"):  # which have few bits for it
             video.time_base = video.codec_context.time_base = TICK
         video.options = {"crf": "8"} | (options or {})
         sound = None
         if audio is not None:
-            sound = container.add_stream("aac", rate=audio_rate, layout="stereo")
+            sound = container.add_stream(audio_codec, rate=audio_rate, layout="stereo")
         for i, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(i, size), format="rgb24")
             frame.pts, frame.time_base = round(Fraction(time) / TICK), TICK
@@ -72,8 +75,14 @@ def gray_level(frame: np.ndarray) -> float:
     return float((frame[:, frame.shape[1] * 3 // 4 :].mean() - 20) / 3)
 
 
-def write_audio(path: Path, codec: str, samples: np.ndarray, rate: int) -> Path:
-    with av.open(str(path), "w") as container:
+def write_audio(
+    path: Path,
+    codec: str,
+    samples: np.ndarray,
+    rate: int,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, layout="stereo")
         _encode_audio(container, stream, samples, rate, 0.0)
     return path

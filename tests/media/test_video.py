@@ -4,8 +4,10 @@ import base64
 import hashlib
 import io
 import os
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -128,7 +130,7 @@ def test_decord_is_really_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_decord_is_not_used_unless_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = media_files.write_video(tmp_path / "a.mp4", [0, 0.1, 0.2])
-    monkeypatch.setattr(_frames, "_fetch_decord", None)
+    monkeypatch.setattr("omnitrace.media._decord.add_frames", None)
     assert len(load_video(path, fps=10, limits=by("pyav")).frames) == 3
     with pytest.raises(InputError, match="'pyav', 'decord'"):
         by("ffmpeg")  # type: ignore[arg-type]
@@ -151,7 +153,6 @@ def test_without_decord_pyav_decodes(tmp_path: Path, monkeypatch, why: str):
     else:
         monkeypatch.delitem(sys.modules, "decord", raising=False)
         monkeypatch.setattr(sys, "meta_path", [Unloadable(), *sys.meta_path])
-    monkeypatch.setattr(_frames, "_fetch_decord", None)
     video = load_video(path, fps=8, limits=by("decord"))
     assert np.array_equal(video.frames, expected.frames)
     assert np.array_equal(video.times, expected.times)
@@ -175,6 +176,81 @@ def test_rotations_and_flips(tmp_path: Path, reader: MediaLimits, k: int):
     ]
     data = media_files.set_matrix((tmp_path / "a.mp4").read_bytes(), *matrices[k])
     assert np.array_equal(load_video(data, limits=reader).frames[0], expected[k])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("aspect", "width"), [(Fraction(4, 3), 80), (Fraction(8, 9), 53)])
+def test_pixels_that_are_not_square_are_made_so(
+    tmp_path: Path, reader: MediaLimits, aspect: Fraction, width: int, turned: bool
+):
+    path = media_files.write_video(tmp_path / "a.mp4", [0, 0.1], size=(60, 48), pixel_aspect=aspect)
+    data = path.read_bytes()
+    if turned:
+        data = media_files.set_matrix(data, 0, 1, -1, 0)
+    video = load_video(data, limits=reader)
+    assert (video.width, video.height) == ((48, width) if turned else (width, 48))
+    shown = np.rot90(video.frames[0]) if turned else video.frames[0]
+    red = shown[:, : width // 2 - 2], shown[:, width // 2 + 2 :]
+    assert red[0][24, :, 0].min() > 200 > red[1][24, :, 0].max()
+    if width > 60:
+        with pytest.raises(MediaError, match="80x48 = 3840 pixels"):
+            load_video(data, limits=replace(reader, max_image_pixels=60 * 48))
+
+
+def test_edit_lists_are_kept(tmp_path: Path, reader: MediaLimits):
+    path = media_files.write_video(
+        tmp_path / "a.mp4", [i / 10 for i in range(30)], rate=10, options={"bf": "2", "g": "30"}
+    )
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"elst") + 12  # duration in ticks of the file, first tick of the video
+    duration, first = struct.unpack_from(">Ii", data, entry)
+    struct.pack_into(">Ii", data, entry, duration * 2 // 3, first + 90_000)
+    video = load_video(bytes(data), fps=5, limits=reader)
+    assert [round(media_files.gray_level(frame)) for frame in video.frames][:3] == [10, 12, 14]
+    assert video.times.tolist()[:3] == pytest.approx([0, 0.2, 0.4], abs=1e-3)
+    assert video.duration == pytest.approx(2, abs=0.11)
+
+
+def test_a_codec_without_a_decoder(tmp_path: Path):
+    path = media_files.write_video(tmp_path / "a.mkv", [0, 0.1], audio=media_files.tone(48_000, 1))
+    data = path.read_bytes()
+    with pytest.raises(MediaError, match=r"video of a codec that has no decoder.*-c:v libx264"):
+        load_video(data.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/XYZ"))
+    with pytest.raises(MediaError, match=r"audio track.*codec that has no decoder.*with_audio"):
+        load_video(data.replace(b"A_AAC", b"A_XYZ"))
+    mp4 = media_files.write_video(tmp_path / "a.mp4", [0, 0.1]).read_bytes()
+    with pytest.raises(MediaError, match="no decoder"):
+        load_video(mp4.replace(b"avc1", b"zzzz"))
+
+
+def test_ogv_with_frames_that_are_held():
+    # Theora: one second of red and one of blue, the second to tenth frame of each an empty packet.
+    path = Path(__file__).parents[1] / "data/media/held_frames.ogv"
+    video = load_video(path)
+    assert video.times.tolist() == [0, 1]
+    assert video.duration == 2
+    assert video.frames[:, 24, 32].round(-1).tolist() == [[250, 0, 0], [0, 0, 250]]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_program_streams_keep_sound_and_pictures_together(tmp_path: Path, codec: str):
+    # With H.264 inside, most frames have no time stamp of their own.
+    silence = np.zeros(48_000, np.float32)
+    path = media_files.write_video(
+        tmp_path / "a.mpg",
+        [i / 25 for i in range(75)],
+        rate=25,
+        codec=codec,
+        options={"bf": "2"},
+        audio=np.concatenate([silence, media_files.tone(48_000, 1)]),
+        audio_codec="mp2",
+    )
+    video = load_video(path, fps=25)
+    assert video.times == pytest.approx(np.arange(75) / 25, abs=1e-3)
+    assert video.duration == pytest.approx(3, abs=1e-3)
+    assert video.audio is not None
+    onset = int(np.argmax(np.abs(video.audio.samples) > 0.1)) / 16_000
+    assert onset == pytest.approx(1, abs=0.03)
 
 
 def test_audio_track_shares_the_clock(tmp_path: Path):
