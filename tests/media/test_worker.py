@@ -48,12 +48,13 @@ def abortion(path: Path) -> Path:
 def gone(pid: int, seconds: float = 10) -> bool:
     """Whether a process that is not our child ends soon."""
     end = time.monotonic() + seconds
+    stat = Path(f"/proc/{pid}/stat")
     while time.monotonic() < end:
         try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return True
-        if state == "Z":  # nobody waits for it, but it has ended
+            os.kill(pid, 0)
+            if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True  # it has ended, and nobody waits for it
+        except (ProcessLookupError, FileNotFoundError):
             return True
         time.sleep(0.02)
     return False
