@@ -12,7 +12,7 @@ PyAV       reads all other audio, the sound of videos, and when each frame of a 
            it decodes the frames wherever decord does not
 decord     decodes the frames of common videos, faster; optional, and there only where it has wheels
            (x86-64 Linux and Windows): the pixels are the same without it
-librosa    resamples audio to 16 kHz
+soxr       resamples audio to 16 kHz
 ========== ==================================================================================
 """
 

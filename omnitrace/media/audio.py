@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import math
 import os
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import librosa
 import numpy as np
 import soundfile
+import soxr
 
 from omnitrace.errors import MediaError
 from omnitrace.media._container import broken, decode_audio
@@ -172,7 +173,9 @@ def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:
             fix="pass the number of samples per second",
         )
     if rate != SAMPLE_RATE:
-        mono = librosa.resample(mono, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+        count = math.ceil(mono.size * SAMPLE_RATE / rate)
+        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")[:count]
+        mono = np.pad(mono, (0, count - mono.size))
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 

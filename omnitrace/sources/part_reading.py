@@ -201,7 +201,7 @@ def _media(
     _check_media_keys(raw, kind, found[0], where)
     limits, root = reading.limits, reading.media_root
     value = media_value(*found, kind, where, limits, root)
-    asked = asked_of(raw, kind, where, has_rate=frames_of(value) is not None)
+    asked = asked_of(raw, kind, where, has_rate=frames_of(value) is not None, limits=limits)
     if kind == "image":
         return load_image(value, limits=limits, media_root=root), asked
     clip = clip_of(asked)
