@@ -66,13 +66,14 @@ def test_a_part_of_a_recording_has_the_original_s_seconds(recording):
     own = dataclasses.replace(own, intervals=shifted, duration=part.end)
     drafts = time_units([own], unitizer)
     assert starts(drafts)[0] == pytest.approx(2.6)
-    assert starts(drafts)[-1] == pytest.approx(EDGES[-2], abs=0.15)
+    assert starts(drafts)[-3:] == pytest.approx(EDGES[-3:], abs=0.15)
 
 
 def test_a_transcript_has_the_original_s_seconds():
     said = [[0.5, 1.5, "one"], [1.6, 2.5, "two"], [3, 3.9, "three"]]
     part = {
-        **{"type": "audio", "audio": np.zeros(64_000, np.float32)},
+        "type": "audio",
+        "audio": np.zeros(64_000, np.float32),
         "transcript": [{"start": a, "end": b, "text": text} for a, b, text in said],
     }
     clip = {"audio_start": 1, "audio_end": 2}
