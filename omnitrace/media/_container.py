@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import av
 import av.container
@@ -77,6 +78,8 @@ def open_container(source: Source, kind: str) -> Iterator[av.container.InputCont
     except (*DECODE_ERRORS, OSError) as error:
         raise broken(source, kind, error) from error
     with container:
+        if container.format.name.startswith("mov"):
+            _refuse_joined(source, kind)
         for stream in (*container.streams.video, *container.streams.audio):
             end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
             if end > source.size:
@@ -84,6 +87,28 @@ def open_container(source: Source, kind: str) -> Iterator[av.container.InputCont
                     source, kind, f"truncated: {source.size} bytes of at least {end} are there"
                 )
         yield container
+
+
+def _refuse_joined(source: Source, kind: str) -> None:
+    """Refuse MP4 files that were written one behind another, of which only the first is read."""
+    opened = source.reader()
+    at, tables = 0, 0
+    with Path(opened).open("rb") if isinstance(opened, str) else opened as file:
+        while len(header := file.read(16)) >= 8:
+            size = int.from_bytes(header[:4], "big")
+            tables += header[4:8] == b"moov"
+            if size == 1:
+                size = int.from_bytes(header[8:], "big")
+            if size < 8:  # up to the end
+                break
+            at += size
+            file.seek(at)
+    if tables > 1:
+        raise MediaError(
+            f"{source.label} holds {tables} files, one behind another",
+            legal=f"one {kind} file, such as {_EXAMPLES[kind]}",
+            fix="join them with ffmpeg's concat demuxer, or pass each as a part of its own",
+        )
 
 
 def check_decoder(source: Source, stream: av.stream.Stream) -> None:

@@ -113,7 +113,7 @@ class ModelRate:
                 fix="check that the file was written completely",
             )
         self._resample(last=True)
-        size = math.ceil(self.length * (SAMPLE_RATE / self._rate))
+        size = math.ceil(self.length * SAMPLE_RATE / self._rate)
         result = np.zeros(size, np.float32)
         done = 0
         for chunk in self._chunks:

@@ -20,6 +20,8 @@ from omnitrace.media.source import Source
 __all__ = ["split_recordings"]
 
 _MAX_RECORDINGS: Final = 10_000
+# What begins as WAV and AIFF do, and is something else: videos, MIDI, pictures.
+_OTHERS: Final = (b"AVI ", b"AVIX", b"RMID", b"WEBP", b"8SVX", b"ILBM")
 
 
 class _CutError(Exception):
@@ -45,7 +47,7 @@ def split_recordings(source: Source, data: bytes) -> list[bytes]:
     MediaError
         If a recording ends before its header says.
     """
-    if data[:4] in _HEADERS:
+    if data[:4] in _HEADERS and data[8:12] not in _OTHERS:
         return _by_headers(source, data)
     if data[:4] == b"fLaC":
         starts = list(_found(data, b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22"))

@@ -18,6 +18,7 @@ import torch
 
 from omnitrace.errors import InputError
 from omnitrace.media import LoadedImage, LoadedVideo
+from omnitrace.media.limits import DEFAULT_LIMITS
 from omnitrace.sources.asked import PIXELS
 from omnitrace.sources.parts import MediaPart
 from omnitrace.sources.unitizers.user_defined import name_of
@@ -54,6 +55,14 @@ def shown_frames(part: MediaPart, processor: Any) -> np.ndarray:
     size = _wanted(part, (video.width, video.height), len(video.frames), processor)
     if size is None:
         return video.frames
+    needed = len(video.frames) * size[0] * size[1] * 3
+    if needed > DEFAULT_LIMITS.max_video_bytes:
+        raise InputError(
+            f"the {len(video.frames)} frames of {name_of(part)} need {needed} bytes at "
+            f"{size[0]}x{size[1]} pixels",
+            legal=f"at most {DEFAULT_LIMITS.max_video_bytes} bytes",
+            fix="ask for a smaller size, or for fewer frames",
+        )
     bicubic = PIL.Image.Resampling.BICUBIC
     scaled = [PIL.Image.fromarray(frame).resize(size, bicubic) for frame in video.frames]
     return np.stack([np.asarray(frame) for frame in scaled])
@@ -116,7 +125,9 @@ def check_sizes(parts: Sequence[MediaPart], processor: Any, output: Any) -> None
                 f"{name_of(part)} asks for {wanted}, and {type(processor).__name__} shows it at "
                 f"{width}x{height} pixels",
                 legal=f"sizes within the processor's own, {dict(own.size)}",
-                fix="load it with others, e.g. AutoProcessor.from_pretrained(name, max_pixels=…)",
+                fix=f"give every {part.modality} of the request a 'max_pixels' too, or load the "
+                "processor with other limits, e.g. AutoProcessor.from_pretrained(name, "
+                "max_pixels=…)",
             )
 
 

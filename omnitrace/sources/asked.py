@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from omnitrace.errors import InputError
-from omnitrace.media import Clip
+from omnitrace.media import Clip, MediaLimits
+from omnitrace.media.limits import DEFAULT_LIMITS
 from omnitrace.types import Modality
 
 __all__ = ["ASKED", "PIXELS", "asked_of", "clip_of"]
@@ -37,7 +38,12 @@ _ORDERED: Final = (
 
 
 def asked_of(
-    raw: Mapping[str, Any], kind: Modality, where: str, *, has_rate: bool = False
+    raw: Mapping[str, Any],
+    kind: Modality,
+    where: str,
+    *,
+    has_rate: bool = False,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> dict[str, float]:
     """Return what a part asks for, by the keys that say it.
 
@@ -51,6 +57,8 @@ def asked_of(
         What errors call it.
     has_rate:
         Whether ``fps`` is the rate at which frames were taken, and not one to sample at.
+    limits:
+        ``max_image_pixels`` bounds what a picture may be scaled up to.
 
     Raises
     ------
@@ -73,6 +81,16 @@ def asked_of(
     for one, other in (("resized_height", "resized_width"), ("resized_width", "resized_height")):
         if one in asked and other not in asked:
             raise InputError(f"{where} has {one!r} without {other!r}", legal="both, or neither")
+    most = limits.max_image_pixels
+    grown = max(
+        asked.get("min_pixels", 0), asked.get("resized_height", 0) * asked.get("resized_width", 0)
+    )
+    if grown > most:
+        raise InputError(
+            f"{where} asks for a picture of {grown:g} pixels",
+            legal=f"at most {most:g} pixels",
+            fix="ask for fewer, or raise MediaLimits(max_image_pixels=…)",
+        )
     return asked
 
 

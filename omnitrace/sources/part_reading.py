@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from omnitrace.errors import InputError, did_you_mean
+from omnitrace.errors import InputError, SourceWarning, did_you_mean
 from omnitrace.media import (
     LoadedAudio,
     LoadedImage,
@@ -18,7 +20,7 @@ from omnitrace.media import (
     load_video,
 )
 from omnitrace.sources.asked import ASKED, asked_of, clip_of
-from omnitrace.sources.formats import MARKS, check_keys
+from omnitrace.sources.formats import LABELS, MARKS, check_keys
 from omnitrace.sources.media_values import (
     VALUE_KEYS,
     found_value,
@@ -28,6 +30,7 @@ from omnitrace.sources.media_values import (
 )
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, Part, TextPart
+from omnitrace.speech import Utterance, mended, read_transcript
 from omnitrace.types import Modality
 
 __all__ = ["Place", "Reading", "check_text", "explicit_source", "kind_of", "read_part"]
@@ -40,15 +43,7 @@ _ALIASES: Final[dict[str, Modality]] = {
     **{alias: kind for kind, aliases in VALUE_KEYS.items() for alias in aliases},
 }
 # What a part may carry along without a meaning for the model.
-_CARRIED: Final = (
-    "metadata",
-    "title",
-    "id",
-    "cache_control",
-    "annotations",
-    "citations",
-    "logprobs",
-)
+_CARRIED: Final = ("id", "cache_control", "annotations", "citations", "logprobs")
 _RATES: Final = ("sampling_rate", "sample_rate")
 
 
@@ -127,6 +122,7 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
     kind = kind_of(raw, where)
     source_id = None if raw.get("source_id") is None else str(raw["source_id"])
     units = _units(raw, where)
+    title, metadata = _title(raw, where), _metadata(raw, where)
     if kind == "text":
         name = "refusal" if raw["type"] == "refusal" else "text"
         text = raw.get(name)
@@ -135,10 +131,12 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
                 f"{where} is of type 'text' but {name!r} is {type(text).__name__}",
                 legal="a string",
             )
-        check_keys(raw, ("type", name, *MARKS, *_CARRIED), where)
+        check_keys(raw, ("type", name, *MARKS, *LABELS, *_CARRIED), where)
         check_text(text, where)
         return TextPart(
-            place.message, place.part, place.role, text, place.is_source, source_id, units
+            *(place.message, place.part, place.role, text, place.is_source, source_id, units),
+            title=title,
+            metadata=metadata,
         )
     if place.role in ("system", "developer", "assistant"):
         raise InputError(
@@ -147,7 +145,11 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
         )
     media, asked = _media(raw, kind, where, reading)
     return MediaPart(
-        place.message, place.part, place.role, kind, media, place.is_source, source_id, units, asked
+        *(place.message, place.part, place.role, kind, media, place.is_source, source_id, units),
+        asked=asked,
+        transcript=_transcript(raw, media, where, reading),
+        title=title,
+        metadata=metadata,
     )
 
 
@@ -168,6 +170,34 @@ def check_text(text: str, where: str) -> None:
             legal="text that can be written as UTF-8",
             fix="write the whole character, or use text.encode('utf-8', 'ignore').decode()",
         ) from error
+
+
+def _title(raw: Mapping[str, Any], where: str) -> str | None:
+    title = raw.get("title")
+    if title is not None and not isinstance(title, str):
+        raise InputError(
+            f"{where} has a 'title' of type {type(title).__name__}",
+            legal="a string",
+            fix="put it under 'metadata'",
+        )
+    if title is not None:
+        check_text(title, f"{where}: 'title'")
+    return title
+
+
+def _metadata(raw: Mapping[str, Any], where: str) -> Any:
+    """Return a copy of the metadata, which a trace file must be able to hold."""
+    try:
+        text = json.dumps(raw.get("metadata"), ensure_ascii=False, allow_nan=False)
+        copy = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{where} has 'metadata' that is not JSON: {error}",
+            legal="objects, lists, strings, finite numbers, true, false, null",
+            fix="write other values, such as dates, as strings",
+        ) from error
+    check_text(text, f"{where}: 'metadata'")
+    return copy
 
 
 def _units(raw: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
@@ -201,7 +231,7 @@ def _media(
     _check_media_keys(raw, kind, found[0], where)
     limits, root = reading.limits, reading.media_root
     value = media_value(*found, kind, where, limits, root)
-    asked = asked_of(raw, kind, where, has_rate=frames_of(value) is not None)
+    asked = asked_of(raw, kind, where, has_rate=frames_of(value) is not None, limits=limits)
     if kind == "image":
         return load_image(value, limits=limits, media_root=root), asked
     clip = clip_of(asked)
@@ -223,6 +253,35 @@ def _media(
     return video, asked
 
 
+def _transcript(
+    raw: Mapping[str, Any],
+    media: LoadedImage | LoadedAudio | LoadedVideo,
+    where: str,
+    reading: Reading,
+) -> tuple[Utterance, ...] | None:
+    given = raw.get("transcript")
+    if given is None or isinstance(media, LoadedImage):
+        return None
+    whole = media.duration
+    if isinstance(media, LoadedAudio) and media.whole is not None:
+        whole = media.whole
+    utterances, mends = mended(read_transcript(given, where, reading.media_root), whole)
+    if not utterances:
+        raise InputError(
+            f"{where}: nothing of the transcript can be used: {', '.join(mends)}",
+            legal=f"words with seconds from 0 to {whole:g}, the length of the recording",
+        )
+    if mends:
+        warnings.warn(
+            f"{where}: the transcript was mended: {', '.join(mends)}", SourceWarning, stacklevel=2
+        )
+    return tuple(
+        replace(each, start=max(each.start, media.start), end=min(each.end, media.end))
+        for each in utterances
+        if each.start < media.end and each.end > media.start  # of the part that is read
+    )
+
+
 def _check_media_keys(raw: Mapping[str, Any], kind: Modality, name: str, where: str) -> None:
     """Refuse what is unknown."""
     if raw.get("detail") == "low":
@@ -231,11 +290,16 @@ def _check_media_keys(raw: Mapping[str, Any], kind: Modality, name: str, where: 
             legal="'auto' or 'high': the model is given the image as its processor makes it",
             fix="say how large it is to be: 'max_pixels', or 'resized_height' and 'resized_width'",
         )
-    own = {"image": ("detail",), "audio": _RATES, "video": (), "text": ()}[kind]
+    own: tuple[str, ...] = {
+        "image": ("detail",),
+        "audio": (*_RATES, "transcript"),
+        "video": ("transcript",),
+        "text": (),
+    }[kind]
     check_keys(
         raw,
         (
-            *("type", name, kind, *own, *ASKED[kind], *MARKS, *_CARRIED),
+            *("type", name, kind, *own, *ASKED[kind], *MARKS, *LABELS, *_CARRIED),
             *("path", "format", "media_type", "filename"),
         ),
         where,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
+from omnitrace.speech.utterances import Utterance
 from omnitrace.types import Modality
 
 __all__ = ["MediaPart", "Part", "TextPart"]
@@ -16,8 +17,9 @@ __all__ = ["MediaPart", "Part", "TextPart"]
 class TextPart:
     """A text of the conversation, letter for letter as the user passed it.
 
-    ``within`` are the character ranges of it that can be cited, where it also holds a question;
-    None for all of it.
+    ``title`` and ``metadata`` (a JSON value) are the user's, for citations of the part. ``within``
+    are the character ranges of it that can be cited, where it also holds a question; None for all
+    of it.
     """
 
     message: int
@@ -28,14 +30,17 @@ class TextPart:
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
     within: tuple[tuple[int, int], ...] | None = None
+    title: str | None = None
+    metadata: Any = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MediaPart:
     """A loaded image, audio or video of the conversation.
 
-    ``asked`` is what the message asks of its time and pixels, by the keys that say it (see
-    :mod:`omnitrace.sources.asked`).
+    ``transcript`` is what is said in it, as far as the user says so: in order, apart, and within
+    its seconds. ``asked`` is what the message asks of its time and pixels, by the keys that say it
+    (see :mod:`omnitrace.sources.asked`).
     """
 
     message: int
@@ -46,6 +51,9 @@ class MediaPart:
     is_source: bool = True
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
+    transcript: tuple[Utterance, ...] | None = None
+    title: str | None = None
+    metadata: Any = field(default=None, hash=False)
     asked: Mapping[str, float] = field(default_factory=dict)
 
 

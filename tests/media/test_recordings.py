@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from omnitrace.errors import MediaError
-from omnitrace.media import MediaLimits, load_audio
+from omnitrace.media import MediaLimits, load_audio, load_video
 from omnitrace.media._recordings import split_recordings
 from omnitrace.media.source import resolve_source
 from tests.helpers import media_files
@@ -121,6 +121,31 @@ def test_an_ogg_file_without_its_end():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_audio(data)
+
+
+def test_the_sound_of_an_avi_file(tmp_path: Path):
+    path = media_files.write_video(
+        tmp_path / "a.avi", [0, 0.5], codec="mpeg4", audio=media_files.tone(48_000, 1)
+    )
+    assert load_audio(path).duration == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.m4a"])
+def test_joined_mp4_files_are_refused(tmp_path: Path, name: str):
+    if name == "a.m4a":
+        path = media_files.write_audio(
+            tmp_path / name, "aac", media_files.tone(44_100, 0.5), 44_100
+        )
+    else:
+        sound = media_files.tone(48_000, 0.5)
+        path = media_files.write_video(tmp_path / name, [0, 0.1], audio=sound)
+    load_audio(path)
+    path.write_bytes(path.read_bytes() * 2)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(MediaError, match="holds 2 files, one behind another"):
+            load_audio(source)
+        with pytest.raises(MediaError, match=r"video stream|holds 2 files"):
+            load_video(source)
 
 
 def test_one_recording_is_not_copied(tmp_path: Path):
