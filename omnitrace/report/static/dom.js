@@ -82,13 +82,31 @@ export function place(node, styles) {
   return node;
 }
 
-// Scroll a pane until an element is in it, and nothing but the pane.
-export function scrollInto(scroller, node, share = 0.3) {
+// A sheet may lie over the end of a pane.
+export function seenHeight(scroller) {
+  return scroller.clientHeight - (parseFloat(getComputedStyle(scroller).scrollPaddingBottom) || 0);
+}
+
+const latest = new WeakMap();
+const FILLED = 80; // milliseconds, after which what came into sight is filled
+
+// Scroll a pane until an element (or a range) is in it, and nothing but the pane. What was not laid
+// out yet gets its true height on the way, so it is looked at again.
+export function scrollInto(scroller, node, share = 0.3, tries = 8) {
+  const order = {};
+  latest.set(scroller, order);
   const box = scroller.getBoundingClientRect();
   const found = node.getBoundingClientRect();
-  const seen = found.top >= box.top + 8 && found.bottom <= box.bottom - 8;
-  if (seen || !box.height) return;
+  const height = seenHeight(scroller);
+  const seen = found.top >= box.top + 8 && found.bottom <= box.top + height - 8;
+  if (seen || height <= 0) return;
+  const by = found.top - box.top - Math.max(12, share * (height - found.height));
+  const most = scroller.scrollHeight - scroller.clientHeight;
+  const top = Math.min(Math.max(scroller.scrollTop + by, 0), most);
+  const way = Math.abs(top - scroller.scrollTop);
+  if (way < 1) return;
+  const again = () => latest.get(scroller) === order && scrollInto(scroller, node, share, tries - 1);
+  if (tries) scroller.addEventListener("scrollend", () => setTimeout(again, FILLED), { once: true });
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const top = scroller.scrollTop + found.top - box.top - Math.max(12, share * (box.height - found.height));
-  scroller.scrollTo({ top, behavior: calm || Math.abs(top - scroller.scrollTop) > 4000 ? "auto" : "smooth" });
+  scroller.scrollTo({ top, behavior: calm || way > 4000 ? "auto" : "smooth" });
 }

@@ -48,7 +48,7 @@ export function createEvidence(store, bubble, { go }) {
     const missed = (span.truth?.missed ?? []).map((units) => missedItem(units));
     const heading = `Statement ${index + 1} of ${trace.spans.length}`;
     const why = span.why ?? `it rests on ${count(items.length, "source")}`;
-    const summary = el("p", { class: "summary" }, el("span", { class: `strength s-${span.strength.split(" ")[0]}` }, span.strength), `: ${why}.`);
+    const summary = el("p", { class: "summary" }, el("span", { class: `strength s-${span.strength.split(" ")[0]}` }, capital(span.strength)), `: ${why}.`);
     return [heading, [summary, truthLine(span), el("ol", { class: "supports" }, items, missed)]];
   };
 
@@ -161,6 +161,10 @@ export function createEvidence(store, bubble, { go }) {
   store.subscribe((change) => change.pinned && render());
   render();
   return { node, scroller: body };
+}
+
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 // Where the figures of a statement go: a bubble at its gauge.

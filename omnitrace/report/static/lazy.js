@@ -15,7 +15,7 @@ export function lazily(scroller) {
     (entries) => {
       for (const entry of entries) if (entry.isIntersecting) fill(entry.target);
     },
-    { root: scroller, rootMargin: "800px 0px" },
+    { root: scroller, rootMargin: "600px 0px" },
   );
   return {
     add(node, work) {

@@ -5,7 +5,7 @@ import { shorten } from "./format.js";
 import { lazily } from "./lazy.js";
 
 const MOST_COLUMNS = 60; // above it a column is a part, not a unit
-const CHUNK = 40; // rows that come to life together
+const CHUNK = 16; // rows that come to life together
 
 export function createOverview(store, { open }) {
   const { trace } = store;

@@ -77,7 +77,11 @@ export function createResponse(store, bubble, looks) {
   const setWords = (on) => {
     words = on;
     if (store.pinned?.kind === "token") store.pin({ kind: "span", index: store.spanOfToken(store.pinned.index) });
-    for (const chunk of chunks) if (!chunk.node.classList.contains("bare")) bring(chunk);
+    const top = body.getBoundingClientRect().top;
+    const first = [...body.querySelectorAll("[data-statement]")].find((line) => line.getBoundingClientRect().bottom > top);
+    const index = first && Number(first.dataset.statement);
+    for (const chunk of chunks) if (!chunk.node.classList.contains("bare")) wait(chunk);
+    if (index !== undefined && body.scrollTop > 0) lineOf(index).scrollIntoView({ block: "start" });
   };
 
   const lineOf = (index) => {
@@ -107,7 +111,8 @@ export function createResponse(store, bubble, looks) {
     const index = selection.kind === "span" ? selection.index : store.spanOfToken(selection.index);
     if (index === null) return;
     const line = lineOf(index);
-    scrollInto(body, line);
+    // Once the evidence has the height that it needs.
+    requestAnimationFrame(() => scrollInto(body, line));
   };
 
   const selectionAt = (target) => {

@@ -8,9 +8,11 @@ const NAMES = Object.keys(HEIGHTS);
 export function createSheet(node) {
   const handle = el("button", { class: "handle", type: "button" });
   let height = "half";
+  // Beside the sheet, the sources know how much of them it covers.
+  const size = (value) => (node.parentElement ?? node).style.setProperty("--sheet-height", value);
   const set = (name) => {
     height = name;
-    node.style.setProperty("--sheet-height", `${HEIGHTS[name]}dvh`);
+    size(`${HEIGHTS[name]}dvh`);
     const next = NAMES[(NAMES.indexOf(name) + 1) % NAMES.length];
     handle.setAttribute("aria-label", `Height of the response: ${name}; change to ${next}`);
   };
@@ -24,7 +26,7 @@ export function createSheet(node) {
     if (!drag) return;
     const by = drag.from - event.clientY;
     if (Math.abs(by) > 6) drag.moved = true;
-    if (drag.moved) node.style.setProperty("--sheet-height", `${drag.height + by}px`);
+    if (drag.moved) size(`${drag.height + by}px`);
   });
   handle.addEventListener("pointerup", () => {
     const now = (100 * node.getBoundingClientRect().height) / innerHeight;
@@ -38,7 +40,7 @@ export function createSheet(node) {
       set(NAMES[(NAMES.indexOf(height) + 1) % NAMES.length]);
     }
   });
-  set("half");
+  handle.setAttribute("aria-label", "Height of the response: half; change to full");
   node.prepend(handle);
   return {
     // A source that is gone to must be seen.

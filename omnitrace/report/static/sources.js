@@ -1,14 +1,16 @@
 // The inputs in their order. A source that is chosen shows every statement that rests on it.
 
-import { el, icon, named, scrollInto } from "./dom.js";
+import { el, icon, named, scrollInto, seenHeight } from "./dom.js";
 import { imageBody } from "./images.js";
-import { textBody, unfold } from "./texts.js";
+import { lazily } from "./lazy.js";
+import { textPieces, unfold } from "./texts.js";
 import { timeBody } from "./times.js";
 
 export function createSources(store, looks) {
   const { trace } = store;
   const body = el("div", { class: "body" });
   const bodies = new Map();
+  const lazy = lazily(body);
   const citedOnly = el("input", { type: "checkbox", role: "switch" });
   const title = el("h2", {}, "Sources");
   const node = el(
@@ -29,12 +31,7 @@ export function createSources(store, looks) {
   if (!trace.parts.length) body.append(el("p", { class: "empty" }, "The request is empty."));
 
   function partNode(part, cited) {
-    const made =
-      part.kind === "text"
-        ? { node: textBody(part, store) }
-        : part.kind === "image"
-          ? imageBody(part, store, looks)
-          : timeBody(part, store);
+    const made = part.kind === "text" ? textLater(part) : part.kind === "image" ? imageBody(part, store, looks) : timeBody(part, store);
     bodies.set(part, made);
     const state = !part.source ? "not a source" : cited ? `${cited} cited` : "not cited";
     return el(
@@ -51,6 +48,17 @@ export function createSources(store, looks) {
       part.metadata ? metadata(part.metadata) : null,
       made.node,
     );
+  }
+
+  // Until it is seen, a text is bare: of many documents few are looked at.
+  function textLater(part) {
+    const made = { node: el("div", { class: "prose", dir: "auto" }, part.pieces.map(([text]) => text).join("")) };
+    made.fill = () => lazy.fill(made.node);
+    lazy.add(made.node, () => {
+      made.node.replaceChildren(...textPieces(part, store));
+      mark();
+    });
+    return made;
   }
 
   const unitNodes = (unit) => body.querySelectorAll(`[data-unit="${unit}"]`);
@@ -83,13 +91,14 @@ export function createSources(store, looks) {
   };
 
   const reveal = (unit, pulse) => {
+    const part = trace.parts[trace.units[unit].part];
+    bodies.get(part).fill?.();
     const found = [...unitNodes(unit)];
     if (!found.length) return;
     unfold(found[0]);
-    const part = trace.parts[trace.units[unit].part];
     bodies.get(part).preview?.(unit);
     const section = found[0].closest(".part");
-    const fits = section.clientHeight < body.clientHeight - 24;
+    const fits = section.clientHeight < seenHeight(body) - 24;
     scrollInto(body, part.kind !== "text" && fits ? section : found.at(-1), fits && part.kind !== "text" ? 0.5 : 0.3);
     if (!pulse) return;
     for (const each of found) {

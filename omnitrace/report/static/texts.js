@@ -6,19 +6,20 @@ import { count } from "./format.js";
 const FOLD = 600; // characters from which on an uncited passage is folded
 const KEPT = 1; // pieces that stay on either side of a fold
 
-export function textBody(part, store) {
+// The pieces of a text, as elements.
+export function textPieces(part, store) {
   const { units } = store.trace;
-  const body = el("div", { class: "prose", dir: "auto" });
+  const made = [];
   const seen = new Set();
   let quiet = [];
 
   const flush = (atEnd) => {
-    const first = body.childNodes.length ? KEPT : 0;
+    const first = made.length ? KEPT : 0;
     const last = quiet.length - (atEnd ? 0 : KEPT);
     const folded = quiet.slice(first, last);
     const length = folded.reduce((sum, piece) => sum + piece.textContent.length, 0);
-    if (length < FOLD) body.append(...quiet);
-    else body.append(...quiet.slice(0, first), fold(folded, units.length), ...quiet.slice(last));
+    if (length < FOLD) made.push(...quiet);
+    else made.push(...quiet.slice(0, first), fold(folded), ...quiet.slice(last));
     quiet = [];
   };
 
@@ -36,7 +37,7 @@ export function textBody(part, store) {
       continue;
     }
     flush(false);
-    body.append(
+    made.push(
       el(
         "span",
         { class: "piece cited", role: "button", tabindex: begins ? "0" : "-1", "aria-pressed": "false", "data-unit": unit },
@@ -46,7 +47,7 @@ export function textBody(part, store) {
     );
   }
   flush(true);
-  return body;
+  return made;
 }
 
 // The browser's own search finds what is folded, and opens it.
