@@ -18,7 +18,7 @@ const SHORT = 60; // statements: a longer response is read as prose
 export function mount(root, data) {
   const { traces, compare } = data;
   const bubble = createBubble();
-  const looks = { heat: 70 }; // what all panes share
+  const looks = { heat: 50 }; // what all panes share
   const sessions = new Map();
   const head = el("div", { class: "head" });
   const stage = el("main", { class: "stage-area" });
