@@ -53,9 +53,7 @@ def photograph(page: Path, picture: Path) -> None:
     shot = picture.with_suffix(".full.png")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path)
-        tab = browser.new_page(
-            viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce"
-        )
+        tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce")
         tab.goto(page.as_uri())
         tab.locator(f"[data-span='{CHOSEN}']").click()
         tab.mouse.move(0, 0)
