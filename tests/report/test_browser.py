@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from omnitrace import Tracer
@@ -364,3 +367,32 @@ def test_a_long_answer_opens_at_once(opened: Page, tmp_path: Path) -> None:
     expect(evidence(page)).to_contain_text("Statement 1000 of 1000")
     expect(page.locator(".piece.on")).to_be_in_viewport()
     page.close()
+
+
+def test_a_frame_of_a_notebook_works(opened: Page, tmp_path: Path) -> None:
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!DOCTYPE html>{multimodal_trace()._repr_html_()}", "utf-8")
+    page = opened.context.new_page()
+    failed: list[str] = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(path.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator("[data-span='1']").click()
+    expect(frame.locator(".evidence")).to_contain_text("Statement 2 of 5")
+    assert failed == []
+    page.close()
+
+
+def test_the_picture_of_the_docs_can_be_taken(report: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "docs" / "make_pictures.py"
+    spec = importlib.util.spec_from_file_location("make_pictures", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with ThreadPoolExecutor(1) as pool:  # Playwright wants a thread of its own for each browser
+        pool.submit(module.photograph, report, tmp_path / "report.png").result()
+    with Image.open(tmp_path / "report.png") as picture:
+        assert picture.size == (module.WIDTH, module.HEIGHT)
+    assert (tmp_path / "report.png").stat().st_size < 200_000
+    assert [path.name for path in tmp_path.iterdir()] == ["report.png"]
