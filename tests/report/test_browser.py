@@ -21,7 +21,7 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.report.html import render_page, write_report
 from omnitrace.sources.request_files import RequestEntry, read_requests
-from tests.helpers.sample_traces import multimodal_trace
+from tests.helpers.sample_traces import multimodal_trace, text_trace
 from tests.report.hostile import EVIL, evil_trace
 from tests.report.large import large_view
 
@@ -304,6 +304,22 @@ def test_two_traces_side_by_side(opened: Page, tmp_path: Path) -> None:
     check_accessibility(page)
     page.get_by_role("button", name="B", exact=True).click()
     expect(page.locator(".response .statement")).to_have_count(5)
+    page.close()
+
+
+def test_long_passages_without_a_statement_are_folded(opened: Page, tmp_path: Path) -> None:
+    handbook = " ".join(f"Section {k} says how to clean pump number {k}." for k in range(60))
+    trace = text_trace([handbook], "Which?", "Pump 0 is cleaned.")
+    page = opened.context.new_page()
+    page.goto(write_report([trace], tmp_path / "long.html").as_uri())
+    fold = page.get_by_role("button", name="58 passages that no statement rests on")
+    expect(fold).to_be_visible()
+    height = "document.querySelector('.prose').clientHeight"
+    before = page.evaluate(height)
+    page.get_by_label("Search in sources and response").fill("pump number 30.")
+    expect(fold).to_have_count(0)
+    assert page.evaluate(height) > 2 * before
+    expect(page.locator("[data-unit='30']")).to_be_in_viewport()
     page.close()
 
 

@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { count } from "./format.js";
 
 const FOLD = 600; // characters from which on an uncited passage is folded
-const KEPT = 1; // pieces that stay on either side of a fold
+const KEPT = 2; // pieces that stay on either side of a fold: a gap and a sentence
 
 // The pieces of a text, as elements.
 export function textPieces(part, store) {
