@@ -61,7 +61,7 @@ def photograph(page: Path, picture: Path) -> None:
         tab.screenshot(path=shot)
         browser.close()
     with Image.open(shot) as drawn:
-        few = drawn.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        few = drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(picture, optimize=True)
     shot.unlink()
 

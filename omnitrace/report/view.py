@@ -186,7 +186,8 @@ def _parts_view(trace: Trace, *, media: bool) -> list[dict[str, Any]]:
                     **(embedded_view(record, media) if record.modality != "image" else {}),
                 }
             else:
-                name = _string(part.get("source_id")) or f"text {next(texts)}"
+                number = next(texts)
+                name = _string(part.get("source_id")) or f"text {number}"
                 view |= {
                     "kind": "text",
                     "name": name,

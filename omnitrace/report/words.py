@@ -60,4 +60,5 @@ def why_unsupported(span: Span) -> str:
         return "no source supports this"
     if span.verdict == "against-sources":
         return f"without the sources it is {-effect:.1f} nats more likely"
-    return f"no source accounts for it (hiding all of them changes it by {effect:+.1f} nats)"
+    change = round(effect, 1) + 0.0  # never "-0.0"
+    return f"no source accounts for it (hiding all of them changes it by {change:+.1f} nats)"

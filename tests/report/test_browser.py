@@ -265,10 +265,12 @@ def test_a_phone_keeps_the_place(page: Page) -> None:
 
 
 def test_print_has_everything_on_paper(page: Page) -> None:
-    page.emulate_media(media="print")
+    page.emulate_media(media="print", color_scheme="dark")
     expect(page.locator(".plain")).to_be_visible()
     expect(page.locator(".app")).to_be_hidden()
     expect(page.locator(".plain article").first).to_contain_text("[9] boat.mp4")
+    ink = page.locator(".plain h2").first.evaluate("node => getComputedStyle(node).color")
+    assert ink == "rgb(0, 0, 0)"
 
 
 def test_the_head_names_what_made_it(page: Page) -> None:

@@ -192,6 +192,7 @@ def test_messages_with_plain_text_and_without_facts() -> None:
     view = trace_view(dataclasses.replace(trace, messages=(*trace.messages, system)))
     assert view["roles"] == ["user", "system"]
     assert view["parts"][-1]["pieces"] == [["Be brief.", []]]
+    assert [part["name"] for part in view["parts"]] == ["text 1", "text 2", "text 3"]
     full = multimodal_trace()
     media = tuple(dataclasses.replace(m, duration=None, size=None, waveform=()) for m in full.media)
     view = trace_view(dataclasses.replace(full, media=media))

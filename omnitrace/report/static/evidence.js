@@ -4,7 +4,7 @@ import { el, icon, isolated, iconButton, named } from "./dom.js";
 import { frameOf, picture, row, supportFigures } from "./bubble.js";
 import { clock, count, percent, shorten } from "./format.js";
 import { guide } from "./guide.js";
-import { pairs } from "./state.js";
+import { pairs, sharesByKind } from "./state.js";
 
 const QUOTE = 280; // characters of a passage in a list
 
@@ -12,7 +12,10 @@ export function createEvidence(store, bubble, { go }) {
   const { trace } = store;
   const title = el("h2", { id: "evidence-title" }, "Evidence");
   const close = iconButton("close", "Clear the selection", () => store.pin(null), { hidden: true });
-  const body = el("div", { class: "body" });
+  // What is said of a selection is read out when it changes.
+  const said = el("div", { class: "content", "aria-live": "polite" });
+  const help = guide(trace);
+  const body = el("div", { class: "body" }, said, help);
   const node = el(
     "section",
     { class: "evidence pane", "aria-labelledby": "evidence-title" },
@@ -26,10 +29,7 @@ export function createEvidence(store, bubble, { go }) {
     const [heading, content] = selection ? views[selection.kind](selection.index) : overviewOf();
     title.textContent = heading;
     close.hidden = !selection;
-    const open = body.querySelector(".guide")?.open ?? false;
-    const help = guide(trace);
-    help.open = open;
-    body.replaceChildren(el("div", { class: "content", "aria-live": "polite" }, content), help);
+    said.replaceChildren(...[content].flat().filter(Boolean));
     body.scrollTop = 0;
     node.classList.toggle("idle", !selection);
   };
@@ -175,6 +175,8 @@ export function gaugeFigures(trace, index) {
     ...supportFigures(support).slice(0, support.effect === null ? 2 : 1),
   ]);
   if (span.all !== null) lines.push(row("all sources hidden", `${span.all < 0 ? "\u2212" : "+"}${Math.abs(span.all).toFixed(2)} nats`));
+  const kinds = [...sharesByKind(trace, span)];
+  if (kinds.length > 1) lines.push(row("by kind", kinds.map(([kind, share]) => `${kind} ${percent(share)}`).join(", ")));
   lines.push(row("signal on sources", percent(span.grounding)));
   return lines;
 }

@@ -49,6 +49,16 @@ export function same(one, other) {
   return one?.kind === other?.kind && one?.index === other?.index;
 }
 
+// The part of each modality in the support of a span.
+export function sharesByKind(trace, span) {
+  const shares = new Map();
+  for (const support of span.supports) {
+    const { kind } = trace.units[support.unit];
+    shares.set(kind, (shares.get(kind) ?? 0) + support.share);
+  }
+  return shares;
+}
+
 // For each unit the spans that rest on it, with the support.
 function indexSpans(trace) {
   const found = new Map();

@@ -1,7 +1,7 @@
 // One statement of the response: its text or its words, its markers, and how firmly it stands.
 
 import { el } from "./dom.js";
-import { percent } from "./format.js";
+import { sharesByKind } from "./state.js";
 
 export function statement(trace, index, words) {
   const span = trace.spans[index];
@@ -68,14 +68,8 @@ const RESULTS = { right: "\u2713 right", partly: "\u25d1 partly", wrong: "\u2717
 
 // A bar with the part of each modality, the strength in a word, and what came of the truth.
 function gauge(trace, span) {
-  const shares = new Map();
-  for (const support of span.supports) {
-    const kind = trace.units[support.unit].kind;
-    shares.set(kind, (shares.get(kind) ?? 0) + support.share);
-  }
-  const parts = [...shares].map(([kind, share]) => `${kind} ${percent(share)}`).join(", ");
-  const bar = el("span", { class: "bar", "aria-hidden": "true", title: parts });
-  for (const [kind, share] of shares) {
+  const bar = el("span", { class: "bar", "aria-hidden": "true" });
+  for (const [kind, share] of sharesByKind(trace, span)) {
     const piece = el("span", { class: `k-${kind}` });
     piece.style.setProperty("flex-grow", share);
     bar.append(piece);

@@ -41,7 +41,8 @@ export function mount(root, data) {
     head.replaceChildren(about(traces[number], number));
     now = sessionOf(number);
     bar.choose(number);
-    if (!compare && location.hash !== `#trace-${number + 1}` && traces.length > 1) {
+    // The frame of a notebook has no address of its own.
+    if (!compare && traces.length > 1 && location.protocol !== "about:") {
       history.replaceState(null, "", `#trace-${number + 1}`);
     }
     place();
