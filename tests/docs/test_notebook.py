@@ -36,6 +36,7 @@ def test_it_is_kept_without_outputs() -> None:
 def test_it_shows_a_trace_citations_and_figures(cells: list[Any]) -> None:
     trace, listed, markdown, sources, modalities = (cell.outputs for cell in cells)
     assert "The key weighs eight grams" in trace[-1].data["text/plain"]
+    assert trace[-1].data["text/html"].startswith('<iframe sandbox="allow-scripts" ')
     assert "[1] Weights, characters 27–54: The key weighs eight grams. (+" in listed[0].text  # noqa: RUF001
     assert "**Price list**" in markdown[-1].data["text/markdown"]
     for output in (sources, modalities):
