@@ -95,7 +95,7 @@ def test_colours_are_of_modalities_and_can_be_left_out() -> None:
     out = console(record=True)
     print_trace(out, cited_trace(), "harbour")
     html = out.export_html(inline_styles=True)
-    found = re.findall(r"color: (#\w{6})[^>]*>\[(\d+)\]", html)
+    found = re.findall(r"color: (#\w{6})[^>]*>\s*\[(\d+)\]", html)
     colours = {int(number): colour for colour, number in found}
     for span in cited_trace().citations():
         for each in span.citations:
