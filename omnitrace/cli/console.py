@@ -125,8 +125,8 @@ def _support_line(span: Span, support: Support, names: PartNames | None) -> Text
     else:
         line.append(f"{support.kind:<10}  ", style="bold")
     line.append(describe(unit.locator, unit.modality, names), style="cyan")
-    if unit.preview:
-        line.append(f"  {_quote(unit.preview)}", style="green")
+    if unit.quote:
+        line.append(f"  {_quote(unit.quote)}", style="green")
     if unit.source_id is not None:
         line.append(f"  source {plain(unit.source_id)}", style="magenta")
     if support.effect is not None:

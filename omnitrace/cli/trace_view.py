@@ -154,7 +154,8 @@ def _source_line(citation: Citation, margin: int, bar: str) -> Text:
     if citation.cited_text:
         quote = plain(citation.cited_text)
         short = quote if len(quote) <= _QUOTE else quote[: _QUOTE - 1].rstrip() + "…"
-        line.append(f"  “{short}”", style="not bold")
+        who = f"{plain(citation.speaker)}: " if citation.speaker else ""
+        line.append(f"  {who}“{short}”", style="not bold")
     return line
 
 

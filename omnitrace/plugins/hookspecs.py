@@ -32,6 +32,7 @@ __all__ = [
     "RegisterModel",
     "RegisterOperator",
     "RegisterPretrained",
+    "RegisterRecogniser",
     "RegisterSignal",
     "RegisterUnitizer",
     "hookimpl",
@@ -115,6 +116,16 @@ class RegisterUnitizer(Protocol):
         """
 
 
+class RegisterRecogniser(Protocol):
+    """Registers a speech recogniser, which ``factory(model)`` makes.
+
+    It is a :class:`omnitrace.speech.Recogniser`.
+    """
+
+    def __call__(self, name: str, factory: Callable[[str], Any], *, summary: str = "") -> None:
+        """Register ``factory`` as ``name``, for ``asr="name:model"``; the name must be free."""
+
+
 class RegisterExporter(Protocol):
     """Registers an exporter: ``factory()`` makes an :class:`omnitrace.export.Exporter`."""
 
@@ -150,6 +161,11 @@ def register_metrics(register: RegisterMetric) -> None:
 @hookspec
 def register_unitizers(register: RegisterUnitizer) -> None:
     """Register unitizers: what cuts images into regions, audio and video into stretches of time."""
+
+
+@hookspec
+def register_recognisers(register: RegisterRecogniser) -> None:
+    """Register speech recognisers: what says which words are spoken when."""
 
 
 @hookspec

@@ -58,6 +58,7 @@ class Registry:
     operators: dict[str, Entry] = field(default_factory=dict)
     metrics: dict[str, Entry] = field(default_factory=dict)
     unitizers: dict[str, Entry] = field(default_factory=dict)
+    recognisers: dict[str, Entry] = field(default_factory=dict)
     exporters: dict[str, Entry] = field(default_factory=dict)
 
     def signal(self, name: str) -> Entry:
@@ -151,6 +152,9 @@ def _collect(plugin: object, package: str) -> Registry:
         entry = Entry(name, factory, summary, package, modalities=tuple(modalities))
         _add(found.unitizers, "unitizer", entry)
 
+    def register_recogniser(name: str, factory: Callable[[str], Any], *, summary: str = "") -> None:
+        _add(found.recognisers, "recogniser", Entry(name, factory, summary, package))
+
     def register_exporter(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
         _add(found.exporters, "exporter", Entry(name, factory, summary, package))
 
@@ -160,6 +164,7 @@ def _collect(plugin: object, package: str) -> Registry:
     manager.hook.register_operators(register=register_operator)
     manager.hook.register_metrics(register=register_metric)
     manager.hook.register_unitizers(register=register_unitizer)
+    manager.hook.register_recognisers(register=register_recogniser)
     manager.hook.register_exporters(register=register_exporter)
     return found
 
@@ -199,6 +204,8 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             _add(merged.metrics, "metric", entry)
         for entry in found.unitizers.values():
             _add(merged.unitizers, "unitizer", entry)
+        for entry in found.recognisers.values():
+            _add(merged.recognisers, "recogniser", entry)
         for entry in found.exporters.values():
             _add(merged.exporters, "exporter", entry)
         for entry in found.models.values():

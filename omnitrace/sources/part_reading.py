@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from omnitrace.errors import InputError, did_you_mean
+from omnitrace.errors import InputError, SourceWarning, did_you_mean
 from omnitrace.media import (
     LoadedAudio,
     LoadedImage,
@@ -28,6 +29,7 @@ from omnitrace.sources.media_values import (
 )
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, Part, TextPart
+from omnitrace.speech import Utterance, mended, read_transcript
 from omnitrace.types import Modality
 
 __all__ = ["Place", "Reading", "check_text", "explicit_source", "kind_of", "read_part"]
@@ -165,8 +167,9 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
     media = _media(raw, kind, where, reading)
     return MediaPart(
         *(place.message, place.part, place.role, kind, media, place.is_source, source_id, units),
-        title,
-        metadata,
+        transcript=_transcript(raw, media, where, reading),
+        title=title,
+        metadata=metadata,
     )
 
 
@@ -265,6 +268,28 @@ def _media(
     )
 
 
+def _transcript(
+    raw: Mapping[str, Any],
+    media: LoadedImage | LoadedAudio | LoadedVideo,
+    where: str,
+    reading: Reading,
+) -> tuple[Utterance, ...] | None:
+    given = raw.get("transcript")
+    if given is None or isinstance(media, LoadedImage):
+        return None
+    utterances, mends = mended(read_transcript(given, where, reading.media_root), media.duration)
+    if not utterances:
+        raise InputError(
+            f"{where}: nothing of the transcript can be used: {', '.join(mends)}",
+            legal=f"words with seconds from 0 to {media.duration:g}, the length of the recording",
+        )
+    if mends:
+        warnings.warn(
+            f"{where}: the transcript was mended: {', '.join(mends)}", SourceWarning, stacklevel=2
+        )
+    return tuple(utterances)
+
+
 def _check_media_keys(raw: Mapping[str, Any], kind: Modality, name: str, where: str) -> None:
     """Refuse what is unknown, and what must be asked for elsewhere."""
     for key, fix in _ELSEWHERE[kind].items():
@@ -279,7 +304,12 @@ def _check_media_keys(raw: Mapping[str, Any], kind: Modality, name: str, where: 
             legal="'auto' or 'high': the model is given the image as its processor makes it",
             fix="resize the image",
         )
-    own = {"image": ("detail",), "audio": _RATES, "video": ("fps",), "text": ()}[kind]
+    own: tuple[str, ...] = {
+        "image": ("detail",),
+        "audio": (*_RATES, "transcript"),
+        "video": ("fps", "transcript"),
+        "text": (),
+    }[kind]
     check_keys(
         raw,
         (

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
+from omnitrace.speech.utterances import Utterance
 from omnitrace.types import Modality
 
 __all__ = ["MediaPart", "Part", "TextPart"]
@@ -34,7 +35,11 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MediaPart:
-    """A loaded image, audio or video of the conversation."""
+    """A loaded image, audio or video of the conversation.
+
+    ``transcript`` is what is said in it, as far as the user says so: in order, apart, and within
+    its seconds.
+    """
 
     message: int
     part: int
@@ -44,6 +49,7 @@ class MediaPart:
     is_source: bool = True
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
+    transcript: tuple[Utterance, ...] | None = None
     title: str | None = None
     metadata: Any = field(default=None, hash=False)
 

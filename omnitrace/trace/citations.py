@@ -86,7 +86,10 @@ class Citation:
     unit, modality, message, part:
         Id and modality of the unit, and the part of the request that it lies in.
     cited_text:
-        All of its text, letter for letter; empty for images, audio and video.
+        All of its text, letter for letter; of audio and video what is said, where that is known;
+        else empty.
+    speaker:
+        Who says it, where that is known.
     document, source_id, title, metadata:
         Of its :class:`Document`.
     characters:
@@ -112,6 +115,7 @@ class Citation:
     message: int
     part: int
     cited_text: str
+    speaker: str | None
     document: str
     source_id: str | None
     title: str | None
@@ -235,6 +239,7 @@ def _citation(
         message=locator.message,
         part=locator.part,
         cited_text=quote_of(trace, unit),
+        speaker=unit.speaker,
         document=document.id,
         source_id=document.source_id,
         title=document.title,
@@ -337,10 +342,10 @@ def parts_of(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def quote_of(trace: TraceRecord, unit: SourceUnit) -> str:
-    """Return all of the text of a unit; empty for images, audio and video."""
+    """Return all of the text of a unit, or what is said in it; empty where neither is known."""
     locator = unit.locator
     if not isinstance(locator, TextRange):
-        return ""
+        return unit.transcript or ""
     text: str = parts_of(trace.messages[locator.message])[locator.part]["text"]
     return text[locator.start : locator.end]
 

@@ -207,7 +207,14 @@ def _record(model: MediaModel, data: bytes | None) -> MediaRecord:
 def redacted(trace: T) -> T:
     """Return a copy without texts, names, previews and media; see :meth:`Trace.redact`."""
     units = {
-        unit.id: dataclasses.replace(unit, id=_neutral_id(unit, i), preview="", source_id=None)
+        unit.id: dataclasses.replace(
+            unit,
+            id=_neutral_id(unit, i),
+            preview="",
+            source_id=None,
+            transcript=None,
+            speaker=None,
+        )
         for i, unit in enumerate(trace.units)
     }
     return dataclasses.replace(

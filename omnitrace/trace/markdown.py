@@ -51,7 +51,8 @@ def _footnotes(trace: TraceRecord, citations: list[Citation]) -> list[str]:
     for each in citations:
         if each.number not in found:
             name = _escaped(documents[each.message, each.part].name)
-            note = f"[{each.number}] **{name}**, {each.place}"
+            who = f", {_escaped(each.speaker)}" if each.speaker else ""
+            note = f"[{each.number}] **{name}**, {each.place}{who}"
             quote = _escaped(each.cited_text)
             found[each.number] = f"{note}: “{quote}”" if quote else note
     return [found[number] for number in sorted(found)]
