@@ -128,7 +128,7 @@ def test_a_span_that_needs_no_source_costs_one_mask(find: Find) -> None:
 
 
 def test_many_units_are_halved(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Told, "fits", lambda self, masks, share: len(masks) <= 8)
+    monkeypatch.setattr(Told, "fits", lambda self, masks, share: len(list(masks)) <= 8)
     count = 256
     ranking = [1.0] * count
     ranking[200] = 0.01
