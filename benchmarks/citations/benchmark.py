@@ -87,7 +87,7 @@ def measure(given: argparse.Namespace) -> Result:
                 raise
             notes.append(f"{title} is left out: {error}")
             continue
-        found.append(judge_all(title, subject, methods, cases, given.shuffles))
+        found.append(judge_all(title, subject, methods, cases, given.shuffles, timing=given.timing))
     return result_of(found, cases, given, digest(read_families(given.split)), notes)
 
 
@@ -109,6 +109,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--cases", type=int, help="the first ones; by default all, quick 8")
     made.add_argument("--documents", type=int, help="most documents of a case; 40, quick 5")
     made.add_argument("--shuffles", type=int, default=1, help="other orders of each case")
+    made.add_argument(
+        "--timing",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="seconds, and those of writing the responses; --no-timing on a machine that is busy",
+    )
     made.add_argument("--methods", nargs="+", metavar="SIGNAL", help="signals, by their names")
     made.add_argument(
         "--peers",

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "in_words"]
 
 # Found on validation samples of the reference world and development cases of benchmarks/citations.
-_SMALL: Final = 4096  # tokens that may always be spent: of a short request all passes are cheap
 _WORD: Final = 0.5  # nats by which a word must change, and that are subtracted
 
 
@@ -38,8 +37,8 @@ class Measured:
     scorer, spans:
         The response and its spans.
     budget:
-        What may be spent, in passes over prompt and response; at least 4,096 tokens. The first mask
-        is measured whatever it costs, and the beginning that masks share is not counted ahead.
+        The tokens that may be spent. The first mask is measured whatever it costs, and of the
+        beginning that masks share only that of the first one is counted ahead.
 
     Attributes
     ----------
@@ -57,7 +56,7 @@ class Measured:
         places = [unit.positions for unit in scorer.source_units]
         self._starts = np.array([min(each, default=self.length) for each in places])
         self._sizes = np.array([len(each) for each in places])
-        self._budget = max(budget * self.length, float(_SMALL))
+        self._budget = budget
         self._tokens = 0
         self._cache = Cache()
         self._values: dict[bytes, np.ndarray] = {}  # [T] of each mask
@@ -102,7 +101,7 @@ class Measured:
             left = self._budget - self._tokens
             taken = {}
             for key, mask in new.items():
-                cost = self.cost(mask)
+                cost = self.cost(mask) + (0 if taken else self._before(mask))
                 if cost <= left or not self._values:
                     taken[key] = mask
                     left -= cost
@@ -155,6 +154,10 @@ class Measured:
             return 0
         return self.length - int(self._starts[dropped].min()) - int(self._sizes[dropped].sum())
 
+    def _before(self, keep: np.ndarray) -> int:
+        """Return the tokens before the first that is dropped, which masks share."""
+        return int(self._starts[~keep].min(initial=self.length))
+
     def fits(self, masks: Iterable[np.ndarray], share: float) -> bool:
         """Say whether masks cost at most what is left of a share of the budget."""
         return sum(map(self.cost, masks)) <= self.left(share)
@@ -189,7 +192,9 @@ class Measured:
         if len(units) != 1 or units[0] not in self._groups:
             return np.zeros_like(hidden)
         group = self._groups[units[0]]
-        alone = [hidden - each for k in group if (each := self.drops(s, self.only([k]))) is not None]
+        alone = [
+            hidden - each for k in group if (each := self.drops(s, self.only([k]))) is not None
+        ]
         whole = self.drops(s, self.only(group))
         assert whole is not None
         return hidden - whole - np.maximum(np.max([np.zeros_like(hidden), *alone], axis=0), 0.0)

@@ -102,7 +102,9 @@ class Search:
         ranking: np.ndarray,
         options: Verify,
     ) -> None:
-        self.measured = Measured(scorer, spans, options.budget)
+        modalities = {unit.modality for unit in scorer.source_units}
+        budget = options.tokens(int(scorer.embeddings.shape[1]), modalities)
+        self.measured = Measured(scorer, spans, budget)
         self._units = scorer.units
         self._homes = [
             (unit.locator.message, unit.locator.part, unit.modality) for unit in scorer.source_units

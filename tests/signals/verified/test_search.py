@@ -137,6 +137,20 @@ def test_many_units_are_halved(find: Find, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(Told.masks) < 40
 
 
+def test_what_is_dear_to_try_alone_is_tried_in_groups(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass for each group; the signal says which unit of the group it is."""
+    monkeypatch.setattr(Told, "fits", lambda self, masks, share: False)
+    monkeypatch.setattr(Told, "left", lambda self, share: 0.0)
+    ranking = [0.1] * 40
+    ranking[7] = ranking[30] = 1.0
+    rule: Rule = lambda kept: [-6.0 * (7 not in kept), -4.0 * (30 not in kept)]  # noqa: E731
+    found = find(rule, list(range(40)), ranking)
+    assert kinds(found) == {7: "necessary", 30: "necessary"}
+    assert len(Told.masks) == 1 + 4 + 2  # no source, groups, and one left out for each part
+
+
 @given(st.lists(st.floats(0.0, 8.0), min_size=2, max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_the_unit_of_the_largest_effect_is_named_first(effects: list[float]) -> None:
