@@ -33,7 +33,8 @@ SIGNALS: Final = (
     "feature-ablation",
     "verified",
 )
-_FEW: Final = 16
+#: Of context-cite: about as many passes as verification takes, more, and its own default.
+_ABLATIONS: Final = (8, 16, 32, 64)
 _QUICK: Final = ("attention-mean", "value-attention", "grad-sam", "mask-gradient", "verified")
 
 
@@ -58,7 +59,8 @@ def namers(given: argparse.Namespace) -> tuple[list[Namer], list[str]]:
         registry().signal(name)  # which says what there is
     peers, notes = choose(given.peers)
     if any(isinstance(peer, ContextCite) for peer in peers):
-        peers.append(ContextCite(_FEW))  # with about as many passes as verification takes
+        peers = [peer for peer in peers if not isinstance(peer, ContextCite)]
+        peers += map(ContextCite, given.ablations)
     made: list[Namer] = [SignalNamer(name) for name in wanted]
     return [*made, *(PeerNamer(peer, given.train_texts) for peer in peers)], notes
 
@@ -121,6 +123,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         help="packages, or installed, all (an error if one is missing), none; "
         "by default installed, quick none",
+    )
+    made.add_argument(
+        "--ablations", type=int, nargs="+", default=_ABLATIONS, help="of context-cite, a row each"
     )
     made.add_argument("--train-texts", type=int, default=30, help="what at2 learns from")
     made.add_argument("--cache", type=Path, default=CACHE / "citations", metavar="FOLDER")

@@ -99,7 +99,7 @@ class Measured:
         new = {mask.tobytes(): mask for mask in masks if not self.knows(mask)}
         while new:
             left = self._budget - self._tokens
-            taken = {}
+            taken: dict[bytes, np.ndarray] = {}
             for key, mask in new.items():
                 cost = self.cost(mask) + (0 if taken else self._before(mask))
                 if cost <= left or not self._values:
@@ -197,7 +197,8 @@ class Measured:
         ]
         whole = self.drops(s, self.only(group))
         assert whole is not None
-        return hidden - whole - np.maximum(np.max([np.zeros_like(hidden), *alone], axis=0), 0.0)
+        rest: np.ndarray = hidden - whole - np.max([np.zeros_like(hidden), *alone], axis=0)
+        return rest
 
     def alone(self, unit: int) -> bool:
         """Say whether a unit was shown without any other."""

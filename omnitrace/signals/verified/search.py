@@ -2,13 +2,15 @@
 
 1. One pass hides all sources. A span none of whose words needs them is done.
 2. Units are tried *alone*, all others hidden: what do they give back of what each word lost? That
-   is cheap, since what is hidden need not run. All units are tried where the budget allows, else a
-   shortlist of each span; where that does not give back half, all units are halved until one is
-   left.
+   is cheap, since what is hidden need not run. Where the budget does not allow to try each, all are
+   tried in groups, in which no two stand that the signal scores high for one span. Of a group that
+   gives much back units are then tried alone, and it is halved, as long as the budget allows; else
+   the unit counts that the signal scores highest.
 3. The span's words are covered by as few units as needed: the one that gives back most, then the
    one that gives back most of what is still missing, and so on. Units that give back the same words
    may show the same: they go with it.
-4. These are *left out*, one at a time. Where some are missed, the others go. Where none is missed
+4. These are *left out*, one for each span, and several spans' in one pass where none of them needs
+   what is left out for another. Where some are missed, the others go. Where none is missed
    much, since one says what another says too, they are left out together, with all of the document
    or medium that the best of them is in.
 5. Where much is not explained even so, units may act only together: those of the same document or
