@@ -30,7 +30,6 @@ one that gives back half of what the span lost is *sufficient*, and what gives b
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -39,6 +38,7 @@ import numpy as np
 
 from omnitrace.signals.verified.measured import Measured, in_words
 from omnitrace.signals.verified.options import Verify
+from omnitrace.signals.verified.ranking import weights
 from omnitrace.signals.verified.sharing import spread
 from omnitrace.types import Effect, EffectKind, SpanEffects
 
@@ -58,7 +58,6 @@ _MORE: Final = 1.0  # nats of the missing words that a further unit must give ba
 _MORE_SHARE: Final = 0.15  # and their share of what the first one gives back
 _ALIKE: Final = 0.85  # share of what the best unit gives back that makes another one like it
 _TRIED: Final = 4  # units that are left out for each part of a span
-_UNSEEN: Final = 0.01  # share of the best score that a unit counts with which the signal overlooks
 _PARTS: Final = 3  # units that a span rests on, beside those that are like them
 _LEFT: Final = 0.3  # share of what a span lost that is looked into once more
 _HALF: Final = 0.5
@@ -112,6 +111,8 @@ class Search:
             (unit.locator.message, unit.locator.part, unit.modality) for unit in scorer.source_units
         ]
         self._ranking = ranking
+        self._order: list[list[int]] = np.argsort(-ranking, axis=1, kind="stable").tolist()
+        self._weights = weights(ranking)
         self._options = options
 
     def run(self) -> list[SpanEffects]:
@@ -155,9 +156,11 @@ class Search:
         self._spend(measured.only([k]) for k in dict.fromkeys(inside))
         while wide := [units for units in self._groups_that_matter(live) if len(units) > 1]:
             halves = [half for units in wide for half in (units[::2], units[1::2])]
-            if not measured.fits(map(measured.only, halves), 1.0):
+            masks = [measured.only(half) for half in halves]
+            if measured.fits(masks, 1.0):
+                measured.show(halves)
+            if not all(map(measured.knows, masks)):
                 break
-            measured.show(halves)
 
     def _groups_that_matter(self, live: Sequence[int]) -> list[list[int]]:
         """Return the groups that spans rest on, without what was tried alone, best first."""
@@ -166,7 +169,7 @@ class Search:
             for part in self._cover(s, range(self.measured.count)):
                 group = self.measured.group(part.units[0])
                 if not self.measured.alone(part.units[0]):
-                    units = [k for k in self._order(s) if k in group and not self.measured.alone(k)]
+                    units = [k for k in self._order[s] if k in group and not self.measured.alone(k)]
                     found[tuple(sorted(units))] = units
         return list(found.values())
 
@@ -176,14 +179,10 @@ class Search:
         costs = itertools.accumulate(map(self.measured.cost, every := list(masks)))
         self.measured.run([mask for mask, cost in zip(every, costs, strict=True) if cost <= left])
 
-    def _order(self, s: int) -> list[int]:
-        ranked: list[int] = np.argsort(-self._ranking[s], kind="stable").tolist()
-        return ranked
-
     def _cover(self, s: int, units: Sequence[int]) -> list[_Part]:
         """Cover the words of a span by units that were tried alone."""
         back = {k: self.measured.given_back(s, [k]) for k in units}
-        weight = {k: self._weight(s, k) for k in units}
+        weight = self._weights[s]
         covered = np.zeros_like(self.measured.hidden(s))
         parts: list[_Part] = []
         least = _MORE
@@ -205,11 +204,6 @@ class Search:
             parts.append(_Part(tuple(sorted(alike, key=lambda k: -same[k])[:_TRIED])))
             covered = np.maximum(covered, np.max([back[k] for k in alike], axis=0))
         return parts
-
-    def _weight(self, s: int, unit: int) -> float:
-        """Return how much the signal speaks for a unit: the root of its share of the best score."""
-        strongest = float(self._ranking[s].max()) or 1.0
-        return math.sqrt(max(float(self._ranking[s, unit]) / strongest, _UNSEEN))
 
     # Leaving units out.
 
@@ -244,7 +238,7 @@ class Search:
     def _matters(self, s: int, units: Sequence[int], others: Sequence[int]) -> bool:
         """Say whether other units give back much of what some units do."""
         gain = {
-            k: self._weight(s, k) * np.maximum(self.measured.given_back(s, [k]), 0)
+            k: self._weights[s, k] * np.maximum(self.measured.given_back(s, [k]), 0)
             for k in {*units, *others}
         }
         most = np.max([gain[k] for k in units], axis=0)
@@ -347,7 +341,7 @@ class Search:
 
     def _pairs(self, s: int, found: dict[int, _Found]) -> list[tuple[int, int]]:
         """Return the units that may need each other: of one document or medium."""
-        order = self._order(s)
+        order = self._order[s]
         chosen = [k for k, each in found.items() if each.effect.kind is not None] or order[:1]
         return [
             (beside, k)
@@ -376,9 +370,9 @@ class Search:
     def _look_for_needed(self, found: dict[int, dict[int, _Found]]) -> None:
         """Leave out what the signal scores highest."""
         unclear = self._unclear(found)
-        self._without((s, [k]) for s in unclear for k in self._order(s)[:_TRIED])
+        self._without((s, [k]) for s in unclear for k in self._order[s][:_TRIED])
         for s, left in unclear.items():
-            for k in self._order(s)[:_TRIED]:
+            for k in self._order[s][:_TRIED]:
                 lost = self.measured.lost(s, [k])
                 if lost is None or (k in found[s] and found[s][k].effect.kind is not None):
                     continue

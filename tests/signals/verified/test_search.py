@@ -151,6 +151,21 @@ def test_what_is_dear_to_try_alone_is_tried_in_groups(
     assert len(Told.masks) == 1 + 4 + 2  # no source, groups, and one left out for each part
 
 
+def test_halving_ends_where_the_budget_refuses_what_seemed_to_fit(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginning that masks share is counted only when they run."""
+    run = Told.run
+    monkeypatch.setattr(Told, "fits", lambda self, masks, share: len(list(masks)) == 2)
+    monkeypatch.setattr(Told, "left", lambda self, share: 0.0)
+    monkeypatch.setattr(
+        Told, "run", lambda self, masks: run(self, [m for m in masks if m.sum() != 5])
+    )
+    ranking = [1.0 if k == 7 else 0.1 for k in range(40)]
+    found = find(lambda kept: [-6.0 * (7 not in kept)], list(range(40)), ranking)
+    assert kinds(found) == {7: "necessary"}
+
+
 @given(st.lists(st.floats(0.0, 8.0), min_size=2, max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_the_unit_of_the_largest_effect_is_named_first(effects: list[float]) -> None:
