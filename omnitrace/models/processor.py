@@ -84,6 +84,10 @@ class ProcessorAdapter(ModelAdapter):
         if _has_no_processor(Path(path)):
             return CausalLMAdapter.load(path, options)
         processor = AutoProcessor.from_pretrained(path, **options.for_config())
+        if getattr(processor, "chat_template", None) is None:
+            # Some classes drop the template of their folder (Phi-4), which the tokenizer reads too.
+            own = getattr(processor, "tokenizer", None)
+            processor.chat_template = getattr(own, "chat_template", None)
         config = AutoConfig.from_pretrained(path, **options.for_config())
         family = family_of(config)
         chosen = family.model_class if family is not None else ""
@@ -180,9 +184,11 @@ class ProcessorAdapter(ModelAdapter):
         given: list[MediaPart] = list(conversation.media())
         for part in given:
             if part.modality not in family.modalities:
+                needed = family.needs(part.modality)
                 raise InputError(
                     f"{family.title} takes no {part.modality}; {name_of(part)} is one",
                     legal=", ".join(family.modalities),
+                    fix=needed and f"install transformers {needed} or newer",
                 )
         for kind in family.one_each:
             several = [part for part in given if part.modality == kind]

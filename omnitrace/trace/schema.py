@@ -67,6 +67,7 @@ class ImageRegionModel(_Model):
     box: tuple[float, float, float, float]
     grid: tuple[Count, Count]
     cells: tuple[Count, ...]
+    canvas: tuple[float, float, float, float] | None = None
 
 
 class TimeRangeModel(_Model):
