@@ -64,13 +64,13 @@ class Family:
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """What it takes, text first; not what the installed ``transformers`` fails at."""
-        return "text", *(kind for kind in self.places if self.needs(kind) is None)
+        return "text", *(kind for kind in self.places if not self.needs(kind))
 
-    def needs(self, modality: Modality) -> str | None:
-        """Return the version of ``transformers`` that a modality needs, if that is not installed."""
-        wanted = self.since.get(modality)
+    def needs(self, modality: Modality) -> str:
+        """Return the version of ``transformers`` that a modality needs; empty if it is there."""
+        wanted = self.since.get(modality, "")
         installed = Version(importlib.metadata.version("transformers"))
-        return wanted if wanted is not None and installed < Version(wanted) else None
+        return wanted if wanted and installed < Version(wanted) else ""
 
 
 _GRID: Final[Mapping[Modality, Place]] = {"image": images.grid, "video": times.steps}
@@ -272,9 +272,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("Kimi_K25Processor",),
         {"image": images.padded_grid, "video": times.chunks},
         ("moonshotai/Kimi-K2.5",),
-        since={
-            "video": "5.24"
-        },  # before, it splits the features of patches of several frames wrongly
+        since={"video": "5.24"},  # older ones split the features of several frames wrongly
     ),
     Family(
         "minicpm-v-4.6",

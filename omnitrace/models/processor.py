@@ -188,7 +188,7 @@ class ProcessorAdapter(ModelAdapter):
                 raise InputError(
                     f"{family.title} takes no {part.modality}; {name_of(part)} is one",
                     legal=", ".join(family.modalities),
-                    fix=needed and f"install transformers {needed} or newer",
+                    fix=f"install transformers {needed} or newer" if needed else "",
                 )
         for kind in family.one_each:
             several = [part for part in given if part.modality == kind]

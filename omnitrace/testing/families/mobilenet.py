@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from timm.layers import RmsNorm2d
+from timm.layers.norm import RmsNorm2d
 from timm.models import register_model
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from timm.models.mobilenetv5 import MobileNetV5Encoder
@@ -31,7 +31,7 @@ def omnitrace_mobilenetv5_enc(
 ) -> MobileNetV5Encoder:
     """Make the tower, untrained."""
     return MobileNetV5Encoder(
-        block_args=decode_arch_def(_STAGES),
+        block_args=decode_arch_def(_STAGES),  # type: ignore[no-untyped-call]
         stem_size=8,
         fix_stem=True,
         round_chs_fn=partial(round_channels, multiplier=channel_multiplier),
