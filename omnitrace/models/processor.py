@@ -64,6 +64,13 @@ class ProcessorAdapter(ModelAdapter):
                 "was given",
                 legal="the processor of the checkpoint, as AutoProcessor.from_pretrained loads it",
             )
+        if not getattr(processor.tokenizer, "is_fast", False):
+            # Voxtral: mistral-common writes the prompt and says of no token where it is from.
+            raise ModelError(
+                f"the {type(processor.tokenizer).__name__} of {type(processor).__name__} cannot "
+                "say which characters a token stands for, so no source is found in the prompt",
+                legal="a processor with a fast tokenizer, and with it a chat template",
+            )
         self._fed: tuple[weakref.ref[Encoded], torch.Tensor] | None = None
 
     @classmethod

@@ -108,6 +108,8 @@ def image_grid(
     if positions is None:
         expect(medium, rows * columns)
     size = medium.image.width, medium.image.height
+    if canvas == (0, 0, *size):
+        canvas = None
     return GridTokens(
         medium.part, list(chosen), rows, columns, *size, tuple(overviews), canvas=canvas
     )
