@@ -117,15 +117,22 @@ def load_audio(
         return _cut(_from_array(source, limits), "the audio array", clip)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
     data = resolved.read()
-    pieces: list[np.ndarray] = []
+    pieces: list[tuple[int, list[np.ndarray]]] = []  # those of one rate together
     seconds = 0.0
     for piece in split_recordings(resolved, data):
         # The bytes that were read are what is decoded, whatever happens to the file meanwhile.
         fixed = Source(resolved.name, resolved.path, len(piece), piece)
-        pieces.append(to_model_rate(resolved.label, *_decode(fixed, limits)))
-        seconds += pieces[-1].size / SAMPLE_RATE
+        mono, rate = _decode(fixed, limits)
+        seconds += mono.size / max(rate, 1)
         _check_seconds(resolved.label, seconds, limits)
-    samples = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if not pieces or pieces[-1][0] != rate:
+            pieces.append((rate, []))
+        pieces[-1][1].append(mono)
+    resampled = [
+        to_model_rate(resolved.label, each[0] if len(each) == 1 else np.concatenate(each), rate)
+        for rate, each in pieces
+    ]
+    samples = resampled[0] if len(resampled) == 1 else np.concatenate(resampled)
     audio = LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
     return _cut(audio, resolved.label, clip)
 
