@@ -12,6 +12,7 @@ import numpy as np
 
 from omnitrace.errors import MediaError
 from omnitrace.media._mixdown import channel_weights, mix
+from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate
 from omnitrace.media.limits import MediaLimits
 from omnitrace.media.source import Source
 
@@ -149,8 +150,8 @@ def decode_audio(
     *,
     origin: float | None = None,
     seconds: float | None = None,
-) -> tuple[np.ndarray, int] | None:
-    """Decode the first audio stream to mono float32 at its own rate.
+) -> ModelRate | None:
+    """Decode the first audio stream to mono float32, on its way to 16 kHz.
 
     With ``origin`` (a time of the container's clock, such as that of the video's first frame), the
     result starts there: silence is put before a stream that starts later, and samples before it are
@@ -159,8 +160,8 @@ def decode_audio(
 
     Returns
     -------
-    tuple or None
-        Samples and rate; ``None`` if there is no audio stream.
+    ModelRate or None
+        What becomes of the samples; ``None`` if there is no audio stream.
     """
     with open_container(source, "audio") as container:
         if not container.streams.audio:
@@ -174,12 +175,11 @@ def decode_audio(
                     break
             else:
                 if len(container.streams) == 1:
-                    end = (track.origin or 0.0) + track.length / max(track.rate, 1)
+                    end = (track.origin or 0.0) + track.made.length / track.rate
                     check_end(source, "audio", container, end)
         except DECODE_ERRORS as error:
             raise broken(source, "audio", error) from error
-    chunks = track.chunks
-    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), track.rate
+    return track.made
 
 
 class _Track:
@@ -190,30 +190,32 @@ class _Track:
     ) -> None:
         self.source, self.limits = source, limits
         self.origin, self.seconds = origin, seconds
-        self.chunks: list[np.ndarray] = []
-        self.length = 0
-        self.rate = 0
+        self.rate = SAMPLE_RATE
+        self.made = ModelRate(source.label, self.rate, limits)
         self._resampler: av.AudioResampler | None = None
 
     def add(self, frame: av.AudioFrame) -> bool:
         """Add a frame; return whether more can be added."""
         samples = self._mono(frame)
-        start = self.length
+        length = self.made.length
+        start = length
         if frame.time is not None and self.origin is not None:
             start = round((frame.time - self.origin) * self.rate)
-        if self.length == 0 and start < 0:
+        if length == 0 and start < 0:
             samples, start = samples[-start:], min(0, start + samples.size)
         if samples.size == 0:
             return True
-        gap = start - self.length
-        if gap > (_GAP_SECONDS * self.rate if self.chunks else 0):
-            self._append(np.broadcast_to(np.float32(0), gap))
-        return self._append(samples)
+        gap = start - length
+        if gap > (_GAP_SECONDS * self.rate if length else 0):
+            self.made.append_silence(self._wanted(gap))
+        self.made.append(samples[: self._wanted(samples.size)])
+        return self.seconds is None or self.made.length < round(self.seconds * self.rate)
 
     def _mono(self, frame: av.AudioFrame) -> np.ndarray:
         names = [channel.name for channel in frame.layout.channels]
         if self._resampler is None:
             self.rate = frame.sample_rate
+            self.made = ModelRate(self.source.label, self.rate, self.limits)
             self._resampler = av.AudioResampler("flt", frame.layout, self.rate)
             if self.origin is None:
                 self.origin = frame.time
@@ -223,16 +225,12 @@ class _Track:
             np.concatenate(parts).reshape(-1, len(names)), channel_weights(len(names), names)
         )
 
-    def _append(self, samples: np.ndarray) -> bool:
-        """Append samples up to the seconds that are wanted; return whether there is room left."""
-        room = samples.size
+    def _wanted(self, count: int) -> int:
+        """Return how many of the next ``count`` samples are wanted, and refuse too many."""
         if self.seconds is not None:
-            room = max(0, round(self.seconds * self.rate) - self.length)
-        taken = samples[:room]
-        self.length += taken.size
-        _check_length(self.source, self.length / self.rate, self.limits)
-        self.chunks.append(taken)
-        return self.seconds is None or taken.size < room
+            count = min(count, max(0, round(self.seconds * self.rate) - self.made.length))
+        _check_length(self.source, (self.made.length + count) / self.rate, self.limits)
+        return count
 
 
 def _check_length(source: Source, seconds: float, limits: MediaLimits) -> None:

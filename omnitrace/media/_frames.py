@@ -1,10 +1,10 @@
 """The frames of a video file: when each is shown, and the pixels of some of them.
 
 An index of timestamps is read from the packets without decoding (PyAV). The pixels come from
-decord where it is installed and exact, else from PyAV; both give identical arrays. decord is not
-asked for rotated videos, which it returns garbled, nor for those whose pixels are not square, for
-open groups of pictures (x265's default) and intra refresh, where it returns wrong frames after
-seeking, nor for streams whose packets may not be one frame each.
+PyAV, or from decord where the user chose it and it is installed and exact; both give identical
+arrays. decord is not asked for rotated videos, which it returns garbled, nor for those whose pixels
+are not square, for open groups of pictures (x265's default) and intra refresh, where it returns
+wrong frames after seeking, nor for streams whose packets may not be one frame each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import av
@@ -22,6 +21,7 @@ import av.video.stream
 import numpy as np
 
 from omnitrace.errors import MediaError
+from omnitrace.media import _decord
 from omnitrace.media._container import (
     DECODE_ERRORS,
     broken,
@@ -30,6 +30,7 @@ from omnitrace.media._container import (
     open_container,
     reason,
 )
+from omnitrace.media._messages import Sink
 from omnitrace.media._timestamps import mended
 from omnitrace.media.limits import MediaLimits, check_frame_size
 from omnitrace.media.source import Source
@@ -55,7 +56,8 @@ class FrameIndex:
     ``pts`` are ascending ticks of ``time_base`` seconds; ``keys`` are ``(frame, dts)`` of the key
     frames to which one can seek, empty where frames can only be counted from the beginning.
     ``matrix`` is the 2×2 display matrix (rows: image of the x axis, image of the y axis), ``size``
-    the ``(width, height)`` before it is applied, with pixels made square.
+    the ``(width, height)`` before it is applied, with pixels made square. ``decord`` is whether the
+    user chose decord, and it decodes such a video exactly.
     """
 
     pts: np.ndarray
@@ -131,8 +133,10 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
             raise _no_frames(source)
         codec = stream.codec_context.name
         rate = stream.average_rate
-        decord_fits = codec in _DECORD_CODECS and container.format.name.startswith(
-            _DECORD_CONTAINERS
+        decord_fits = (
+            limits.video_reader == "decord"
+            and codec in _DECORD_CODECS
+            and container.format.name.startswith(_DECORD_CONTAINERS)
         )
         time_base = stream.time_base or 1 / _NOMINAL_RATE
     packets.sort()
@@ -160,13 +164,16 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
 
 
 def index_by_decoding(source: Source, limits: MediaLimits) -> FrameIndex:
-    """Index a video by decoding all of it: slow, but true for every file."""
+    """Index a video by decoding all of it: slow, but true for every file.
+
+    It uses no frame threads, with which FFmpeg may wait for ever in damaged files.
+    """
     matrix, size, _ = _probe(source, limits)
     found: list[int | None] = []
     last, end = 0, 0.0
     with open_container(source, "video") as container:
         stream = _video_stream(source, container, limits)
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"
         rate = stream.average_rate
         time_base = stream.time_base or 1 / _NOMINAL_RATE
         try:
@@ -191,8 +198,17 @@ def index_by_decoding(source: Source, limits: MediaLimits) -> FrameIndex:
     )
 
 
-def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray) -> np.ndarray:
-    """Decode the given frames (ascending, repeats allowed) to uint8 ``[T, H, W, 3]``.
+def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray, sink: Sink) -> None:
+    """Decode the given frames (ascending, repeats allowed) into "frames", uint8 ``[T, H, W, 3]``.
+
+    Parameters
+    ----------
+    source, index:
+        The video and its frames.
+    frames:
+        Indices of the frames, int64 ``[T]``.
+    sink:
+        Where the frames go, one after the other.
 
     Raises
     ------
@@ -201,56 +217,29 @@ def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nd
     FrameMismatchError
         If a frame of the index does not come out of the decoder.
     """
-    module = _import_decord() if index.decord else None
-    if module is not None:
-        pixels = _fetch_decord(module, source, index, frames)
-        if pixels is not None:
-            return pixels
-    return _fetch_pyav(source, index, frames)
-
-
-def _import_decord() -> ModuleType | None:
-    try:
-        import decord
-    except (ImportError, OSError):  # no wheel for this platform, or it lacks a system library
-        return None
-    return decord  # type: ignore[no-any-return]
-
-
-def _fetch_decord(
-    module: ModuleType, source: Source, index: FrameIndex, frames: np.ndarray
-) -> np.ndarray | None:
-    """Decode with decord; ``None`` where it fails or does not see the same frames as PyAV."""
-    try:
-        reader = module.VideoReader(source.reader(), num_threads=1)
-        if len(reader) != index.pts.size:
-            return None
-        starts = np.asarray(reader.get_frame_timestamp(np.arange(index.pts.size)))[:, 0]
-        if np.abs(starts - index.times).max() > 2e-3:
-            return None
-        batch: Any = reader.get_batch(frames)
-    except Exception:  # PyAV decodes it again, and says what is wrong
-        return None
-    # A user may have set decord's bridge, which turns batches into torch tensors.
-    pixels = batch.asnumpy() if hasattr(batch, "asnumpy") else np.asarray(batch)
-    width, height = index.size
-    return pixels if pixels.shape == (frames.size, height, width, 3) else None
-
-
-def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.ndarray:
     width, height = index.displayed_size
-    out = np.empty((frames.size, height, width, 3), np.uint8)
+    if index.decord:
+        sink.begin("frames", (frames.size, height, width, 3), "uint8")
+        if _decord.add_frames(source, index.times, index.size, frames, sink):
+            return
+    sink.begin("frames", (frames.size, height, width, 3), "uint8")
+    for frame in _fetch_pyav(source, index, frames):
+        sink.add(frame)
+
+
+def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> Iterator[np.ndarray]:
     keys = np.array([key[0] for key in index.keys], np.int64)
     done = -1  # the last frame that left the decoder
+    last = np.empty(0, np.uint8)
     with open_container(source, "video") as container:
         stream = container.streams.best("video")
         assert isinstance(stream, av.video.stream.VideoStream)
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"
         decoded = _decoded(container, stream)
         try:
             for row, wanted in enumerate(frames.tolist()):
                 if row and wanted == frames[row - 1]:
-                    out[row] = out[row - 1]
+                    yield last
                     continue
                 key = int(np.searchsorted(keys, wanted, side="right")) - 1
                 if key >= 0 and keys[key] > done + _SEEK_DISTANCE:
@@ -265,7 +254,8 @@ def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nda
                     else:
                         done += 1
                     if done == wanted:
-                        out[row] = _upright(frame, index)
+                        last = _upright(frame, index)
+                        yield last
                         break
                 else:
                     if index.keys:
@@ -274,7 +264,6 @@ def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nda
         except DECODE_ERRORS as error:
             when = float(index.times[wanted])
             raise broken(source, "video", f"{reason(error)}, at about {when:.2f} s") from error
-    return out
 
 
 def _upright(frame: av.VideoFrame, index: FrameIndex) -> np.ndarray:

@@ -1,37 +1,37 @@
-"""Audio: decoded with soundfile or PyAV, mixed to mono, resampled to 16 kHz."""
+"""Audio: decoded with soundfile or PyAV, mixed to mono, resampled to 16 kHz with soxr."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import io
-import math
 import os
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import soundfile
-import soxr
 
 from omnitrace.errors import MediaError
-from omnitrace.media._container import broken, decode_audio
+from omnitrace.media._container import broken, decode_audio, open_container
+from omnitrace.media._messages import Sink
 from omnitrace.media._mixdown import channel_weights, mix
+from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate, to_model_rate
 from omnitrace.media._mpeg_frames import FRAME_SAMPLES, counts_frames
 from omnitrace.media._recordings import split_recordings
+from omnitrace.media._worker import WORKER
 from omnitrace.media.clip import WHOLE, Clip
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
-__all__ = ["SAMPLE_RATE", "AudioArray", "LoadedAudio", "load_audio", "to_model_rate"]
+__all__ = ["SAMPLE_RATE", "AudioArray", "LoadedAudio", "decode_into", "load_audio", "probe_into"]
 
-SAMPLE_RATE = 16_000
 AudioArray: TypeAlias = np.ndarray | tuple[np.ndarray, float]
 
-# Rates outside are mistakes (seconds or milliseconds per sample) and cost minutes to resample.
-_RATES = (1_000, 1_000_000)
 _MAX_CHANNELS = 64
 _BLOCK = 1 << 18
+# A larger file is read only if its beginning is of a known format.
+_PROBED_BYTES = 1 << 26
 # libsndfile's number of frames where the header of a FLAC file does not say it.
 _UNKNOWN_FRAMES = 1 << 48
 _LEGAL = (
@@ -116,25 +116,55 @@ def load_audio(
     if isinstance(source, tuple | np.ndarray):
         return _cut(_from_array(source, limits), "the audio array", clip)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
-    data = resolved.read()
-    pieces: list[tuple[int, list[np.ndarray]]] = []  # those of one rate together
-    seconds = 0.0
-    for piece in split_recordings(resolved, data):
-        # The bytes that were read are what is decoded, whatever happens to the file meanwhile.
-        fixed = Source(resolved.name, resolved.path, len(piece), piece)
-        mono, rate = _decode(fixed, limits)
-        seconds += mono.size / max(rate, 1)
-        _check_seconds(resolved.label, seconds, limits)
-        if not pieces or pieces[-1][0] != rate:
-            pieces.append((rate, []))
-        pieces[-1][1].append(mono)
-    resampled = [
-        to_model_rate(resolved.label, each[0] if len(each) == 1 else np.concatenate(each), rate)
-        for rate, each in pieces
-    ]
-    samples = resampled[0] if len(resampled) == 1 else np.concatenate(resampled)
-    audio = LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
+    if resolved.size > _PROBED_BYTES:
+        if limits.isolate:
+            WORKER.decode("probe_audio", resolved, limits)
+        else:
+            probe(resolved)
+    held = resolved.held()
+    assert held.data is not None
+    if limits.isolate:
+        samples = WORKER.decode("audio", held, limits)[1]["samples"]
+    else:
+        samples = _decode(held, limits)
+    audio = LoadedAudio(samples, hashlib.sha256(held.data).hexdigest(), held.name, held.data)
     return _cut(audio, resolved.label, clip)
+
+
+def probe(source: Source) -> None:
+    """Refuse a file of no known audio format by its first bytes, before all of it is read."""
+    try:
+        soundfile.SoundFile(source.reader()).close()
+    except (soundfile.SoundFileError, RuntimeError, TypeError):
+        with open_container(source, "audio"):
+            pass
+
+
+def probe_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, Any]:
+    """Do :func:`probe` in the worker process."""
+    probe(source)
+    return {}
+
+
+def decode_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, Any]:
+    """Decode an audio file into the array "samples", float32 ``[n]``, in the worker process."""
+    samples = _decode(source, limits)
+    sink.begin("samples", samples.shape, "float32")
+    sink.add(samples)
+    return {}
+
+
+def _decode(source: Source, limits: MediaLimits) -> np.ndarray:
+    """Decode the bytes of an audio file, all recordings in it, to 16 kHz."""
+    data = source.read()
+    pieces: list[np.ndarray] = []
+    seconds = 0.0
+    for piece in split_recordings(source, data):
+        recording = Source(source.name, source.path, len(piece), piece)
+        pieces.append(_decode_recording(recording, limits).result())
+        seconds += pieces[-1].size / SAMPLE_RATE
+        _check_seconds(source.label, seconds, limits)
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _cut(audio: LoadedAudio, label: str, clip: Clip) -> LoadedAudio:
@@ -159,42 +189,15 @@ def _cut(audio: LoadedAudio, label: str, clip: Clip) -> LoadedAudio:
     )
 
 
-def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:
-    """Check mono samples and resample them to 16 kHz."""
-    if mono.size == 0:
-        raise MediaError(
-            f"{label} has no audio samples",
-            legal="at least one sample",
-            fix="check that the file was written completely",
-        )
-    if not np.all(np.isfinite(mono)):
-        raise MediaError(
-            f"{label} has NaN or infinite samples",
-            legal="finite samples",
-            fix="replace them, for example with numpy.nan_to_num",
-        )
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise MediaError(
-            f"{label} has a sample rate of {rate!r} Hz",
-            legal=f"a rate from {_RATES[0]} to {_RATES[1]} Hz",
-            fix="pass the number of samples per second",
-        )
-    if rate != SAMPLE_RATE:
-        count = math.ceil(mono.size * SAMPLE_RATE / rate)
-        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")[:count]
-        mono = np.pad(mono, (0, count - mono.size))
-    return np.ascontiguousarray(mono, dtype=np.float32)
-
-
-def _decode(source: Source, limits: MediaLimits) -> tuple[np.ndarray, int]:
-    """Decode one recording to mono at its own rate."""
+def _decode_recording(source: Source, limits: MediaLimits) -> ModelRate:
+    """Decode one recording to mono."""
     decoded = _decode_soundfile(source, limits) or decode_audio(source, limits)
     if decoded is None:
         raise broken(source, "audio", "it has no audio stream")
     return decoded
 
 
-def _decode_soundfile(source: Source, limits: MediaLimits) -> tuple[np.ndarray, int] | None:
+def _decode_soundfile(source: Source, limits: MediaLimits) -> ModelRate | None:
     """Decode with libsndfile; ``None`` if it does not know the format, or what its channels are."""
     data = source.read()
     try:
@@ -207,24 +210,25 @@ def _decode_soundfile(source: Source, limits: MediaLimits) -> tuple[np.ndarray, 
             return None
         rate = int(file.samplerate)
         _check_seconds(source.label, file.frames / rate, limits)
-        chunks: list[np.ndarray] = []
-        length = 0
+        made = ModelRate(source.label, rate, limits)
+        made.announce(file.frames)
         try:
             while True:
                 block = file.read(_BLOCK, dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                length += len(block)
-                _check_seconds(source.label, length / rate, limits)
-                chunks.append(mix(block, channel_weights(file.channels)))
+                made.append(mix(block, channel_weights(file.channels)))
+                _check_seconds(source.label, made.length / rate, limits)
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise broken(source, "audio", error) from error
         missing: float = 0  # what may be: the length of an MP3 file without a table is a guess
         if file.format == "MP3":
             missing = FRAME_SAMPLES if counts_frames(data) else rate / 10
-        if length < file.frames - missing:
-            raise broken(source, "audio", f"truncated: {length} samples of {file.frames} are there")
-    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
+        if made.length < file.frames - missing:
+            raise broken(
+                source, "audio", f"truncated: {made.length} samples of {file.frames} are there"
+            )
+    return made
 
 
 def _check_seconds(label: str, seconds: float, limits: MediaLimits) -> None:
@@ -255,7 +259,7 @@ def _from_array(source: AudioArray, limits: MediaLimits) -> LoadedAudio:
     rate = float(rate)
     if rate > 0:
         _check_seconds("the audio array", mono.size / rate, limits)
-    samples = to_model_rate("the audio array", mono, rate)
+    samples = to_model_rate("the audio array", mono, rate, limits)
     digest = hashlib.sha256(b"f32le 16000\n" + samples.astype("<f4").tobytes()).hexdigest()
     return LoadedAudio(samples, digest, "<array>")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,13 +23,15 @@ from omnitrace.media._frames import (
     index_by_decoding,
     index_frames,
 )
-from omnitrace.media.audio import LoadedAudio, to_model_rate
+from omnitrace.media._messages import Collected, Sink
+from omnitrace.media._worker import WORKER
+from omnitrace.media.audio import LoadedAudio
 from omnitrace.media.clip import WHOLE, Clip
 from omnitrace.media.image import load_image
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits, check_frame_size
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
-__all__ = ["LoadedVideo", "VideoFrames", "load_video"]
+__all__ = ["LoadedVideo", "VideoFrames", "decode_into", "load_video"]
 
 VideoFrames: TypeAlias = np.ndarray | list[PIL.Image.Image]
 
@@ -140,28 +144,77 @@ def load_video(
         _check_rate("the rate of the frames", rate)
         return _from_frames(frames, float(rate), float(fps), limits, clip)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
+    asked: dict[str, Any] = {
+        "fps": float(fps),
+        "with_audio": with_audio,
+        "clip": dataclasses.asdict(clip),
+    }
+    if limits.isolate:
+        values, arrays = WORKER.decode("video", resolved, limits, **asked)
+    else:
+        collected = Collected()
+        values = decode_into(resolved, limits, collected, **asked)
+        arrays = collected.arrays
     digest = resolved.sha256()
-    try:
-        index = index_frames(resolved, limits)
-        sampled, pixels = _read(resolved, index, fps, limits, clip)
-    except FrameMismatchError:
-        index = index_by_decoding(resolved, limits)
-        sampled, pixels = _read(resolved, index, fps, limits, clip)
+    seconds = None if values["seconds"] is None else tuple(values["seconds"])
     audio = None
-    if with_audio:
-        audio = _audio_track(resolved, digest, index.origin, limits, sampled.seconds)
+    if "samples" in arrays:
+        start = 0.0 if seconds is None else seconds[0]
+        audio = LoadedAudio(arrays["samples"], digest, resolved.name, start=start)
     return LoadedVideo(
-        frames=pixels,
-        times=index.times[sampled.indices],
-        frame_indices=sampled.indices,
-        fps=sampled.rate,
-        duration=index.duration,
+        frames=arrays["frames"],
+        times=arrays["times"],
+        frame_indices=arrays["indices"],
+        fps=values["fps"],
+        duration=values["duration"],
         sha256=digest,
         name=resolved.name,
         audio=audio,
         source=resolved,
-        seconds=sampled.seconds,
+        seconds=seconds,
     )
+
+
+def decode_into(
+    source: Source,
+    limits: MediaLimits,
+    sink: Sink,
+    *,
+    fps: float,
+    with_audio: bool,
+    clip: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Decode a video file, here or in the worker process.
+
+    Parameters
+    ----------
+    source, limits, sink:
+        What is decoded, how far, and where it goes: the arrays "frames", "times" and "indices" as
+        in :class:`LoadedVideo`, and "samples" if there is sound.
+    fps, with_audio, clip:
+        As for :func:`load_video`; the clip by the names of its fields.
+
+    Returns
+    -------
+    dict
+        "fps", "duration" and "seconds" as in :class:`LoadedVideo`.
+    """
+    part = Clip(**clip)
+    try:
+        index = index_frames(source, limits)
+        sampled = _fetch(source, index, fps, limits, part, sink)
+    except FrameMismatchError:
+        index = index_by_decoding(source, limits)
+        sampled = _fetch(source, index, fps, limits, part, sink)
+    samples = None
+    if with_audio:
+        samples = _audio_track(source, index.origin, limits, sampled.seconds)
+    times = index.times[sampled.indices]
+    for name, array in (("times", times), ("indices", sampled.indices), ("samples", samples)):
+        if array is not None:
+            sink.begin(name, array.shape, array.dtype.name)
+            sink.add(array)
+    return {"fps": sampled.rate, "duration": index.duration, "seconds": sampled.seconds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,36 +226,31 @@ class _Sampled:
     seconds: tuple[float, float] | None
 
 
-def _read(
-    source: Source, index: FrameIndex, fps: float, limits: MediaLimits, clip: Clip
-) -> tuple[_Sampled, np.ndarray]:
+def _fetch(
+    source: Source, index: FrameIndex, fps: float, limits: MediaLimits, clip: Clip, sink: Sink
+) -> _Sampled:
+    """Choose the frames and decode them."""
     sampled = _sample(source.label, index.times, index.duration, fps, limits, clip)
     _check_memory(source.label, len(sampled.indices), index.size, limits)
-    return sampled, fetch_frames(source, index, sampled.indices)
+    fetch_frames(source, index, sampled.indices, sink)
+    return sampled
 
 
 def _audio_track(
-    source: Source,
-    digest: str,
-    origin: float,
-    limits: MediaLimits,
-    seconds: tuple[float, float] | None,
-) -> LoadedAudio | None:
+    source: Source, origin: float, limits: MediaLimits, seconds: tuple[float, float] | None
+) -> np.ndarray | None:
     start, end = seconds or (0.0, None)
     try:
         decoded = decode_audio(
             source, limits, origin=origin + start, seconds=None if end is None else end - start
         )
-        if decoded is None or decoded[0].size == 0:
-            return None
-        samples = to_model_rate(source.label, *decoded)
+        return None if decoded is None or decoded.length == 0 else decoded.result()
     except MediaError as error:
         raise MediaError(
             f"the audio track: {error.found}",
             legal=error.legal,
             fix=f"{error.fix}; or leave the sound out with with_audio=False",
         ) from error
-    return LoadedAudio(samples, digest, source.name, start=start)
 
 
 def _sample(

@@ -223,7 +223,7 @@ def test_heic_without_its_package_names_both(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     data = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(99)
     with pytest.raises(MediaError) as caught:
-        load_image(data)
+        load_image(data, limits=MediaLimits(isolate=False))
     for words in ("HEIC", "pillow-heif", "omnitrace-attribution[heic]", "JPEG"):
         assert words in str(caught.value)
     avif = encode(PIL.Image.fromarray(COLOURS), "AVIF")
