@@ -65,6 +65,12 @@ def test_recordings_one_behind_another_are_all_read(form: str):
         load_audio(first + second, limits=MediaLimits(max_audio_seconds=0.6))
 
 
+def test_a_header_that_leads_nowhere():
+    data = b".snd" + struct.pack(">5I", 0, 0, 3, 16_000, 1)
+    with pytest.raises(MediaError, match="a header of 0 bytes"):
+        load_audio(data + bytes(99))
+
+
 @pytest.mark.parametrize("tag", ["", "ID3", "TAG"])
 def test_joined_mp3_files_are_all_read(tag: str):
     first, second = encoded("MP3", 1, 44_100), encoded("MP3", 0.5, 16_000)
