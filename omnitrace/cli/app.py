@@ -39,7 +39,7 @@ app = typer.Typer(
     "that a multimodal language model writes.",
     epilog="Exit codes: 0 fine, 1 a defect of omnitrace (of 'compare': a --fail-if rule holds; "
     "of 'doctor': something is wrong), "
-    "2 a mistake in what it was given, 130 interrupted.",
+    "2 a mistake in what it was given, 130 interrupted, 143 ended by SIGTERM.",
 )
 app.command()(trace)
 app.command()(plan)

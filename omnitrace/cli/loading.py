@@ -86,4 +86,4 @@ def _placed(device: str | None) -> dict[str, Any]:
     trusted = {"trust_remote_code": True} if TRUSTS_CODE.get() else {}
     if device == "auto":
         return {"device_map": "auto", **trusted}
-    return {"device": device or usual_device(), **trusted}
+    return {"device": usual_device() if device is None else device, **trusted}

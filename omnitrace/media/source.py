@@ -214,7 +214,12 @@ def _from_data_url(text: str, limits: MediaLimits) -> Source:
 
 
 def _file_url(text: str) -> str:
-    host = urlsplit(text).netloc
+    try:
+        host = urlsplit(text).netloc
+    except ValueError as error:  # of square brackets around what is no address
+        raise MediaError(
+            f"{_shorten(text)} is no URL: {error}", legal="file:///absolute/path"
+        ) from error
     if host.lower() not in {"", "localhost"}:
         raise MediaError(
             f"{_shorten(text)} names a file on the host {host!r}",

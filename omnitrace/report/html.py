@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from omnitrace._utils.files import write_atomically
+from omnitrace._utils.files import write_text
 from omnitrace.errors import InputError
 from omnitrace.report.view import script_data, trace_view
 from omnitrace.trace.trace import Trace
@@ -53,16 +53,7 @@ def write_report(
         The file that was written.
     """
     html = render_report(traces, titles=titles, notes=notes)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as file:
-            file.write(html.encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(
-            f"cannot write the report {path}: {error.strerror or error}",
-            legal="the path of a file in a folder that can be written",
-        ) from error
-    return path
+    return write_text(path, html)
 
 
 def render_report(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
+from omnitrace._utils.checks import check_text
 from omnitrace.errors import InputError, SourceWarning, did_you_mean
 from omnitrace.media import (
     LoadedAudio,
@@ -20,7 +21,7 @@ from omnitrace.media import (
     load_video,
 )
 from omnitrace.sources.asked import ASKED, asked_of, clip_of
-from omnitrace.sources.formats import LABELS, MARKS, check_keys
+from omnitrace.sources.formats import LABELS, MARKS, check_keys, checked_name
 from omnitrace.sources.media_values import (
     VALUE_KEYS,
     found_value,
@@ -33,7 +34,7 @@ from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.speech import Utterance, mended, read_transcript
 from omnitrace.types import Modality
 
-__all__ = ["Place", "Reading", "check_text", "explicit_source", "kind_of", "read_part"]
+__all__ = ["Place", "Reading", "explicit_source", "kind_of", "read_part"]
 
 _PART_TYPES: Final = ("text", "image", "audio", "video")
 _ALIASES: Final[dict[str, Modality]] = {
@@ -120,7 +121,7 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
     """
     where = place.where
     kind = kind_of(raw, where)
-    source_id = None if raw.get("source_id") is None else str(raw["source_id"])
+    source_id = checked_name(raw.get("source_id"), f"{where} has the 'source_id'")
     units = _units(raw, where)
     title, metadata = _title(raw, where), _metadata(raw, where)
     if kind == "text":
@@ -151,25 +152,6 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
         title=title,
         metadata=metadata,
     )
-
-
-def check_text(text: str, where: str) -> None:
-    """Refuse half of a surrogate pair, which no tokenizer takes.
-
-    Raises
-    ------
-    InputError
-        That names the character.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{where} holds half of a surrogate pair, {error.object[error.start]!r}, at "
-            f"character {error.start}",
-            legal="text that can be written as UTF-8",
-            fix="write the whole character, or use text.encode('utf-8', 'ignore').decode()",
-        ) from error
 
 
 def _title(raw: Mapping[str, Any], where: str) -> str | None:

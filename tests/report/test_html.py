@@ -300,7 +300,7 @@ def test_wrong_numbers_of_things(tmp_path: Path, trace: Trace):
     with pytest.raises(InputError, match="0 notes for 1 traces"):
         render_report([trace], notes=[])
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the report"):
+    with pytest.raises(InputError, match=r"cannot write .*report\.html"):
         write_report([trace], tmp_path / "file" / "report.html")
 
 
