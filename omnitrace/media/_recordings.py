@@ -19,7 +19,6 @@ from omnitrace.media.source import Source
 
 __all__ = ["split_recordings"]
 
-_MAX_RECORDINGS: Final = 10_000
 # What begins as WAV and AIFF do, and is something else: videos, MIDI, pictures.
 _OTHERS: Final = (b"AVI ", b"AVIX", b"RMID", b"WEBP", b"8SVX", b"ILBM")
 
@@ -64,7 +63,7 @@ def _by_headers(source: Source, data: bytes) -> list[bytes]:
     magic, view = data[:4], memoryview(data)
     found: list[bytes] = []
     start = 0
-    while data[start : start + 4] == magic and len(found) < _MAX_RECORDINGS:
+    while data[start : start + 4] == magic:
         try:
             extent = _HEADERS[magic](view[start:])
         except _CutError as error:
@@ -149,6 +148,8 @@ def _au(view: memoryview) -> _Extent:
     order = ">" if bytes(view[:4]) == b".snd" else "<"
     header, size = struct.unpack_from(order + "II", view, 4)
     struct.unpack_from(order + "3I", view, 12)
+    if header < 24:
+        raise _CutError(f"a header of {header} bytes")
     if size == 0xFFFF_FFFF:
         return _Extent(len(view))
     end = _complete(view, header, size)
