@@ -21,6 +21,7 @@ from omnitrace.cli.commands.label import label
 from omnitrace.cli.commands.list import list_
 from omnitrace.cli.commands.plan import plan
 from omnitrace.cli.commands.reference import reference
+from omnitrace.cli.commands.report import report
 from omnitrace.cli.commands.sanity import sanity
 from omnitrace.cli.commands.select_heads import select_heads
 from omnitrace.cli.commands.show import show
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command()(trace)
 app.command()(plan)
 app.command()(show)
+app.command()(report)
 app.command()(export)
 app.command()(demo)
 app.command("list")(list_)

@@ -148,7 +148,11 @@ def trace(
     ] = False,
     media: Annotated[
         bool,
-        typer.Option("--media", help="With --out: keep the original media in the trace files."),
+        typer.Option(
+            "--media",
+            help="With --out: keep the original media in the trace files and, to be played, in "
+            "the report.",
+        ),
     ] = False,
     thinking: Annotated[
         tuple[str, str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -12,7 +13,7 @@ from omnitrace.sources.unitizers.user_defined import name_of
 
 _Interval: TypeAlias = tuple[float, float]
 
-__all__ = ["every", "frames", "frames_but_last", "steps"]
+__all__ = ["chunks", "every", "frames", "frames_but_last", "steps"]
 
 
 def steps(medium: Medium) -> TimeTokens:
@@ -20,6 +21,12 @@ def steps(medium: Medium) -> TimeTokens:
     size = medium.processor.video_processor.temporal_patch_size
     count = medium.sizes("video_grid_thw")[0]
     return _stretches(medium, medium.positions, count, size)
+
+
+def chunks(medium: Medium) -> TimeTokens:
+    """Temporal patches of several frames, each with a time of its own; the last may be shorter."""
+    size = medium.processor.video_processor.temporal_patch_size
+    return _stretches(medium, medium.positions, math.ceil(len(medium.video.times) / size), size)
 
 
 def frames(medium: Medium) -> TimeTokens:

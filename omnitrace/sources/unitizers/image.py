@@ -150,10 +150,13 @@ def _draft(
 ) -> UnitDraft:
     """Return the unit of some cells."""
     part, showing = tokens.part, tokens.cell_positions()
-    box = box or hull(cells, tokens.grid, tokens.size)
+    box = box or hull(cells, tokens.grid, tokens.size, tokens.canvas)
+    region = ImageRegion(
+        part.message, part.part, box, tokens.grid, tuple(cells), canvas=tokens.canvas
+    )
     return UnitDraft(
         modality="image",
-        locator=ImageRegion(part.message, part.part, box, tokens.grid, tuple(cells)),
+        locator=region,
         positions=tuple(sorted(position for cell in cells for position in showing[cell])),
         source_id=part.source_id,
         own_id=own_id,

@@ -15,6 +15,7 @@ from omnitrace.errors import InputError, SourceWarning
 from omnitrace.media import Clip, LoadedAudio, load_audio
 from omnitrace.media.limits import DEFAULT_LIMITS
 from omnitrace.plugins.registry import registry
+from omnitrace.report.view import trace_view
 from omnitrace.sources import SourceOptions, Speech, TimeTokens
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Conversation, read_messages
@@ -221,3 +222,11 @@ def test_units_say_what_is_said_and_redacted_ones_do_not(reference, tmp_path):
     assert again.units == trace.units
     assert [quote_of(again, unit) for unit in said] == ["The invoice is late."]
     assert not any(unit.quote or unit.speaker for unit in trace.redact().units)
+
+
+def test_the_report_quotes_what_is_said(reference):
+    cues = [{"start": 0.4, "end": 2.2, "text": "The invoice is late.", "speaker": "Anna"}]
+    part = {"type": "audio", "audio": str(RECORDING), "transcript": cues}
+    trace = reference.trace(message(part), max_new_tokens=4)
+    quotes = [unit["quote"] for unit in trace_view(trace)["units"]]
+    assert [quote for quote in quotes if quote] == ["Anna: The invoice is late."]
