@@ -65,17 +65,6 @@ def test_recordings_one_behind_another_are_all_read(form: str):
         load_audio(first + second, limits=MediaLimits(max_audio_seconds=0.6))
 
 
-def test_a_recording_in_many_pieces_is_resampled_as_one():
-    samples = media_files.tone(44_100, 0.4)
-    pieces = []
-    for part in np.split(samples, 8):
-        buffer = io.BytesIO()
-        soundfile.write(buffer, part, 44_100, format="WAV", subtype="FLOAT")
-        pieces.append(buffer.getvalue())
-    joined = load_audio(b"".join(pieces)).samples
-    assert np.array_equal(joined, load_audio((samples, 44_100)).samples)
-
-
 def test_a_header_that_leads_nowhere():
     data = b".snd" + struct.pack(">5I", 0, 0, 3, 16_000, 1)
     with pytest.raises(MediaError, match="a header of 0 bytes"):
