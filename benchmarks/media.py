@@ -178,7 +178,8 @@ def measure(given: argparse.Namespace) -> Result:
             "ratio is the median of the rounds' ratios, with the order statistics that hold it at "
             "95 %",
             "reading the file, its SHA-256 and the copy into arrays of this process are part of it",
-            "processor time: of this process and of the worker, summed over the rounds",
+            "processor time: of this process and of the worker, summed over the rounds; where a "
+            "machine has other work, times by the clock favour two processes over one",
             "starting the worker process, once for all media: "
             f"{statistics.median(seconds for seconds, _ in starts):.2f} s, of which it computes "
             f"{statistics.median(seconds for _, seconds in starts):.2f} s (medians of "

@@ -150,13 +150,14 @@ def decode_audio(
     *,
     origin: float | None = None,
     seconds: float | None = None,
+    before: ModelRate | None = None,
 ) -> ModelRate | None:
     """Decode the first audio stream to mono float32, on its way to 16 kHz.
 
     With ``origin`` (a time of the container's clock, such as that of the video's first frame), the
     result starts there: silence is put before a stream that starts later, and samples before it are
     cut off. Without, it starts with the stream. Later gaps in the timestamps become silence. With
-    ``seconds`` it has at most so many.
+    ``seconds`` it has at most so many. It follows ``before`` where that has the same rate.
 
     Returns
     -------
@@ -168,7 +169,7 @@ def decode_audio(
             return None
         stream = container.streams.audio[0]
         check_decoder(source, stream)
-        track = _Track(source, limits, origin, seconds)
+        track = _Track(source, limits, origin, seconds, before)
         try:
             for frame in container.decode(stream):
                 if not track.add(frame):
@@ -186,10 +187,16 @@ class _Track:
     """Mono samples on one clock, frame by frame; see :func:`decode_audio`."""
 
     def __init__(
-        self, source: Source, limits: MediaLimits, origin: float | None, seconds: float | None
+        self,
+        source: Source,
+        limits: MediaLimits,
+        origin: float | None,
+        seconds: float | None,
+        before: ModelRate | None,
     ) -> None:
         self.source, self.limits = source, limits
         self.origin, self.seconds = origin, seconds
+        self.before = before
         self.rate = SAMPLE_RATE
         self.made = ModelRate(source.label, self.rate, limits)
         self._resampler: av.AudioResampler | None = None
@@ -215,7 +222,7 @@ class _Track:
         names = [channel.name for channel in frame.layout.channels]
         if self._resampler is None:
             self.rate = frame.sample_rate
-            self.made = ModelRate(self.source.label, self.rate, self.limits)
+            self.made = ModelRate.behind(self.before, self.source.label, self.rate, self.limits)
             self._resampler = av.AudioResampler("flt", frame.layout, self.rate)
             if self.origin is None:
                 self.origin = frame.time

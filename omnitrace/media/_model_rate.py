@@ -38,8 +38,10 @@ class ModelRate:
 
     Attributes
     ----------
+    rate:
+        As given.
     length:
-        Number of samples that were appended.
+        Number of samples that were appended, since the last recording began.
 
     Raises
     ------
@@ -54,9 +56,10 @@ class ModelRate:
                 legal=f"a rate from {_RATES[0]} to {_RATES[1]} Hz",
                 fix="pass the number of samples per second",
             )
+        self.rate = rate
         self.length = 0
+        self._before = 0
         self._label = label
-        self._rate = rate
         self._limits = limits
         self._waiting: list[np.ndarray] = []
         self._waits = 0
@@ -67,11 +70,23 @@ class ModelRate:
                 rate, SAMPLE_RATE, 1, dtype="float32", quality="soxr_hq"
             )
 
+    @classmethod
+    def behind(
+        cls, before: ModelRate | None, label: str, rate: float, limits: MediaLimits
+    ) -> ModelRate:
+        """Return what a recording is appended to: the one before it, where it has the same rate."""
+        if before is None or before.rate != rate:
+            return cls(label, rate, limits)
+        before._before += before.length
+        before.length = 0
+        return before
+
     def announce(self, length: int) -> None:
         """Refuse a number of samples that is too large, before they are decoded."""
+        length += self._before
         if 4 * length > self._limits.max_audio_bytes:
             raise MediaError(
-                f"{self._label} has {length} samples or more at {self._rate:g} Hz, which are "
+                f"{self._label} has {length} samples or more at {self.rate:g} Hz, which are "
                 f"{4 * length} bytes when decoded",
                 legal=f"at most {self._limits.max_audio_bytes} bytes",
                 fix="resample it to 16 kHz, cut it, or raise MediaLimits(max_audio_bytes=…)",
@@ -106,14 +121,15 @@ class ModelRate:
         MediaError
             If there are none.
         """
-        if self.length == 0:
+        total = self._before + self.length
+        if total == 0:
             raise MediaError(
                 f"{self._label} has no audio samples",
                 legal="at least one sample",
                 fix="check that the file was written completely",
             )
         self._resample(last=True)
-        size = math.ceil(self.length * SAMPLE_RATE / self._rate)
+        size = math.ceil(total * SAMPLE_RATE / self.rate)
         result = np.zeros(size, np.float32)
         done = 0
         for chunk in self._chunks:

@@ -157,14 +157,16 @@ def decode_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, An
 def _decode(source: Source, limits: MediaLimits) -> np.ndarray:
     """Decode the bytes of an audio file, all recordings in it, to 16 kHz."""
     data = source.read()
-    pieces: list[np.ndarray] = []
+    made: list[ModelRate] = []  # recordings of one rate together
     seconds = 0.0
     for piece in split_recordings(source, data):
         recording = Source(source.name, source.path, len(piece), piece)
-        pieces.append(_decode_recording(recording, limits).result())
-        seconds += pieces[-1].size / SAMPLE_RATE
+        decoded = _decode_recording(recording, limits, made[-1] if made else None)
+        seconds += decoded.length / decoded.rate
         _check_seconds(source.label, seconds, limits)
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if not made or decoded is not made[-1]:
+            made.append(decoded)
+    return made[0].result() if len(made) == 1 else np.concatenate([each.result() for each in made])
 
 
 def _cut(audio: LoadedAudio, label: str, clip: Clip) -> LoadedAudio:
@@ -189,15 +191,19 @@ def _cut(audio: LoadedAudio, label: str, clip: Clip) -> LoadedAudio:
     )
 
 
-def _decode_recording(source: Source, limits: MediaLimits) -> ModelRate:
-    """Decode one recording to mono."""
-    decoded = _decode_soundfile(source, limits) or decode_audio(source, limits)
+def _decode_recording(source: Source, limits: MediaLimits, before: ModelRate | None) -> ModelRate:
+    """Decode one recording to mono, behind the one before if it has the same rate."""
+    decoded = _decode_soundfile(source, limits, before)
+    if decoded is None:
+        decoded = decode_audio(source, limits, before=before)
     if decoded is None:
         raise broken(source, "audio", "it has no audio stream")
     return decoded
 
 
-def _decode_soundfile(source: Source, limits: MediaLimits) -> ModelRate | None:
+def _decode_soundfile(
+    source: Source, limits: MediaLimits, before: ModelRate | None
+) -> ModelRate | None:
     """Decode with libsndfile; ``None`` if it does not know the format, or what its channels are."""
     data = source.read()
     try:
@@ -210,7 +216,7 @@ def _decode_soundfile(source: Source, limits: MediaLimits) -> ModelRate | None:
             return None
         rate = int(file.samplerate)
         _check_seconds(source.label, file.frames / rate, limits)
-        made = ModelRate(source.label, rate, limits)
+        made = ModelRate.behind(before, source.label, rate, limits)
         made.announce(file.frames)
         try:
             while True:
