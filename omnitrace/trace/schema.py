@@ -204,7 +204,7 @@ class MediaModel(_Model):
     part: Count
     modality: Modality
     name: str
-    sha256: str
+    sha256: Sha256
     size: tuple[Count, Count] | None
     duration: Seconds | None
     frame_times: Annotated[tuple[Time, ...], FailFast()]

@@ -190,7 +190,7 @@ _PLACES: Final[tuple[tuple[str, tuple[Any, ...], Any, Expected], ...]] = (
     ("a frame time of 1e308", ("media", 2, "frame_times"), [1e308], "refused"),
     ("a name that is a path", ("media", 0, "name"), "../../../etc/passwd", "either"),
     ("a name that is a script", ("media", 0, "name"), "<script>alert(1)</script>", "either"),
-    ("no digest", ("media", 0, "sha256"), "x", "either"),
+    ("no digest", ("media", 0, "sha256"), "x", "refused"),
     ("a date of control characters", ("provenance", "created"), "\x1b[31m", "either"),
     ("huge timings", ("provenance", "timings"), {"generate": 1e308}, "either"),
     ("a deep signal", ("provenance", "signal"), _deep(80), "either"),

@@ -61,6 +61,7 @@ def test_places_that_no_renderer_draws(
     [
         ("media.0", {"size": [10**9, 10**9]}),
         ("media.0", {"size": [LARGE, 1]}),
+        ("media.0", {"sha256": "x"}),
         ("media.1", {"duration": 1e308}),
         ("media.1", {"duration": -1.0}),
         ("media.1", {"waveform": [0.5] * 300_000}),
