@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     from omnitrace.media import MediaLimits
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
+    from omnitrace.trace.citations import (
+        Citation,
+        Document,
+        DocumentCitation,
+        SpanCitations,
+    )
     from omnitrace.trace.events import EndEvent, ProvisionalEvent, SpanEvent, TokenEvent
     from omnitrace.trace.provenance import Provenance
     from omnitrace.trace.trace import Trace
@@ -58,8 +64,11 @@ if TYPE_CHECKING:
 __version__ = importlib.metadata.version("omnitrace-attribution")
 
 __all__ = [
+    "Citation",
     "ConformanceError",
     "CurationConfig",
+    "Document",
+    "DocumentCitation",
     "Effect",
     "EndEvent",
     "ImageRegion",
@@ -83,6 +92,7 @@ __all__ = [
     "SourceUnit",
     "SourceWarning",
     "Span",
+    "SpanCitations",
     "SpanEvent",
     "Support",
     "TextRange",
@@ -108,6 +118,12 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.media": ["MediaLimits"],
         "omnitrace.segmentation.thinking": ["Thinking"],
         "omnitrace.sources.options": ["SourceOptions"],
+        "omnitrace.trace.citations": [
+            "Citation",
+            "Document",
+            "DocumentCitation",
+            "SpanCitations",
+        ],
         "omnitrace.trace.events": ["EndEvent", "ProvisionalEvent", "SpanEvent", "TokenEvent"],
         "omnitrace.trace.provenance": ["Provenance"],
         "omnitrace.trace.trace": ["Trace"],

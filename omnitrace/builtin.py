@@ -1,4 +1,4 @@
-"""The built-in signals, adapters, operators, metrics and unitizers, registered as any plugin's."""
+"""The built-in signals, adapters, operators and the rest, registered as any plugin's."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import functools
 import pkgutil
 from typing import TYPE_CHECKING, Any, Final
 
+from omnitrace._utils.lazy import LazyFactory
 from omnitrace.plugins.hookspecs import (
+    RegisterExporter,
     RegisterMetric,
     RegisterModel,
     RegisterOperator,
     RegisterPretrained,
+    RegisterRecogniser,
     RegisterSignal,
     RegisterUnitizer,
     hookimpl,
@@ -19,53 +22,9 @@ from omnitrace.plugins.hookspecs import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from omnitrace.ablation.operators import Operator
     from omnitrace.evaluation.metrics.spans import Metric
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
-    from omnitrace.sources.unitizers.base import Unitizer
-
-
-def _attention_mean() -> Signal:
-    from omnitrace.signals.attention import AttentionMean
-
-    return AttentionMean()
-
-
-def _attention_last() -> Signal:
-    from omnitrace.signals.attention import AttentionLast
-
-    return AttentionLast()
-
-
-def _value_attention() -> Signal:
-    from omnitrace.signals.attention import ValueAttention
-
-    return ValueAttention()
-
-
-def _grad_sam(target: str = "logit") -> Signal:
-    from omnitrace.signals.gradients import GradSAM
-
-    return GradSAM(target)
-
-
-def _grad_sam_last(target: str = "logit") -> Signal:
-    from omnitrace.signals.gradients import GradSAMLast
-
-    return GradSAMLast(target)
-
-
-def _estimator(path: str | Path | None = None) -> Signal:
-    from omnitrace.estimator.finished import load_signal
-
-    return load_signal(path)
-
-
-def _mask_gradient(at: float = 0.5) -> Signal:
-    from omnitrace.signals.mask_gradient import MaskGradient
-
-    return MaskGradient(at)
 
 
 def _verified(**parameters: Any) -> Signal:
@@ -73,11 +32,6 @@ def _verified(**parameters: Any) -> Signal:
     from omnitrace.signals.verified.signal import Verified
 
     return Verified(Verify(**parameters))
-
-
-def _captum(place: str, **parameters: Any) -> Signal:
-    made: Signal = pkgutil.resolve_name(f"omnitrace.signals.captum.{place}")(**parameters)
-    return made
 
 
 def _adapter(place: str) -> type[ModelAdapter]:
@@ -89,48 +43,6 @@ def _pretrained(name: str) -> Path:
     from omnitrace.reference import model_path
 
     return model_path(name)
-
-
-def _attention() -> Operator:
-    from omnitrace.ablation.operators import Attention
-
-    return Attention()
-
-
-def _mean() -> Operator:
-    from omnitrace.ablation.operators import Mean
-
-    return Mean()
-
-
-def _drop() -> Operator:
-    from omnitrace.ablation.input_operators import Drop
-
-    return Drop()
-
-
-def _grey() -> Operator:
-    from omnitrace.ablation.input_operators import Grey
-
-    return Grey()
-
-
-def _blur(radius: float = 0.1) -> Operator:
-    from omnitrace.ablation.input_operators import Blur
-
-    return Blur(radius)
-
-
-def _silence() -> Operator:
-    from omnitrace.ablation.input_operators import Silence
-
-    return Silence()
-
-
-def _freeze() -> Operator:
-    from omnitrace.ablation.input_operators import Freeze
-
-    return Freeze()
 
 
 def _metric(name: str) -> Metric:
@@ -145,47 +57,57 @@ def _causal_metric(name: str) -> Metric:
     return CAUSAL_METRICS[name]
 
 
-def _ward(regions: int | None = None, explained: float = 0.9) -> Unitizer:
-    from omnitrace.sources.unitizers.ward import Ward
-
-    return Ward(regions, explained)
-
-
-def _grid(rows: int | None = None, columns: int | None = None) -> Unitizer:
-    from omnitrace.sources.unitizers.image import Grid
-
-    return Grid(rows, columns)
-
-
-def _whole() -> Unitizer:
-    from omnitrace.sources.unitizers.image import Whole
-
-    return Whole()
-
-
-def _slic(regions: int | None = None, compactness: float = 10.0) -> Unitizer:
-    from omnitrace.sources.unitizers.slic import Slic
-
-    return Slic(regions, compactness)
-
-
-def _bins(seconds: float = 1.0) -> Unitizer:
-    from omnitrace.sources.unitizers.time import Bins
-
-    return Bins(seconds)
-
-
-def _changes(
-    segments: int | None = None,
-    explained: float = 0.9,
-    shortest: float = 0.5,
-    longest: float = 4.0,
-) -> Unitizer:
-    from omnitrace.sources.unitizers.change_points import Changes
-
-    return Changes(segments, explained, shortest, longest)
-
-
+# Of each: where it is, and what it does.
+_SIGNALS: Final = {
+    "attention-mean": (
+        "attention:AttentionMean",
+        "attention, mean over all layers and heads (OmniTrace AttMean)",
+    ),
+    "attention-last": (
+        "attention:AttentionLast",
+        "attention of the last layer, mean over heads (OmniTrace RawAtt)",
+    ),
+    "value-attention": (
+        "attention:ValueAttention",
+        "attention times the norm of the projected value (Kobayashi et al. 2020)",
+    ),
+    "grad-sam": (
+        "gradients:GradSAM",
+        "attention times its positive gradient, all layers (Barkan et al. 2021)",
+    ),
+    "grad-sam-last": (
+        "gradients:GradSAMLast",
+        "attention times its positive gradient, last layer (OmniTrace AttGrads)",
+    ),
+    "mask-gradient": (
+        "mask_gradient:MaskGradient",
+        "gradient by how much of a unit is seen, half of all hidden, in nats",
+    ),
+    "feature-ablation": (
+        "captum.perturbation:FeatureAblation",
+        "drop of the log-probability when one unit is ablated (occlusion)",
+    ),
+    "shapley": (
+        "captum.perturbation:Shapley",
+        "Shapley values of the units, by sampled permutations (Castro et al. 2009)",
+    ),
+    "kernel-shap": (
+        "captum.perturbation:KernelShap",
+        "Shapley values of the units, by weighted regression (Lundberg and Lee 2017)",
+    ),
+    "lime": (
+        "captum.perturbation:Lime",
+        "weights of a sparse linear model of random ablations (Ribeiro et al. 2016)",
+    ),
+    "integrated-gradients": (
+        "captum.gradients:IntegratedGradients",
+        "gradients along the way from ablated embeddings (Sundararajan et al. 2017)",
+    ),
+    "input-x-gradient": (
+        "captum.gradients:InputXGradient",
+        "embedding times gradient, a first-order estimate (Shrikumar et al. 2016)",
+    ),
+}
 _PRETRAINED: Final = {
     "reference": "a small omni-modal model of Qwen2.5-Omni's classes, with known evidence",
     "reference-thinking": "the same, writing its steps before the answer",
@@ -231,82 +153,75 @@ _CAUSAL_METRICS: Final = {
     "oracle-size-controlled-lds": "size-controlled-lds of the same (needs --model)",
 }
 _OF_WORDS: Final = ("top1", "auprc")
-
-
-# Six methods of Captum: where each is, and what it says.
-_CAPTUM: Final = {
-    "feature-ablation": (
-        "perturbation:FeatureAblation",
-        "drop of the log-probability when one unit is ablated (occlusion)",
+_OPERATORS: Final = {
+    "attention": (
+        "operators:Attention",
+        "hidden from every later position in all layers; positions are kept",
     ),
-    "shapley": (
-        "perturbation:Shapley",
-        "Shapley values of the units, by sampled permutations (Castro et al. 2009)",
+    "mean": ("operators:Mean", "embeddings replaced by the mean of the modality"),
+    "drop": ("input_operators:Drop", "characters left out of the text"),
+    "grey": ("input_operators:Grey", "region of the image greyed"),
+    "blur": ("input_operators:Blur", "region of the image blurred"),
+    "silence": ("input_operators:Silence", "seconds of the audio silenced"),
+    "freeze": ("input_operators:Freeze", "frames of the video replaced by a neighbouring one"),
+}
+_EXPORTERS: Final = {
+    "citations": ("shapes:Citations", "what each span cites, by unit and by document (JSON)"),
+    "markdown": ("shapes:Markdown", "the answer with [n] markers and footnotes"),
+    "openai": ("shapes:OpenAI", "an output message of OpenAI's Responses API, with annotations"),
+    "anthropic": ("shapes:Anthropic", "a message of Anthropic's API, with char_location citations"),
+    "cohere": ("shapes:Cohere", "a response of Cohere's chat (version 2), with citations"),
+    "csv": ("table:Csv", "a row for each span and source; no cell is a formula"),
+    "parquet": ("table:Parquet", "the same with types (needs pyarrow)"),
+    "webvtt": ("subtitles:WebVTT", "which seconds of audio and video were used, as subtitles"),
+    "srt": ("subtitles:SubRip", "the same as SubRip"),
+    "coco": ("coco:Coco", "cited regions of images: boxes and masks"),
+    "web-annotation": ("web_annotation:WebAnnotation", "the W3C's Web Annotations (JSON-LD)"),
+}
+_IMAGE: Final = ("image",)
+_TIME: Final = ("audio", "video")
+_UNITIZERS: Final = {
+    "grid": ("image:Grid", _IMAGE, "a grid of rectangles (the default)"),
+    "whole": ("image:Whole", _IMAGE, "the whole image"),
+    "ward": (
+        "ward:Ward",
+        _IMAGE,
+        "16 to 128 regions alike to the model's vision tower, by Ward clustering (vSTREAM)",
     ),
-    "kernel-shap": (
-        "perturbation:KernelShap",
-        "Shapley values of the units, by weighted regression (Lundberg and Lee 2017)",
+    "slic": ("slic:Slic", _IMAGE, "superpixels of the image's colours (needs scikit-image)"),
+    "bins": ("time:Bins", _TIME, "stretches of equal length (the default)"),
+    "changes": (
+        "change_points:Changes",
+        _TIME,
+        "stretches between changes of what the features of the model's own tower",
     ),
-    "lime": (
-        "perturbation:Lime",
-        "weights of a sparse linear model of random ablations (Ribeiro et al. 2016)",
+    "speech": (
+        "speech:Speech",
+        _TIME,
+        "what is said between pauses; sentences with their words where asr= is given",
     ),
-    "integrated-gradients": (
-        "gradients:IntegratedGradients",
-        "gradients along the way from ablated embeddings (Sundararajan et al. 2017)",
-    ),
-    "input-x-gradient": (
-        "gradients:InputXGradient",
-        "embedding times gradient, a first-order estimate (Shrikumar et al. 2016)",
-    ),
+}
+_RECOGNISERS: Final = {
+    "transformers": ("TransformersRecogniser", "a model of transformers that times its words"),
+    "faster-whisper": ("FasterWhisper", "Whisper by faster-whisper (extra 'asr')"),
 }
 
 
 @hookimpl
 def register_signals(register: RegisterSignal) -> None:
     """Register the signals of attention and gradients, the learned estimator, Captum's methods."""
-    register(
-        "attention-mean",
-        _attention_mean,
-        summary="attention, mean over all layers and heads (OmniTrace AttMean)",
-    )
-    register(
-        "attention-last",
-        _attention_last,
-        summary="attention of the last layer, mean over heads (OmniTrace RawAtt)",
-    )
-    register(
-        "value-attention",
-        _value_attention,
-        summary="attention times the norm of the projected value (Kobayashi et al. 2020)",
-    )
-    register(
-        "grad-sam",
-        _grad_sam,
-        summary="attention times its positive gradient, all layers (Barkan et al. 2021)",
-    )
-    register(
-        "grad-sam-last",
-        _grad_sam_last,
-        summary="attention times its positive gradient, last layer (OmniTrace AttGrads)",
-    )
+    for name, (place, summary) in _SIGNALS.items():
+        register(name, LazyFactory(f"omnitrace.signals.{place}"), summary=summary)
     register(
         "estimator",
-        _estimator,
+        LazyFactory("omnitrace.estimator.finished:load_signal"),
         summary="effects in nats, from all heads with weights learned for the model (vSTREAM)",
-    )
-    register(
-        "mask-gradient",
-        _mask_gradient,
-        summary="gradient by how much of a unit is seen, half of all hidden, in nats",
     )
     register(
         "verified",
         _verified,
         summary="effects in nats of the units that matter, by ablation; says where there is none",
     )
-    for name, (place, summary) in _CAPTUM.items():
-        register(name, functools.partial(_captum, place), summary=summary)
 
 
 @hookimpl
@@ -342,17 +257,8 @@ def register_pretrained(register: RegisterPretrained) -> None:
 @hookimpl
 def register_operators(register: RegisterOperator) -> None:
     """Register the operators on the decoder and on the input."""
-    register(
-        "attention",
-        _attention,
-        summary="hidden from every later position in all layers; positions are kept",
-    )
-    register("mean", _mean, summary="embeddings replaced by the mean of the modality")
-    register("drop", _drop, summary="characters left out of the text")
-    register("grey", _grey, summary="region of the image greyed")
-    register("blur", _blur, summary="region of the image blurred")
-    register("silence", _silence, summary="seconds of the audio silenced")
-    register("freeze", _freeze, summary="frames of the video replaced by a neighbouring one")
+    for name, (place, summary) in _OPERATORS.items():
+        register(name, LazyFactory(f"omnitrace.ablation.{place}"), summary=summary)
 
 
 @hookimpl
@@ -368,25 +274,20 @@ def register_metrics(register: RegisterMetric) -> None:
 @hookimpl
 def register_unitizers(register: RegisterUnitizer) -> None:
     """Register what cuts images into regions, audio and video into stretches of time."""
-    image, time = ("image",), ("audio", "video")
-    register("grid", _grid, modalities=image, summary="a grid of rectangles (the default)")
-    register("whole", _whole, modalities=image, summary="the whole image")
-    register(
-        "ward",
-        _ward,
-        modalities=image,
-        summary="16 to 128 regions alike to the model's vision tower, by Ward clustering (vSTREAM)",
-    )
-    register(
-        "slic",
-        _slic,
-        modalities=image,
-        summary="superpixels of the image's colours (needs scikit-image)",
-    )
-    register("bins", _bins, modalities=time, summary="stretches of equal length (the default)")
-    register(
-        "changes",
-        _changes,
-        modalities=time,
-        summary="stretches between changes of what the features of the model's own tower",
-    )
+    for name, (place, modalities, summary) in _UNITIZERS.items():
+        factory = LazyFactory(f"omnitrace.sources.unitizers.{place}")
+        register(name, factory, modalities=modalities, summary=summary)
+
+
+@hookimpl
+def register_recognisers(register: RegisterRecogniser) -> None:
+    """Register the recognisers of libraries that users may have."""
+    for name, (place, summary) in _RECOGNISERS.items():
+        register(name, LazyFactory(f"omnitrace.speech.recognisers:{place}"), summary=summary)
+
+
+@hookimpl
+def register_exporters(register: RegisterExporter) -> None:
+    """Register the formats that traces are written in for other tools."""
+    for name, (place, summary) in _EXPORTERS.items():
+        register(name, LazyFactory(f"omnitrace.export.{place}"), summary=summary)

@@ -103,6 +103,8 @@ class SourceUnit:
     ``positions`` are the ascending prompt token positions that carry the unit (never shared with
     another unit). ``preview`` is a short quote for text, empty for media and in redacted traces.
     ``source_id`` is the user's own name for the part (a document id), if one was given.
+    ``transcript`` is what is said in a unit of audio or video, and ``speaker`` by whom, where a
+    transcript or a recogniser says so; the model is not given them.
     """
 
     id: str
@@ -111,6 +113,15 @@ class SourceUnit:
     positions: tuple[int, ...]
     preview: str = ""
     source_id: str | None = None
+    transcript: str | None = None
+    speaker: str | None = None
+
+    @property
+    def quote(self) -> str:
+        """What a reader is shown of it: the text, or what is said and by whom; else empty."""
+        if self.transcript is None:
+            return self.preview
+        return f"{self.speaker}: {self.transcript}" if self.speaker else self.transcript
 
 
 class PositionKind(enum.IntEnum):

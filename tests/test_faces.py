@@ -17,6 +17,7 @@ FACES = (
     "omnitrace.analysis",
     "omnitrace.estimator",
     "omnitrace.evaluation",
+    "omnitrace.export",
     "omnitrace.models",
     "omnitrace.signals",
     "omnitrace.sources",

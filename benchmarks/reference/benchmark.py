@@ -52,7 +52,7 @@ def measure(given: argparse.Namespace) -> Result:
     from reference.table import detail_markdown, details, lines_of
 
     torch.set_num_threads(given.threads)
-    tracers = _load(given.model, given.signals)
+    tracers = _load(given.model, given.signals, given.audio_units)
     first = tracers[given.signals[0]]
     selections = switched(first.setup.selection)
     found = _collect(tracers, given)
@@ -66,17 +66,17 @@ def measure(given: argparse.Namespace) -> Result:
     return result_of(given, found, sections, more, first.setup.selection)
 
 
-def _load(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
-    from omnitrace.errors import ModelError, PluginError
+def _load(model: str, signals: Sequence[str], audio_units: str) -> dict[str, Tracer]:
+    from omnitrace.errors import InputError, ModelError, PluginError
     from reference.rows import make_tracers
 
     try:
-        return make_tracers(model, signals)
+        return make_tracers(model, signals, audio_units)
     except ModelError as error:
         raise BenchmarkError(
             f"{error}\ntrain it: python -m omnitrace.reference.training.train"
         ) from error
-    except PluginError as error:
+    except (InputError, PluginError) as error:
         raise BenchmarkError(str(error)) from error
 
 
@@ -91,7 +91,8 @@ def _collect(tracers: dict[str, Tracer], given: argparse.Namespace) -> Collected
         aligned=given.aligned,
     )
     found = Collected()
-    with workers_of(given.processes, _load, given.model, given.signals) as workers:
+    made = (_load, given.model, given.signals, given.audio_units)
+    with workers_of(given.processes, *made) as workers:
         what = "answering and tracing"
         for one in each_of(workers, _one, samples, state=lambda: tracers, what=what):
             found.take(one)
@@ -141,6 +142,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--aligned",
         action="store_true",
         help="samples of the aligned world, in which evidence lies within whole units",
+    )
+    made.add_argument(
+        "--audio-units", default="bins", metavar="UNITIZER", help="what cuts audio; default bins"
     )
     made.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw some right and some wrong cases"

@@ -53,6 +53,7 @@ def result_of(
         settings={
             "model": given.model,
             "aligned": given.aligned,
+            "audio_units": given.audio_units,
             "samples": given.samples,
             "long_samples": given.long_samples,
             "signals": list(given.signals),

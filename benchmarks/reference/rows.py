@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from common.world_samples import Drawn, groups_of
-from omnitrace import SelectionConfig, Trace, Tracer
+from omnitrace import SelectionConfig, SourceOptions, Trace, Tracer
 from omnitrace.attribution.masses import Assign
 from omnitrace.evaluation.baselines.trivial import (
     PositionPrior,
@@ -104,13 +104,15 @@ def _scored(item: LabelledItem, method: str, said: Prediction | None) -> ScoreRo
     return score(item, method, said, _SPAN_METRICS if item.word is None else _WORD_METRICS)
 
 
-def make_tracers(model: str, signals: Sequence[str]) -> dict[str, Tracer]:
-    """Load the model once, and make a tracer for each signal.
+def make_tracers(
+    model: str, signals: Sequence[str], audio_units: str = "bins"
+) -> dict[str, Tracer]:
+    """Load the model once, and make a tracer for each signal; ``audio_units`` cuts audio.
 
     The grounding threshold of the default selection was fitted to the default signal; the others
     would lose supports by it that they are not known to be wrong about, and do without.
     """
-    first = Tracer.from_pretrained(model)
+    first = Tracer.from_pretrained(model, sources=SourceOptions(audio=audio_units))
     usual = first.setup.selection
     without = dataclasses.replace(usual, min_grounding=0.0)
     default = first.setup.signals.token.name

@@ -1,13 +1,15 @@
-"""Packages whose names are imported on first use, so that importing them waits for nothing."""
+"""What is imported on first use, so that naming it waits for nothing."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["lazy_names"]
+__all__ = ["LazyFactory", "lazy_names"]
 
 
 def lazy_names(
@@ -37,3 +39,29 @@ def lazy_names(
         return sorted(sys.modules[package].__all__)
 
     return get, list_names
+
+
+class LazyFactory:
+    """A class or function, imported when it is first called or asked for its parameters.
+
+    Parameters
+    ----------
+    place:
+        Where it is: ``"package.module:name"``.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __call__(self, *values: Any, **parameters: Any) -> Any:
+        """Call it."""
+        return self._found()(*values, **parameters)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Its parameters, for :func:`inspect.signature`."""
+        return inspect.signature(self._found())
+
+    def _found(self) -> Callable[..., Any]:
+        found: Callable[..., Any] = pkgutil.resolve_name(self.place)
+        return found

@@ -1,4 +1,4 @@
-"""Analysis of finished traces: trajectories of evidence, attention sinks, predictors of failure."""
+"""Analysis of finished traces: trajectories, sinks, predictors of failure, and figures of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from omnitrace._utils.lazy import lazy_names
 if TYPE_CHECKING:
     from omnitrace.analysis.failure import Prediction, predict_failure
     from omnitrace.analysis.outcomes import read_outcomes
+    from omnitrace.analysis.plot import plot_trajectories
     from omnitrace.analysis.sinks import Sinks, baseline, find_sinks, without_sinks
+    from omnitrace.analysis.source_plots import plot_modalities, plot_sources
     from omnitrace.analysis.trajectories import (
         Steps,
         Trajectory,
@@ -26,6 +28,9 @@ __all__ = [
     "TrajectoryConfig",
     "baseline",
     "find_sinks",
+    "plot_modalities",
+    "plot_sources",
+    "plot_trajectories",
     "predict_failure",
     "read_outcomes",
     "steps_of",
@@ -38,7 +43,9 @@ __getattr__, __dir__ = lazy_names(
     {
         "omnitrace.analysis.failure": ["Prediction", "predict_failure"],
         "omnitrace.analysis.outcomes": ["read_outcomes"],
+        "omnitrace.analysis.plot": ["plot_trajectories"],
         "omnitrace.analysis.sinks": ["Sinks", "baseline", "find_sinks", "without_sinks"],
+        "omnitrace.analysis.source_plots": ["plot_modalities", "plot_sources"],
         "omnitrace.analysis.trajectories": [
             "Steps",
             "Trajectory",

@@ -15,6 +15,7 @@ from omnitrace.cli.commands.demo import demo
 from omnitrace.cli.commands.doctor import doctor
 from omnitrace.cli.commands.estimator import estimator
 from omnitrace.cli.commands.evaluate import evaluate
+from omnitrace.cli.commands.export import export
 from omnitrace.cli.commands.judge import judge
 from omnitrace.cli.commands.label import label
 from omnitrace.cli.commands.list import list_
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command()(trace)
 app.command()(plan)
 app.command()(show)
+app.command()(export)
 app.command()(demo)
 app.command("list")(list_)
 app.command()(evaluate)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from omnitrace._utils.plain_text import plain
 from omnitrace.report.words import verdict_words, why_unsupported
 from omnitrace.types import ImageRegion, Locator, Section, Span, Support, TextRange
 
@@ -36,15 +37,12 @@ __all__ = [
     "print_section",
     "print_span",
     "print_table",
-    "print_trace",
     "print_unsupported",
 ]
 
 # What the user calls the media parts, by message and part.
 PartNames: TypeAlias = Mapping[tuple[int, int], str]
 
-# C0 and C1 controls, and the marks that turn the direction of all text after them.
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _QUOTE: Final = 80
 _TO: Final = "\u2013"  # an en dash, as between the ends of any range
 _MEDIA: Final = ("image", "audio", "video")
@@ -90,17 +88,6 @@ class StatusLine:
         self._status.start()
 
 
-def plain(text: str) -> str:
-    """Put a text on one line, with control characters shown instead of obeyed."""
-    line = " ".join(text.split())
-    return _UNSAFE.sub(_escape, line)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-
-
 def _quote(text: str) -> str:
     line = plain(text)
     return f"“{line if len(line) <= _QUOTE else line[: _QUOTE - 1].rstrip() + '…'}”"
@@ -138,8 +125,8 @@ def _support_line(span: Span, support: Support, names: PartNames | None) -> Text
     else:
         line.append(f"{support.kind:<10}  ", style="bold")
     line.append(describe(unit.locator, unit.modality, names), style="cyan")
-    if unit.preview:
-        line.append(f"  {_quote(unit.preview)}", style="green")
+    if unit.quote:
+        line.append(f"  {_quote(unit.quote)}", style="green")
     if unit.source_id is not None:
         line.append(f"  source {plain(unit.source_id)}", style="magenta")
     if support.effect is not None:
@@ -176,26 +163,6 @@ def print_unsupported(console: Console, text: str) -> None:
         console.print(Text(plain(line), style="bold"), soft_wrap=True)
     note = "      no supports: the signal failed"
     console.print(Text(note, style="dim"), soft_wrap=True)
-
-
-def print_trace(console: Console, trace: Trace, title: str) -> None:
-    """Print a whole trace: what it is of, then its spans."""
-    made = trace.provenance
-    console.print(Text(plain(title), style="bold underline"), soft_wrap=True)
-    facts = [made.model, str(made.signal.get("name", "")), made.created]
-    console.print(Text(plain(" · ".join(filter(None, facts))), style="dim"), soft_wrap=True)
-    if not made.finished:
-        note = "broken off: this is what there was until then"
-        console.print(Text(note, style="yellow"), soft_wrap=True)
-    for note in made.notes:
-        console.print(Text(plain(note), style="yellow"), soft_wrap=True)
-    names = names_of_trace(trace)
-    section: Section = "answer"
-    for span in trace.spans:
-        section = print_section(console, span.section, section)
-        print_span(console, span, names)
-    if not trace.spans:
-        console.print(Text("(the response is empty)", style="dim"), soft_wrap=True)
 
 
 def print_table(console: Console, rows: Sequence[Sequence[str]]) -> None:

@@ -24,17 +24,22 @@ class QuickForm:
     audios: Sequence[str] = ()
     videos: Sequence[str] = ()
     ask: str | None = None
+    transcripts: Sequence[str] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.images or self.audios or self.videos or self.ask is not None)
+        return self.ask is not None or any(
+            (self.texts, self.images, self.audios, self.videos, self.transcripts)
+        )
 
     def request(self, media_root: Path | None) -> RequestEntry:
         """Build the request: texts, images, audios, videos, then the question.
 
+        Transcripts are those of the audios and then of the videos, in this order.
+
         Raises
         ------
         InputError
-            If there is no question, or a file is missing.
+            If there is no question, a file is missing, or a transcript has no recording.
         """
         if self.ask is None:
             raise InputError(
@@ -54,8 +59,19 @@ class QuickForm:
                         legal=f"a file, from {str(root.absolute())!r}",
                     )
                 content.append({"type": kind, kind: file})
+        self._add_transcripts(content)
         content.append({"type": "text", "text": _text(self.ask, "--ask")})
         return RequestEntry("request", [{"role": "user", "content": content}], root)
+
+    def _add_transcripts(self, content: list[ContentPart]) -> None:
+        speaking = [part for part in content if part["type"] in ("audio", "video")]
+        if len(self.transcripts) > len(speaking):
+            raise InputError(
+                f"--transcript {self.transcripts[len(speaking)]!r} has no recording",
+                legal="at most one --transcript for each --audio and --video, in their order",
+            )
+        for part, transcript in zip(speaking, self.transcripts, strict=False):
+            part["transcript"] = transcript
 
 
 def marked(

@@ -39,7 +39,7 @@ ImageUnits: TypeAlias = Annotated[
     ),
 ]
 AudioUnits: TypeAlias = Annotated[
-    str, typer.Option(help="What cuts audio: bins, bins:seconds=2, changes, …")
+    str, typer.Option(help="What cuts audio: bins, bins:seconds=2, changes, speech, …")
 ]
 VideoUnits: TypeAlias = Annotated[str, typer.Option(help="What cuts videos, in the same way.")]
 TextUnits: TypeAlias = Annotated[

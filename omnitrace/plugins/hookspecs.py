@@ -27,10 +27,12 @@ from typing import Any, Protocol
 import pluggy
 
 __all__ = [
+    "RegisterExporter",
     "RegisterMetric",
     "RegisterModel",
     "RegisterOperator",
     "RegisterPretrained",
+    "RegisterRecogniser",
     "RegisterSignal",
     "RegisterUnitizer",
     "hookimpl",
@@ -114,6 +116,23 @@ class RegisterUnitizer(Protocol):
         """
 
 
+class RegisterRecogniser(Protocol):
+    """Registers a speech recogniser, which ``factory(model)`` makes.
+
+    It is a :class:`omnitrace.speech.Recogniser`.
+    """
+
+    def __call__(self, name: str, factory: Callable[[str], Any], *, summary: str = "") -> None:
+        """Register ``factory`` as ``name``, for ``asr="name:model"``; the name must be free."""
+
+
+class RegisterExporter(Protocol):
+    """Registers an exporter: ``factory()`` makes an :class:`omnitrace.export.Exporter`."""
+
+    def __call__(self, name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
+        """Register ``factory`` as ``name``; raises PluginError if the name is taken."""
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -142,3 +161,13 @@ def register_metrics(register: RegisterMetric) -> None:
 @hookspec
 def register_unitizers(register: RegisterUnitizer) -> None:
     """Register unitizers: what cuts images into regions, audio and video into stretches of time."""
+
+
+@hookspec
+def register_recognisers(register: RegisterRecogniser) -> None:
+    """Register speech recognisers: what says which words are spoken when."""
+
+
+@hookspec
+def register_exporters(register: RegisterExporter) -> None:
+    """Register exporters: formats of other tools that traces can be written in."""

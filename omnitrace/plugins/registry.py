@@ -58,6 +58,8 @@ class Registry:
     operators: dict[str, Entry] = field(default_factory=dict)
     metrics: dict[str, Entry] = field(default_factory=dict)
     unitizers: dict[str, Entry] = field(default_factory=dict)
+    recognisers: dict[str, Entry] = field(default_factory=dict)
+    exporters: dict[str, Entry] = field(default_factory=dict)
 
     def signal(self, name: str) -> Entry:
         """Return the signal's entry; raises PluginError with near matches if there is none."""
@@ -72,6 +74,13 @@ class Registry:
             return self.operators[name]
         except KeyError:
             raise unknown_name("operator", name, self.operators) from None
+
+    def exporter(self, name: str) -> Entry:
+        """Return the exporter's entry; raises PluginError with near matches if there is none."""
+        try:
+            return self.exporters[name]
+        except KeyError:
+            raise unknown_name("exporter", name, self.exporters) from None
 
     def model_for(self, config: object) -> Entry:
         """Return the adapter entry for a ``transformers`` configuration object.
@@ -143,12 +152,20 @@ def _collect(plugin: object, package: str) -> Registry:
         entry = Entry(name, factory, summary, package, modalities=tuple(modalities))
         _add(found.unitizers, "unitizer", entry)
 
+    def register_recogniser(name: str, factory: Callable[[str], Any], *, summary: str = "") -> None:
+        _add(found.recognisers, "recogniser", Entry(name, factory, summary, package))
+
+    def register_exporter(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
+        _add(found.exporters, "exporter", Entry(name, factory, summary, package))
+
     manager.hook.register_signals(register=register_signal)
     manager.hook.register_models(register=register_model)
     manager.hook.register_pretrained(register=register_pretrained)
     manager.hook.register_operators(register=register_operator)
     manager.hook.register_metrics(register=register_metric)
     manager.hook.register_unitizers(register=register_unitizer)
+    manager.hook.register_recognisers(register=register_recogniser)
+    manager.hook.register_exporters(register=register_exporter)
     return found
 
 
@@ -187,6 +204,10 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             _add(merged.metrics, "metric", entry)
         for entry in found.unitizers.values():
             _add(merged.unitizers, "unitizer", entry)
+        for entry in found.recognisers.values():
+            _add(merged.recognisers, "recogniser", entry)
+        for entry in found.exporters.values():
+            _add(merged.exporters, "exporter", entry)
         for entry in found.models.values():
             for other in merged.models.values():
                 if shared := set(other.config_classes) & set(entry.config_classes):

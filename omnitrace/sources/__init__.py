@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from omnitrace.sources.unitizers.change_points import Changes
     from omnitrace.sources.unitizers.image import Grid, Whole
     from omnitrace.sources.unitizers.slic import Slic
+    from omnitrace.sources.unitizers.speech import Speech
     from omnitrace.sources.unitizers.time import Bins
     from omnitrace.sources.unitizers.ward import Ward
 
@@ -59,6 +60,7 @@ __all__ = [
     "RequestProblem",
     "Slic",
     "SourceOptions",
+    "Speech",
     "TextPart",
     "TextTokens",
     "TimeTokens",
@@ -102,6 +104,7 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.sources.unitizers.change_points": ["Changes"],
         "omnitrace.sources.unitizers.image": ["Grid", "Whole"],
         "omnitrace.sources.unitizers.slic": ["Slic"],
+        "omnitrace.sources.unitizers.speech": ["Speech"],
         "omnitrace.sources.unitizers.time": ["Bins"],
         "omnitrace.sources.unitizers.ward": ["Ward"],
     },

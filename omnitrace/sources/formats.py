@@ -16,10 +16,12 @@ from typing import Any, Final
 
 from omnitrace.errors import InputError, did_you_mean
 
-__all__ = ["MARKS", "TEMPLATE_FIELDS", "Turn", "check_keys", "turns_of"]
+__all__ = ["LABELS", "MARKS", "TEMPLATE_FIELDS", "Turn", "check_keys", "turns_of"]
 
 #: What says whether a part is a source, and how it is cut.
 MARKS: Final = ("source", "source_id", "units")
+#: What a citation of a part says of its document; the model is not told.
+LABELS: Final = ("title", "metadata")
 #: Fields of a message, beside its content, that chat templates read.
 TEMPLATE_FIELDS: Final = (
     *("name", "tool_calls", "tool_call_id", "tool_responses", "function_call"),
@@ -28,7 +30,7 @@ TEMPLATE_FIELDS: Final = (
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 # What a message may carry along without a meaning for the model.
 _CARRIED: Final = (
-    *("metadata", "title", "id", "status", "annotations", "refusal", "audio", "cache_control"),
+    *(*LABELS, "id", "status", "annotations", "refusal", "audio", "cache_control"),
     *("is_error", "model", "stop_reason", "stop_sequence", "usage", "phase"),
 )
 _CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z]")
@@ -135,6 +137,10 @@ def _calls(calls: Any, where: str) -> list[Any]:
     return result
 
 
+def _named(block: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: block[name] for name in names if name in block}
+
+
 def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -184,7 +190,7 @@ def _tool_result(block: Mapping[str, Any], where: str) -> Turn:
 
 def _add_content(turn: Turn, content: Any, raw: Mapping[str, Any], where: str) -> None:
     if isinstance(content, str):
-        marks = {name: raw[name] for name in MARKS if name in raw}
+        marks = _named(raw, *MARKS, *LABELS)
         turn.add({"type": "text", "text": content, **marks}, f'{where}["content"][0]')
         return
     marked = [name for name in MARKS if raw.get(name) is not None]
@@ -217,10 +223,7 @@ def _add_block(turn: Turn, block: Mapping[str, Any], place: str) -> None:
     elif kind == "document":
         _add_document(turn, block, place)
     elif kind == "search_result":
-        known = ("type", "source", "title", "content", "citations", "cache_control", *MARKS)
-        check_keys(block, known, place)
-        for part in _blocks(block.get("content"), place):
-            turn.add({"source": True, **part}, place)
+        _add_search_result(turn, block, place)
     elif kind in ("file", "input_file"):
         _add_file(turn, block, place)
     elif kind == "image" and isinstance(block.get("image"), list):
@@ -240,18 +243,31 @@ def _blocks(content: Any, place: str) -> list[Mapping[str, Any]]:
     return content
 
 
+def _add_search_result(turn: Turn, block: Mapping[str, Any], place: str) -> None:
+    """Anthropic's ``search_result``: parts of one document, whose ``source`` is its address."""
+    known = ("type", "source", "content", "citations", "cache_control", *MARKS, *LABELS)
+    check_keys(block, known, place)
+    address = block.get("source")
+    marks = _named(block, "source_id", *LABELS)
+    if isinstance(address, str) and address:
+        marks.setdefault("source_id", address)
+    for part in _blocks(block.get("content"), place):
+        turn.add({"source": True, **marks, **part}, place)
+
+
 def _add_document(turn: Turn, block: Mapping[str, Any], place: str) -> None:
     """Anthropic's ``document``: a text or parts; files that only they can read are refused."""
-    known = ("type", "title", "context", "citations", "cache_control", "source_id", "units")
-    check_keys(block, (*known, "source"), place)
+    known = ("type", "context", "citations", "cache_control", *MARKS, *LABELS)
+    check_keys(block, known, place)
     source = block.get("source")
-    marks = {name: block[name] for name in ("source_id", "units", "title") if name in block}
     source = source if isinstance(source, Mapping) else {}
+    marks = {"source": True, **_named(block, "source_id", *LABELS)}
     if source.get("type") == "text":
-        turn.add({"type": "text", "text": source.get("data"), "source": True, **marks}, place)
+        marks |= _named(block, "units")
+        turn.add({"type": "text", "text": source.get("data"), **marks}, place)
     elif source.get("type") == "content":
         for part in _blocks(source.get("content"), place):
-            turn.add({"source": True, **part}, place)
+            turn.add({**marks, **part}, place)
     else:
         raise InputError(
             f"{place} is a document of type {source.get('media_type') or source.get('type')!r}",
@@ -262,14 +278,15 @@ def _add_document(turn: Turn, block: Mapping[str, Any], place: str) -> None:
 
 def _add_file(turn: Turn, block: Mapping[str, Any], place: str) -> None:
     """OpenAI's ``file`` and ``input_file``: a data URL of a text or of a medium."""
-    check_keys(
-        block, ("type", "file", "filename", "file_data", "file_id", "file_url", *MARKS), place
-    )
+    known = ("type", "file", "filename", "file_data", "file_id", "file_url", *MARKS, *LABELS)
+    check_keys(block, known, place)
     file = block["file"] if isinstance(block.get("file"), Mapping) else block
     data = file.get("file_data")
     header = data[: data.find(",") + 1] if isinstance(data, str) else ""
     kind = header[5:].split("/")[0] if header.startswith("data:") else ""
-    marks = {name: block[name] for name in MARKS if name in block}
+    marks = _named(block, *MARKS, *LABELS)
+    if isinstance(name := file.get("filename"), str):
+        marks.setdefault("title", name)
     if kind in ("image", "audio", "video"):
         turn.add({"type": kind, kind: data, **marks}, place)
     elif kind == "text":

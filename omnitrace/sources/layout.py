@@ -12,6 +12,7 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import Geometry, GridTokens, TextTokens, TimeTokens, UnitDraft
 from omnitrace.sources.unitizers.base import FeatureSource, no_features
 from omnitrace.sources.unitizers.image import image_units
+from omnitrace.sources.unitizers.speech import Transcribed
 from omnitrace.sources.unitizers.text import text_units
 from omnitrace.sources.unitizers.time import time_units
 from omnitrace.types import Layout, PositionKind, SourceUnit
@@ -35,14 +36,21 @@ def _drafts(
         else:
             streams.setdefault((tokens.part.message, tokens.part.part), []).append(tokens)
     for group in streams.values():
-        unitizer = options.time_unitizer(group[0].part.modality)
+        part = group[0].part
+        unitizer = (
+            options.time_unitizer(part.modality)
+            if part.transcript is None
+            else Transcribed(part.transcript)
+        )
         # The user's own seconds are one unit each, of pictures and sound.
-        joined = options.audio_in_video == "joined" or group[0].part.units is not None
+        joined = options.audio_in_video == "joined" or part.units is not None
         if len(group) > 1 and joined:
             drafts += time_units(group, unitizer, features, modality="video")
         else:
             for stream in group:
-                drafts += time_units([stream], unitizer, features)
+                # Of pictures and sound apart, the sound is where somebody speaks.
+                speaks = len(group) == 1 or stream.modality == "audio"
+                drafts += time_units([stream], unitizer, features, with_words=speaks)
     # In prompt order; interleaved streams of a video keep the order of their first tokens.
     return sorted(drafts, key=lambda draft: (draft.positions[0], draft.modality))
 
@@ -122,6 +130,8 @@ def build_layout(
                 positions=draft.positions,
                 preview=draft.preview,
                 source_id=draft.source_id,
+                transcript=draft.transcript,
+                speaker=draft.speaker,
             )
         )
     kinds.setflags(write=False)

@@ -26,7 +26,7 @@ from typing import Any, Final, TypeAlias
 from omnitrace.errors import InputError
 from omnitrace.media import MediaLimits
 from omnitrace.sources.choice import settle_texts
-from omnitrace.sources.formats import turns_of
+from omnitrace.sources.formats import LABELS, turns_of
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.part_reading import Place, Reading, explicit_source, kind_of, read_part
 from omnitrace.sources.parts import MediaPart, Part, TextPart
@@ -93,8 +93,9 @@ class Conversation:
                     entry = {"type": "text", "text": part.text}
                 else:
                     entry = {"type": part.modality, "media": index[id(part)]}
-                if part.source_id is not None:
-                    entry["source_id"] = part.source_id
+                for name in ("source_id", *LABELS):
+                    if (value := getattr(part, name)) is not None:
+                        entry[name] = value
                 content.append(entry)
             messages.append({"role": role, "content": content, **self.more_of(number)})
         return tuple(messages)

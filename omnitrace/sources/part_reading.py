@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from omnitrace.errors import InputError, did_you_mean
+from omnitrace.errors import InputError, SourceWarning, did_you_mean
 from omnitrace.media import (
     LoadedAudio,
     LoadedImage,
@@ -17,7 +19,7 @@ from omnitrace.media import (
     load_image,
     load_video,
 )
-from omnitrace.sources.formats import MARKS, check_keys
+from omnitrace.sources.formats import LABELS, MARKS, check_keys
 from omnitrace.sources.media_values import (
     VALUE_KEYS,
     found_value,
@@ -27,6 +29,7 @@ from omnitrace.sources.media_values import (
 )
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, Part, TextPart
+from omnitrace.speech import Utterance, mended, read_transcript
 from omnitrace.types import Modality
 
 __all__ = ["Place", "Reading", "check_text", "explicit_source", "kind_of", "read_part"]
@@ -39,15 +42,7 @@ _ALIASES: Final[dict[str, Modality]] = {
     **{alias: kind for kind, aliases in VALUE_KEYS.items() for alias in aliases},
 }
 # What a part may carry along without a meaning for the model.
-_CARRIED: Final = (
-    "metadata",
-    "title",
-    "id",
-    "cache_control",
-    "annotations",
-    "citations",
-    "logprobs",
-)
+_CARRIED: Final = ("id", "cache_control", "annotations", "citations", "logprobs")
 _RATES: Final = ("sampling_rate", "sample_rate")
 _AT_THE_PROCESSOR: Final = (
     "set it where the processor is loaded, e.g. AutoProcessor.from_pretrained(name, {name}=…), or "
@@ -148,6 +143,7 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
     kind = kind_of(raw, where)
     source_id = None if raw.get("source_id") is None else str(raw["source_id"])
     units = _units(raw, where)
+    title, metadata = _title(raw, where), _metadata(raw, where)
     if kind == "text":
         name = "refusal" if raw["type"] == "refusal" else "text"
         text = raw.get(name)
@@ -156,10 +152,12 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
                 f"{where} is of type 'text' but {name!r} is {type(text).__name__}",
                 legal="a string",
             )
-        check_keys(raw, ("type", name, *MARKS, *_CARRIED), where)
+        check_keys(raw, ("type", name, *MARKS, *LABELS, *_CARRIED), where)
         check_text(text, where)
         return TextPart(
-            place.message, place.part, place.role, text, place.is_source, source_id, units
+            *(place.message, place.part, place.role, text, place.is_source, source_id, units),
+            title=title,
+            metadata=metadata,
         )
     if place.role in ("system", "developer", "assistant"):
         raise InputError(
@@ -168,7 +166,10 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
         )
     media = _media(raw, kind, where, reading)
     return MediaPart(
-        place.message, place.part, place.role, kind, media, place.is_source, source_id, units
+        *(place.message, place.part, place.role, kind, media, place.is_source, source_id, units),
+        transcript=_transcript(raw, media, where, reading),
+        title=title,
+        metadata=metadata,
     )
 
 
@@ -189,6 +190,34 @@ def check_text(text: str, where: str) -> None:
             legal="text that can be written as UTF-8",
             fix="write the whole character, or use text.encode('utf-8', 'ignore').decode()",
         ) from error
+
+
+def _title(raw: Mapping[str, Any], where: str) -> str | None:
+    title = raw.get("title")
+    if title is not None and not isinstance(title, str):
+        raise InputError(
+            f"{where} has a 'title' of type {type(title).__name__}",
+            legal="a string",
+            fix="put it under 'metadata'",
+        )
+    if title is not None:
+        check_text(title, f"{where}: 'title'")
+    return title
+
+
+def _metadata(raw: Mapping[str, Any], where: str) -> Any:
+    """Return a copy of the metadata, which a trace file must be able to hold."""
+    try:
+        text = json.dumps(raw.get("metadata"), ensure_ascii=False, allow_nan=False)
+        copy = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{where} has 'metadata' that is not JSON: {error}",
+            legal="objects, lists, strings, finite numbers, true, false, null",
+            fix="write other values, such as dates, as strings",
+        ) from error
+    check_text(text, f"{where}: 'metadata'")
+    return copy
 
 
 def _units(raw: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
@@ -239,6 +268,28 @@ def _media(
     )
 
 
+def _transcript(
+    raw: Mapping[str, Any],
+    media: LoadedImage | LoadedAudio | LoadedVideo,
+    where: str,
+    reading: Reading,
+) -> tuple[Utterance, ...] | None:
+    given = raw.get("transcript")
+    if given is None or isinstance(media, LoadedImage):
+        return None
+    utterances, mends = mended(read_transcript(given, where, reading.media_root), media.duration)
+    if not utterances:
+        raise InputError(
+            f"{where}: nothing of the transcript can be used: {', '.join(mends)}",
+            legal=f"words with seconds from 0 to {media.duration:g}, the length of the recording",
+        )
+    if mends:
+        warnings.warn(
+            f"{where}: the transcript was mended: {', '.join(mends)}", SourceWarning, stacklevel=2
+        )
+    return tuple(utterances)
+
+
 def _check_media_keys(raw: Mapping[str, Any], kind: Modality, name: str, where: str) -> None:
     """Refuse what is unknown, and what must be asked for elsewhere."""
     for key, fix in _ELSEWHERE[kind].items():
@@ -253,9 +304,26 @@ def _check_media_keys(raw: Mapping[str, Any], kind: Modality, name: str, where: 
             legal="'auto' or 'high': the model is given the image as its processor makes it",
             fix="resize the image",
         )
-    own = {"image": ("detail",), "audio": _RATES, "video": ("fps",), "text": ()}[kind]
+    own: tuple[str, ...] = {
+        "image": ("detail",),
+        "audio": (*_RATES, "transcript"),
+        "video": ("fps", "transcript"),
+        "text": (),
+    }[kind]
     check_keys(
         raw,
-        ("type", name, kind, *own, *MARKS, *_CARRIED, "path", "format", "media_type", "filename"),
+        (
+            "type",
+            name,
+            kind,
+            *own,
+            *MARKS,
+            *LABELS,
+            *_CARRIED,
+            "path",
+            "format",
+            "media_type",
+            "filename",
+        ),
         where,
     )

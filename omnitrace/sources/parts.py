@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
+from omnitrace.speech.utterances import Utterance
 from omnitrace.types import Modality
 
 __all__ = ["MediaPart", "Part", "TextPart"]
@@ -15,8 +16,9 @@ __all__ = ["MediaPart", "Part", "TextPart"]
 class TextPart:
     """A text of the conversation, letter for letter as the user passed it.
 
-    ``within`` are the character ranges of it that can be cited, where it also holds a question;
-    None for all of it.
+    ``title`` and ``metadata`` (a JSON value) are the user's, for citations of the part. ``within``
+    are the character ranges of it that can be cited, where it also holds a question; None for all
+    of it.
     """
 
     message: int
@@ -27,11 +29,17 @@ class TextPart:
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
     within: tuple[tuple[int, int], ...] | None = None
+    title: str | None = None
+    metadata: Any = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MediaPart:
-    """A loaded image, audio or video of the conversation."""
+    """A loaded image, audio or video of the conversation.
+
+    ``transcript`` is what is said in it, as far as the user says so: in order, apart, and within
+    its seconds.
+    """
 
     message: int
     part: int
@@ -41,6 +49,9 @@ class MediaPart:
     is_source: bool = True
     source_id: str | None = None
     units: tuple[Any, ...] | None = None
+    transcript: tuple[Utterance, ...] | None = None
+    title: str | None = None
+    metadata: Any = field(default=None, hash=False)
 
 
 Part: TypeAlias = TextPart | MediaPart

@@ -164,3 +164,5 @@ class UnitDraft:
     preview: str = ""
     source_id: str | None = None
     own_id: str | None = None
+    transcript: str | None = None
+    speaker: str | None = None

@@ -48,7 +48,7 @@ __all__ = ["from_model", "redacted", "to_model"]
 T = TypeVar("T", bound=TraceRecord)
 
 # What a media part of a message may say besides its type and index: never a path, URL or bytes.
-_MEDIA_PART_NAMES: Final = ("id", "source_id")
+_MEDIA_PART_NAMES: Final = ("id", "source_id", "title", "metadata")
 
 
 def to_model(trace: TraceRecord, *, media: bool = False) -> tuple[TraceModel, Arrays]:
@@ -207,7 +207,14 @@ def _record(model: MediaModel, data: bytes | None) -> MediaRecord:
 def redacted(trace: T) -> T:
     """Return a copy without texts, names, previews and media; see :meth:`Trace.redact`."""
     units = {
-        unit.id: dataclasses.replace(unit, id=_neutral_id(unit, i), preview="", source_id=None)
+        unit.id: dataclasses.replace(
+            unit,
+            id=_neutral_id(unit, i),
+            preview="",
+            source_id=None,
+            transcript=None,
+            speaker=None,
+        )
         for i, unit in enumerate(trace.units)
     }
     return dataclasses.replace(

@@ -28,6 +28,7 @@ from safetensors.numpy import save as save_tensors
 from omnitrace._utils.documents import rename_member
 from omnitrace._utils.files import _beside, write_atomically
 from omnitrace.errors import TraceFileError
+from omnitrace.trace.citations import documents_by_part, quote_of
 from omnitrace.trace.codec import from_model, redacted, to_model
 from omnitrace.trace.record import TraceRecord
 from omnitrace.trace.schema import FORMAT, VERSION, Arrays, TraceModel, parse
@@ -105,9 +106,19 @@ _READ_ERRORS: Final = (
 
 
 def to_document(trace: TraceRecord) -> dict[str, Any]:
-    """Return the trace without its score matrix as JSON-ready values."""
+    """Return the trace without its score matrix as JSON-ready values, with quotes and documents."""
     model, _ = to_model(trace)
-    return model.model_dump(mode="json", exclude={"checksums"})
+    document = model.model_dump(mode="json", exclude={"checksums"})
+    documents = documents_by_part(trace)
+    more = {}
+    for unit, plain in zip(trace.units, document["units"], strict=True):
+        place = unit.locator.message, unit.locator.part
+        more[unit.id] = {"quote": quote_of(trace, unit), "document": documents[place].id}
+        plain |= more[unit.id]
+    for span in document["spans"]:
+        for support in span["supports"]:
+            support |= more[support["unit"]]
+    return document
 
 
 # --- writing ------------------------------------------------------------------------------------

@@ -95,6 +95,8 @@ class UnitModel(_Model):
     positions: tuple[Count, ...]
     preview: str
     source_id: str | None
+    transcript: str | None = None
+    speaker: str | None = None
 
 
 class TokenModel(_Model):

@@ -15,15 +15,10 @@ from omnitrace.attribution.rollout import Rollout
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.attribution.spans import SpanBuilder
 from omnitrace.errors import InputError, did_you_mean
-from omnitrace.trace import io
+from omnitrace.trace import api_shapes, io, markdown
+from omnitrace.trace.citations import Document, SpanCitations, citations_of, documents_of
 from omnitrace.trace.record import TraceRecord
-from omnitrace.types import (
-    Effect,
-    Message,
-    Section,
-    Span,
-    SpanEffects,
-)
+from omnitrace.types import Effect, Message, Section, Span, SpanEffects
 
 __all__ = ["Trace"]
 
@@ -249,9 +244,82 @@ class Trace(TraceRecord):
         """
         return io.load(Path(path), cls)
 
+    def citations(self, *, section: Section | None = None) -> tuple[SpanCitations, ...]:
+        """Return for each span the sources that it cites, as units and by document.
+
+        A span that no source supports cites nothing, nor does one that is against the sources.
+
+        Parameters
+        ----------
+        section:
+            The thoughts or the answer only; None for both.
+
+        Raises
+        ------
+        InputError
+            If there is no such section.
+        """
+        return citations_of(self, section)
+
+    def documents(self) -> tuple[Document, ...]:
+        """Return the documents of the request: parts that share a ``source_id``, or one part."""
+        return documents_of(self)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the trace without its score matrix as JSON-ready values."""
+        """Return the trace without its score matrix as JSON-ready values.
+
+        It holds what ``trace.json`` of a file does, and in each unit and support also ``quote``,
+        the text of the unit, and ``document``, the id of its :meth:`documents`.
+        """
         return io.to_document(self)
+
+    def to_openai(self) -> dict[str, Any]:
+        """Return the answer as an output message of OpenAI's Responses API.
+
+        Each document that a span cites is an annotation: a ``url_citation`` where its ``source_id``
+        is an address of the web, else a ``file_citation``.
+        """
+        return api_shapes.to_openai(self)
+
+    def to_anthropic(self) -> dict[str, Any]:
+        """Return the response as a message of Anthropic's Messages API.
+
+        Each span is a text block with the texts that it cites, as ``char_location``.
+        """
+        return api_shapes.to_anthropic(self)
+
+    def to_cohere(self, version: api_shapes.CohereVersion = 2) -> dict[str, Any]:
+        """Return the response of Cohere's chat API.
+
+        Parameters
+        ----------
+        version:
+            2, whose citations have ``sources``, or 1, whose citations have ``document_ids``.
+
+        Raises
+        ------
+        InputError
+            If there is no such version.
+        """
+        return api_shapes.to_cohere(self, version)
+
+    def to_markdown(self, *, section: Section | None = "answer") -> str:
+        """Return the response as Markdown with ``[n]`` markers, and below it what they cite.
+
+        The response is kept as it is, since it may be Markdown; names and quotes of sources are
+        escaped.
+
+        Parameters
+        ----------
+        section:
+            The answer or the thoughts only; None for both.
+
+        Raises
+        ------
+        InputError
+            If there is no such section.
+        """
+        return markdown.to_markdown(self, section)
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML file that shows the response on its sources."""

@@ -7,7 +7,7 @@ they are on "meta", and every call puts new parameters in place.
 from __future__ import annotations
 
 import copy
-import tempfile
+from pathlib import Path
 from typing import Any
 
 import accelerate
@@ -36,10 +36,10 @@ MESSAGES = [
 ]
 
 
-def offloaded(model: Any, how: str) -> Any:
+def offloaded(model: Any, how: str, folder: Path | None = None) -> Any:
     """Return a copy of ``model`` of which every second layer, or all, is offloaded.
 
-    Or it is spread by a device map: the first layer on the processor, the others on disk.
+    Or it is spread by a device map: the first layer on the processor, the others in ``folder``.
     """
     model = copy.deepcopy(model)
     if how == "processor and disk":
@@ -51,9 +51,8 @@ def offloaded(model: Any, how: str) -> Any:
                 "lm_head",
             ]
         }
-        folder = tempfile.mkdtemp(prefix="omnitrace-offloaded-")
         return accelerate.dispatch_model(
-            model, places, main_device="cpu", offload_dir=folder, force_hooks=True
+            model, places, main_device="cpu", offload_dir=str(folder), force_hooks=True
         )
     if how == "everything":
         return accelerate.cpu_offload(model, execution_device=CPU)
@@ -69,10 +68,12 @@ def flags(model: Any) -> dict[str, tuple[bool, str]]:
 
 @pytest.mark.parametrize("how", ["every second layer", "everything", "processor and disk"])
 @pytest.mark.parametrize("signal", BUILTIN_TOKEN_SIGNALS)
-def test_every_signal_scores_as_if_nothing_were_offloaded(signal: str, how: str) -> None:
+def test_every_signal_scores_as_if_nothing_were_offloaded(
+    signal: str, how: str, tmp_path: Path
+) -> None:
     adapter = text_adapter()
     expected = Tracer(adapter=adapter, signal=signal).trace(MESSAGES, max_new_tokens=5)
-    model = offloaded(adapter.model, how)
+    model = offloaded(adapter.model, how, tmp_path)
     assert any(parameter.is_meta for parameter in model.parameters())
     before = flags(model)
     tracer = Tracer(adapter=CausalLMAdapter(model, adapter.tokenizer), signal=signal)

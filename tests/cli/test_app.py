@@ -71,6 +71,14 @@ def test_show_json(run: Run, saved: Path) -> None:
     assert result.stdout.count("\n") == 1
 
 
+def test_show_the_words_of_a_statement(run: Run, saved: Path) -> None:
+    result = run("show", saved, "--tokens", "2")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(multimodal_trace().spans[1].text)
+    assert run("show", saved, "--tokens", "99").exit_code == 2
+    assert run("show", saved, "--tokens", "2", "--json").exit_code == 2
+
+
 def test_show_html(run: Run, saved: Path, tmp_path: Path) -> None:
     page = tmp_path / "new" / "page.html"
     result = run("show", saved, "--html", page)

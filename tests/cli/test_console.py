@@ -18,7 +18,6 @@ from omnitrace.cli.console import (
     names_of_request,
     plain,
     print_span,
-    print_trace,
 )
 from omnitrace.types import (
     Effect,
@@ -31,7 +30,6 @@ from omnitrace.types import (
     TextRange,
     TimeRange,
 )
-from tests.helpers.sample_traces import multimodal_trace
 
 
 def console(**options: bool) -> Console:
@@ -125,43 +123,6 @@ def test_long_quotes_are_cut_and_lines_are_not_wrapped() -> None:
     assert long.strip() in lines[0]
     assert lines[1].endswith("word…”")
     assert len(lines[1]) < 120
-
-
-def test_a_whole_trace() -> None:
-    out = console()
-    trace = multimodal_trace()
-    print_trace(out, trace, "harbour")
-    text = shown(out)
-    assert text.startswith("harbour\n")
-    for each in trace.spans:
-        assert each.text in text
-    assert text.count("ungrounded") == sum(each.ungrounded for each in trace.spans)
-    for record in trace.media:
-        assert f"({record.name})" in text
-
-
-def test_thought_and_answer_are_told_apart() -> None:
-    out = console()
-    trace = multimodal_trace()
-    sections = ("thought", "thought", "answer", "answer", "thought")
-    spans = tuple(
-        dataclasses.replace(span, section=section)  # type: ignore[arg-type]
-        for span, section in zip(trace.spans, sections, strict=True)
-    )
-    print_trace(out, dataclasses.replace(trace, spans=spans), "harbour")
-    lines = shown(out).splitlines()
-    heads = [line for line in lines if line in ("[thought]", "[answer]")]
-    assert heads == ["[thought]", "[answer]", "[thought]"]
-    assert lines.index("[answer]") < next(
-        i for i, line in enumerate(lines) if line.startswith(spans[2].text)
-    )
-
-
-def test_a_redacted_trace_can_be_printed() -> None:
-    out = console()
-    print_trace(out, multimodal_trace().redact(), "redacted")
-    assert "grounding" in shown(out)
-    assert "lighthouse" not in shown(out)
 
 
 def test_names_of_a_request() -> None:

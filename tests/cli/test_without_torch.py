@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
     "command",
     [
         ("show", "a.omnitrace"),
+        ("export", "a.omnitrace", "--to", "csv"),
         ("label", "check", "labels.jsonl", "a.omnitrace"),
         ("estimator", "show", "e.safetensors"),
         ("evaluate", "a.omnitrace", "--labels", "labels.jsonl", "--json", "a.json"),

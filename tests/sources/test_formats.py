@@ -270,3 +270,63 @@ def test_an_error_never_prints_a_payload(part: dict[str, Any]):
         refuse()
     assert len(str(caught.value)) < 1500
     assert not re.search(r"[A-Za-z0-9+/]{200}", str(caught.value))
+
+
+def labels(messages: list[Any]) -> list[tuple[Any, ...]]:
+    """Describe what parts other than the question say of their documents; read twice."""
+    first = read(messages)
+    for conversation in (first, read(first.records())):
+        found = [(p.source_id, p.title, p.metadata) for p in conversation.parts if p.is_source]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"type": "text", "text": "a", "title": "T", "metadata": {"n": [1, None]}},
+         [(None, "T", {"n": [1, None]})]),
+        ({"type": "document", "title": "T", "source_id": "d", "metadata": "m",
+          "source": {"type": "text", "data": "a"}}, [("d", "T", "m")]),
+        ({"type": "document", "title": "T", "source_id": "d",
+          "source": {"type": "content", "content": [{"type": "text", "text": "a"},
+                                                    {"type": "text", "text": "b", "title": "U"}]}},
+         [("d", "T", None), ("d", "U", None)]),
+        ({"type": "search_result", "source": "http://a", "title": "T",
+          "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+         [("http://a", "T", None)] * 2),
+        ({"type": "file", "file": {"filename": "a.txt",
+                                   "file_data": f"data:text/plain;base64,{TEXT64}"}},
+         [(None, "a.txt", None)]),
+    ],
+)  # fmt: skip
+def test_titles_and_metadata_come_through(part: dict[str, Any], expected: list[Any]):
+    assert labels(of(part)) == expected
+
+
+def test_a_message_of_one_string_is_labelled_as_a_part_is():
+    tool = {"role": "tool", "content": "found", "title": "T", "metadata": 3}
+    assert labels([{"role": "user", "content": "ask"}, tool]) == [(None, "T", 3)]
+
+
+def test_a_medium_keeps_its_labels():
+    part = {"type": "image", "image": PICTURE, "title": "T", "metadata": {"page": 4}}
+    (image,) = read(of(part)).media()
+    assert (image.title, image.metadata) == ("T", {"page": 4})
+    entry = read(of(part)).records()[0]["content"][0]
+    assert entry == {"type": "image", "media": 0, "title": "T", "metadata": {"page": 4}}
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ({"title": 3}, ["'title' of type int", "under 'metadata'"]),
+        ({"title": "\ud83d"}, ["'title'", "half of a surrogate pair"]),
+        ({"metadata": {"a": "\ud83d"}}, ["'metadata'", "half of a surrogate pair"]),
+        ({"metadata": {"a": float("nan")}}, ["'metadata' that is not JSON"]),
+        ({"metadata": object()}, ["'metadata' that is not JSON", "as strings"]),
+    ],
+)
+def test_labels_that_no_file_could_hold_are_refused(label: dict[str, Any], words: list[str]):
+    with pytest.raises(InputError) as caught:
+        read(of({"type": "text", "text": "a", **label}))
+    assert all(word in str(caught.value) for word in words)

@@ -319,8 +319,8 @@ def test_a_missing_file_is_a_media_error(tmp_path: Any):
     [
         ("text", "word", "'sentence', 'paragraph', 'whole'"),
         ("image", "cells", "'grid', 'slic', 'ward', 'whole'"),
-        ("audio", "ward", "'bins', 'changes'"),
-        ("video", 3, "'bins', 'changes', or an object of class TimeUnitizer"),
+        ("audio", "ward", "'bins', 'changes', 'speech'"),
+        ("video", 3, "'bins', 'changes', 'speech', or an object of class TimeUnitizer"),
         ("use_audio_in_video", "yes", "True, False, 'auto'"),
         ("audio_in_video", "both", "'separate', 'joined'"),
         ("audio_bin", 0.0, "a positive number"),

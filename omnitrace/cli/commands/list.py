@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
@@ -37,7 +37,14 @@ def _signal(facts: SignalFacts) -> TableLine:
 
 
 def _models() -> list[TableLine]:
-    entries = registry().models.values()
+    return _summaries(registry().models.values())
+
+
+def _exporters() -> list[TableLine]:
+    return _summaries(registry().exporters.values())
+
+
+def _summaries(entries: Iterable[Entry]) -> list[TableLine]:
     return [("name", "package", "summary"), *((e.name, e.package, e.summary) for e in entries)]
 
 
@@ -74,6 +81,7 @@ def _unitizers() -> list[TableLine]:
 
 
 _LISTINGS: Final[dict[str, Callable[[], list[TableLine]]]] = {
+    "exporters": _exporters,
     "metrics": _metrics,
     "models": _models,
     "operators": _operators,
@@ -86,10 +94,12 @@ _LISTINGS: Final[dict[str, Callable[[], list[TableLine]]]] = {
 def list_(
     kind: Annotated[
         str,
-        typer.Argument(metavar="signals|models|operators|metrics|unitizers", help="What to list."),
+        typer.Argument(
+            metavar="signals|models|operators|metrics|unitizers|exporters", help="What to list."
+        ),
     ],
 ) -> None:
-    """List the installed signals, models, operators, metrics or unitizers, and their packages.
+    """List the installed signals, models, operators, metrics, unitizers or exporters.
 
     For a signal also: what it needs, what an answer costs with it, and whether its scores come
     while the model writes.

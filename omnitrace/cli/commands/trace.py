@@ -52,6 +52,13 @@ def trace(
     image: Annotated[list[str] | None, typer.Option(help="An image file. Repeatable.")] = None,
     audio: Annotated[list[str] | None, typer.Option(help="An audio file. Repeatable.")] = None,
     video: Annotated[list[str] | None, typer.Option(help="A video file. Repeatable.")] = None,
+    transcript: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is said, with times (SRT, WebVTT, Whisper's JSON, CTM): of the first "
+            "--audio, then of the next, then of the videos. Repeatable."
+        ),
+    ] = None,
     ask: Annotated[
         str | None, typer.Option(help="The question about them; @file.txt reads a file.")
     ] = None,
@@ -171,7 +178,9 @@ def trace(
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
 
-    quick = QuickForm(text or (), image or (), audio or (), video or (), ask)
+    quick = QuickForm(
+        text or (), image or (), audio or (), video or (), ask, transcripts=transcript or ()
+    )
     if out is None and (html or media):
         option = "--html" if html else "--media"
         raise InputError(f"{option} has no folder to write to", fix="add --out DIR")

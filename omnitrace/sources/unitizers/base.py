@@ -20,6 +20,7 @@ from omnitrace.errors import ConformanceError, InputError, NotSupportedError, Pl
 
 if TYPE_CHECKING:
     from omnitrace.sources.token_map import GridTokens, TimeTokens
+    from omnitrace.speech.utterances import Utterance
 
 __all__ = [
     "FeatureSource",
@@ -96,6 +97,10 @@ class TimeUnitizer(Unitizer):
         features:
             ``features(stream)`` runs the model's tower for that stream once more.
         """
+
+    def said(self, streams: Sequence[TimeTokens]) -> Sequence[Utterance]:
+        """Return what is said in the medium, where the unitizer knows: utterances in order."""
+        return ()
 
 
 def checked_labels(unitizer: Unitizer, labels: Any, count: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from omnitrace.sources.unitizers.base import (
     no_features,
 )
 from omnitrace.sources.unitizers.user_defined import intervals, name_of
+from omnitrace.speech.utterances import Utterance, joined_text, said_in, speakers_of
 from omnitrace.types import Modality, TimeRange
 
 __all__ = ["Bins", "centre", "time_units"]
@@ -107,6 +109,7 @@ def time_units(
     features: FeatureSource = no_features,
     *,
     modality: Modality | None = None,
+    with_words: bool = True,
 ) -> list[UnitDraft]:
     """Cut one medium's streams into units of time.
 
@@ -121,6 +124,8 @@ def time_units(
         Gives it the features of a stream's tokens, if it asks.
     modality:
         Modality of the units; by default that of the first stream.
+    with_words:
+        Whether units get what is said in them, where the unitizer knows.
 
     Returns
     -------
@@ -147,9 +152,10 @@ def time_units(
             own_id=own_id,
         )
 
+    said = unitizer.said(streams) if with_words else ()
     if not part.units:
         stretches = _stretched(unitizer, streams, features)
-        return [draft(members, _cover(merged, members)) for members in stretches]
+        return _with_words([draft(members, _cover(merged, members)) for members in stretches], said)
     chosen = intervals(part, merged.duration, "seconds")
     drafts: list[UnitDraft] = []
     taken: set[int] = set()
@@ -169,7 +175,26 @@ def time_units(
         if i not in taken
     ]
     drafts += [draft(members, _cover(merged, members)) for members in _stretches(merged, outside)]
-    return sorted(drafts, key=lambda d: d.locator.start)  # type: ignore[union-attr]
+    return _with_words(drafts, said)
+
+
+def _with_words(drafts: list[UnitDraft], said: Sequence[Utterance]) -> list[UnitDraft]:
+    """Put the units in order of time, each with what is said in it."""
+    ordered = sorted(drafts, key=lambda draft: _seconds(draft)[0])
+    if not any(each.text or each.speaker for each in said):
+        return ordered
+    shared = said_in([_seconds(draft) for draft in ordered], said)
+    return [
+        dataclasses.replace(
+            draft, transcript=joined_text(spoken) or None, speaker=speakers_of(spoken)
+        )
+        for draft, spoken in zip(ordered, shared, strict=True)
+    ]
+
+
+def _seconds(draft: UnitDraft) -> tuple[float, float]:
+    assert isinstance(draft.locator, TimeRange)
+    return draft.locator.start, draft.locator.end
 
 
 def _stretches(tokens: TimeTokens, outside: list[int]) -> list[list[int]]:

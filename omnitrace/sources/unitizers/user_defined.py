@@ -24,6 +24,7 @@ def _numbers(
     unit_id: str | None = None
     values: Any = raw
     if isinstance(raw, Mapping):
+        _check_keys(part, index, raw, keys, form)
         unit_id = None if raw.get("id") is None else str(raw["id"])
         values = raw["box"] if "box" in raw else [raw.get(key) for key in keys]
     legal = isinstance(values, Sequence) and not isinstance(values, str)
@@ -34,6 +35,19 @@ def _numbers(
     ):
         raise InputError(f"{name_of(part)} has the unit {index} {raw!r}", legal=form)
     return [float(v) for v in values], unit_id
+
+
+def _check_keys(
+    part: Part, index: int, raw: Mapping[str, Any], keys: tuple[str, ...], form: str
+) -> None:
+    unknown = [key for key in raw if key not in ("id", "box", *keys)]
+    if unknown:
+        said = "pass what is said as 'transcript': [{'start': …, 'end': …, 'text': …}]"
+        raise InputError(
+            f"{name_of(part)} has the unit {index} {raw!r} with the unknown key {unknown[0]!r}",
+            legal=form,
+            fix=said if unknown[0] == "text" else "leave the key out",
+        )
 
 
 def intervals(part: Part, limit: float, what: str) -> list[tuple[float, float, str | None]]:

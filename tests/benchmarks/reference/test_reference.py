@@ -378,7 +378,7 @@ def test_mistakes_are_told_in_one_line(
     assert reference.main(["--signals", "attention-man", "--model", str(folder)]) == 2
     assert "attention-man" in capsys.readouterr().out
     with pytest.raises(BenchmarkError, match="train it"):
-        reference._load(str(tmp_path / "none"), ["attention-mean"])
+        reference._load(str(tmp_path / "none"), ["attention-mean"], "bins")
     with pytest.raises(SystemExit):
         reference.parse(["--validation", "--json", str(tmp_path / "x.json")])
 
