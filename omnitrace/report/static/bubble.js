@@ -61,7 +61,16 @@ export function unitPreview(trace, index) {
   if (unit.quote !== null) return [head, isolated(unit.quote, { class: "quote" })];
   if (part.kind === "image") return [head, crop(part, index)];
   const frame = frameOf(part, index);
-  return frame ? [head, el("img", { class: "thumb", alt: `frame at ${clock(frame.start)}`, src: picture(frame.jpeg) })] : [head];
+  return frame
+    ? [
+        head,
+        el("img", {
+          class: "thumb",
+          alt: `frame at ${clock(frame.start)}`,
+          src: picture(frame.jpeg),
+        }),
+      ]
+    : [head];
 }
 
 export function picture(base64) {

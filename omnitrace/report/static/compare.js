@@ -17,8 +17,21 @@ export function createComparison(stores, { pairs, units }, choose) {
   const node = el(
     "section",
     { class: "comparison response pane", "aria-label": "Comparison" },
-    el("header", { class: "pane-head" }, el("h2", {}, "Comparison"), el("span", { class: "quiet" }, `${same} of ${count(both.length, "common statement")} with the same sources`)),
-    el("div", { class: "pair heads" }, stores.map((store, k) => headOf(store.trace, k))),
+    el(
+      "header",
+      { class: "pane-head" },
+      el("h2", {}, "Comparison"),
+      el(
+        "span",
+        { class: "quiet" },
+        `${same} of ${count(both.length, "common statement")} with the same sources`,
+      ),
+    ),
+    el(
+      "div",
+      { class: "pair heads" },
+      stores.map((store, k) => headOf(store.trace, k)),
+    ),
     body,
   );
 
@@ -44,7 +57,12 @@ export function createComparison(stores, { pairs, units }, choose) {
       for (const said of cell.querySelectorAll(".said")) said.tabIndex = 0;
       return cell;
     });
-    return el("div", { class: "pair" }, cells, el("p", { class: `agreement ${found.split(" ")[0]}` }, found));
+    return el(
+      "div",
+      { class: "pair" },
+      cells,
+      el("p", { class: `agreement ${found.split(" ")[0]}` }, found),
+    );
   }
 
   const act = (event) => {
@@ -55,7 +73,10 @@ export function createComparison(stores, { pairs, units }, choose) {
     const ref = event.target.closest("[data-ref]");
     stores[1 - side].pin(null);
     choose(side);
-    stores[side].pin({ kind: "span", index: Number(line.dataset.statement) }, ref ? { reveal: Number(ref.dataset.ref) } : {});
+    stores[side].pin(
+      { kind: "span", index: Number(line.dataset.statement) },
+      ref ? { reveal: Number(ref.dataset.ref) } : {},
+    );
   };
   body.addEventListener("click", act);
   body.addEventListener("keydown", (event) => {
@@ -79,12 +100,21 @@ export function createComparison(stores, { pairs, units }, choose) {
 }
 
 function headOf(trace, side) {
-  return el("p", {}, el("b", {}, "AB"[side]), " ", named([trace.model, trace.signal].filter(Boolean).join(" \u00b7 ")), el("span", { class: "quiet" }, ` ${trace.selection}`));
+  return el(
+    "p",
+    {},
+    el("b", {}, "AB"[side]),
+    " ",
+    named([trace.model, trace.signal].filter(Boolean).join(" \u00b7 ")),
+    el("span", { class: "quiet" }, ` ${trace.selection}`),
+  );
 }
 
 function agreement(stores, counterpart, a, b) {
   if (a === null || b === null) return `only in ${a === null ? "B" : "A"}`;
-  const first = stores[0].trace.spans[a].supports.map((support) => counterpart.get(support.unit) ?? -1);
+  const first = stores[0].trace.spans[a].supports.map(
+    (support) => counterpart.get(support.unit) ?? -1,
+  );
   const second = new Set(stores[1].trace.spans[b].supports.map((support) => support.unit));
   const common = first.filter((unit) => second.has(unit)).length;
   if (common === first.length && common === second.size) return "same sources";

@@ -105,8 +105,10 @@ export function scrollInto(scroller, node, share = 0.3, tries = 8) {
   const top = Math.min(Math.max(scroller.scrollTop + by, 0), most);
   const way = Math.abs(top - scroller.scrollTop);
   if (way < 1) return;
-  const again = () => latest.get(scroller) === order && scrollInto(scroller, node, share, tries - 1);
-  if (tries) scroller.addEventListener("scrollend", () => setTimeout(again, FILLED), { once: true });
+  const again = () =>
+    latest.get(scroller) === order && scrollInto(scroller, node, share, tries - 1);
+  if (tries)
+    scroller.addEventListener("scrollend", () => setTimeout(again, FILLED), { once: true });
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   scroller.scrollTo({ top, behavior: calm || way > 4000 ? "auto" : "smooth" });
 }

@@ -7,7 +7,8 @@ const WORDS = {
     "With this source the model was at least ten times as likely to write the statement " +
     "(2.3 nats). Where no effect was measured: the source won at least half of its votes.",
   weak: "The source supports the statement by less than that.",
-  "no source found": "No source accounts for the statement: it may be the model\u2019s own knowledge, or invented.",
+  "no source found":
+    "No source accounts for the statement: it may be the model\u2019s own knowledge, or invented.",
   "against the sources": "The model would rather write the statement without the sources.",
 };
 
@@ -16,7 +17,8 @@ const FIGURES = {
     "How far the log-probability of the statement falls when the source is hidden: " +
     "1 nat is a factor of 2.7, 2.3 nats are ten. Brackets give an interval.",
   share: "The part of all support for the statement that this source has.",
-  signal: "The part of the model\u2019s signal, such as its attention, that lies on the source: where it looked, which is not yet what it used.",
+  signal:
+    "The part of the model\u2019s signal, such as its attention, that lies on the source: where it looked, which is not yet what it used.",
   "necessary, sufficient, shared":
     "Missed when it alone is hidden; enough when it alone is left; or one of several that support the statement only together.",
 };
@@ -49,6 +51,8 @@ function list(entries) {
   return el(
     "dl",
     {},
-    Object.entries(entries).map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))),
+    Object.entries(entries).map(([name, text]) =>
+      el("div", {}, el("dt", {}, name), el("dd", {}, text)),
+    ),
   );
 }

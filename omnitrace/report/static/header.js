@@ -17,9 +17,21 @@ export function about(trace, number) {
       "summary",
       {},
       el("h1", { dir: "auto" }, trace.title || `Trace ${number + 1}`),
-      el("span", { class: "facts" }, facts.map(([name, value]) => el("span", {}, el("span", { class: "quiet" }, `${name} `), named(value)))),
-      el("span", { class: "warnings" }, trace.warnings.map(({ level, text }) => el("span", { class: level }, text))),
-      alarms.length ? el("span", { class: "alarms", "aria-hidden": "true" }, `\u26a0 ${alarms.length}`) : null,
+      el(
+        "span",
+        { class: "facts" },
+        facts.map(([name, value]) =>
+          el("span", {}, el("span", { class: "quiet" }, `${name} `), named(value)),
+        ),
+      ),
+      el(
+        "span",
+        { class: "warnings" },
+        trace.warnings.map(({ level, text }) => el("span", { class: level }, text)),
+      ),
+      alarms.length
+        ? el("span", { class: "alarms", "aria-hidden": "true" }, `\u26a0 ${alarms.length}`)
+        : null,
       el("span", { class: "more" }, "Details"),
     ),
     el(
@@ -28,7 +40,13 @@ export function about(trace, number) {
       trace.warnings.map(({ level, text }) => el("p", { class: `narrow-only ${level}` }, text)),
       trace.notes.map((note) => el("p", { class: "note" }, isolated(note))),
       el("h2", {}, "Provenance"),
-      el("dl", { class: "provenance" }, trace.provenance.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, named(value))))),
+      el(
+        "dl",
+        { class: "provenance" },
+        trace.provenance.map(([name, value]) =>
+          el("div", {}, el("dt", {}, name), el("dd", {}, named(value))),
+        ),
+      ),
     ),
   );
 }
@@ -49,13 +67,16 @@ export function topBar(traces, { show, look, search, views }) {
     themeButton(),
   );
   const press = (name) => {
-    for (const each of tabs.children) each.setAttribute("aria-pressed", String(each.dataset.value === name));
+    for (const each of tabs.children)
+      each.setAttribute("aria-pressed", String(each.dataset.value === name));
   };
   return { node, press, choose: (number) => picker?.choose(number) };
 }
 
 function tracePicker(traces, show) {
-  const options = traces.map((trace, k) => el("option", { value: k }, `${k + 1}. ${trace.title || `Trace ${k + 1}`}`));
+  const options = traces.map((trace, k) =>
+    el("option", { value: k }, `${k + 1}. ${trace.title || `Trace ${k + 1}`}`),
+  );
   const list = el("select", { "aria-label": "Trace" }, options);
   const go = (step) => {
     const next = Number(list.value) + step;
@@ -64,7 +85,13 @@ function tracePicker(traces, show) {
     show(next);
   };
   list.addEventListener("change", () => show(Number(list.value)));
-  const node = el("div", { class: "picker" }, iconButton("previous", "Previous trace", () => go(-1)), list, iconButton("next", "Next trace", () => go(1)));
+  const node = el(
+    "div",
+    { class: "picker" },
+    iconButton("previous", "Previous trace", () => go(-1)),
+    list,
+    iconButton("next", "Next trace", () => go(1)),
+  );
   return {
     node,
     choose(number) {
@@ -85,7 +112,13 @@ function themeButton() {
 }
 
 export function searchField({ find, step, clear }) {
-  const field = el("input", { type: "search", placeholder: "Search", "aria-label": "Search in sources and response", autocomplete: "off", spellcheck: "false" });
+  const field = el("input", {
+    type: "search",
+    placeholder: "Search",
+    "aria-label": "Search in sources and response",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const found = el("span", { class: "quiet found", role: "status" });
   const say = ({ at, count }) => {
     found.textContent = field.value.trim() ? (count ? `${at + 1} of ${count}` : "none") : "";

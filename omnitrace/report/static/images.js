@@ -19,7 +19,12 @@ export function imageBody(part, store, looks) {
   const box = `0 0 ${part.width} ${part.height}`;
   const heat = svg("g", { class: "heat" });
   const regions = svg("g", {});
-  const drawing = svg("svg", { viewBox: box, preserveAspectRatio: "none", "aria-hidden": "true" }, heat, regions);
+  const drawing = svg(
+    "svg",
+    { viewBox: box, preserveAspectRatio: "none", "aria-hidden": "true" },
+    heat,
+    regions,
+  );
   const frame = el("div", { class: "picture" });
   const cells = new Map();
   for (const region of part.regions) {
@@ -33,7 +38,13 @@ export function imageBody(part, store, looks) {
   for (const region of [...others, ...cited]) {
     const kind = units[region.unit].number === null ? "region" : "region cited";
     regions.append(
-      svg("g", { class: kind, "data-unit": region.unit }, ...["mask", "halo", "edge"].map((name) => svg("path", { class: name, d: name === "mask" ? region.mask : region.line }))),
+      svg(
+        "g",
+        { class: kind, "data-unit": region.unit },
+        ...["mask", "halo", "edge"].map((name) =>
+          svg("path", { class: name, d: name === "mask" ? region.mask : region.line }),
+        ),
+      ),
     );
   }
   const shown = Math.min(MOST_WIDTH, (MOST_HEIGHT * part.width) / part.height);
@@ -45,19 +56,39 @@ export function imageBody(part, store, looks) {
     const { number, place: where } = units[region.unit];
     const pin = el(
       "button",
-      { class: "no pin k-image", type: "button", "aria-pressed": "false", "aria-label": `Source ${number}: ${where}`, "data-unit": region.unit },
+      {
+        class: "no pin k-image",
+        type: "button",
+        "aria-pressed": "false",
+        "aria-label": `Source ${number}: ${where}`,
+        "data-unit": region.unit,
+      },
       String(number),
     );
-    place(pin, { left: `${(100 * region.corner[0]) / part.width}%`, top: `${(100 * region.corner[1]) / part.height}%` });
+    place(pin, {
+      left: `${(100 * region.corner[0]) / part.width}%`,
+      top: `${(100 * region.corner[1]) / part.height}%`,
+    });
     frame.append(pin);
   }
-  const slider = el("input", { type: "range", min: "0", max: "100", value: String(looks.heat), "aria-label": "Opacity of the heat" });
+  const slider = el("input", {
+    type: "range",
+    min: "0",
+    max: "100",
+    value: String(looks.heat),
+    "aria-label": "Opacity of the heat",
+  });
   slider.addEventListener("input", () => {
     looks.heat = Number(slider.value);
     heat.style.setProperty("opacity", looks.heat / 100);
   });
   heat.style.setProperty("opacity", looks.heat / 100);
-  const control = el("label", { class: "heat-control", title: "Where the signal lies while a statement or word is chosen" }, "Heat", slider);
+  const control = el(
+    "label",
+    { class: "heat-control", title: "Where the signal lies while a statement or word is chosen" },
+    "Heat",
+    slider,
+  );
 
   const paint = (signal) => {
     const here = [...cells.keys()].map((unit) => signal.get(unit) ?? 0);
@@ -78,6 +109,8 @@ export function imageBody(part, store, looks) {
 function colour(weight) {
   const at = weight * (HEAT.length - 1);
   const low = Math.min(Math.floor(at), HEAT.length - 2);
-  const mixed = HEAT[low].map((value, k) => Math.round(value + (at - low) * (HEAT[low + 1][k] - value)));
+  const mixed = HEAT[low].map((value, k) =>
+    Math.round(value + (at - low) * (HEAT[low + 1][k] - value)),
+  );
   return `rgb(${mixed.join(" ")})`;
 }

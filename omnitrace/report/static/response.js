@@ -23,11 +23,16 @@ export function createResponse(store, bubble, looks) {
       "header",
       { class: "pane-head" },
       el("h2", {}, "Response"),
-      choice("Layout", { lines: "Lines", prose: "Prose", words: "Words" }, looks.layout, (value) => {
-        setLayout(value === "words" ? "prose" : value);
-        if (words !== (value === "words")) setWords(value === "words");
-        looks.layout = value;
-      }),
+      choice(
+        "Layout",
+        { lines: "Lines", prose: "Prose", words: "Words" },
+        looks.layout,
+        (value) => {
+          setLayout(value === "words" ? "prose" : value);
+          if (words !== (value === "words")) setWords(value === "words");
+          looks.layout = value;
+        },
+      ),
     ),
     body,
   );
@@ -76,9 +81,12 @@ export function createResponse(store, bubble, looks) {
 
   const setWords = (on) => {
     words = on;
-    if (store.pinned?.kind === "token") store.pin({ kind: "span", index: store.spanOfToken(store.pinned.index) });
+    if (store.pinned?.kind === "token")
+      store.pin({ kind: "span", index: store.spanOfToken(store.pinned.index) });
     const top = body.getBoundingClientRect().top;
-    const first = [...body.querySelectorAll("[data-statement]")].find((line) => line.getBoundingClientRect().bottom > top);
+    const first = [...body.querySelectorAll("[data-statement]")].find(
+      (line) => line.getBoundingClientRect().bottom > top,
+    );
     const index = first && Number(first.dataset.statement);
     for (const chunk of chunks) if (!chunk.node.classList.contains("bare")) wait(chunk);
     if (index !== undefined && body.scrollTop > 0) lineOf(index).scrollIntoView({ block: "start" });
@@ -92,19 +100,22 @@ export function createResponse(store, bubble, looks) {
 
   const mark = () => {
     for (const each of marked) each.classList.remove("on", "pinned", "rests");
-    for (const each of body.querySelectorAll('[aria-pressed="true"]')) each.setAttribute("aria-pressed", "false");
+    for (const each of body.querySelectorAll('[aria-pressed="true"]'))
+      each.setAttribute("aria-pressed", "false");
     const selection = store.active;
     const spans = store.evidence(selection).spans;
     marked = [...spans].map((i) => body.querySelector(`[data-statement="${i}"]`)).filter(Boolean);
     const name = selection?.kind === "unit" ? "rests" : "on";
     for (const each of marked) each.classList.add(name);
     body.classList.toggle("dimmed", selection?.kind === "unit" && spans.size > 0);
-    const pinned = store.pinned && body.querySelector(`[data-${store.pinned.kind}="${store.pinned.index}"]`);
+    const pinned =
+      store.pinned && body.querySelector(`[data-${store.pinned.kind}="${store.pinned.index}"]`);
     pinned?.setAttribute("aria-pressed", "true");
     const stop = pinned ?? body.querySelector("[data-span], [data-token]");
     for (const each of body.querySelectorAll('[tabindex="0"]')) each.tabIndex = -1;
     if (stop) stop.tabIndex = 0;
-    for (const each of stop?.closest(".statement").querySelectorAll(".ref") ?? []) each.tabIndex = 0;
+    for (const each of stop?.closest(".statement").querySelectorAll(".ref") ?? [])
+      each.tabIndex = 0;
   };
 
   const goTo = (selection) => {
@@ -128,7 +139,11 @@ export function createResponse(store, bubble, looks) {
     const found = selectionAt(event.target);
     if (!found) return;
     const { kind, index, anchor } = found;
-    if (anchor) store.pin({ kind: "span", index: Number(anchor.closest(".statement").dataset.statement) }, { reveal: index });
+    if (anchor)
+      store.pin(
+        { kind: "span", index: Number(anchor.closest(".statement").dataset.statement) },
+        { reveal: index },
+      );
     else store.toggle({ kind, index });
     bubble.hide();
   };
@@ -163,9 +178,11 @@ export function createResponse(store, bubble, looks) {
     const kind = here.dataset.token === undefined ? "span" : "token";
     const count = kind === "span" ? trace.spans.length : trace.tokens.text.length;
     const moves = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
-    let index = { Home: 0, End: count - 1 }[key] ?? Number(here.dataset[kind]) + (moves[key] ?? NaN);
+    let index =
+      { Home: 0, End: count - 1 }[key] ?? Number(here.dataset[kind]) + (moves[key] ?? NaN);
     // Some tokens complete no character; some belong to no statement.
-    while (kind === "token" && index > 0 && index < count - 1 && !isWord(index)) index += moves[key] ?? 1;
+    while (kind === "token" && index > 0 && index < count - 1 && !isWord(index))
+      index += moves[key] ?? 1;
     if (!(index >= 0 && index < count) || (kind === "token" && !isWord(index))) return key in moves;
     store.pin({ kind, index });
     body.querySelector(`[data-${kind}="${index}"]`)?.focus({ preventScroll: true });
@@ -181,7 +198,12 @@ export function createResponse(store, bubble, looks) {
   setLayout(looks.layout === "words" ? "prose" : looks.layout);
   words = looks.layout === "words";
   build();
-  return { node, scroller: body, chunks: () => chunks, show: (index) => goTo({ kind: "span", index }) };
+  return {
+    node,
+    scroller: body,
+    chunks: () => chunks,
+    show: (index) => goTo({ kind: "span", index }),
+  };
 }
 
 // Runs of statements of one section. A lone answer needs no heading.

@@ -27,7 +27,10 @@ export function createSearch(scrollersNow) {
   const paint = () => {
     if (!paints) return;
     CSS.highlights.set("found", new Highlight(...hits.map((hit) => hit.range)));
-    CSS.highlights.set("found-now", new Highlight(...hits.slice(at, at + 1).map((hit) => hit.range)));
+    CSS.highlights.set(
+      "found-now",
+      new Highlight(...hits.slice(at, at + 1).map((hit) => hit.range)),
+    );
   };
 
   const go = () => {
@@ -77,7 +80,11 @@ function hitsIn(block, query) {
   // A few letters change their length with their case; their texts are searched as they are.
   const where = lower.length === text.length ? lower : text;
   const found = [];
-  for (let from = where.indexOf(query); from >= 0; from = where.indexOf(query, from + query.length)) {
+  for (
+    let from = where.indexOf(query);
+    from >= 0;
+    from = where.indexOf(query, from + query.length)
+  ) {
     const range = document.createRange();
     range.setStart(...pointAt(nodes, from));
     range.setEnd(...pointAt(nodes, from + query.length, true));

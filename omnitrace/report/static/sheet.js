@@ -30,7 +30,8 @@ export function createSheet(node) {
   });
   handle.addEventListener("pointerup", () => {
     const now = (100 * node.getBoundingClientRect().height) / innerHeight;
-    if (drag?.moved) set(NAMES.toSorted((a, b) => Math.abs(HEIGHTS[a] - now) - Math.abs(HEIGHTS[b] - now))[0]);
+    if (drag?.moved)
+      set(NAMES.toSorted((a, b) => Math.abs(HEIGHTS[a] - now) - Math.abs(HEIGHTS[b] - now))[0]);
     else set(NAMES[(NAMES.indexOf(height) + 1) % NAMES.length]);
     drag = null;
   });

@@ -16,33 +16,55 @@ export function createSources(store, looks) {
   const node = el(
     "section",
     { class: "sources pane", "aria-label": "Sources" },
-    el("header", { class: "pane-head" }, title, el("label", { class: "switch" }, citedOnly, "Cited only")),
+    el(
+      "header",
+      { class: "pane-head" },
+      title,
+      el("label", { class: "switch" }, citedOnly, "Cited only"),
+    ),
     body,
   );
-  citedOnly.addEventListener("change", () => body.classList.toggle("cited-only", citedOnly.checked));
+  citedOnly.addEventListener("change", () =>
+    body.classList.toggle("cited-only", citedOnly.checked),
+  );
 
   const citedIn = trace.parts.map(() => 0);
   for (const unit of trace.units) if (unit.number !== null) citedIn[unit.part] += 1;
   const manyRoles = trace.roles.length > 1;
   trace.parts.forEach((part, index) => {
-    if (manyRoles && part.index === 0) body.append(el("p", { class: "role" }, named(trace.roles[part.message])));
+    if (manyRoles && part.index === 0)
+      body.append(el("p", { class: "role" }, named(trace.roles[part.message])));
     body.append(partNode(part, citedIn[index]));
   });
   if (!trace.parts.length) body.append(el("p", { class: "empty" }, "The request is empty."));
 
   function partNode(part, cited) {
-    const made = part.kind === "text" ? textLater(part) : part.kind === "image" ? imageBody(part, store, looks) : timeBody(part, store);
+    const made =
+      part.kind === "text"
+        ? textLater(part)
+        : part.kind === "image"
+          ? imageBody(part, store, looks)
+          : timeBody(part, store);
     bodies.set(part, made);
     const state = !part.source ? "not a source" : cited ? `${cited} cited` : "not cited";
     return el(
       "section",
-      { class: `part ${part.kind}${part.source ? "" : " asked"}${cited ? "" : " uncited"}`, "aria-label": part.title ?? part.name },
+      {
+        class: `part ${part.kind}${part.source ? "" : " asked"}${cited ? "" : " uncited"}`,
+        "aria-label": part.title ?? part.name,
+      },
       el(
         "header",
         { class: `part-head k-${part.kind}` },
         icon(part.kind),
         el("h3", {}, named(part.title ?? part.name)),
-        el("span", { class: "quiet" }, part.title ? named(part.name) : null, part.title && part.facts ? " · " : null, part.facts),
+        el(
+          "span",
+          { class: "quiet" },
+          part.title ? named(part.name) : null,
+          part.title && part.facts ? " · " : null,
+          part.facts,
+        ),
         el("span", { class: "quiet count" }, state),
       ),
       part.metadata ? metadata(part.metadata) : null,
@@ -52,7 +74,9 @@ export function createSources(store, looks) {
 
   // Until it is seen, a text is bare: of many documents few are looked at.
   function textLater(part) {
-    const made = { node: el("div", { class: "prose", dir: "auto" }, part.pieces.map(([text]) => text).join("")) };
+    const made = {
+      node: el("div", { class: "prose", dir: "auto" }, part.pieces.map(([text]) => text).join("")),
+    };
     made.fill = () => lazy.fill(made.node);
     lazy.add(made.node, () => {
       made.node.replaceChildren(...textPieces(part, store));
@@ -99,7 +123,11 @@ export function createSources(store, looks) {
     bodies.get(part).preview?.(unit);
     const section = found[0].closest(".part");
     const fits = section.clientHeight < seenHeight(body) - 24;
-    scrollInto(body, part.kind !== "text" && fits ? section : found.at(-1), fits && part.kind !== "text" ? 0.5 : 0.3);
+    scrollInto(
+      body,
+      part.kind !== "text" && fits ? section : found.at(-1),
+      fits && part.kind !== "text" ? 0.5 : 0.3,
+    );
     if (!pulse) return;
     for (const each of found) {
       each.classList.remove("pulse");
@@ -110,7 +138,8 @@ export function createSources(store, looks) {
 
   body.addEventListener("click", (event) => {
     const found = event.target.closest("[data-unit]");
-    if (found && !getSelection().toString()) store.pin({ kind: "unit", index: Number(found.dataset.unit) }, { here: true });
+    if (found && !getSelection().toString())
+      store.pin({ kind: "unit", index: Number(found.dataset.unit) }, { here: true });
   });
   body.addEventListener("keydown", (event) => {
     const found = event.target.closest('[data-unit][role="button"]');
@@ -142,12 +171,21 @@ export function createSources(store, looks) {
 function metadata(values) {
   const rows =
     typeof values === "object" && !Array.isArray(values)
-      ? Object.entries(values).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)])
+      ? Object.entries(values).map(([name, value]) => [
+          name,
+          typeof value === "string" ? value : JSON.stringify(value),
+        ])
       : [["metadata", JSON.stringify(values)]];
   return el(
     "details",
     { class: "metadata" },
     el("summary", {}, "Metadata"),
-    el("dl", {}, rows.map(([name, value]) => el("div", {}, el("dt", {}, named(name)), el("dd", {}, named(value))))),
+    el(
+      "dl",
+      {},
+      rows.map(([name, value]) =>
+        el("div", {}, el("dt", {}, named(name)), el("dd", {}, named(value))),
+      ),
+    ),
   );
 }

@@ -13,7 +13,14 @@ export function statement(trace, index, words) {
       "span",
       { class: "claim" },
       said,
-      span.supports.length ? el("span", { class: "refs" }, "\u2060", span.supports.map((s) => marker(trace, s))) : null,
+      span.supports.length
+        ? el(
+            "span",
+            { class: "refs" },
+            "\u2060",
+            span.supports.map((s) => marker(trace, s)),
+          )
+        : null,
     ),
     gauge(trace, span),
   );
@@ -22,7 +29,14 @@ export function statement(trace, index, words) {
 function textOf(span, index) {
   return el(
     "span",
-    { class: "said", role: "button", tabindex: "-1", "aria-pressed": "false", dir: "auto", "data-span": index },
+    {
+      class: "said",
+      role: "button",
+      tabindex: "-1",
+      "aria-pressed": "false",
+      dir: "auto",
+      "data-span": index,
+    },
     span.text,
   );
 }
@@ -37,7 +51,13 @@ function tokensOf(trace, index) {
     const gap = text.slice(0, text.length - letters.length);
     const word = el(
       "span",
-      { class: "word", role: "button", tabindex: "-1", "aria-pressed": "false", "data-token": token },
+      {
+        class: "word",
+        role: "button",
+        tabindex: "-1",
+        "aria-pressed": "false",
+        "data-token": token,
+      },
       letters || text,
     );
     word.style.setProperty("--share", trace.tokens.grounding[token]);
@@ -76,5 +96,11 @@ function gauge(trace, span) {
   }
   const truth = span.truth;
   const result = truth && el("span", { class: `result ${truth.result}` }, RESULTS[truth.result]);
-  return el("span", { class: "gauge" }, bar, el("span", { class: "strength" }, span.strength), result);
+  return el(
+    "span",
+    { class: "gauge" },
+    bar,
+    el("span", { class: "strength" }, span.strength),
+    result,
+  );
 }

@@ -40,7 +40,13 @@ export function textPieces(part, store) {
     made.push(
       el(
         "span",
-        { class: "piece cited", role: "button", tabindex: begins ? "0" : "-1", "aria-pressed": "false", "data-unit": unit },
+        {
+          class: "piece cited",
+          role: "button",
+          tabindex: begins ? "0" : "-1",
+          "aria-pressed": "false",
+          "data-unit": unit,
+        },
         begins ? el("span", { class: "no k-text" }, String(number)) : null,
         text,
       ),
@@ -56,7 +62,11 @@ function fold(pieces) {
   const label = sentences ? count(sentences, "passage") : count(pieces.length, "piece");
   const inner = el("span", { class: "folded" }, pieces);
   inner.setAttribute("hidden", "until-found");
-  const button = el("button", { class: "fold", type: "button" }, `\u22ef ${label} that no statement rests on`);
+  const button = el(
+    "button",
+    { class: "fold", type: "button" },
+    `\u22ef ${label} that no statement rests on`,
+  );
   const open = () => {
     inner.removeAttribute("hidden");
     button.remove();

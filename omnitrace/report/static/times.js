@@ -39,14 +39,14 @@ export function timeBody(part, store) {
     stage?.use(player);
   }
 
-  const tracks = [];
-  if (part.frames.length) tracks.push(strip(part, percent));
-  if (part.kind === "audio" || part.wave.length) tracks.push(wave(part));
-  if (!tracks.length) tracks.push(el("div", { class: "track bare-track" }));
-  const board = el("div", { class: "board" }, tracks, ranges(part, store, percent, tracks.length), head);
+  const board = el("div", { class: "board" }, lanesOf(part, store, percent), head);
   const axis = el("div", { class: "axis", "aria-hidden": "true" });
   for (const time of ticks(part.duration)) {
-    axis.append(place(el("span", { class: time / part.duration > 0.94 ? "last" : null }, clock(time)), { left: percent(time) }));
+    axis.append(
+      place(el("span", { class: time / part.duration > 0.94 ? "last" : null }, clock(time)), {
+        left: percent(time),
+      }),
+    );
   }
   node.append(...[stage?.node, board, axis, controls, note].filter(Boolean));
 
@@ -119,8 +119,14 @@ function strip(part, percent) {
   const track = el("div", { class: "track strip" });
   part.frames.forEach((frame, k) => {
     const end = part.frames[k + 1]?.start ?? part.duration;
-    const image = el("img", { src: picture(frame.jpeg), alt: `Frame at ${clock(frame.start)}`, draggable: "false" });
-    track.append(place(image, { left: percent(frame.start), width: percent(Math.max(end - frame.start, 0)) }));
+    const image = el("img", {
+      src: picture(frame.jpeg),
+      alt: `Frame at ${clock(frame.start)}`,
+      draggable: "false",
+    });
+    track.append(
+      place(image, { left: percent(frame.start), width: percent(Math.max(end - frame.start, 0)) }),
+    );
   });
   return track;
 }
@@ -129,27 +135,56 @@ function wave(part) {
   const peaks = part.wave;
   if (!peaks.length) return el("div", { class: "track bare-track" });
   const top = peaks.map((peak, i) => `${i + 0.5} ${(50 - Math.max(0.6, 46 * peak)).toFixed(2)}`);
-  const bottom = peaks.map((peak, i) => `${i + 0.5} ${(50 + Math.max(0.6, 46 * peak)).toFixed(2)}`).reverse();
-  const drawing = svg("svg", { viewBox: `0 0 ${peaks.length} 100`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  const bottom = peaks
+    .map((peak, i) => `${i + 0.5} ${(50 + Math.max(0.6, 46 * peak)).toFixed(2)}`)
+    .reverse();
+  const drawing = svg("svg", {
+    viewBox: `0 0 ${peaks.length} 100`,
+    preserveAspectRatio: "none",
+    "aria-hidden": "true",
+  });
   drawing.append(svg("path", { d: `M${[...top, ...bottom].join("L")}z` }));
   return el("div", { class: "track wave" }, drawing);
 }
 
-// Every interval can be chosen; cited ones are seen, and reached by keys. In a video with sound,
-// pictures are the first track and sound the second.
-function ranges(part, store, percent, tracks) {
+// The pictures of a video, and its sound below them.
+function lanesOf(part, store, percent) {
+  const heard = part.ranges.filter((range) => range.sound);
+  const seen = part.ranges.filter((range) => !range.sound);
+  const bare = () => el("div", { class: "track bare-track" });
+  const lanes = [];
+  if (part.frames.length || seen.length)
+    lanes.push([part.frames.length ? strip(part, percent) : bare(), seen]);
+  if (part.wave.length || heard.length) lanes.push([wave(part), heard]);
+  if (!lanes.length) lanes.push([bare(), []]);
+  return lanes.map(([track, ranges]) =>
+    el("div", { class: "lane" }, track, rangesOf(ranges, part, store, percent)),
+  );
+}
+
+// Every interval can be chosen; cited ones are seen, and reached by keys.
+function rangesOf(ranges, part, store, percent) {
   const { units } = store.trace;
-  return part.ranges.map((range) => {
+  return ranges.map((range) => {
     const { number, place: where } = units[range.unit];
     const cited = number !== null;
-    const row = tracks > 1 ? (range.sound ? "second" : "first") : "only";
     const sound = range.sound ? "audio" : "video";
     const label = `${cited ? `Source ${number}: ` : ""}${where}${part.file ? ", play" : ""}`;
     const bar = el(
       "button",
-      { class: `range ${row}${cited ? " cited" : ""} k-${sound}`, type: "button", tabindex: cited ? "0" : "-1", "aria-label": label, "aria-pressed": "false", "data-unit": range.unit },
+      {
+        class: `range${cited ? " cited" : ""} k-${sound}`,
+        type: "button",
+        tabindex: cited ? "0" : "-1",
+        "aria-label": label,
+        "aria-pressed": "false",
+        "data-unit": range.unit,
+      },
       cited ? el("span", { class: `no k-${sound}` }, String(number)) : null,
     );
-    return place(bar, { left: percent(range.start), width: percent(Math.min(range.end, part.duration) - range.start) });
+    return place(bar, {
+      left: percent(range.start),
+      width: percent(Math.min(range.end, part.duration) - range.start),
+    });
   });
 }

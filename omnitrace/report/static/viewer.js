@@ -27,12 +27,22 @@ export function mount(root, data) {
 
   const search = createSearch(() => now?.scrollers() ?? []);
   const field = searchField(search);
-  const names = compare ? { compare: "Compare", a: "A", b: "B" } : { read: "Read", overview: "Overview" };
-  const bar = topBar(compare ? [] : traces, { show: (number) => show(number), look: (name) => look(name), search: field, views: names });
+  const names = compare
+    ? { compare: "Compare", a: "A", b: "B" }
+    : { read: "Read", overview: "Overview" };
+  const bar = topBar(compare ? [] : traces, {
+    show: (number) => show(number),
+    look: (name) => look(name),
+    search: field,
+    views: names,
+  });
 
   const sessionOf = (number) => {
     if (!sessions.has(number)) {
-      sessions.set(number, createSession(traces[number], bubble, looks, () => look("read")));
+      sessions.set(
+        number,
+        createSession(traces[number], bubble, looks, () => look("read")),
+      );
     }
     return sessions.get(number);
   };
@@ -59,7 +69,13 @@ export function mount(root, data) {
     bar.press(name);
     if (name === "compare") {
       now = comparison();
-      head.replaceChildren(el("h1", { class: "compared-title", dir: "auto" }, traces[0].title || "Two traces of a request"));
+      head.replaceChildren(
+        el(
+          "h1",
+          { class: "compared-title", dir: "auto" },
+          traces[0].title || "Two traces of a request",
+        ),
+      );
       place();
     } else if (name === "a" || name === "b") show(name === "a" ? 0 : 1);
     else place();
@@ -120,7 +136,9 @@ function createSession(trace, bubble, looks, read) {
       overview ??= createOverview(store, {
         open(selection, unit) {
           read();
-          requestAnimationFrame(() => store.pin(selection, unit === undefined ? {} : { reveal: unit }));
+          requestAnimationFrame(() =>
+            store.pin(selection, unit === undefined ? {} : { reveal: unit }),
+          );
         },
       });
       return overview.node;
@@ -149,13 +167,26 @@ function createCompared(traces, compare, bubble, looks) {
     evidence.forEach((each, k) => (each.node.hidden = k !== side));
   };
   const comparison = createComparison(stores, compare, choose);
-  const side = el("div", { class: "side-pane" }, comparison.node, evidence.map((each) => each.node));
+  const side = el(
+    "div",
+    { class: "side-pane" },
+    comparison.node,
+    evidence.map((each) => each.node),
+  );
   const sheet = createSheet(side);
   choose(0);
-  const node = el("div", { class: "panes compared" }, sources.map((each) => each.node), side);
+  const node = el(
+    "div",
+    { class: "panes compared" },
+    sources.map((each) => each.node),
+    side,
+  );
   return {
     node,
-    scrollers: () => [...sources.filter((each) => !each.node.hidden).map((each) => each.scroller), comparison.scroller],
+    scrollers: () => [
+      ...sources.filter((each) => !each.node.hidden).map((each) => each.scroller),
+      comparison.scroller,
+    ],
     clear: () => stores.forEach((store) => store.pin(null)),
   };
 }
