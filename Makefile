@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test fuzz compat doctor lint docs bench clean
+.PHONY: demo test families fuzz compat doctor lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/omnitrace demo --out out/demo
@@ -24,6 +24,10 @@ fuzz: $(VENV)/.installed-dev
 COMPAT ?= lowest installed newest
 compat: $(VENV)/.installed-dev
 	$(BIN)/python tests/compat.py $(COMPAT)
+
+# The doctor's quick checks on the tiny model of every family; `make test` has one of each kind.
+families: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m every_family tests/testing/doctor
 
 # Prove every family's maps, rows and gradients on its tiny random model.
 doctor: $(VENV)/.installed-dev

@@ -290,7 +290,7 @@ class Runner:
         assert self.output.out is not None
         traces = [Trace.load(path) for path in self._saved.values()]
         path = self.output.out / "report.html"
-        write_report(traces, path, titles=list(self._saved))
+        write_report(traces, path, titles=list(self._saved), media=self.output.media)
         say(f"wrote {path}")
 
     def _sum_up(self, count: int) -> int:

@@ -92,7 +92,7 @@ class Conversation:
                 if isinstance(part, TextPart):
                     entry = {"type": "text", "text": part.text}
                 else:
-                    entry = {"type": part.modality, "media": index[id(part)]}
+                    entry = {"type": part.modality, "media": index[id(part)], **part.asked}
                 for name in ("source_id", *LABELS):
                     if (value := getattr(part, name)) is not None:
                         entry[name] = value

@@ -41,7 +41,7 @@ class SourceOptions:
     image_grid:
         With ``image="grid"``: ``(rows, columns)`` of the grid; None adapts it to the model's patch
         grid: about four square regions along the longer side, none smaller than 2 × 2 vision
-        tokens.
+        tokens, and of a panorama up to 16 in a row.
     audio_bin, video_bin:
         With "bins": length of a time bin in seconds.
     video_fps:

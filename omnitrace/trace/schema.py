@@ -82,6 +82,7 @@ class ImageRegionModel(_Model):
     box: tuple[Pixel, Pixel, Pixel, Pixel]
     grid: tuple[Count, Count]
     cells: tuple[Count, ...]
+    canvas: tuple[float, float, float, float] | None = None
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:

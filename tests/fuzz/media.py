@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnitrace.media import MediaLimits
 from tests.fuzz.case import Build, Case, Expected, Source
 from tests.fuzz.good import Good
 from tests.fuzz.media_files import (
@@ -188,7 +186,7 @@ _FILES: Final[tuple[tuple[str, str, str, Callable[[], bytes], Expected], ...]] =
     ("58 minutes in 3 frames", "video", "mp4", lambda: video_of("mp4", 3, step=8 * 1160), "either"),
     ("16 by 3,202", "video", "mp4", lambda: video_of("mp4", 2, size=(16, 3202)), "refused"),
 )
-#: What fits only where decoded bytes are bounded.
+#: What is far larger than its file.
 _LARGE: Final[tuple[tuple[str, str, str, Callable[[], bytes], Expected], ...]] = (
     ("9,999² in 1 bit", "image", "png", lambda: png_of(9999, 9999, 1, 0), "either"),
     ("9,999² in 16-bit RGBA", "image", "png", lambda: png_of(9999, 9999, 16, 6), "either"),
@@ -270,13 +268,8 @@ def _quick(kind: str, value: str) -> Build:
     return lambda folder, good: ["trace", f"--{kind}", value, "--ask", "What?", *SHORT]
 
 
-def _bounded() -> bool:
-    """Whether decoded bytes have a limit of their own; without, these media need too much."""
-    return any(field.name == "max_image_bytes" for field in dataclasses.fields(MediaLimits))
-
-
 def _known() -> Iterator[Case]:
-    for name, kind, ending, data, expected in (*_FILES, *(_LARGE if _bounded() else ())):
+    for name, kind, ending, data, expected in (*_FILES, *_LARGE):
         yield Case("media", f"{kind}, {name}", _file(kind, ending, data), expected)
     for name, box, offset, new in _BOXES:
         data = lambda b=box, o=offset, n=new: patched(file_of("mp4"), b, o, n)  # noqa: E731
@@ -288,8 +281,6 @@ def _known() -> Iterator[Case]:
             if isinstance(value, str) and not value.startswith("\ud800"):
                 yield Case("media", f"--{name}", _quick(kind, value), "refused")
         for name in SPECIAL_FILES:
-            if "GB" in name and kind != "video" and not _bounded():
-                continue
             yield Case("media", f"{kind} is {name}", _special(kind, name), "refused")
     for kind, more, expected in _OPTIONS:
         ending = {"audio": "wav", "video": "mp4"}[kind]

@@ -129,7 +129,6 @@ _SPELLINGS: Final = (
     "",
     ":",
     "zzz",
-    "ward:",
     "ward:=",
     "ward:regions",
     ":regions=1",
