@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import struct
 import zipfile
@@ -24,15 +23,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from omnitrace._utils.documents import rename_member
-from omnitrace._utils.files import draft_beside, held_draft, write_atomically
+from omnitrace._utils.documents import check_size, parse_json, rename_member
+from omnitrace._utils.drafts import draft_beside, held_draft
+from omnitrace._utils.files import reason_of, what_is, write_atomically
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.archive import (
     MAX_DOCUMENT_BYTES,
-    MAX_TENSOR_BYTES,
+    MAX_MEMBER_BYTES,
     SUFFIX,
     Members,
-    check_values,
     media_limit,
     opened,
     refuse,
@@ -152,8 +151,8 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False, metadata: bool 
                 _write_zip(file, members)
         else:
             _write_folder(path, members)
-    except OSError as error:
-        raise TraceFileError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        raise TraceFileError(f"cannot write {path}: {reason_of(error)}") from error
     return path
 
 
@@ -188,15 +187,15 @@ def _members(trace: TraceRecord, originals: Mapping[int, bytes]) -> dict[str, by
 
 def _check_sizes(members: Mapping[str, bytes]) -> None:
     """Refuse to write what would be refused when it is read."""
-    for name, limit in ((DOCUMENT, MAX_DOCUMENT_BYTES), (TENSORS, MAX_TENSOR_BYTES)):
+    for name, limit in ((DOCUMENT, MAX_DOCUMENT_BYTES), (TENSORS, MAX_MEMBER_BYTES)):
         if len(members[name]) > limit:
             raise TraceFileError(
-                f"this trace cannot be written: {name} would have {len(members[name])} bytes",
-                legal=f"at most {limit} bytes",
+                f"{name} of this trace would have {len(members[name])} bytes",
+                legal=f"at most {limit} bytes, which can be loaded again",
                 fix="trace a shorter request or response, or one of fewer units",
             )
     try:
-        check_values(members[DOCUMENT])
+        check_size(members[DOCUMENT].decode("utf-8"))
     except ValueError as error:
         raise TraceFileError(
             f"this trace cannot be written: {error}",
@@ -210,11 +209,12 @@ def _digest_of_document(document: Mapping[str, Any]) -> str:
 
 
 def _check_target(path: Path, as_zip: bool) -> None:
-    if as_zip and path.is_dir():
+    kind = what_is(path)
+    if as_zip and kind == "folder":
         raise TraceFileError(f"{path} is a folder, not an {SUFFIX} file", fix="choose another name")
-    if as_zip or not path.exists():
+    if as_zip or not kind:
         return
-    if not path.is_dir():
+    if kind != "folder":
         raise TraceFileError(
             f"{path} is a file; without the ending {SUFFIX} a trace is a folder",
             fix=f"choose another name, or one that ends in {SUFFIX}",
@@ -267,7 +267,7 @@ def _write_folder(path: Path, members: Mapping[str, bytes]) -> None:
 
 def load(path: Path, kind: type[T]) -> T:
     """Read a trace of this kind; see :meth:`Trace.load`."""
-    if not path.exists():
+    if not what_is(path):
         raise TraceFileError(
             f"there is no trace at {path}",
             legal=f"a folder or an {SUFFIX} file that Trace.save wrote",
@@ -297,7 +297,7 @@ def _read(path: Path, members: Members, kind: type[T]) -> T:
 
     tokens, prompt = len(model.token_ids), len(model.prompt_ids)
     size = 4 * tokens * (prompt + tokens) + 8 * tokens + 5 * prompt
-    tensors = members.read(TENSORS, min(size + _TENSOR_HEADER_BYTES, MAX_TENSOR_BYTES))
+    tensors = members.read(TENSORS, min(size + _TENSOR_HEADER_BYTES, MAX_MEMBER_BYTES))
     if hashlib.sha256(tensors).hexdigest() != checksums.get("tensors"):
         refuse(path, f"{TENSORS} is not the one that belongs to {DOCUMENT} (its checksum differs)")
     arrays = _arrays(path, tensors, model)
@@ -306,9 +306,8 @@ def _read(path: Path, members: Members, kind: type[T]) -> T:
 
 def _document(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        check_values(data)
-        document = json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(data.decode("utf-8"))
+    except ValueError as error:
         refuse(path, f"{DOCUMENT} is not valid JSON: {error}")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         refuse(path, f"{DOCUMENT} does not say that it is of the format {FORMAT!r}")
@@ -321,13 +320,6 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
             f"up to {VERSION}; upgrade omnitrace-attribution",
         )
     return document
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {text} is not finite")
-    return value
 
 
 def _arrays(path: Path, data: bytes, model: TraceModel) -> Arrays:
@@ -348,7 +340,7 @@ def _media(path: Path, members: Members, model: TraceModel) -> dict[int, bytes]:
     for i, record in enumerate(model.media):
         if record.stored is not None:
             name = f"{MEDIA}/{i}"
-            media[i] = members.read(name, min(record.stored.bytes, left))
+            media[i] = members.read(name, min(record.stored.bytes, left, MAX_MEMBER_BYTES))
             left -= len(media[i])
             if hashlib.sha256(media[i]).hexdigest() != record.stored.sha256:
                 refuse(path, f"{name} is not the file that was stored (its checksum differs)")

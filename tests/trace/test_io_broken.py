@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from omnitrace._utils import documents
 from omnitrace.errors import TraceFileError
 from omnitrace.trace import archive as archive_of_traces
 from omnitrace.trace import io as trace_io
 from omnitrace.trace.trace import Trace
 from tests.helpers.random_traces import in_tmp_path, same, values
 from tests.helpers.sample_traces import multimodal_trace, text_trace
+from tests.helpers.trace_files import write_folder
 
 # --- reading what is broken or foreign ----------------------------------------------------------
 
@@ -93,19 +95,6 @@ def test_any_other_content_is_refused(tmp_path: Path, small: dict[str, Any], con
     for path in (folder, tmp_path / "t.omnitrace"):
         with pytest.raises(TraceFileError):
             Trace.load(path)
-
-
-def write_folder(folder: Path, document: Any, tensors: bytes) -> Path:
-    """Write a folder with right checksums, whatever the document says."""
-    folder.mkdir(exist_ok=True)
-    if isinstance(document, dict):
-        document["checksums"] = {
-            "document": trace_io._digest_of_document(document),
-            "tensors": hashlib.sha256(tensors).hexdigest(),
-        }
-    (folder / "trace.json").write_text(json.dumps(document), encoding="utf-8")
-    (folder / "scores.safetensors").write_bytes(tensors)
-    return folder
 
 
 def test_a_newer_version_is_refused_by_name(tmp_path: Path, small: dict[str, Any]):
@@ -296,7 +285,7 @@ def test_no_claim_moves_the_limit_of_the_tensors(
     tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
     """As many tokens as it takes to make a bomb plausible."""
-    monkeypatch.setattr(trace_io, "MAX_TENSOR_BYTES", 1_000_000)
+    monkeypatch.setattr(trace_io, "MAX_MEMBER_BYTES", 1_000_000)
     many = claiming(small, prompt_ids=[1] * 500_000)
     path = tmp_path / "bomb.omnitrace"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -338,15 +327,15 @@ def test_media_are_bounded_by_what_the_file_takes_on_the_disk(
 def test_a_document_of_millions_of_values_is_not_parsed(
     tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(archive_of_traces, "MAX_DOCUMENT_VALUES", 5_000)
+    monkeypatch.setattr(documents, "MAX_VALUES", 5_000)
     path = write_folder(tmp_path / "t", claiming(small, messages=[[]] * 5_000), b"")
     with pytest.raises(TraceFileError, match=r"trace\.json .*: it holds more than 5000"):
         Trace.load(path)
-    monkeypatch.setattr(archive_of_traces, "MAX_DOCUMENT_VALUES", 10)
+    monkeypatch.setattr(documents, "MAX_VALUES", 10)
     with pytest.raises(TraceFileError, match="cannot be written: it holds more than 10 values"):
         small["trace"].save(tmp_path / "u")
-    monkeypatch.setattr(trace_io, "MAX_TENSOR_BYTES", 10)
-    with pytest.raises(TraceFileError, match=r"scores\.safetensors would have"):
+    monkeypatch.setattr(trace_io, "MAX_MEMBER_BYTES", 10)
+    with pytest.raises(TraceFileError, match=r"scores\.safetensors of this trace would"):
         small["trace"].save(tmp_path / "u")
     assert not (tmp_path / "u").exists()
 
