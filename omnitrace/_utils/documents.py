@@ -1,4 +1,4 @@
-"""What formats share: bounded JSON, steps between versions of a document, cells of a table."""
+"""JSON documents of bounded size, steps between their versions, and cells of a table."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def check_size(text: str, most: int = MAX_VALUES) -> None:
-    """Raise ``ValueError`` where a JSON text may hold more than ``most`` values."""
+def check_size(text: str, most: int | None = None) -> None:
+    """Raise ``ValueError`` where a JSON text may hold more than ``most``, or 6 million, values."""
+    most = MAX_VALUES if most is None else most
     if sum(map(text.count, ",:[{")) > most:
         raise ValueError(f"it holds more than {most} values")
 

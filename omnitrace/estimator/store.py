@@ -34,8 +34,8 @@ __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", 
 
 FORMAT: Final = "omnitrace-estimator"
 VERSION: Final = 3
-_MAX_BYTES: Final = 256 * 2**20
 _UNSEALED: Final = "0" * 64
+_MAX_BYTES: Final = 256 * 2**20
 
 #: Tensors of a network; their first axis is that of its hidden units.
 _NETWORK: Final = ("inner", "bias", "outer")
@@ -175,8 +175,7 @@ def save(path: str | Path, learned: Learned) -> Path:
     network = learned.fitted.network
     if network is not None:
         tensors |= {name: np.ascontiguousarray(getattr(network, name)) for name in _NETWORK}
-    content = _sealed(tensors, learned.card.model_dump(mode="json"))
-    return write_bytes(path, content)
+    return write_bytes(path, _sealed(tensors, learned.card.model_dump(mode="json")))
 
 
 def load(path: str | Path) -> Learned:

@@ -12,18 +12,16 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import IO, Final, NoReturn, Protocol
 
-from omnitrace._utils.files import open_regular, what_is
+from omnitrace._utils.files import MAX_TEXT_BYTES, open_regular, what_is
 from omnitrace.errors import TraceFileError
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
-    "MAX_DOCUMENT_VALUES",
-    "MAX_TENSOR_BYTES",
+    "MAX_MEMBER_BYTES",
     "SUFFIX",
     "Members",
-    "check_values",
     "media_limit",
     "opened",
     "refuse",
@@ -31,9 +29,9 @@ __all__ = [
 
 SUFFIX: Final = ".omnitrace"
 
-MAX_DOCUMENT_BYTES: Final = 128 * 2**20
-MAX_DOCUMENT_VALUES: Final = 4_000_000  # each takes about 100 bytes of memory
-MAX_TENSOR_BYTES: Final = 2**30
+MAX_DOCUMENT_BYTES: Final = MAX_TEXT_BYTES
+#: Largest tensor file, and largest stored medium: 4,096 tokens after a prompt of 128,000.
+MAX_MEMBER_BYTES: Final = 2**31
 
 _MAX_DIRECTORY_BYTES: Final = 4 * 2**20  # of a zip: 40,000 media
 _MEDIA_FREE_BYTES: Final = 256 * 2**20
@@ -121,41 +119,25 @@ def media_limit(members: Members) -> int:
     return _MEDIA_FREE_BYTES + _MEDIA_GROWTH * members.bytes_on_disk
 
 
-def check_values(text: bytes) -> None:
-    """Refuse JSON of so many values that they would fill the memory.
-
-    Raises
-    ------
-    ValueError
-        If there are more than ``MAX_DOCUMENT_VALUES``; commas in texts count too.
-    """
-    found = sum(text.count(mark) for mark in (b",", b"[", b"{"))
-    if found > MAX_DOCUMENT_VALUES:
-        raise ValueError(f"it holds more than {MAX_DOCUMENT_VALUES} values")
-
-
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Members]:
     """Open a trace file."""
-    kind = what_is(path)
-    if kind == "folder":
+    if what_is(path) == "folder":
         yield _Folder(path)
         return
-    if kind != "file":
-        refuse(path, "it is neither a folder nor a regular file")
-    _check_directory(path)
-    with zipfile.ZipFile(path) as archive:
-        yield _Zip(path, archive)
+    with open_regular(path) as file:
+        _check_directory(path, file)
+        with zipfile.ZipFile(file) as archive:
+            yield _Zip(path, archive)
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(path: Path, file: IO[bytes]) -> None:
     """Refuse a zip whose list of members alone is large; the library reads it whole."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _END_BYTES))
-        tail = file.read()
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _END_BYTES))
+    tail = file.read()
     ends = [match.start() for match in re.finditer(re.escape(_END), tail)]
-    if not ends or not zipfile.is_zipfile(path):
+    if not ends or not zipfile.is_zipfile(file):
         refuse(path, "it is neither a folder nor a complete zip file")
     for end in ends:  # whichever of them the library takes
         directory = int.from_bytes(tail[end + 12 : end + 16], "little")

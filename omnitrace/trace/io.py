@@ -23,21 +23,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from omnitrace._utils.documents import parse_json, rename_member
-from omnitrace._utils.files import (
-    draft_beside,
-    held_draft,
-    reason_of,
-    what_is,
-    write_atomically,
-)
+from omnitrace._utils.documents import check_size, parse_json, rename_member
+from omnitrace._utils.drafts import draft_beside, held_draft
+from omnitrace._utils.files import reason_of, what_is, write_atomically
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.archive import (
     MAX_DOCUMENT_BYTES,
-    MAX_TENSOR_BYTES,
+    MAX_MEMBER_BYTES,
     SUFFIX,
     Members,
-    check_values,
     media_limit,
     opened,
     refuse,
@@ -193,15 +187,15 @@ def _members(trace: TraceRecord, originals: Mapping[int, bytes]) -> dict[str, by
 
 def _check_sizes(members: Mapping[str, bytes]) -> None:
     """Refuse to write what would be refused when it is read."""
-    for name, limit in ((DOCUMENT, MAX_DOCUMENT_BYTES), (TENSORS, MAX_TENSOR_BYTES)):
+    for name, limit in ((DOCUMENT, MAX_DOCUMENT_BYTES), (TENSORS, MAX_MEMBER_BYTES)):
         if len(members[name]) > limit:
             raise TraceFileError(
-                f"this trace cannot be written: {name} would have {len(members[name])} bytes",
-                legal=f"at most {limit} bytes",
+                f"{name} of this trace would have {len(members[name])} bytes",
+                legal=f"at most {limit} bytes, which can be loaded again",
                 fix="trace a shorter request or response, or one of fewer units",
             )
     try:
-        check_values(members[DOCUMENT])
+        check_size(members[DOCUMENT].decode("utf-8"))
     except ValueError as error:
         raise TraceFileError(
             f"this trace cannot be written: {error}",
@@ -303,7 +297,7 @@ def _read(path: Path, members: Members, kind: type[T]) -> T:
 
     tokens, prompt = len(model.token_ids), len(model.prompt_ids)
     size = 4 * tokens * (prompt + tokens) + 8 * tokens + 5 * prompt
-    tensors = members.read(TENSORS, min(size + _TENSOR_HEADER_BYTES, MAX_TENSOR_BYTES))
+    tensors = members.read(TENSORS, min(size + _TENSOR_HEADER_BYTES, MAX_MEMBER_BYTES))
     if hashlib.sha256(tensors).hexdigest() != checksums.get("tensors"):
         refuse(path, f"{TENSORS} is not the one that belongs to {DOCUMENT} (its checksum differs)")
     arrays = _arrays(path, tensors, model)
@@ -312,7 +306,6 @@ def _read(path: Path, members: Members, kind: type[T]) -> T:
 
 def _document(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        check_values(data)
         document = parse_json(data.decode("utf-8"))
     except ValueError as error:
         refuse(path, f"{DOCUMENT} is not valid JSON: {error}")
@@ -347,7 +340,7 @@ def _media(path: Path, members: Members, model: TraceModel) -> dict[int, bytes]:
     for i, record in enumerate(model.media):
         if record.stored is not None:
             name = f"{MEDIA}/{i}"
-            media[i] = members.read(name, min(record.stored.bytes, left))
+            media[i] = members.read(name, min(record.stored.bytes, left, MAX_MEMBER_BYTES))
             left -= len(media[i])
             if hashlib.sha256(media[i]).hexdigest() != record.stored.sha256:
                 refuse(path, f"{name} is not the file that was stored (its checksum differs)")

@@ -1,117 +1,103 @@
-"""Files are written whole or not at all, and what a killed run left is removed."""
+"""Only bounded regular files are read, and nothing is lost where a file is written."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
+import stat
 from pathlib import Path
 
 import pytest
 
-from omnitrace._utils import files
-from omnitrace._utils.files import draft_beside, held_draft, write_atomically
+from omnitrace._utils.files import (
+    MAX_TEXT_BYTES,
+    check_output,
+    make_folder,
+    read_bytes,
+    read_text,
+    what_is,
+    write_bytes,
+    write_text,
+)
+from omnitrace.errors import InputError
+from tests.fuzz.special_files import SPECIAL_FILES, SPECIAL_PATHS
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from omnitrace._utils.files import write_atomically
-with write_atomically(Path(sys.argv[1])) as file:
-    file.write(b"half")
-    file.flush()
-    if len(sys.argv) > 2:
-        print("open", flush=True); sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_FRESH_SECONDS", -1.0)
+UNREADABLE = [name for name in SPECIAL_FILES if "200 MB" not in name and "empty" not in name]
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.iterdir())
+@pytest.mark.parametrize("name", [*UNREADABLE, "200 MB of zeros"])
+@pytest.mark.timeout(10)
+def test_what_is_no_file_of_text_is_refused_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    SPECIAL_FILES[name](tmp_path / "f")
+    with pytest.raises(InputError, match=r"--text: .*'.*f'.*"):
+        read_text(tmp_path / "f", legal="a file", subject="--text")
 
 
-def write(path: Path, data: bytes) -> None:
-    with write_atomically(path) as file:
-        file.write(data)
+@pytest.mark.parametrize("path", SPECIAL_PATHS)
+@pytest.mark.timeout(10)
+def test_no_path_breaks_what_looks_at_it(path: str) -> None:
+    assert what_is(Path(path)) in ("file", "folder", "other", "")
+    if path not in ("/etc/passwd", "/proc/self/environ"):
+        with pytest.raises(InputError, match=r"cannot read|is not UTF-8"):
+            read_text(Path(path), legal="a file")
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="a system without SIGKILL")
-def test_the_draft_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> None:
-    write(tmp_path / "a.json", b"before")
-    run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.json")], check=False)
-    assert run.returncode == -signal.SIGKILL
-    assert len(names(tmp_path)) == 2
-    assert (tmp_path / "a.json").read_bytes() == b"before"
-    write(tmp_path / "another.json", b"after")
-    assert names(tmp_path) == ["a.json", "another.json"]
+def test_the_limit_is_the_size_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"12345")
+    assert read_bytes(path, limit=5) == b"12345"
+    with pytest.raises(ValueError, match="more than"):
+        read_bytes(path, limit=4)
+    with path.open("wb") as file:
+        file.truncate(MAX_TEXT_BYTES + 1)
+    with pytest.raises(InputError, match="it has more than 128 MiB"):
+        read_text(path, legal="a file")
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="a system without locks on files")
-def test_the_draft_of_a_run_that_lives_stays(tmp_path: Path) -> None:
-    run = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path / "a"), "waits"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == b"open\n"
-        write(tmp_path / "b", b"")
-        assert len(names(tmp_path)) == 2
-    write(tmp_path / "b", b"")
-    assert names(tmp_path) == ["b"]
+def test_a_device_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to("/dev/null")
+    assert write_text(tmp_path / "null", "a") == tmp_path / "null"
+    assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"cannot write '.*full': No space left on device"):
+        write_text(tmp_path / "full", "a")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_bytes(tmp_path / "pipe", b"abc")
+    assert os.read(reader, 9) == b"abc"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_a_fresh_draft_may_not_be_locked_yet(
+@pytest.mark.parametrize("name", ["file/x", ".", "a\x00", "a" * 300, "file/"])
+def test_an_output_is_refused_before_and_when_it_is_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("here", encoding="utf-8")
+    if name == "file/":
+        check_output(Path(name))  # pathlib drops the slash
+        return
+    for attempt in (check_output, lambda path: write_text(path, "a")):
+        with pytest.raises(InputError, match="cannot write"):
+            attempt(Path(name))
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "here"
+
+
+def test_a_folder_is_tried_before_it_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()
-    draft = draft_beside(tmp_path / "a")
-    draft.write_bytes(b"")
-    write(tmp_path / "b", b"")
-    assert draft.exists()
-    os.utime(draft, (0, 0))
-    write(tmp_path / "b", b"")
-    assert names(tmp_path) == ["b"]
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
 
+    def refused(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
 
-def test_folders_too_and_nothing_of_others(tmp_path: Path) -> None:
-    folder = draft_beside(tmp_path / "trace")
-    (folder / "media").mkdir(parents=True)
-    (folder / "media" / "0").write_bytes(b"")
-    held = draft_beside(tmp_path / "held")
-    others = [tmp_path / ".a.12345678.tmp", tmp_path / "x.12345678.omnitrace.tmp"]
-    for each in (held, *others):
-        each.write_bytes(b"")
-    with held_draft(held):
-        write(tmp_path / "b", b"")
-        expected = [each.name for each in others] + ([held.name] if files.fcntl else [])
-        assert names(tmp_path) == sorted(["b", *expected])
-
-
-def test_what_stepped_aside_comes_back_where_nothing_took_its_place(tmp_path: Path) -> None:
-    for _ in range(2):
-        old = draft_beside(tmp_path / "trace", "old")
-        old.mkdir()
-        (old / "trace.json").write_bytes(b"{}")
-        write(tmp_path / "b", b"")
-        assert names(tmp_path) == ["b", "trace"]
-        assert names(tmp_path / "trace") == ["trace.json"]
-
-
-@pytest.mark.parametrize("letter", ["x", "é", "漢", "𠀋"])
-def test_the_longest_names_of_a_system_can_be_written(tmp_path: Path, letter: str) -> None:
-    name = letter * (255 // len(letter.encode()))
-    write(tmp_path / name, b"whole")
-    assert names(tmp_path) == [name]
-
-
-def test_an_error_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), write_atomically(tmp_path / "a"):
-        raise ZeroDivisionError
-    assert names(tmp_path) == []
+    monkeypatch.setattr(Path, "touch", refused)
+    with pytest.raises(InputError, match=r"cannot write to the folder '.*a': Permission denied"):
+        make_folder(tmp_path / "a")
+    with pytest.raises(InputError, match="cannot write"):
+        check_output(tmp_path / "a" / "file")

@@ -118,12 +118,6 @@ def test_limits_must_be_positive():
         MediaLimits(max_audio_seconds=float("nan"))
 
 
-@pytest.mark.parametrize("url", ["file://[::1/x", "file://[zz]/x", "file://[", "file://]:9/x"])
-def test_square_brackets_that_hold_no_address(url: str):
-    with pytest.raises(MediaError, match=r"is no URL|on the host"):
-        resolve_source(url)
-
-
 @pytest.mark.parametrize("kind", [Path, str])
 def test_a_media_root_confines(tmp_path: Path, kind: type) -> None:
     inside, outside = tmp_path / "root", tmp_path / "root-2"
@@ -165,3 +159,9 @@ def test_an_open_root_does_not_confine(tmp_path: Path) -> None:
     assert OpenRoot(inside) == inside
     assert as_root(OpenRoot(inside)).__class__ is OpenRoot
     assert as_root(str(inside)) == inside
+
+
+@pytest.mark.parametrize("url", ["file://[::1/x", "file://[zz]/x", "file://[", "file://]:9/x"])
+def test_square_brackets_that_hold_no_address(url: str):
+    with pytest.raises(MediaError, match=r"is no URL|on the host"):
+        resolve_source(url)

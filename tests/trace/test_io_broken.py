@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from omnitrace._utils import documents
 from omnitrace.errors import TraceFileError
 from omnitrace.trace import archive as archive_of_traces
 from omnitrace.trace import io as trace_io
@@ -284,7 +285,7 @@ def test_no_claim_moves_the_limit_of_the_tensors(
     tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
     """As many tokens as it takes to make a bomb plausible."""
-    monkeypatch.setattr(trace_io, "MAX_TENSOR_BYTES", 1_000_000)
+    monkeypatch.setattr(trace_io, "MAX_MEMBER_BYTES", 1_000_000)
     many = claiming(small, prompt_ids=[1] * 500_000)
     path = tmp_path / "bomb.omnitrace"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -326,15 +327,15 @@ def test_media_are_bounded_by_what_the_file_takes_on_the_disk(
 def test_a_document_of_millions_of_values_is_not_parsed(
     tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(archive_of_traces, "MAX_DOCUMENT_VALUES", 5_000)
+    monkeypatch.setattr(documents, "MAX_VALUES", 5_000)
     path = write_folder(tmp_path / "t", claiming(small, messages=[[]] * 5_000), b"")
     with pytest.raises(TraceFileError, match=r"trace\.json .*: it holds more than 5000"):
         Trace.load(path)
-    monkeypatch.setattr(archive_of_traces, "MAX_DOCUMENT_VALUES", 10)
+    monkeypatch.setattr(documents, "MAX_VALUES", 10)
     with pytest.raises(TraceFileError, match="cannot be written: it holds more than 10 values"):
         small["trace"].save(tmp_path / "u")
-    monkeypatch.setattr(trace_io, "MAX_TENSOR_BYTES", 10)
-    with pytest.raises(TraceFileError, match=r"scores\.safetensors would have"):
+    monkeypatch.setattr(trace_io, "MAX_MEMBER_BYTES", 10)
+    with pytest.raises(TraceFileError, match=r"scores\.safetensors of this trace would"):
         small["trace"].save(tmp_path / "u")
     assert not (tmp_path / "u").exists()
 

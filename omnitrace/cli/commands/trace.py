@@ -154,8 +154,8 @@ def trace(
         bool,
         typer.Option(
             "--media",
-            help="With --out: keep the original media, without EXIF, places, dates and names, in "
-            "the trace files and, to be played, in the report.",
+            help="With --out: keep the original media in the trace files and, to be played, in "
+            "the report, without EXIF, places, dates and names.",
         ),
     ] = False,
     keep_metadata: Annotated[
