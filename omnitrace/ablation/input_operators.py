@@ -111,8 +111,8 @@ class Silence(InputOperator):
         samples = sound.samples.copy()
         for unit in gone:
             place = _locator(unit, TimeRange)
-            first = round(place.start * SAMPLE_RATE)
-            samples[first : max(first, round(place.end * SAMPLE_RATE))] = 0.0
+            first = max(0, round((place.start - sound.start) * SAMPLE_RATE))
+            samples[first : max(first, round((place.end - sound.start) * SAMPLE_RATE))] = 0.0
         sound = dataclasses.replace(sound, samples=samples)
         if isinstance(media, LoadedVideo):
             return dataclasses.replace(part, media=dataclasses.replace(media, audio=sound))

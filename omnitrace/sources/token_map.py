@@ -140,7 +140,10 @@ class GridTokens:
 
 @dataclass(frozen=True, slots=True)
 class TimeTokens:
-    """Tokens of an audio or video stream, each with the seconds ``[start, end)`` it carries."""
+    """Tokens of an audio or video stream, each with the seconds ``[start, end)`` it carries.
+
+    All seconds are those of the original; at ``duration`` that ends which was given to the model.
+    """
 
     part: MediaPart
     modality: Modality

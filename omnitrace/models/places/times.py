@@ -52,7 +52,7 @@ def _stretches(medium: Medium, positions: Sequence[int], count: int, size: int) 
     each = len(positions) // count
     firsts = [float(video.times[min(i * size, len(video.times) - 1)]) for i in range(count)]
     # A frame that is shown for long is sampled again: until the next one it is the same.
-    ends = [next((t for t in firsts[i:] if t > firsts[i]), video.duration) for i in range(count)]
+    ends = [next((t for t in firsts[i:] if t > firsts[i]), video.end) for i in range(count)]
     held = [
         tuple(int(frame) for frame in video.frame_indices[i * size : (i + 1) * size])
         for i in range(count)
@@ -62,7 +62,7 @@ def _stretches(medium: Medium, positions: Sequence[int], count: int, size: int) 
         "video",
         list(positions),
         [(firsts[i], ends[i]) for i in range(count) for _ in range(each)],
-        video.duration,
+        video.end,
         [held[i] for i in range(count) for _ in range(each)],
     )
 
@@ -112,8 +112,11 @@ def every(
             medium.part,
             "audio",
             list(medium.positions[:inside]),
-            [(start, min(end, audio.duration)) for start, end in intervals[:inside]],
-            audio.duration,
+            [
+                (audio.start + start, audio.start + min(end, audio.duration))
+                for start, end in intervals[:inside]
+            ],
+            audio.end,
         )
 
     return rule

@@ -24,7 +24,17 @@ NO_GRADIENTS: Final = {*STATES, "kimi-k2.5"}  # which caches what its keys are m
 NO_MASK_GRADIENT: Final = {*STATES, "gemma3", "gemma4"}  # these look ahead
 
 
-@pytest.mark.parametrize("name", TINY)
+# One of each kind, in every run of the suite; all the others by `make families`.
+ALWAYS: Final = ("qwen2.5-omni", "internvl", "qwen3.5", "gemma4")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ALWAYS else pytest.param(name, marks=pytest.mark.every_family)
+        for name in TINY
+    ],
+)
 def test_every_family(name: str) -> None:
     found = diagnose(tiny_family(name), checks=UNTIMED)
     assert [(line.name, line.evidence) for line in found.of("wrong")] == []
