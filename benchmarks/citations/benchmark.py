@@ -33,7 +33,8 @@ SIGNALS: Final = (
     "feature-ablation",
     "verified",
 )
-_FEW: Final = 16
+#: Of context-cite: about as many passes as verification takes, more, and its own default.
+_ABLATIONS: Final = (8, 16, 32, 64)
 _QUICK: Final = ("attention-mean", "value-attention", "grad-sam", "mask-gradient", "verified")
 
 
@@ -58,7 +59,8 @@ def namers(given: argparse.Namespace) -> tuple[list[Namer], list[str]]:
         registry().signal(name)  # which says what there is
     peers, notes = choose(given.peers)
     if any(isinstance(peer, ContextCite) for peer in peers):
-        peers.append(ContextCite(_FEW))  # with about as many passes as verification takes
+        peers = [peer for peer in peers if not isinstance(peer, ContextCite)]
+        peers += map(ContextCite, given.ablations)
     made: list[Namer] = [SignalNamer(name) for name in wanted]
     return [*made, *(PeerNamer(peer, given.train_texts) for peer in peers)], notes
 
@@ -87,7 +89,7 @@ def measure(given: argparse.Namespace) -> Result:
                 raise
             notes.append(f"{title} is left out: {error}")
             continue
-        found.append(judge_all(title, subject, methods, cases, given.shuffles))
+        found.append(judge_all(title, subject, methods, cases, given.shuffles, timing=given.timing))
     return result_of(found, cases, given, digest(read_families(given.split)), notes)
 
 
@@ -109,12 +111,21 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--cases", type=int, help="the first ones; by default all, quick 8")
     made.add_argument("--documents", type=int, help="most documents of a case; 40, quick 5")
     made.add_argument("--shuffles", type=int, default=1, help="other orders of each case")
+    made.add_argument(
+        "--timing",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="seconds, and those of writing the responses; --no-timing on a machine that is busy",
+    )
     made.add_argument("--methods", nargs="+", metavar="SIGNAL", help="signals, by their names")
     made.add_argument(
         "--peers",
         nargs="+",
         help="packages, or installed, all (an error if one is missing), none; "
         "by default installed, quick none",
+    )
+    made.add_argument(
+        "--ablations", type=int, nargs="+", default=_ABLATIONS, help="of context-cite, a row each"
     )
     made.add_argument("--train-texts", type=int, default=30, help="what at2 learns from")
     made.add_argument("--cache", type=Path, default=CACHE / "citations", metavar="FOLDER")

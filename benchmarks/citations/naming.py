@@ -62,13 +62,16 @@ class Namer(Protocol):
 
 @dataclass
 class SignalNamer:
-    """A signal of ours, with the selection that a user gets with it."""
+    """A signal of ours, with the selection that a user gets with it.
+
+    ``verified`` is what runs where no signal is named: value-attention, then verification.
+    """
 
     name: str
 
     def prepare(self, subject: Subject) -> None:
         """Make a tracer with the signal, which says so if it is not for this model."""
-        subject.tracer.with_options(signal=self.name)
+        subject.tracer.with_options(signal=self._signal)
 
     def name_documents(self, subject: Subject, case: Case) -> Naming:
         """Replay the response, or find what was named."""
@@ -81,7 +84,7 @@ class SignalNamer:
         }
 
         def run() -> dict[str, Any]:
-            tracer = subject.tracer.with_options(signal=self.name)
+            tracer = subject.tracer.with_options(signal=self._signal)
             with Meter(tracer.adapter.decoder) as meter:
                 trace = tracer.replay(case.messages, case.response)
             spans = _of_statements(trace, case)
@@ -97,6 +100,10 @@ class SignalNamer:
 
         kept = subject.kept.document("named", key, run)
         return Naming(tuple(map(tuple, kept["documents"])), kept["passes"], kept["seconds"])
+
+    @property
+    def _signal(self) -> str | None:
+        return None if self.name == "verified" else self.name
 
 
 @dataclass

@@ -25,8 +25,8 @@ class Found:
     """What was found out with one model.
 
     ``named`` are the namings of each method, one for each case, ``berlin_paris`` the documents
-    named for that request, ``writing`` the seconds for writing each response, ``refused`` what a
-    method said that cannot be run.
+    named for that request, ``writing`` the seconds for writing each response (empty: nothing is
+    timed), ``refused`` what a method said that cannot be run.
     """
 
     model: str
@@ -42,13 +42,19 @@ class Found:
 
 
 def judge_all(
-    model: str, subject: Subject, namers: Sequence[Namer], cases: Sequence[Case], shuffles: int
+    model: str,
+    subject: Subject,
+    namers: Sequence[Namer],
+    cases: Sequence[Case],
+    shuffles: int,
+    *,
+    timing: bool = True,
 ) -> Found:
     """Run every method on every case, and on the same cases with their documents shuffled."""
     from rich.progress import track
 
     found = Found(model)
-    found.writing = [writing_seconds(subject, case) for case in cases]
+    found.writing = [writing_seconds(subject, case) for case in cases if timing]
     for namer in namers:
         judged: list[list[Judged]] = []
         named: list[Naming] = []

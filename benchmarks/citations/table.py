@@ -75,7 +75,7 @@ def result_of(
         bars=[bar for each in found if VERIFIED in each.judged for bar in _bars(each)],
         settings={
             name: getattr(given, name)
-            for name in ("split", "cases", "documents", "model", "shuffles", "threads")
+            for name in ("split", "cases", "documents", "model", "shuffles", "threads", "timing")
         }
         | {"documents_sha256": digest},
         values={each.model: {name: _values(each, name) for name in each.judged} for each in found},
@@ -105,6 +105,7 @@ def _peer(found: Found) -> str | None:
 
 def _cells(found: Found, method: str, peer: str | None) -> list[str]:
     figures = found.figures(method)
+    seconds, over_writing = _timed(found, method)
     against = figures.better_than(found.figures(peer)).text() if peer not in (None, method) else ""
     return [
         *(_share(figures.right(kinds=[kind])) for kind in (*_SINGLE, "two-sources")),
@@ -118,8 +119,8 @@ def _cells(found: Found, method: str, peer: str | None) -> list[str]:
         figures.bias().text(),
         _share(figures.moved()),
         f"{_mean_passes(found, method):.1f}",
-        f"{_mean_seconds(found, method):.2f}",
-        f"{_over_writing(found, method):.1f}",
+        "" if seconds is None else f"{seconds:.2f}",
+        "" if over_writing is None else f"{over_writing:.1f}",
     ]
 
 
@@ -131,12 +132,12 @@ def _mean_passes(found: Found, method: str) -> float:
     return statistics.fmean(each.passes for each in found.named[method])
 
 
-def _mean_seconds(found: Found, method: str) -> float:
-    return statistics.fmean(each.seconds for each in found.named[method])
-
-
-def _over_writing(found: Found, method: str) -> float:
-    return sum(each.seconds for each in found.named[method]) / sum(found.writing)
+def _timed(found: Found, method: str) -> tuple[float, float] | tuple[None, None]:
+    """Return the mean seconds of a method, and all over those of writing, if they were timed."""
+    if not found.writing:
+        return None, None
+    seconds = [each.seconds for each in found.named[method]]
+    return statistics.fmean(seconds), sum(seconds) / sum(found.writing)
 
 
 def _bars(found: Found) -> list[Bar]:
@@ -180,6 +181,7 @@ def _notes(found: Found) -> list[str]:
 def _values(found: Found, method: str) -> Mapping[str, Any]:
     figures = found.figures(method)
     parts: tuple[NonePart, ...] = get_args(NonePart)
+    seconds, over_writing = _timed(found, method)
     right = {
         f"{kind}-{place}": figures.right(kinds=[kind], place=place).figures()
         for kind in _SINGLE
@@ -199,8 +201,8 @@ def _values(found: Found, method: str) -> Mapping[str, Any]:
         "bias": figures.bias().figures(),
         "moved": figures.moved().figures(),
         "passes": _mean_passes(found, method),
-        "seconds": _mean_seconds(found, method),
-        "over_writing": _over_writing(found, method),
+        "seconds": seconds,
+        "over_writing": over_writing,
         "berlin_paris": found.berlin_paris[method],
     }
 

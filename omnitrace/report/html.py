@@ -21,7 +21,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from omnitrace._utils.files import write_atomically
+from omnitrace._utils.files import write_text
 from omnitrace.errors import InputError
 from omnitrace.report.compare import compare_view
 from omnitrace.report.modules import link
@@ -79,16 +79,7 @@ def write_report(
     page = render_report(
         traces, titles=titles, notes=notes, truths=truths, media=media, compare=compare
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as file:
-            file.write(page.encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(
-            f"cannot write the report {path}: {error.strerror or error}",
-            legal="the path of a file in a folder that can be written",
-        ) from error
-    return path
+    return write_text(path, page)
 
 
 def render_report(

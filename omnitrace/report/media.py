@@ -54,15 +54,16 @@ def _region_view(unit: int, region: ImageRegion, width: float, height: float) ->
     The line runs along the mask, but around the box where the mask is a full rectangle, or where
     the box is the user's own and not the hull of the mask.
     """
-    rings = outline(region.cells, region.grid, (width, height))
+    shape = region.grid, (width, height), region.canvas
+    rings = outline(region.cells, *shape)
     mask = "".join(_path(ring) for ring in rings)
     x0, y0, x1, y1 = region.box
     line, corner = _path(((x0, y0), (x1, y0), (x1, y1), (x0, y1))), (x0, y0)
     if region.cells and not fills_its_hull(region.cells, region.grid):
-        around = hull(region.cells, region.grid, (width, height))
+        around = hull(region.cells, *shape)
         if all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(region.box, around, strict=True)):
             # The corner of the hull may lie in another region; that of the first cell does not.
-            line, corner = mask, cell_box(region.cells[0], region.grid, (width, height))[:2]
+            line, corner = mask, cell_box(region.cells[0], *shape)[:2]
     return {"unit": unit, "mask": mask, "line": line, "corner": [round(v, 2) for v in corner]}
 
 

@@ -207,9 +207,10 @@ def _media_name(source_id: object, name: str, modality: str) -> str:
 
 
 def _quote(trace: Trace, unit: SourceUnit) -> str | None:
+    """Return all of a unit's text, or what is said in it."""
     locator = unit.locator
     if not isinstance(locator, TextRange):
-        return None
+        return unit.quote or None
     text: str = _parts(trace.messages[locator.message])[locator.part]["text"]
     return text[locator.start : locator.end]
 

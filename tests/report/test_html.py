@@ -173,7 +173,7 @@ def test_wrong_numbers_of_things(tmp_path: Path, trace: Trace) -> None:
     with pytest.raises(InputError, match="2 truths for 1 traces"):
         render_report([trace], truths=[None, None])
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write the report"):
+    with pytest.raises(InputError, match=r"cannot write .*report\.html"):
         write_report([trace], tmp_path / "file" / "report.html")
 
 

@@ -78,7 +78,7 @@ def _cheaper(plan: Plan, cost: SignalCost) -> list[str]:
         found.append(f"{name} does not fit while it measures: lower max_new_tokens")
         if "verify" in name or name == "verified":
             found.append(
-                "spend less on verification, verify=Verify(budget=4), or leave it out, verify=False"
+                "spend less on verification, verify=Verify(budget=2), or leave it out, verify=False"
             )
     else:
         found.append(f"{name} does not fit: compute fewer rows at once, block=4")

@@ -27,7 +27,6 @@ _ROWS: Final = 1.05
 _GRADIENTS: Final = 2.5
 _BACKWARD: Final = 2.0  # a backward pass, in forward passes: it multiplies by every weight twice
 _SCORER: Final = 2.0  # the response is read once, and once more to see that embeddings are all
-_ALWAYS: Final = 4096  # tokens that verification may always spend
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def cost_of_signal(signals: Resolved, verify: Verify | None, sizes: Sizes) -> Si
 
 
 def _verification(verify: Verify, sizes: Sizes) -> float:
-    return _SCORER + max(verify.budget, _ALWAYS / sizes.context)
+    return _SCORER + verify.tokens(sizes.context, sizes.modalities) / sizes.context
 
 
 def _measured(span: object, sizes: Sizes) -> float | None:

@@ -19,6 +19,7 @@ from omnitrace.models.memory import (
     shape_of,
 )
 from omnitrace.signals.base import Need, gradient_target
+from omnitrace.types import Modality
 
 __all__ = ["Sizes", "differentiating", "generating", "measuring", "tracing"]
 
@@ -38,6 +39,8 @@ class Sizes:
     sources, units, spans:
         Prompt tokens of source units, how many units there are, and about how many spans the
         response will have.
+    modalities:
+        Those of the sources.
     inputs:
         Bytes of what the model is fed: pixels, sound, token ids.
     block:
@@ -51,6 +54,7 @@ class Sizes:
     sources: int
     units: int
     spans: int
+    modalities: frozenset[Modality]
     inputs: int
     block: int
 

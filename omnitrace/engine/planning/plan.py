@@ -170,6 +170,7 @@ def _sizes(adapter: ModelAdapter, request: EncodedRequest, new: int, block: int)
         sources=len({position for unit in units for position in unit.positions}),
         units=len(units),
         spans=max(1, round(new / _SPAN_TOKENS)),
+        modalities=frozenset(unit.modality for unit in units),
         inputs=sum(each.nbytes for each in request.encoded.inputs.values()),
         block=block,
     )

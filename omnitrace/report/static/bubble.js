@@ -56,7 +56,7 @@ export function unitPreview(trace, index) {
     { class: `look k-${unit.kind}` },
     icon(unit.kind),
     el("b", {}, named(part.title ?? part.name)),
-    el("span", { class: "quiet" }, unit.quote === null ? unit.place : ""),
+    el("span", { class: "quiet" }, unit.kind === "text" ? "" : unit.place),
   );
   if (unit.quote !== null) return [head, isolated(unit.quote, { class: "quote" })];
   if (part.kind === "image") return [head, crop(part, index)];

@@ -139,9 +139,8 @@ export function createEvidence(store, bubble, { go }) {
         el("b", {}, named(part.title ?? part.name)),
         words,
       ),
-      unit.quote === null
-        ? el("span", { class: "where" }, icon(unit.kind), unit.place)
-        : isolated(shorten(unit.quote, QUOTE), { class: "quote" }),
+      unit.kind === "text" ? null : el("span", { class: "where" }, icon(unit.kind), unit.place),
+      unit.quote === null ? null : isolated(shorten(unit.quote, QUOTE), { class: "quote" }),
       frame
         ? el("img", {
             class: "thumb",

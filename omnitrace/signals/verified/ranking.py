@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from omnitrace.ablation.scorer import ResponseScorer
     from omnitrace.types import Span
 
-__all__ = ["by_size", "largest_attention"]
+__all__ = ["by_size", "largest_attention", "weights"]
+
+_UNSEEN: Final = 0.01  # share of the best score that a unit counts with which the signal overlooks
 
 
 def by_size(masses: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -24,6 +26,17 @@ def by_size(masses: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """
     ranked: np.ndarray = masses / np.sqrt(np.maximum(sizes, 1))
     return ranked
+
+
+def weights(ranking: np.ndarray) -> np.ndarray:
+    """Return how much scores ``[spans, units]`` speak for units: the root of a share of the best.
+
+    Values are in (0, 1]; where all scores of a span are 0 none of its units stands out.
+    """
+    strongest = ranking.max(axis=1, keepdims=True, initial=0.0)
+    shares = ranking / np.where(strongest > 0, strongest, 1.0)
+    found: np.ndarray = np.sqrt(np.maximum(shares, _UNSEEN))
+    return found
 
 
 def largest_attention(scorer: ResponseScorer, spans: Sequence[Span]) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 1. One pass hides all sources. A span none of whose words needs them is done.
 2. Units are tried *alone*, all others hidden: what do they give back of what each word lost? That
-   is cheap, since what is hidden need not run. All units are tried where the budget allows, else a
-   shortlist of each span; where that does not give back half, all units are halved until one is
-   left.
+   is cheap, since what is hidden need not run. Where the budget does not allow to try each, all are
+   tried in groups, in which no two stand that the signal scores high for one span. Of a group that
+   gives much back units are then tried alone, and it is halved, as long as the budget allows; else
+   the unit counts that the signal scores highest.
 3. The span's words are covered by as few units as needed: the one that gives back most, then the
    one that gives back most of what is still missing, and so on. Units that give back the same words
    may show the same: they go with it.
-4. These are *left out*, one at a time. Where some are missed, the others go. Where none is missed
+4. These are *left out*, one for each span, and several spans' in one pass where none of them needs
+   what is left out for another. Where some are missed, the others go. Where none is missed
    much, since one says what another says too, they are left out together, with all of the document
    or medium that the best of them is in.
 5. Where much is not explained even so, units may act only together: those of the same document or
@@ -18,8 +20,7 @@
 A unit's effect on a word is what it gives back or what is lost without it (or without all that may
 say the same), whichever is less. A text model has words that a unit makes likelier and does not
 need, and words that suffer from any change of the prompt; few that are both come from nowhere. The
-effects on words above a floor add up; a third of what a unit gives back counts where that is all
-that the span lost.
+effects on words above a floor add up.
 
 A unit is *necessary* where at least half of what it gives back is lost without it; of the others
 one that gives back half of what the span lost is *sufficient*, and what gives back less is
@@ -29,7 +30,6 @@ one that gives back half of what the span lost is *sufficient*, and what gives b
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -38,6 +38,8 @@ import numpy as np
 
 from omnitrace.signals.verified.measured import Measured, in_words
 from omnitrace.signals.verified.options import Verify
+from omnitrace.signals.verified.ranking import weights
+from omnitrace.signals.verified.sharing import spread
 from omnitrace.types import Effect, EffectKind, SpanEffects
 
 if TYPE_CHECKING:
@@ -48,17 +50,18 @@ __all__ = ["Search"]
 
 # Found on validation samples of the reference world and development cases of benchmarks/citations.
 _NEEDED: Final = 0.5  # nats that words must lose without any source for units to be ablated
-_ALONE: Final = 0.5  # share of the budget for trying units alone
+_ALONE: Final = 0.6  # share of the budget for trying units alone
+_GROUPS: Final = 4  # into which units are put at least, where they are not tried alone
+_KEPT: Final = 1.0  # passes that trying units alone leaves for leaving them out
+_MATTERS: Final = 0.5  # share of what units give back that others must not, to go with them
 _MORE: Final = 1.0  # nats of the missing words that a further unit must give back
 _MORE_SHARE: Final = 0.15  # and their share of what the first one gives back
 _ALIKE: Final = 0.85  # share of what the best unit gives back that makes another one like it
 _TRIED: Final = 4  # units that are left out for each part of a span
-_UNSEEN: Final = 0.01  # share of the best score that a unit counts with which the signal overlooks
 _PARTS: Final = 3  # units that a span rests on, beside those that are like them
 _LEFT: Final = 0.3  # share of what a span lost that is looked into once more
 _HALF: Final = 0.5
-_ENOUGH: Final = 0.9  # share of what a span lost that makes a unit count though it is not missed
-_UNMISSED: Final = 1 / 3  # and what then counts of that
+_UNMISSED: Final = 1 / 3  # share that counts of what a unit gives back that was not left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,16 @@ class Search:
         ranking: np.ndarray,
         options: Verify,
     ) -> None:
-        self.measured = Measured(scorer, spans, options.budget)
+        modalities = {unit.modality for unit in scorer.source_units}
+        budget = options.tokens(int(scorer.embeddings.shape[1]), modalities)
+        self.measured = Measured(scorer, spans, budget)
         self._units = scorer.units
         self._homes = [
             (unit.locator.message, unit.locator.part, unit.modality) for unit in scorer.source_units
         ]
         self._ranking = ranking
+        self._order: list[list[int]] = np.argsort(-ranking, axis=1, kind="stable").tolist()
+        self._weights = weights(ranking)
         self._options = options
 
     def run(self) -> list[SpanEffects]:
@@ -127,46 +134,55 @@ class Search:
     # Which units are looked at.
 
     def _parts_of(self, live: Sequence[int]) -> dict[int, list[_Part]]:
-        """Try units alone; return the parts of each span."""
-        tried = self._shortlists(live)
-        self.measured.run(self.measured.only([k]) for k in _union(tried.values()))
-        parts = {s: self._cover(s, units) for s, units in tried.items()}
-        for s, units in tried.items():
-            if len(units) < self.measured.count and self._unexplained(s, parts[s]):
-                more = [k for k in self._by_halves(s) if k not in units]
-                parts[s] = self._cover(s, [*units, *more])
-        return parts
+        """Try units alone, or in groups where that is dear; return the parts of each span."""
+        every = range(self.measured.count)
+        masks = [self.measured.only([k]) for k in every]
+        if not live or self.measured.fits(masks, _ALONE):
+            self.measured.run(masks if live else [])
+        else:
+            self._try_groups(live)
+        return {s: self._cover(s, every) for s in live}
 
-    def _shortlists(self, live: Sequence[int]) -> dict[int, list[int]]:
-        """Return each span's units, best first: all, or as many as the budget leaves."""
-        order = {s: self._order(s) for s in live}
-        for length in (self.measured.count, *range(self._options.shortlist, 0, -1)):
-            union = _union(units[:length] for units in order.values())
-            if self.measured.fits([self.measured.only([k]) for k in union], _ALONE):
+    def _try_groups(self, live: Sequence[int]) -> None:
+        """Try all units in groups, then those alone that the groups which matter hold."""
+        measured = self.measured
+        sources, rest = int(measured.sizes.sum()), measured.cost(measured.only([]))
+        room = (measured.left(_ALONE) - sources) / max(rest, 1)
+        number = min(max(int(room), _GROUPS), measured.count)
+        measured.show(spread(self._ranking[list(live)], measured.sizes, number))
+        found = self._groups_that_matter(live)
+        ranks = itertools.zip_longest(*(units[: self._options.shortlist] for units in found))
+        inside = [k for rank in ranks for k in rank if k is not None]
+        self._spend(measured.only([k]) for k in dict.fromkeys(inside))
+        while wide := [units for units in self._groups_that_matter(live) if len(units) > 1]:
+            halves = [half for units in wide for half in (units[::2], units[1::2])]
+            masks = [measured.only(half) for half in halves]
+            if measured.fits(masks, 1.0):
+                measured.show(halves)
+            if not all(map(measured.knows, masks)):
                 break
-        return {s: units[:length] for s, units in order.items()}
 
-    def _order(self, s: int) -> list[int]:
-        ranked: list[int] = np.argsort(-self._ranking[s], kind="stable").tolist()
-        return ranked
+    def _groups_that_matter(self, live: Sequence[int]) -> list[list[int]]:
+        """Return the groups that spans rest on, without what was tried alone, best first."""
+        found = {}
+        for s in live:
+            for part in self._cover(s, range(self.measured.count)):
+                group = self.measured.group(part.units[0])
+                if not self.measured.alone(part.units[0]):
+                    units = [k for k in self._order[s] if k in group and not self.measured.alone(k)]
+                    found[tuple(sorted(units))] = units
+        return list(found.values())
 
-    def _by_halves(self, s: int) -> list[int]:
-        """Halve all units until one is left, by what the halves give back; none if that is dear."""
-        left = list(range(self.measured.count))
-        while len(left) > 1:
-            middle = len(left) // 2
-            halves = left[:middle], left[middle:]
-            masks = [self.measured.only(half) for half in halves]
-            self.measured.run(masks)
-            if not all(map(self.measured.knows, masks)):
-                return []
-            left = max(halves, key=lambda half: in_words(self.measured.given_back(s, half)))
-        return left
+    def _spend(self, masks: Iterable[np.ndarray]) -> None:
+        """Measure masks, the first ones, and leave enough for leaving units out."""
+        left = self.measured.left(1.0) - _KEPT * self.measured.length
+        costs = itertools.accumulate(map(self.measured.cost, every := list(masks)))
+        self.measured.run([mask for mask, cost in zip(every, costs, strict=True) if cost <= left])
 
     def _cover(self, s: int, units: Sequence[int]) -> list[_Part]:
         """Cover the words of a span by units that were tried alone."""
         back = {k: self.measured.given_back(s, [k]) for k in units}
-        weight = {k: self._weight(s, k) for k in units}
+        weight = self._weights[s]
         covered = np.zeros_like(self.measured.hidden(s))
         parts: list[_Part] = []
         least = _MORE
@@ -180,22 +196,14 @@ class Search:
                 k: weight[k] * in_words(np.minimum(each, back[best]) - covered)
                 for k, each in back.items()
             }
-            alike = [k for k in same if same[k] >= _ALIKE * same[best]]
+            alike = [
+                k
+                for k in same
+                if k == best or (self.measured.alone(k) and same[k] >= _ALIKE * same[best])
+            ]
             parts.append(_Part(tuple(sorted(alike, key=lambda k: -same[k])[:_TRIED])))
             covered = np.maximum(covered, np.max([back[k] for k in alike], axis=0))
         return parts
-
-    def _weight(self, s: int, unit: int) -> float:
-        """Return how much the signal speaks for a unit: the root of its share of the best score."""
-        strongest = float(self._ranking[s].max()) or 1.0
-        return math.sqrt(max(float(self._ranking[s, unit]) / strongest, _UNSEEN))
-
-    def _unexplained(self, s: int, parts: Sequence[_Part]) -> bool:
-        """Say whether units that were tried alone leave more than half of what a span lost."""
-        hidden = self.measured.hidden(s)
-        back = [self.measured.given_back(s, [k]) for part in parts for k in part.units]
-        covered = np.max([np.zeros_like(hidden), *back], axis=0)
-        return in_words(hidden - covered) > _HALF * in_words(hidden)
 
     # Leaving units out.
 
@@ -205,14 +213,40 @@ class Search:
         if not every:
             return
         first, *others = itertools.zip_longest(*(part.units for _, part in every))
-        self.measured.run(self.measured.without([k]) for k in first)
-        self.measured.run(
-            self.measured.without(self._with_siblings(part))
-            for s, part in every
-            if not self._is_needed(s, part)
+        self._without((s, [k]) for (s, _), k in zip(every, first, strict=True))
+        self._without(
+            (s, self._with_siblings(part)) for s, part in every if not self._is_needed(s, part)
         )
-        left = (k for each in others for k in each if k is not None)
-        self.measured.run(self.measured.without([k]) for k in left)
+        self._without(
+            (s, [k])
+            for each in others
+            for (s, _), k in zip(every, each, strict=True)
+            if k is not None
+        )
+
+    def _without(self, asked: Iterable[tuple[int, list[int]]]) -> None:
+        """Leave units out for spans."""
+        new = list(asked)
+        self.measured.leave_out(new, lambda i, j: self._apart(new[i], new[j]))
+
+    def _apart(self, one: tuple[int, list[int]], other: tuple[int, list[int]]) -> bool:
+        """Say whether what is left out for one span matters to the other, too."""
+        return one[1] != other[1] and (
+            self._matters(*one, other[1]) or self._matters(*other, one[1])
+        )
+
+    def _matters(self, s: int, units: Sequence[int], others: Sequence[int]) -> bool:
+        """Say whether other units give back much of what some units do."""
+        gain = {
+            k: self._weights[s, k] * np.maximum(self.measured.given_back(s, [k]), 0)
+            for k in {*units, *others}
+        }
+        most = np.max([gain[k] for k in units], axis=0)
+        return any(
+            in_words(np.minimum(gain[k], most)) >= _MATTERS * in_words(most)
+            for k in others
+            if k not in units
+        )
 
     def _with_siblings(self, part: _Part) -> list[int]:
         """Return the units of a part with all of the document or medium of the first of them."""
@@ -268,11 +302,10 @@ class Search:
 
     def _value(self, s: int, part: _Part, unit: int, words: np.ndarray) -> float:
         """Return a unit's effect in nats."""
-        back = in_words(self._back(s, part, unit))
-        explains = back >= _ENOUGH * in_words(self.measured.hidden(s))
-        # The budget may end before anything is left out.
-        unknown = not self.measured.knows(self.measured.without([unit]))
-        return max(in_words(words), _UNMISSED * back if explains or unknown else 0.0)
+        if self.measured.lost(s, [unit]) is not None:
+            return in_words(words)
+        # The budget ended before it was left out.
+        return max(in_words(words), _UNMISSED * in_words(self._back(s, part, unit)))
 
     def _back(self, s: int, part: _Part, unit: int) -> np.ndarray:
         """Return what a unit gives back of each token, beside what it was tried with."""
@@ -308,7 +341,7 @@ class Search:
 
     def _pairs(self, s: int, found: dict[int, _Found]) -> list[tuple[int, int]]:
         """Return the units that may need each other: of one document or medium."""
-        order = self._order(s)
+        order = self._order[s]
         chosen = [k for k, each in found.items() if each.effect.kind is not None] or order[:1]
         return [
             (beside, k)
@@ -337,11 +370,9 @@ class Search:
     def _look_for_needed(self, found: dict[int, dict[int, _Found]]) -> None:
         """Leave out what the signal scores highest."""
         unclear = self._unclear(found)
-        self.measured.run(
-            self.measured.without([k]) for s in unclear for k in self._order(s)[:_TRIED]
-        )
+        self._without((s, [k]) for s in unclear for k in self._order[s][:_TRIED])
         for s, left in unclear.items():
-            for k in self._order(s)[:_TRIED]:
+            for k in self._order[s][:_TRIED]:
                 lost = self.measured.lost(s, [k])
                 if lost is None or (k in found[s] and found[s][k].effect.kind is not None):
                     continue

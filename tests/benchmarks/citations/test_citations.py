@@ -218,6 +218,9 @@ def test_the_table_compares_with_the_best_row_of_context_cite() -> None:
     assert rows["context-cite (16)"][AGAINST].startswith("-1.00")
     assert rows["context-cite (32)"][AGAINST] == ""
     assert (rows["verified"]["passes"], rows["verified"]["÷ writing"]) == ("12.0", "2.0")
+    untimed = found_by(methods)
+    untimed.writing = []
+    assert result_of([untimed], made, given, "digest", []).table.rows[0][-2:] == ["", ""]
     assert all(bar.met for bar in result.bars)
     assert any("verbatim" in bar.what and bar.limit == 0.05 for bar in result.bars)
     assert any("attention-mean: berlin; verified: none" in note for note in result.notes)

@@ -128,13 +128,42 @@ def test_a_span_that_needs_no_source_costs_one_mask(find: Find) -> None:
 
 
 def test_many_units_are_halved(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Told, "fits", lambda self, masks, share: len(masks) <= 8)
+    monkeypatch.setattr(Told, "fits", lambda self, masks, share: len(list(masks)) <= 8)
     count = 256
     ranking = [1.0] * count
     ranking[200] = 0.01
     found = find(lambda kept: [0.0 if 200 in kept else -6.0], list(range(count)), ranking)
     assert kinds(found) == {200: "necessary"}
     assert len(Told.masks) < 40
+
+
+def test_what_is_dear_to_try_alone_is_tried_in_groups(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass for each group; the signal says which unit of the group it is."""
+    monkeypatch.setattr(Told, "fits", lambda self, masks, share: False)
+    monkeypatch.setattr(Told, "left", lambda self, share: 0.0)
+    ranking = [0.1] * 40
+    ranking[7] = ranking[30] = 1.0
+    rule: Rule = lambda kept: [-6.0 * (7 not in kept), -4.0 * (30 not in kept)]  # noqa: E731
+    found = find(rule, list(range(40)), ranking)
+    assert kinds(found) == {7: "necessary", 30: "necessary"}
+    assert len(Told.masks) == 1 + 4 + 2  # no source, groups, and one left out for each part
+
+
+def test_halving_ends_where_the_budget_refuses_what_seemed_to_fit(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginning that masks share is counted only when they run."""
+    run = Told.run
+    monkeypatch.setattr(Told, "fits", lambda self, masks, share: len(list(masks)) == 2)
+    monkeypatch.setattr(Told, "left", lambda self, share: 0.0)
+    monkeypatch.setattr(
+        Told, "run", lambda self, masks: run(self, [m for m in masks if m.sum() != 5])
+    )
+    ranking = [1.0 if k == 7 else 0.1 for k in range(40)]
+    found = find(lambda kept: [-6.0 * (7 not in kept)], list(range(40)), ranking)
+    assert kinds(found) == {7: "necessary"}
 
 
 @given(st.lists(st.floats(0.0, 8.0), min_size=2, max_size=8))

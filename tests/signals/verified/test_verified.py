@@ -10,7 +10,7 @@ import pytest
 from omnitrace import InputError, SelectionConfig, SpanEvent, Trace, Tracer
 from omnitrace.ablation import measure
 from omnitrace.errors import ModelError
-from omnitrace.signals.verified import measured
+from omnitrace.signals.verified import options as verify_options
 from omnitrace.signals.verified.options import Verify
 from omnitrace.signals.verified.ranking import by_size, largest_attention
 from omnitrace.signals.verified.search import Search
@@ -95,7 +95,7 @@ def test_an_evidence_outside_the_shortlist_is_found_by_halves(tracer: Tracer) ->
 
 
 def test_the_budget_is_kept(tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "_SMALL", 0)
+    monkeypatch.setattr(verify_options, "_TEXT", (3.0, 0.0))
     text = " ".join(f"The lamp costs {number} coins." for number in ("two", "two", "one", "two"))
     trace = tracer.trace(asked("What does the lamp cost? What does the spoon cost?", text))
     ranking = np.ones((len(trace.spans), len(trace.units)))
