@@ -139,9 +139,7 @@ export function createEvidence(store, bubble, { go }) {
         el("b", {}, named(part.title ?? part.name)),
         words,
       ),
-      unit.kind === "text"
-        ? null
-        : el("span", { class: "where" }, icon(unit.kind), unit.place),
+      unit.kind === "text" ? null : el("span", { class: "where" }, icon(unit.kind), unit.place),
       unit.quote === null ? null : isolated(shorten(unit.quote, QUOTE), { class: "quote" }),
       frame
         ? el("img", {
