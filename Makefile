@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test compat doctor lint docs bench clean
+.PHONY: demo test families fuzz compat doctor lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/omnitrace demo --out out/demo
@@ -14,10 +14,20 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n 2
 
+# Malformed inputs of every kind, drawn from a seed, with counts of what became of them.
+SEED ?= 1
+NUMBER ?= 2400
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --seed $(SEED) --number $(NUMBER)
+
 # The tests that depend on transformers, with other versions of it: lowest, installed, newest, 5.21.1, …
 COMPAT ?= lowest installed newest
 compat: $(VENV)/.installed-dev
 	$(BIN)/python tests/compat.py $(COMPAT)
+
+# The doctor's quick checks on the tiny model of every family; `make test` has one of each kind.
+families: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m every_family tests/testing/doctor
 
 # Prove every family's maps, rows and gradients on its tiny random model.
 doctor: $(VENV)/.installed-dev

@@ -114,6 +114,7 @@ def _limits(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
             for kinds, why in family.not_together.items()
         ]
         own += [f"one {kind} a request" for kind in family.one_each]
+        own += [f"{kind} from transformers {since} on" for kind, since in family.since.items()]
         own += [
             f"{line['name']}: {line['evidence'].replace(f'tiny {family.name}', 'the model')}"
             for line in found[family.name]["lines"]

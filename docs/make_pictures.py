@@ -1,20 +1,19 @@
 """Make ``docs/assets/report.png``: the report of ``omnitrace demo``, at its first request.
 
-Needs Chromium (``apt-get install chromium``). Run from anywhere::
+Needs Chromium (``apt-get install chromium``) and Playwright, which drives it. Run from anywhere::
 
     python docs/make_pictures.py
 """
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from omnitrace import Trace
 from omnitrace.cli.commands.demo import run_demo
@@ -22,8 +21,8 @@ from omnitrace.cli.demo.samples import check_statement, draw_samples
 from omnitrace.reference.world import Sample
 
 PICTURE: Final = Path(__file__).parent / "assets" / "report.png"
-WIDTH: Final = 1180
-HEIGHT: Final = 950
+WIDTH: Final = 1280
+HEIGHT: Final = 860
 CHOSEN: Final = 1  # the statement whose supports are shown: a sum of a text and an image
 
 
@@ -46,26 +45,25 @@ def check(trace: Trace, sample: Sample) -> None:
             raise SystemExit(f"{span.text!r} is false, or does not name the evidence")
 
 
-def choose(page: Path, statement: int) -> None:
-    """Choose a statement as a click does; the page's own policy allows no foreign script."""
-    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text("utf-8"))
-    click = f"document.querySelectorAll('[data-span]')[{statement}].click()"
-    page.write_text(html.replace("</body>", f"<script>{click}</script></body>"), "utf-8")
-
-
 def photograph(page: Path, picture: Path) -> None:
-    """Let Chromium draw the page, and store it with few colours."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
+    """Choose a statement in a browser, and store what is seen with few colours."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
         raise SystemExit("there is no chromium: apt-get install chromium")
-    choose(page, CHOSEN)
-    shot = page.with_suffix(".png")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    size = [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={shot}"]
-    subprocess.run([*command, *size, page.as_uri()], check=True, capture_output=True)
+    shot = picture.with_suffix(".full.png")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce")
+        tab.goto(page.as_uri())
+        tab.locator(f"[data-span='{CHOSEN}']").click()
+        tab.mouse.move(0, 0)
+        tab.wait_for_timeout(300)  # for what moves after that
+        tab.screenshot(path=shot)
+        browser.close()
     with Image.open(shot) as drawn:
-        few = drawn.convert("RGB").quantize(192, dither=Image.Dither.NONE)
+        few = drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(picture, optimize=True)
+    shot.unlink()
 
 
 if __name__ == "__main__":

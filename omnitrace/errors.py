@@ -74,7 +74,7 @@ class InputError(OmnitraceError):
 
 
 class MediaError(InputError):
-    """An image, audio or video that is missing, broken, empty or over a limit."""
+    """An image, audio or video that is missing, broken or over a limit, or kills its decoder."""
 
 
 class ModelError(OmnitraceError):

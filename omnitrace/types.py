@@ -65,6 +65,9 @@ class ImageRegion:
     ``box`` is ``(x0, y0, x1, y1)`` in pixels of the image as displayed. ``grid`` is the
     ``(rows, columns)`` of the model's merged vision tokens and ``cells`` the row-major indices of
     those that carry the region: the exact mask, of which the box is the hull.
+
+    Where the grid does not cover exactly the image, ``canvas`` is the box that it covers, in the
+    same pixels: processors pad images to whole tokens. Regions end where the image ends.
     """
 
     message: int
@@ -72,6 +75,7 @@ class ImageRegion:
     box: tuple[float, float, float, float]
     grid: tuple[int, int]
     cells: tuple[int, ...]
+    canvas: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

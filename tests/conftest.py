@@ -15,6 +15,8 @@ from hypothesis import settings
 
 from omnitrace import Tracer
 
+pytest_plugins = ("pytester",)
+
 # Of two cores: both for one process, one for each of several (pytest -n 2).
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads(
@@ -44,3 +45,12 @@ def test_the_python_versions_are_named() -> None:
     named = [each.removeprefix(prefix) for each in PROJECT["classifiers"] if prefix in each]
     assert named == ["11", "12", "13", "14"]
     assert PROJECT["requires-python"] == ">=3.11"
+
+
+def test_the_viewer_is_in_the_wheel() -> None:
+    root = Path(__file__).parents[1]
+    inside = {file.distribution_path for file in WheelBuilder(str(root)).recurse_included_files()}
+    for folder in ("static", "templates"):
+        files = list((root / "omnitrace" / "report" / folder).iterdir())
+        assert files
+        assert {path.relative_to(root).as_posix() for path in files} <= inside

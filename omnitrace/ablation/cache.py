@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -203,32 +203,13 @@ def model_fingerprint(model: Any) -> str:
 def _digest_of_model(model: Any, config: Any) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, parameter in _named(model):
+    for name, parameter in model.state_dict().items():
         flat = _flat(parameter)
         sample = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE]
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         if not sample.is_complex():
             digest.update(sample.to(torch.float64).cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _named(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the weights under names that are the same with every version of ``transformers``.
-
-    Before 5.21 the towers and the text model of Qwen-Omni's Thinker lay side by side; since then
-    ``model`` holds all three.
-    """
-    weights = model.state_dict()
-    beside = [name for name, _ in model.named_children() if name in ("audio_tower", "visual")]
-    beside = beside if str(getattr(model.config, "model_type", "")).endswith("_thinker") else []
-    for name, weight in weights.items():
-        top = name.partition(".")[0]
-        if top in beside:
-            yield f"model.{name}", weight
-        elif top == "model" and beside:
-            yield f"model.language_{name}", weight
-        else:
-            yield name, weight
 
 
 def _flat(parameter: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from omnitrace.errors import InputError
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
 from omnitrace.sources.parts import MediaPart, Part, TextPart
+from omnitrace.sources.regions import cell_box
 from omnitrace.types import ImageRegion, Modality, SourceUnit, TextRange, TimeRange
 
 __all__ = ["AT_THE_INPUT", "Blur", "Drop", "Freeze", "Grey", "Silence"]
@@ -110,8 +111,8 @@ class Silence(InputOperator):
         samples = sound.samples.copy()
         for unit in gone:
             place = _locator(unit, TimeRange)
-            first = round(place.start * SAMPLE_RATE)
-            samples[first : max(first, round(place.end * SAMPLE_RATE))] = 0.0
+            first = max(0, round((place.start - sound.start) * SAMPLE_RATE))
+            samples[first : max(first, round((place.end - sound.start) * SAMPLE_RATE))] = 0.0
         sound = dataclasses.replace(sound, samples=samples)
         if isinstance(media, LoadedVideo):
             return dataclasses.replace(part, media=dataclasses.replace(media, audio=sound))
@@ -163,16 +164,11 @@ def _pasted(part: Part, over: PIL.Image.Image, gone: Sequence[SourceUnit]) -> Me
     draw = PIL.ImageDraw.Draw(mask)
     for unit in gone:
         place = _locator(unit, ImageRegion)
-        rows, columns = place.grid
         for cell in place.cells:
-            row, column = divmod(cell, columns)
-            left, right = _pixels(column, columns, image.width)
-            top, bottom = _pixels(row, rows, image.height)
+            box = cell_box(cell, place.grid, image.pixels.size, place.canvas)
+            # The pixels that the cell covers in part or whole.
+            left, top = math.floor(box[0]), math.floor(box[1])
+            right, bottom = math.ceil(box[2]), math.ceil(box[3])
             draw.rectangle((left, top, right - 1, bottom - 1), fill=255)
     pixels = PIL.Image.composite(over, image.pixels, mask)
     return dataclasses.replace(part, media=dataclasses.replace(image, pixels=pixels))
-
-
-def _pixels(index: int, count: int, size: int) -> tuple[int, int]:
-    """Return the pixels that a cell covers in part or whole, along one side."""
-    return math.floor(index * size / count), math.ceil((index + 1) * size / count)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from omnitrace._utils.documents import parse_json
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import label_mistakes
@@ -70,7 +70,7 @@ def read_outcomes(path: str | Path) -> dict[str, bool]:
 
 def _is_evaluation(text: str) -> bool:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):  # a .jsonl file of several lines
+        document = parse_json(text)
+    except ValueError:  # a .jsonl file of several lines
         return False
     return isinstance(document, dict) and document.get("format") == FORMAT

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from omnitrace._utils.files import write_bytes
 from omnitrace._utils.palette import NEUTRAL, OUTCOMES, SERIES
 from omnitrace._utils.plain_text import plain
 from omnitrace.analysis.failure import Prediction
@@ -85,13 +87,9 @@ def draw_trajectories(
     """
     check_plot(path)
     figure = plot_trajectories(trajectories, right=right, predictions=predictions)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the plot {str(path)!r}: {error.strerror or error}"
-        ) from error
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:].lower())
+    write_bytes(path, drawn.getvalue())
     return path
 
 

@@ -21,11 +21,12 @@ from omnitrace.cli.commands.label import label
 from omnitrace.cli.commands.list import list_
 from omnitrace.cli.commands.plan import plan
 from omnitrace.cli.commands.reference import reference
+from omnitrace.cli.commands.report import report
 from omnitrace.cli.commands.sanity import sanity
 from omnitrace.cli.commands.select_heads import select_heads
 from omnitrace.cli.commands.show import show
 from omnitrace.cli.commands.trace import trace
-from omnitrace.cli.loading import TRUSTS_CODE
+from omnitrace.cli.loading import TRUSTS_CODE, TRUSTS_MEDIA, VIDEO_READER, VideoReader
 
 __all__ = ["app", "main"]
 
@@ -39,11 +40,12 @@ app = typer.Typer(
     "that a multimodal language model writes.",
     epilog="Exit codes: 0 fine, 1 a defect of omnitrace (of 'compare': a --fail-if rule holds; "
     "of 'doctor': something is wrong), "
-    "2 a mistake in what it was given, 130 interrupted.",
+    "2 a mistake in what it was given, 130 interrupted, 143 ended by SIGTERM.",
 )
 app.command()(trace)
 app.command()(plan)
 app.command()(show)
+app.command()(report)
 app.command()(export)
 app.command()(demo)
 app.command("list")(list_)
@@ -87,6 +89,20 @@ def _options(
             help="Let a checkpoint run code of its own, with all your rights; before the command.",
         ),
     ] = False,
+    trust_media: Annotated[
+        bool,
+        typer.Option(
+            "--trust-media",
+            help="Decode media in this process: faster, but a damaged file may end it; before the "
+            "command.",
+        ),
+    ] = False,
+    video_reader: Annotated[
+        VideoReader,
+        typer.Option(help="What decodes videos, to the same pixels; before the command."),
+    ] = "pyav",
 ) -> None:
     """Handle what stands before the command."""
     TRUSTS_CODE.set(trust_remote_code)
+    TRUSTS_MEDIA.set(trust_media)
+    VIDEO_READER.set(video_reader)

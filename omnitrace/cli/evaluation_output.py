@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.text import Text
 
 from omnitrace._utils.file_names import safe_name
+from omnitrace._utils.files import write_text
 from omnitrace.cli.console import make_console, plain, print_notes, print_table
 from omnitrace.cli.exit_codes import say, say_problems
 from omnitrace.evaluation.evaluation import Evaluation
-from omnitrace.evaluation.labels.io import write_text
 from omnitrace.evaluation.report.compare import compare, table_of_differences
 from omnitrace.evaluation.report.export import notes_of, table_of, to_csv, to_document
 from omnitrace.evaluation.report.html import render_page

@@ -1,17 +1,21 @@
-"""Exit codes: 0 fine, 1 a defect of ours, 2 the user's mistake, 130 Ctrl-C."""
+"""Exit codes: 0 fine, 1 a defect of ours, 2 the user's mistake, 130 Ctrl-C, 143 SIGTERM."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, ParamSpec
 
 import typer
 
+from omnitrace._utils.files import reason_of
 from omnitrace.cli.console import plain
 from omnitrace.errors import OmnitraceError, SourceWarning
 
@@ -19,7 +23,10 @@ __all__ = [
     "DEFECT",
     "INTERRUPTED",
     "MISTAKE",
+    "Terminated",
+    "ended_by",
     "guarded",
+    "is_of_output",
     "say",
     "say_defect",
     "say_mistake",
@@ -29,9 +36,48 @@ __all__ = [
 DEFECT: Final = 1
 MISTAKE: Final = 2
 INTERRUPTED: Final = 130
+_TERMINATED: Final = 143  # 128 + SIGTERM
+_SHOWN: Final = 200  # mistakes of one file
 _READER_GONE: Final = 141  # 128 + SIGPIPE, as a shell reports it of other tools
 
 _P = ParamSpec("_P")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C is, from a system that wants the process to end."""
+
+
+def ended_by(interrupt: KeyboardInterrupt) -> tuple[str, int]:
+    """Return the words and the exit code for an interrupt."""
+    if isinstance(interrupt, Terminated):
+        return "ended by SIGTERM", _TERMINATED
+    return "interrupted", INTERRUPTED
+
+
+def is_of_output(error: Exception) -> bool:
+    """Whether an error says that the standard output takes nothing more: a full disk, say.
+
+    Errors of files name them; writing to a stream that is open names none.
+    """
+    return isinstance(error, OSError) and error.errno is not None and error.filename is None
+
+
+@contextlib.contextmanager
+def _terminating() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that it says what is kept."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
@@ -40,7 +86,7 @@ def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
     @functools.wraps(command)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
-            with warnings.catch_warnings():
+            with _terminating(), warnings.catch_warnings():
                 warnings.showwarning = _said(warnings.showwarning)
                 command(*args, **kwargs)
             sys.stdout.flush()
@@ -49,18 +95,28 @@ def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
         except OmnitraceError as error:
             say_mistake(str(error))
             raise typer.Exit(MISTAKE) from None
-        except KeyboardInterrupt:
-            say("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as interrupt:
+            words, code = ended_by(interrupt)
+            say(words)
+            raise typer.Exit(code) from None
         except BrokenPipeError:
             # The reader of our output has closed it: no message can be shown.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_output()
             raise typer.Exit(_READER_GONE) from None
-        except Exception:
+        except Exception as error:
+            if is_of_output(error):
+                _forget_output()
+                say_mistake(f"cannot write to the standard output: {reason_of(error)}")
+                raise typer.Exit(MISTAKE) from None
             say_defect()
             raise typer.Exit(DEFECT) from None
 
     return run
+
+
+def _forget_output() -> None:
+    """Let what is still to be printed go nowhere, so that Python does not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _said(show: Callable[..., None]) -> Callable[..., None]:
@@ -86,9 +142,12 @@ def say_mistake(text: str) -> None:
 
 
 def say_problems(problems: Iterable[object]) -> None:
-    """Print several mistakes, a line each."""
-    for problem in problems:
+    """Print several mistakes, a line each; of very many the first ones."""
+    found = list(problems)
+    for problem in found[:_SHOWN]:
         say_mistake(str(problem))
+    if len(found) > _SHOWN:
+        say(f"and {len(found) - _SHOWN} more mistakes")
 
 
 def say_defect() -> None:

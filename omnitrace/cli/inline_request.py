@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omnitrace._utils.files import read_text
+from omnitrace._utils.files import read_text, what_is
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem
 from omnitrace.types import ContentPart, Message
@@ -53,7 +53,7 @@ class QuickForm:
         ]
         for kind, files in (("image", self.images), ("audio", self.audios), ("video", self.videos)):
             for file in files:
-                if not file.startswith(("data:", "file:")) and not _is_file(root / file):
+                if not file.startswith(("data:", "file:")) and what_is(root / file) != "file":
                     raise InputError(
                         f"--{kind} {file!r} is no file",
                         legal=f"a file, from {str(root.absolute())!r}",
@@ -94,7 +94,7 @@ def marked(
     indices: list[tuple[int, int | None]] = []
     for place in places:
         message, dot, part = place.partition(".")
-        if not (message.isdecimal() and (part.isdecimal() or not dot)):
+        if not (_is_index(message) and (_is_index(part) or not dot)):
             raise InputError(
                 f"--source is {place!r}", legal="the index of a message, or of its part: 0 or 1.2"
             )
@@ -133,11 +133,8 @@ def _with_sources(message: Message, part: int | None) -> Message:
     }
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long for any file
-        return False
+def _is_index(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
 
 
 def _text(value: str, option: str) -> str:

@@ -5,18 +5,35 @@ from __future__ import annotations
 import os
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from omnitrace.cli.console import StatusLine
+    from omnitrace.media import MediaLimits
     from omnitrace.models.base import ModelAdapter
     from omnitrace.signals.base import Signal
     from omnitrace.tracer import Tracer
 
 #: Whether ``--trust-remote-code`` stands before the command.
 TRUSTS_CODE: Final[ContextVar[bool]] = ContextVar("trusts_code", default=False)
+#: Whether ``--trust-media`` does.
+TRUSTS_MEDIA: Final[ContextVar[bool]] = ContextVar("trusts_media", default=False)
 
-__all__ = ["TRUSTS_CODE", "load_model", "load_tracer", "quiet_loading"]
+#: As ``omnitrace.media`` has it, which is not imported for a help text.
+VideoReader: TypeAlias = Literal["pyav", "decord"]
+#: What ``--video-reader`` names.
+VIDEO_READER: Final[ContextVar[VideoReader]] = ContextVar("video_reader", default="pyav")
+
+__all__ = [
+    "TRUSTS_CODE",
+    "TRUSTS_MEDIA",
+    "VIDEO_READER",
+    "VideoReader",
+    "load_model",
+    "load_tracer",
+    "media_limits",
+    "quiet_loading",
+]
 
 
 def load_tracer(
@@ -32,6 +49,7 @@ def load_tracer(
     quiet_loading()
     from omnitrace.tracer import Tracer
 
+    options.setdefault("limits", media_limits())
     return Tracer.from_pretrained(model, signal=signal, **_placed(device), **options)
 
 
@@ -43,6 +61,13 @@ def load_model(model: str, status: StatusLine, *, device: str | None = None) -> 
     from omnitrace.models.loading import load_adapter
 
     return load_adapter(model, LoadOptions(**_placed(device)))
+
+
+def media_limits() -> MediaLimits:
+    """Return how media are decoded, by ``--trust-media`` and ``--video-reader``."""
+    from omnitrace.media import MediaLimits
+
+    return MediaLimits(isolate=not TRUSTS_MEDIA.get(), video_reader=VIDEO_READER.get())
 
 
 def quiet_loading() -> None:
@@ -61,4 +86,4 @@ def _placed(device: str | None) -> dict[str, Any]:
     trusted = {"trust_remote_code": True} if TRUSTS_CODE.get() else {}
     if device == "auto":
         return {"device_map": "auto", **trusted}
-    return {"device": device or usual_device(), **trusted}
+    return {"device": usual_device() if device is None else device, **trusted}

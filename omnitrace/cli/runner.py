@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from omnitrace._utils.file_names import safe_name
+from omnitrace._utils.files import what_is
 from omnitrace.cli.console import (
     StatusLine,
     make_console,
@@ -21,7 +23,15 @@ from omnitrace.cli.console import (
     print_span,
     print_unsupported,
 )
-from omnitrace.cli.exit_codes import DEFECT, INTERRUPTED, MISTAKE, say, say_defect, say_mistake
+from omnitrace.cli.exit_codes import (
+    DEFECT,
+    MISTAKE,
+    ended_by,
+    is_of_output,
+    say,
+    say_defect,
+    say_mistake,
+)
 from omnitrace.cli.loading import load_tracer
 from omnitrace.errors import OmnitraceError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem
@@ -38,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner", "TraceOutput"]
 
+_SAID: Final = 1000  # mistakes, each in a line
+_NAMED: Final = 50  # of the requests that failed
 _BLOCK: Final = 8  # tokens between two signs of life; spans come when they end all the same
 
 
@@ -92,7 +104,7 @@ class Runner:
 
     def run(self, entries: Sequence[RequestEntry | RequestProblem]) -> int:
         """Trace all entries, and return the exit code; a failed one does not stop the others."""
-        interrupted = False
+        interrupt: KeyboardInterrupt | None = None
         with StatusLine() as status:
             tracer: Tracer | None = None
             try:
@@ -111,15 +123,24 @@ class Runner:
                     where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
                     status.show(f"{entry.id}{where}: reading")
                     self._one(entry, tracer, status, where, several=len(entries) > 1)
-            except KeyboardInterrupt:
-                interrupted = True
+            except KeyboardInterrupt as error:
+                interrupt = error
+                words, code = ended_by(error)
+                with status.paused():
+                    self._say_kept(words, len(entries))
+            except BrokenPipeError:
+                raise
+            except OSError:  # of the output: the requests to come could not be shown either
+                with status.paused():
+                    self._say_kept("stopped", len(entries))
+                raise
         if self.output.html and self._saved:
             self._report()
-        if interrupted:
-            kept = f"; kept in {self.output.out}" if self._saved else ""
-            say(f"interrupted after {self._done} of {len(entries)} requests{kept}")
-            return INTERRUPTED
-        return self._sum_up(len(entries))
+        return code if interrupt is not None else self._sum_up(len(entries))
+
+    def _say_kept(self, ended: str, count: int) -> None:
+        kept = f"; kept in {self.output.out}" if self._saved else ""
+        say(f"{ended} after {self._done} of {count} requests{kept}")
 
     def _one(
         self,
@@ -142,11 +163,14 @@ class Runner:
             with status.paused():
                 if text and not self.output.as_json:
                     print_unsupported(make_console(), text)
-                say_mistake(f"{entry.id}: {error}" if several else str(error))
+                if len(self._mistakes) <= _SAID:
+                    say_mistake(f"{entry.id}: {error}" if several else str(error))
+                elif len(self._mistakes) == _SAID + 1:
+                    say("further mistakes are only counted")
             self._print_failure(entry.id, str(error), text)
-        except BrokenPipeError:
-            raise
         except Exception as error:
+            if is_of_output(error):
+                raise
             self._defects.append(entry.id)
             with status.paused():
                 say_defect()
@@ -224,13 +248,23 @@ class Runner:
 
     def _keep(self, name: str, trace: Trace, status: StatusLine) -> None:
         if self.output.out is not None:
-            path = self.output.out / f"{self._file_name(name)}.omnitrace"
+            path = self._free_path(self.output.out, name, trace, status)
             self._saved[name] = trace.save(path, media=self.output.media)
         with status.paused():
             if self.output.as_json:
                 print_json({"id": name, **trace.to_dict()})
             elif not trace.spans:
                 make_console().print(Text("(the response is empty)", style="dim"))
+
+    def _free_path(self, out: Path, name: str, trace: Trace, status: StatusLine) -> Path:
+        """Return where a trace is kept: what is there of another request stays."""
+        first = path = out / f"{self._file_name(name)}.omnitrace"
+        while what_is(path) and not _is_of_same_request(path, trace):
+            path = out / f"{self._file_name(name)}.omnitrace"
+        if path != first:
+            with status.paused():
+                say(f"{first} is not of this request and stays; this trace is kept as {path.name}")
+        return path
 
     def _file_name(self, name: str) -> str:
         safe = base = safe_name(name)
@@ -253,7 +287,7 @@ class Runner:
         assert self.output.out is not None
         traces = [Trace.load(path) for path in self._saved.values()]
         path = self.output.out / "report.html"
-        write_report(traces, path, titles=list(self._saved))
+        write_report(traces, path, titles=list(self._saved), media=self.output.media)
         say(f"wrote {path}")
 
     def _sum_up(self, count: int) -> int:
@@ -261,7 +295,22 @@ class Runner:
             say(f"wrote {len(self._saved)} of {count} traces to {self.output.out}")
         failed = [*self._mistakes, *self._defects]
         if failed and count > 1:
-            say(f"{len(failed)} of {count} requests failed: {', '.join(failed)}")
+            more = f", and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+            names = ", ".join(failed[:_NAMED]) + more
+            say(f"{len(failed)} of {count} requests failed: {names}")
         if self._defects:
             return DEFECT
         return MISTAKE if self._mistakes else 0
+
+
+def _is_of_same_request(path: Path, trace: Trace) -> bool:
+    """Whether a file holds a trace of the same messages and media."""
+    try:
+        found = type(trace).load(path)
+    except OmnitraceError:
+        return False
+    one, other = (
+        (json.dumps(each.messages, sort_keys=True, default=str), [m.sha256 for m in each.media])
+        for each in (found, trace)
+    )
+    return one == other

@@ -113,7 +113,7 @@ def _print_sources(console: Console, trace: Trace, cited: Sequence[Citation]) ->
         record = records.get(place)
         console.print()
         head = Text(plain(document.name), style="bold")
-        facts = [_facts(here[0].modality, record)]
+        facts = _facts(here[0].modality, record, document.name)
         if document.source_id not in (None, document.name):
             facts.append(str(document.source_id))
         head.append(f"  {plain(' · '.join(facts))}", style="not bold dim")
@@ -130,15 +130,15 @@ def _print_sources(console: Console, trace: Trace, cited: Sequence[Citation]) ->
             _print(console, _source_line(each, margin, bar))
 
 
-def _facts(modality: str, record: MediaRecord | None) -> str:
+def _facts(modality: str, record: MediaRecord | None, name: str) -> list[str]:
     facts = [record.modality if record else modality]
-    if record and record.name:
+    if record and record.name not in ("", name):
         facts.append(record.name)
     if record and record.size:
         facts.append(f"{record.size[0]} \N{MULTIPLICATION SIGN} {record.size[1]} px")
     if record and record.duration is not None:
         facts.append(f"{record.duration:.1f}".removesuffix(".0") + " s")
-    return " · ".join(facts)
+    return facts
 
 
 def _last_second(cited: Iterable[Citation]) -> float:

@@ -131,7 +131,7 @@ class TracerOptions(TypedDict, total=False):
     sources:
         What counts as a source and how finely sources are cut.
     limits:
-        Limits on media.
+        Limits on media, and whether they are decoded in a process of their own.
     span_unit:
         Spans are sentences or clauses of the response.
     thinking:

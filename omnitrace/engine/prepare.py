@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from omnitrace._utils.checks import check_text
 from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
@@ -28,7 +29,7 @@ from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
-from omnitrace.sources.part_reading import check_text
+from omnitrace.sources.parts import TextPart
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.sources.unitizers.base import FeatureSource
 
@@ -150,6 +151,9 @@ def encoded_request(
         by features of the model is refused.
     """
     started = time.perf_counter()
+    if weights:
+        texts = (part.text for part in conversation.parts if isinstance(part, TextPart))
+        adapter.check_characters(sum(map(len, texts)))
     encoded = adapter.encode(conversation, sources)
     features: FeatureSource = _without_weights
     if weights:
@@ -211,6 +215,7 @@ def response_scorer(
 def _token_ids(adapter: ModelAdapter, text: str | Sequence[int], what: str) -> list[int]:
     if isinstance(text, str):
         check_text(text, what)
+        adapter.check_characters(len(text))
         ids = adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
         ids = list(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omnitrace.ablation.cache import model_digest
 from omnitrace.ablation.lazy_scorer import LazyScorer
@@ -12,8 +13,9 @@ from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine.prepare import read_request_and_response, response_scorer
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError
+from omnitrace.sources.asked import ASKED
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Message
+from omnitrace.types import MediaRecord, Message
 
 __all__ = ["lazy_scorer_of", "scorer_of"]
 
@@ -47,11 +49,13 @@ def lazy_scorer_of(setup: Setup, trace: Trace) -> LazyScorer:
     What is measured with it is kept by the tokens of prompt and response, the digests of the media
     and the model.
     """
-    key = {
+    key: dict[str, Any] = {
         "model": model_digest(setup.adapter.model),
         "prompt": trace.prompt_ids,
         "media": [each.sha256 for each in trace.media],
     }
+    if any(asked := [_asked(trace, each) for each in trace.media]):
+        key["asked"] = asked
     return LazyScorer(
         lambda: scorer_of(setup, trace),
         trace.units,
@@ -59,6 +63,12 @@ def lazy_scorer_of(setup: Setup, trace: Trace) -> LazyScorer:
         key,
         str(setup.adapter.source),
     )
+
+
+def _asked(trace: Trace, medium: MediaRecord) -> list[tuple[str, Any]]:
+    """Return which part of a medium was read, and at which size it was shown."""
+    part = trace.messages[medium.message]["content"][medium.part]
+    return sorted((name, value) for name, value in part.items() if name in ASKED[medium.modality])
 
 
 def _cutting_alike(setup: Setup, trace: Trace) -> Setup:

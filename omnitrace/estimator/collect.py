@@ -323,6 +323,7 @@ def _content(conversation: Conversation) -> Any:
             repr(getattr(part, "within", None)),
             part.source_id,
             repr(part.units),
+            repr(getattr(part, "asked", None)),
         ]
         for part in conversation.parts
     ]

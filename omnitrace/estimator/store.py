@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from omnitrace._utils.documents import rename_member
-from omnitrace._utils.files import write_atomically
+from omnitrace._utils.documents import Count, parse_json, rename_member
+from omnitrace._utils.files import read_bytes, reason_of, what_is, write_bytes
 from omnitrace.errors import InputError
 from omnitrace.estimator.calibration import Calibration
 from omnitrace.estimator.features import OFFSETS, FeatureRecipe
@@ -30,12 +30,12 @@ __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", 
 
 FORMAT: Final = "omnitrace-estimator"
 VERSION: Final = 2
+_MAX_BYTES: Final = 256 * 2**20
 
 #: Tensors of a network; their first axis is that of its hidden units.
 _NETWORK: Final = ("inner", "bias", "outer")
 
 _Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class _Model(BaseModel):
@@ -52,7 +52,7 @@ class ModelFacts(_Model):
     name: str
     adapter: str
     fingerprint: _Sha256
-    layers: Annotated[tuple[_Count, ...], Field(min_length=1)]
+    layers: Annotated[tuple[Count, ...], Field(min_length=1)]
     heads: Annotated[int, Field(ge=1)]
 
 
@@ -64,10 +64,10 @@ class TrainingFacts(_Model):
     """
 
     data: _Sha256
-    examples: _Count
-    spans: _Count
-    held_out: _Count
-    masks: _Count
+    examples: Count
+    spans: Count
+    held_out: Count
+    masks: Count
     keep_rates: tuple[float, ...]
     operator: str
     modalities: tuple[Modality, ...]
@@ -92,7 +92,7 @@ class CalibrationFacts(_Model):
     power: float
     quantile: float | None
     level: float
-    examples: _Count
+    examples: Count
 
 
 class Figures(_Model):
@@ -101,8 +101,8 @@ class Figures(_Model):
     value: float | None
     low: float | None
     high: float | None
-    count: _Count
-    undefined: _Count = 0
+    count: Count
+    undefined: Count = 0
 
 
 class Card(_Model):
@@ -163,7 +163,6 @@ def save(path: str | Path, learned: Learned) -> Path:
     InputError
         If it cannot be written.
     """
-    path = Path(path)
     tensors = {"weights": learned.fitted.weights}
     if learned.fitted.covariance is not None:
         tensors["covariance"] = learned.fitted.covariance
@@ -172,13 +171,7 @@ def save(path: str | Path, learned: Learned) -> Path:
     if network is not None:
         tensors |= {name: np.ascontiguousarray(getattr(network, name)) for name in _NETWORK}
     content = save_tensors(tensors, {"omnitrace": learned.card.model_dump_json()})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
-    return path
+    return write_bytes(path, content)
 
 
 def load(path: str | Path) -> Learned:
@@ -191,14 +184,15 @@ def load(path: str | Path) -> Learned:
     """
     legal = "a file that `omnitrace estimator train` wrote"
     path = Path(path)
-    if not path.is_file():
+    if what_is(path) in ("", "folder"):
         raise InputError(f"there is no estimator {str(path)!r}", legal=legal)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, limit=_MAX_BYTES)
         read = load_tensors(content)
+        card = _card(path, _about(content), legal)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error}", legal=legal) from error
-    card = _card(path, _about(content), legal)
+        found = f"the estimator {str(path)!r} cannot be read: {reason_of(error)}"
+        raise InputError(found, legal=legal) from error
     calibration = Calibration(**dict(card.calibration))
     digest = hashlib.sha256(content).hexdigest()
     return Learned(card, _fitted(path, card, read), calibration, digest)
@@ -211,13 +205,13 @@ def _about(content: bytes) -> str:
     in 8 bytes, and JSON.
     """
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+    header = parse_json(content[8 : 8 + length].decode("utf-8"))
     return str(header.get("__metadata__", {}).get("omnitrace", ""))
 
 
 def _card(path: Path, text: str, legal: str) -> Card:
     try:
-        about = json.loads(text) if text else {}
+        about = parse_json(text) if text else {}
     except ValueError:
         about = {}
     if not isinstance(about, dict) or about.get("format") != FORMAT:

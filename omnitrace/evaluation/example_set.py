@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from omnitrace._utils.file_names import safe_name
+from omnitrace._utils.files import what_is
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import LabelScan
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
@@ -66,12 +67,13 @@ def find_traces(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir() and not (path / DOCUMENT).is_file():
+        kind = what_is(path)
+        if kind == "folder" and what_is(path / DOCUMENT) != "file":
             inside = [each for each in sorted(path.iterdir()) if _is_trace(each)]
             if not inside:
                 raise InputError(f"the folder {str(path)!r} holds no trace", legal=_LEGAL)
             found += inside
-        elif path.exists():
+        elif kind:
             found.append(path)
         else:
             raise InputError(f"there is no {str(path)!r}", legal=_LEGAL)
@@ -84,7 +86,7 @@ def find_traces(paths: Sequence[Path]) -> list[Path]:
 
 
 def _is_trace(path: Path) -> bool:
-    return path.suffix == SUFFIX if path.is_file() else (path / DOCUMENT).is_file()
+    return path.suffix == SUFFIX if path.is_file() else what_is(path / DOCUMENT) == "file"
 
 
 def request_of(example: FileEntry | Path) -> tuple[list[Message], Path | None]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnitrace.plugins.registry import registry
+
 if TYPE_CHECKING:  # what these are of may wait for torch
     from omnitrace.ablation.measurement import Operators
     from omnitrace.evaluation.baselines.self_citation import AskOf
@@ -103,3 +105,7 @@ class EvaluationModels:
     operator: Operators = "attention"
     cache: Path | None = None
     load: Callable[[str, str | None], Tracer] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.operator, str):  # a name means nothing where it is not known
+            registry().operator(self.operator)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from omnitrace._utils.file_names import safe_name
-from omnitrace._utils.files import make_folder, write_atomically
+from omnitrace._utils.files import make_folder, write_bytes
 from omnitrace.errors import ConformanceError, InputError
 from omnitrace.plugins.registry import registry
 from omnitrace.trace.trace import Trace
@@ -22,7 +22,6 @@ __all__ = [
     "joint_name",
     "json_bytes",
     "write_exports",
-    "write_file",
 ]
 
 NamedTrace: TypeAlias = tuple[str, Trace]
@@ -107,23 +106,7 @@ def write_exports(traces: Iterable[NamedTrace], to: str, folder: Path) -> list[P
         As :func:`exported_files`; InputError also if a file cannot be written.
     """
     make_folder(folder)
-    return [write_file(folder / file.name, file.data) for file in exported_files(traces, to)]
-
-
-def write_file(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
-    try:
-        with write_atomically(path) as file:
-            file.write(data)
-    except OSError as error:
-        raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
-    return path
+    return [write_bytes(folder / file.name, file.data) for file in exported_files(traces, to)]
 
 
 def joint_name(names: Iterable[str], suffix: str) -> str:

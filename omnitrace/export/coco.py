@@ -105,7 +105,7 @@ def _shape(region: ImageRegion, size: tuple[int, int]) -> dict[str, Any]:
     known = region.cells and max(region.cells) < rows * columns
     if not known or not 0 < width * height <= _MOST_PIXELS:
         return {"bbox": box, "area": box[2] * box[3], "segmentation": []}
-    mask = pixel_mask(region.cells, region.grid, size)
+    mask = pixel_mask(region.cells, region.grid, size, region.canvas)
     flat = mask.flatten(order="F")
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     runs = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()

@@ -1,18 +1,17 @@
 """The frames of a video file: when each is shown, and the pixels of some of them.
 
 An index of timestamps is read from the packets without decoding (PyAV). The pixels come from
-decord where it is installed and exact, else from PyAV; both give identical arrays. decord is not
-asked for rotated videos, which it returns garbled, for open groups of pictures (x265's default) and
-intra refresh, where it returns wrong frames after seeking, nor for streams whose packets may not be
-one frame each.
+PyAV, or from decord where the user chose it and it is installed and exact; both give identical
+arrays. decord is not asked for rotated videos, which it returns garbled, nor for those whose pixels
+are not square, for open groups of pictures (x265's default) and intra refresh, where it returns
+wrong frames after seeking, nor for streams whose packets may not be one frame each.
 """
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import av
@@ -22,7 +21,17 @@ import av.video.stream
 import numpy as np
 
 from omnitrace.errors import MediaError
-from omnitrace.media._container import DECODE_ERRORS, broken, check_end, open_container, reason
+from omnitrace.media import _decord
+from omnitrace.media._container import (
+    DECODE_ERRORS,
+    broken,
+    check_decoder,
+    check_end,
+    open_container,
+    reason,
+)
+from omnitrace.media._messages import Sink
+from omnitrace.media._timestamps import mended
 from omnitrace.media.limits import MediaLimits, check_frame_size
 from omnitrace.media.source import Source
 
@@ -47,7 +56,8 @@ class FrameIndex:
     ``pts`` are ascending ticks of ``time_base`` seconds; ``keys`` are ``(frame, dts)`` of the key
     frames to which one can seek, empty where frames can only be counted from the beginning.
     ``matrix`` is the 2×2 display matrix (rows: image of the x axis, image of the y axis), ``size``
-    the ``(width, height)`` before it is applied.
+    the ``(width, height)`` before it is applied, with pixels made square. ``decord`` is whether the
+    user chose decord, and it decodes such a video exactly.
     """
 
     pts: np.ndarray
@@ -91,7 +101,7 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
         packets: list[tuple[int, int, int, bool]] = []
         try:
             end = 0.0
-            key = -(1 << 62)
+            held = key = decoded = -(1 << 62)
             leading = False  # whether a frame follows a key frame but is shown before it
             for packet in container.demux():
                 if packet.pts is not None and packet.time_base is not None:
@@ -101,11 +111,18 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
                     continue
                 if packet.is_corrupt:
                     raise broken(source, "video", "corrupt or truncated data")
-                if packet.size == 0 or packet.is_discard:
+                if packet.is_discard:
+                    continue
+                if packet.size == 0:  # Theora: the frame before is shown on
+                    held = max(held, (packet.pts or 0) + (packet.duration or 0))
                     continue
                 if packet.pts is None:
                     raise FrameMismatchError
                 dts = packet.pts if packet.dts is None else packet.dts
+                if packet.dts is not None:
+                    if packet.dts < decoded:  # the clock was set again
+                        raise FrameMismatchError
+                    decoded = packet.dts
                 leading = leading or packet.pts < key
                 key = max(key, packet.pts) if packet.is_keyframe else key
                 packets.append((packet.pts, dts, packet.duration or 0, packet.is_keyframe))
@@ -116,8 +133,10 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
             raise _no_frames(source)
         codec = stream.codec_context.name
         rate = stream.average_rate
-        decord_fits = codec in _DECORD_CODECS and container.format.name.startswith(
-            _DECORD_CONTAINERS
+        decord_fits = (
+            limits.video_reader == "decord"
+            and codec in _DECORD_CODECS
+            and container.format.name.startswith(_DECORD_CONTAINERS)
         )
         time_base = stream.time_base or 1 / _NOMINAL_RATE
     packets.sort()
@@ -126,16 +145,18 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
     keys = tuple((i, packet[1]) for i, packet in enumerate(packets) if packet[3])
     if (np.diff(pts) == 0).any() or not keys:
         raise FrameMismatchError
-    matrix, size = _probe(source, limits)
+    matrix, size, square = _probe(source, limits)
+    last = max(packets[-1][2], held - packets[-1][0])
     return FrameIndex(
         pts=pts,
         time_base=time_base,
-        duration=_duration(pts, time_base, packets[-1][2], rate),
+        duration=_duration(pts, time_base, last, rate),
         size=size,
         matrix=matrix,
         keys=keys,
         decord=(
             decord_fits
+            and square
             and matrix == (1, 0, 0, 1)
             and (len(keys) == 1 or _starts_cleanly(source, int(pts[keys[-1][0]]), keys[-1][1]))
         ),
@@ -143,30 +164,33 @@ def index_frames(source: Source, limits: MediaLimits) -> FrameIndex:
 
 
 def index_by_decoding(source: Source, limits: MediaLimits) -> FrameIndex:
-    """Index a video by decoding all of it: slow, but true for every file."""
-    matrix, size = _probe(source, limits)
+    """Index a video by decoding all of it: slow, but true for every file.
+
+    It uses no frame threads, with which FFmpeg may wait for ever in damaged files.
+    """
+    matrix, size, _ = _probe(source, limits)
     found: list[int | None] = []
-    last = 0
+    last, end = 0, 0.0
     with open_container(source, "video") as container:
         stream = _video_stream(source, container, limits)
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"
         rate = stream.average_rate
         time_base = stream.time_base or 1 / _NOMINAL_RATE
         try:
-            for frame in container.decode(stream):
+            for frame in _decoded(container, stream):
                 found.append(frame.pts)
                 last = frame.duration or 0
+                end = max(end, float(((frame.pts or 0) + last) * time_base))
         except DECODE_ERRORS as error:
             raise broken(source, "video", error) from error
-    stamps = [stamp for stamp in found if stamp is not None]
-    if len(stamps) < len(found) or any(b <= a for a, b in itertools.pairwise(stamps)):
-        time_base, last = 1 / (rate or _NOMINAL_RATE), 1
-        stamps = list(range(len(found)))
-    pts = np.array(stamps, np.int64)
+        if len(container.streams) == 1:  # else another may last longer
+            check_end(source, "video", container, end)
+    step = last if last > 0 else 1 / (rate or _NOMINAL_RATE) / time_base
+    pts, ticks = mended(found, step, time_base)
     return FrameIndex(
         pts=pts,
-        time_base=time_base,
-        duration=_duration(pts, time_base, last, rate),
+        time_base=ticks,
+        duration=_duration(pts, ticks, round(last * time_base / ticks), rate),
         size=size,
         matrix=matrix,
         keys=(),
@@ -174,8 +198,17 @@ def index_by_decoding(source: Source, limits: MediaLimits) -> FrameIndex:
     )
 
 
-def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray) -> np.ndarray:
-    """Decode the given frames (ascending, repeats allowed) to uint8 ``[T, H, W, 3]``.
+def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray, sink: Sink) -> None:
+    """Decode the given frames (ascending, repeats allowed) into "frames", uint8 ``[T, H, W, 3]``.
+
+    Parameters
+    ----------
+    source, index:
+        The video and its frames.
+    frames:
+        Indices of the frames, int64 ``[T]``.
+    sink:
+        Where the frames go, one after the other.
 
     Raises
     ------
@@ -184,61 +217,34 @@ def fetch_frames(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nd
     FrameMismatchError
         If a frame of the index does not come out of the decoder.
     """
-    module = _import_decord() if index.decord else None
-    if module is not None:
-        pixels = _fetch_decord(module, source, index, frames)
-        if pixels is not None:
-            return pixels
-    return _fetch_pyav(source, index, frames)
-
-
-def _import_decord() -> ModuleType | None:
-    try:
-        import decord
-    except (ImportError, OSError):  # no wheel for this platform, or it lacks a system library
-        return None
-    return decord  # type: ignore[no-any-return]
-
-
-def _fetch_decord(
-    module: ModuleType, source: Source, index: FrameIndex, frames: np.ndarray
-) -> np.ndarray | None:
-    """Decode with decord; ``None`` where it fails or does not see the same frames as PyAV."""
-    try:
-        reader = module.VideoReader(source.reader(), num_threads=1)
-        if len(reader) != index.pts.size:
-            return None
-        starts = np.asarray(reader.get_frame_timestamp(np.arange(index.pts.size)))[:, 0]
-        if np.abs(starts - index.times).max() > 2e-3:
-            return None
-        batch: Any = reader.get_batch(frames)
-    except Exception:  # PyAV decodes it again, and says what is wrong
-        return None
-    # A user may have set decord's bridge, which turns batches into torch tensors.
-    pixels = batch.asnumpy() if hasattr(batch, "asnumpy") else np.asarray(batch)
-    width, height = index.size
-    return pixels if pixels.shape == (frames.size, height, width, 3) else None
-
-
-def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.ndarray:
     width, height = index.displayed_size
-    out = np.empty((frames.size, height, width, 3), np.uint8)
+    if index.decord:
+        sink.begin("frames", (frames.size, height, width, 3), "uint8")
+        if _decord.add_frames(source, index.times, index.size, frames, sink):
+            return
+    sink.begin("frames", (frames.size, height, width, 3), "uint8")
+    for frame in _fetch_pyav(source, index, frames):
+        sink.add(frame)
+
+
+def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> Iterator[np.ndarray]:
     keys = np.array([key[0] for key in index.keys], np.int64)
     done = -1  # the last frame that left the decoder
+    last = np.empty(0, np.uint8)
     with open_container(source, "video") as container:
         stream = container.streams.best("video")
         assert isinstance(stream, av.video.stream.VideoStream)
-        stream.thread_type = "AUTO"
-        decoded = container.decode(stream)
+        stream.thread_type = "SLICE"
+        decoded = _decoded(container, stream)
         try:
             for row, wanted in enumerate(frames.tolist()):
                 if row and wanted == frames[row - 1]:
-                    out[row] = out[row - 1]
+                    yield last
                     continue
                 key = int(np.searchsorted(keys, wanted, side="right")) - 1
                 if key >= 0 and keys[key] > done + _SEEK_DISTANCE:
                     container.seek(index.keys[key][1], stream=stream)
-                    decoded = container.decode(stream)
+                    decoded = _decoded(container, stream)
                     done = -1
                 for frame in decoded:
                     if index.keys:
@@ -248,7 +254,8 @@ def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nda
                     else:
                         done += 1
                     if done == wanted:
-                        out[row] = _upright(frame, index)
+                        last = _upright(frame, index)
+                        yield last
                         break
                 else:
                     if index.keys:
@@ -257,7 +264,6 @@ def _fetch_pyav(source: Source, index: FrameIndex, frames: np.ndarray) -> np.nda
         except DECODE_ERRORS as error:
             when = float(index.times[wanted])
             raise broken(source, "video", f"{reason(error)}, at about {when:.2f} s") from error
-    return out
 
 
 def _upright(frame: av.VideoFrame, index: FrameIndex) -> np.ndarray:
@@ -279,31 +285,46 @@ def _video_stream(
         stream.disposition & av.stream.Disposition.attached_pic
     ):
         raise broken(source, "video", "it has no video stream")
+    check_decoder(source, stream)
     context = stream.codec_context
     if context.width and context.height:
         check_frame_size(source.label, context.width, context.height, limits)
     return stream
 
 
+def _decoded(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """Decode a stream, without the empty packets that say that the frame before is shown on."""
+    for packet in container.demux(stream):
+        if packet.size or packet.dts is None:  # the last packet is empty, and flushes the decoder
+            yield from packet.decode()
+
+
 def _probe(
     source: Source, limits: MediaLimits
-) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """Decode the first frame for its size and display matrix."""
+) -> tuple[tuple[int, int, int, int], tuple[int, int], bool]:
+    """Decode the first frame for its display matrix, its size, and whether its pixels are square.
+
+    Where they are not, the width is that of the square pixels as which it is displayed.
+    """
     with open_container(source, "video") as container:
         stream = _video_stream(source, container, limits)
         try:
-            frame = next(container.decode(stream), None)
+            frame = next(_decoded(container, stream), None)
         except DECODE_ERRORS as error:
             raise broken(source, "video", error) from error
         if frame is None:
             raise _no_frames(source)
-        check_frame_size(source.label, frame.width, frame.height, limits)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        size = max(1, round(frame.width * aspect)), frame.height
+        check_frame_size(source.label, *size, limits)
         matrix = (1, 0, 0, 1)
         turned: Any = frame.side_data.get("DISPLAYMATRIX")
         if turned is not None:
             values = np.frombuffer(bytes(turned), np.int32)
             matrix = _right_angles(source, values[[0, 1, 3, 4]] / 65536)
-        return matrix, (frame.width, frame.height)
+        return matrix, size, size == (frame.width, frame.height)
 
 
 def _starts_cleanly(source: Source, pts: int, dts: int) -> bool:
@@ -313,7 +334,7 @@ def _starts_cleanly(source: Source, pts: int, dts: int) -> bool:
         assert isinstance(stream, av.video.stream.VideoStream)
         try:
             container.seek(dts, stream=stream)
-            frame = next(container.decode(stream), None)
+            frame = next(_decoded(container, stream), None)
         except DECODE_ERRORS:
             return False
         return (

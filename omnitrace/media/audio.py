@@ -1,31 +1,39 @@
-"""Audio: decoded with soundfile or PyAV, mixed to mono, resampled to 16 kHz."""
+"""Audio: decoded with soundfile or PyAV, mixed to mono, resampled to 16 kHz with soxr."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import librosa
 import numpy as np
 import soundfile
 
 from omnitrace.errors import MediaError
-from omnitrace.media._container import broken, decode_audio
+from omnitrace.media._container import broken, decode_audio, open_container
+from omnitrace.media._messages import Sink
+from omnitrace.media._mixdown import channel_weights, mix
+from omnitrace.media._model_rate import SAMPLE_RATE, ModelRate, to_model_rate
+from omnitrace.media._mpeg_frames import FRAME_SAMPLES, counts_frames
+from omnitrace.media._recordings import split_recordings
+from omnitrace.media._worker import WORKER
+from omnitrace.media.clip import WHOLE, Clip
 from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits
 from omnitrace.media.source import MediaSource, Source, resolve_source
 
-__all__ = ["SAMPLE_RATE", "AudioArray", "LoadedAudio", "load_audio", "to_model_rate"]
+__all__ = ["SAMPLE_RATE", "AudioArray", "LoadedAudio", "decode_into", "load_audio", "probe_into"]
 
-SAMPLE_RATE = 16_000
 AudioArray: TypeAlias = np.ndarray | tuple[np.ndarray, float]
 
-# Rates outside are mistakes (seconds or milliseconds per sample) and cost minutes to resample.
-_RATES = (1_000, 1_000_000)
 _MAX_CHANNELS = 64
 _BLOCK = 1 << 18
+# A larger file is read only if its beginning is of a known format.
+_PROBED_BYTES = 1 << 26
+# libsndfile's number of frames where the header of a FLAC file does not say it.
+_UNKNOWN_FRAMES = 1 << 48
 _LEGAL = (
     "a path, bytes, a data: URL, a file:// URL, a numpy array of samples at 16 kHz, or a tuple "
     "(samples, rate)"
@@ -40,6 +48,9 @@ class LoadedAudio:
     not clipped. ``sha256`` is of the original bytes ``data`` (for the track of a video, of the
     video's bytes, and ``data`` is ``None``). For an array there are none: the digest is then of
     the ASCII header ``f32le 16000\n`` followed by ``samples`` as little-endian float32.
+
+    Where only a part was asked for, ``start`` is where in the recording sample 0 lies, in seconds,
+    and ``whole`` how long all of it is.
     """
 
     samples: np.ndarray
@@ -47,11 +58,18 @@ class LoadedAudio:
     name: str
     data: bytes | None = field(default=None, repr=False)
     sample_rate: int = SAMPLE_RATE
+    start: float = 0.0
+    whole: float | None = None
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Seconds of the samples."""
         return int(self.samples.shape[0]) / self.sample_rate
+
+    @property
+    def end(self) -> float:
+        """Where in the recording the samples end, in seconds."""
+        return self.start + self.duration
 
     def encoded(self) -> bytes:
         """Return the original bytes, or where there are none a float WAV of the samples."""
@@ -67,10 +85,14 @@ def load_audio(
     *,
     limits: MediaLimits = DEFAULT_LIMITS,
     media_root: str | os.PathLike[str] | None = None,
+    clip: Clip = WHOLE,
 ) -> LoadedAudio:
     """Load audio as mono float32 at 16 kHz.
 
-    Channels are averaged. Values are not normalised and, for float sources, not clipped.
+    Stereo is averaged; surround sound is mixed down with the weights of ITU-R BS.775, without its
+    low-frequency effects, and the two sides are averaged (see :mod:`omnitrace.media._mixdown`).
+    Values are not normalised and, for float sources, not clipped. Of a file that several
+    recordings were written into, one behind another, all are read.
 
     Parameters
     ----------
@@ -83,6 +105,8 @@ def load_audio(
         ``max_audio_seconds`` is checked before or while decoding.
     media_root:
         The folder against which relative paths are resolved.
+    clip:
+        The seconds to read.
 
     Raises
     ------
@@ -90,71 +114,127 @@ def load_audio(
         If it is missing, not audio, empty, truncated, over a limit or has NaN or infinite values.
     """
     if isinstance(source, tuple | np.ndarray):
-        return _from_array(source, limits)
+        return _cut(_from_array(source, limits), "the audio array", clip)
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
-    data = resolved.read()
-    decoded = _decode_soundfile(resolved, data, limits)
-    if decoded is None:
-        # The bytes that were read are what is decoded, whatever happens to the file meanwhile.
-        fixed = Source(resolved.name, resolved.path, len(data), data)
-        decoded = decode_audio(fixed, limits)
-    if decoded is None:
-        raise broken(resolved, "audio", "it has no audio stream")
-    samples = to_model_rate(resolved.label, *decoded)
-    return LoadedAudio(samples, hashlib.sha256(data).hexdigest(), resolved.name, data)
+    if resolved.size > _PROBED_BYTES:
+        if limits.isolate:
+            WORKER.decode("probe_audio", resolved, limits)
+        else:
+            probe(resolved)
+    held = resolved.held()
+    assert held.data is not None
+    if limits.isolate:
+        samples = WORKER.decode("audio", held, limits)[1]["samples"]
+    else:
+        samples = _decode(held, limits)
+    audio = LoadedAudio(samples, hashlib.sha256(held.data).hexdigest(), held.name, held.data)
+    return _cut(audio, resolved.label, clip)
 
 
-def to_model_rate(label: str, mono: np.ndarray, rate: float) -> np.ndarray:
-    """Check mono samples and resample them to 16 kHz."""
-    if mono.size == 0:
+def probe(source: Source) -> None:
+    """Refuse a file of no known audio format by its first bytes, before all of it is read."""
+    try:
+        soundfile.SoundFile(source.reader()).close()
+    except (soundfile.SoundFileError, RuntimeError, TypeError):
+        with open_container(source, "audio"):
+            pass
+
+
+def probe_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, Any]:
+    """Do :func:`probe` in the worker process."""
+    probe(source)
+    return {}
+
+
+def decode_into(source: Source, limits: MediaLimits, sink: Sink) -> dict[str, Any]:
+    """Decode an audio file into the array "samples", float32 ``[n]``, in the worker process."""
+    samples = _decode(source, limits)
+    sink.begin("samples", samples.shape, "float32")
+    sink.add(samples)
+    return {}
+
+
+def _decode(source: Source, limits: MediaLimits) -> np.ndarray:
+    """Decode the bytes of an audio file, all recordings in it, to 16 kHz."""
+    data = source.read()
+    made: list[ModelRate] = []  # recordings of one rate together
+    seconds = 0.0
+    for piece in split_recordings(source, data):
+        recording = Source(source.name, source.path, len(piece), piece)
+        decoded = _decode_recording(recording, limits, made[-1] if made else None)
+        seconds += decoded.length / decoded.rate
+        _check_seconds(source.label, seconds, limits)
+        if not made or decoded is not made[-1]:
+            made.append(decoded)
+    return made[0].result() if len(made) == 1 else np.concatenate([each.result() for each in made])
+
+
+def _cut(audio: LoadedAudio, label: str, clip: Clip) -> LoadedAudio:
+    """Return the part that is asked for."""
+    if not clip.cuts:
+        return audio
+    start, end = clip.within(label, audio.duration)
+    first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
+    part = audio.samples[first:last]
+    if not part.size:
         raise MediaError(
-            f"{label} has no audio samples",
-            legal="at least one sample",
-            fix="check that the file was written completely",
+            f"{label} is asked for from {start:g} to {end:g} s, which is less than a sample",
+            legal=f"at least {1 / SAMPLE_RATE:g} s",
+            fix="give a longer part",
         )
-    if not np.all(np.isfinite(mono)):
-        raise MediaError(
-            f"{label} has NaN or infinite samples",
-            legal="finite samples",
-            fix="replace them, for example with numpy.nan_to_num",
-        )
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise MediaError(
-            f"{label} has a sample rate of {rate!r} Hz",
-            legal=f"a rate from {_RATES[0]} to {_RATES[1]} Hz",
-            fix="pass the number of samples per second",
-        )
-    if rate != SAMPLE_RATE:
-        mono = librosa.resample(mono, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    return dataclasses.replace(
+        audio,
+        samples=part,
+        data=audio.encoded(),  # all of it, so that the same part can be read again
+        start=first / SAMPLE_RATE,
+        whole=audio.duration,
+    )
+
+
+def _decode_recording(source: Source, limits: MediaLimits, before: ModelRate | None) -> ModelRate:
+    """Decode one recording to mono, behind the one before if it has the same rate."""
+    decoded = _decode_soundfile(source, limits, before)
+    if decoded is None:
+        decoded = decode_audio(source, limits, before=before)
+    if decoded is None:
+        raise broken(source, "audio", "it has no audio stream")
+    return decoded
 
 
 def _decode_soundfile(
-    source: Source, data: bytes, limits: MediaLimits
-) -> tuple[np.ndarray, int] | None:
-    """Decode with libsndfile; ``None`` if it does not know the format."""
+    source: Source, limits: MediaLimits, before: ModelRate | None
+) -> ModelRate | None:
+    """Decode with libsndfile; ``None`` if it does not know the format, or what its channels are."""
+    data = source.read()
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.SoundFileError, RuntimeError, TypeError):
         return None
     with file:
+        # PyAV says which of several channels is which, and reads what does not say its length.
+        if file.channels > 2 or file.frames > _UNKNOWN_FRAMES:
+            return None
         rate = int(file.samplerate)
         _check_seconds(source.label, file.frames / rate, limits)
-        chunks: list[np.ndarray] = []
-        length = 0
+        made = ModelRate.behind(before, source.label, rate, limits)
+        made.announce(file.frames)
         try:
             while True:
                 block = file.read(_BLOCK, dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                length += len(block)
-                _check_seconds(source.label, length / rate, limits)
-                chunks.append(block.mean(axis=1, dtype=np.float32))
+                made.append(mix(block, channel_weights(file.channels)))
+                _check_seconds(source.label, made.length / rate, limits)
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise broken(source, "audio", error) from error
-        if length < file.frames - rate / 10:
-            raise broken(source, "audio", f"truncated: {length} samples of {file.frames} are there")
-    return (np.concatenate(chunks) if chunks else np.zeros(0, np.float32)), rate
+        missing: float = 0  # what may be: the length of an MP3 file without a table is a guess
+        if file.format == "MP3":
+            missing = FRAME_SAMPLES if counts_frames(data) else rate / 10
+        if made.length < file.frames - missing:
+            raise broken(
+                source, "audio", f"truncated: {made.length} samples of {file.frames} are there"
+            )
+    return made
 
 
 def _check_seconds(label: str, seconds: float, limits: MediaLimits) -> None:
@@ -185,7 +265,7 @@ def _from_array(source: AudioArray, limits: MediaLimits) -> LoadedAudio:
     rate = float(rate)
     if rate > 0:
         _check_seconds("the audio array", mono.size / rate, limits)
-    samples = to_model_rate("the audio array", mono, rate)
+    samples = to_model_rate("the audio array", mono, rate, limits)
     digest = hashlib.sha256(b"f32le 16000\n" + samples.astype("<f4").tobytes()).hexdigest()
     return LoadedAudio(samples, digest, "<array>")
 
@@ -211,5 +291,5 @@ def _to_mono(array: np.ndarray) -> np.ndarray:
             fix="convert it to float32 in [-1, 1]",
         )
     if array.ndim == 2 and array.size:
-        array = array.mean(axis=1)
+        array = mix(array, channel_weights(array.shape[1]))
     return array.astype(np.float32).reshape(-1)

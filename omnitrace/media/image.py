@@ -6,16 +6,22 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import PIL.ImageOps
 
 from omnitrace.errors import MediaError
-from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits, check_frame_size
-from omnitrace.media.source import MediaSource, resolve_source
+from omnitrace.media._messages import Sink
+from omnitrace.media._worker import WORKER
+from omnitrace.media.limits import DEFAULT_LIMITS, MediaLimits, check_frame_size, check_image_file
+from omnitrace.media.source import MediaSource, Source, resolve_source
 
-__all__ = ["LoadedImage", "load_image", "to_rgb"]
+__all__ = ["LoadedImage", "decode_into", "load_image", "to_rgb"]
+
+_STRIP_PIXELS: Final = 1 << 20
 
 _LEGAL = (
     "a path, bytes, a data: URL, a file:// URL, a PIL image, or a numpy array [H,W], [H,W,3] or "
@@ -27,6 +33,8 @@ _FORMATS = frozenset(
     {"AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000"}
     | {"MPO", "PNG", "PPM", "QOI", "TIFF", "WEBP"}
 )
+# Brands of HEIF files whose pictures are coded as HEVC. "mif1" may be any; AVIF files have it, too.
+_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +86,7 @@ def load_image(
     ----------
     source:
         A path, bytes, a ``data:`` or ``file://`` URL, a PIL image, or an array ``[H,W]``,
-        ``[H,W,3]`` or ``[H,W,4]`` of uint8 or of floats in [0, 1].
+        ``[H,W,3]`` or ``[H,W,4]`` of uint8 or of floats in [0, 1]. HEIC needs ``pillow-heif``.
     limits:
         Checked from the file's header, before any pixel is decoded.
     media_root:
@@ -95,8 +103,49 @@ def load_image(
     if isinstance(source, np.ndarray):
         return _from_pixels(_from_array(source, limits), "<array>")
     resolved = resolve_source(source, limits=limits, media_root=media_root, legal=_LEGAL)
-    data = resolved.read()
-    label = resolved.label
+    check_image_file(resolved.label, resolved.size, limits)
+    held = resolved.held()
+    assert held.data is not None
+    if limits.isolate:
+        settings = {
+            "most_pixels": PIL.Image.MAX_IMAGE_PIXELS,
+            "truncated": PIL.ImageFile.LOAD_TRUNCATED_IMAGES,
+        }
+        _, arrays = WORKER.decode("image", held, limits, **settings)
+        pixels = PIL.Image.fromarray(arrays["pixels"])
+    else:
+        pixels = _decode_source(held, limits)
+    digest = hashlib.sha256(held.data).hexdigest()
+    return LoadedImage(pixels=pixels, sha256=digest, name=held.name, data=held.data)
+
+
+def decode_into(
+    source: Source, limits: MediaLimits, sink: Sink, *, most_pixels: int | None, truncated: bool
+) -> dict[str, Any]:
+    """Decode an image file into the array "pixels", uint8 ``[H, W, 3]``, in the worker process.
+
+    Parameters
+    ----------
+    source, limits, sink:
+        What is decoded, how far, and where the pixels go.
+    most_pixels, truncated:
+        What Pillow is set to in the parent: ``PIL.Image.MAX_IMAGE_PIXELS`` and
+        ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``.
+    """
+    PIL.Image.MAX_IMAGE_PIXELS = most_pixels
+    PIL.ImageFile.LOAD_TRUNCATED_IMAGES = truncated
+    pixels = _decode_source(source, limits)
+    sink.begin("pixels", (pixels.height, pixels.width, 3), "uint8")
+    for box in _strips(pixels):
+        sink.add(np.asarray(pixels.crop(box)))
+    return {}
+
+
+def _decode_source(source: Source, limits: MediaLimits) -> PIL.Image.Image:
+    """Decode the bytes of an image file to RGB as displayed."""
+    label = source.label
+    data = source.read()
+    _read_heic(label, data)
     try:
         PIL.Image.init()
         opened = PIL.Image.open(
@@ -111,21 +160,67 @@ def load_image(
     except PIL.UnidentifiedImageError as error:
         raise MediaError(
             f"{label} is not an image that can be read",
-            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads",
+            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF and others that Pillow reads, HEIC with "
+            "pillow-heif",
             fix="check that it is an image whatever its name says, or convert it to PNG",
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise anything on hostile bytes
         raise _broken(label, error) from error
     with opened:
         check_frame_size(label, opened.width, opened.height, limits)
-        pixels = _decode(label, opened)
-    return LoadedImage(
-        pixels=pixels, sha256=hashlib.sha256(data).hexdigest(), name=resolved.name, data=data
-    )
+        return _decode(label, opened)
+
+
+def _read_heic(label: str, data: bytes) -> None:
+    """Have Pillow read HEIC, which it does with ``pillow-heif`` only.
+
+    Raises
+    ------
+    MediaError
+        If that is not installed.
+    """
+    if data[4:8] != b"ftyp" or not _HEIC.intersection(_brands(data)):
+        return
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MediaError(
+            f"{label} is a HEIC picture, which needs the package pillow-heif",
+            legal="PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF; HEIC with pillow-heif",
+            fix="pip install 'omnitrace-attribution[heic]', or convert it to JPEG",
+        ) from error
+    pillow_heif.register_heif_opener()
+
+
+def _brands(data: bytes) -> list[bytes]:
+    """Return the brands of a file of boxes: what it is, and what it can be read as."""
+    size = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[at : at + 4] for at in range(8, size, 4)]
+    return brands if b"avif" not in brands else []
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Convert a decoded image of any mode to RGB: scaled, not clipped, and flattened onto white."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        rgb = image.copy()
+    else:  # a strip at a time: what lies between takes several times the memory of the result
+        rgb = PIL.Image.new("RGB", image.size)
+        for box in _strips(image):
+            rgb.paste(_strip_to_rgb(image.crop(box)), box)
+    rgb.info = {}  # else a processor could apply the EXIF orientation once more
+    return rgb
+
+
+def _strips(image: PIL.Image.Image) -> list[tuple[int, int, int, int]]:
+    """Cut an image into boxes of its width and about a million pixels, from top to bottom."""
+    width, height = image.size
+    step = max(1, _STRIP_PIXELS // max(1, width))
+    return [(0, top, width, min(top + step, height)) for top in range(0, height, step)]
+
+
+def _strip_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     transparent = image.info.get("transparency")
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
@@ -146,7 +241,6 @@ def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
         rgb = PIL.Image.alpha_composite(white, rgba).convert("RGB")
     else:
         rgb = image.convert("RGB")
-    rgb.info = {}  # else a processor could apply the EXIF orientation once more
     return rgb
 
 
@@ -154,6 +248,8 @@ def _decode(label: str, image: PIL.Image.Image) -> PIL.Image.Image:
     try:
         image.load()
         return to_rgb(PIL.ImageOps.exif_transpose(image))
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise anything on hostile bytes
         raise _broken(label, error) from error
 

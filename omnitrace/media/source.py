@@ -61,6 +61,11 @@ class Source:
         except OSError as error:
             raise _unreadable(self.label, error) from error
 
+    def held(self) -> Source:
+        """Return the medium with its bytes, which whatever becomes of its file are decoded."""
+        data = self.read()
+        return Source(self.name, self.path, len(data), data)
+
     def sha256(self) -> str:
         """Return the SHA-256 of the original bytes, in hexadecimal."""
         if self.data is not None:
@@ -73,8 +78,16 @@ class Source:
             raise _unreadable(self.label, error) from error
 
     def reader(self) -> str | io.BytesIO:
-        """Return what PyAV and decord open: the absolute path, else a new stream of the bytes."""
-        return str(self.path) if self.path is not None else io.BytesIO(self.read())
+        """Return what PyAV and decord open: a new stream of the bytes, else the absolute path."""
+        return str(self.path) if self.data is None else _Named(self.data, self.name)
+
+
+class _Named(io.BytesIO):
+    """A stream with a name, whose ending helps FFmpeg to recognise the format."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
 
 
 def resolve_source(
@@ -201,7 +214,12 @@ def _from_data_url(text: str, limits: MediaLimits) -> Source:
 
 
 def _file_url(text: str) -> str:
-    host = urlsplit(text).netloc
+    try:
+        host = urlsplit(text).netloc
+    except ValueError as error:  # of square brackets around what is no address
+        raise MediaError(
+            f"{_shorten(text)} is no URL: {error}", legal="file:///absolute/path"
+        ) from error
     if host.lower() not in {"", "localhost"}:
         raise MediaError(
             f"{_shorten(text)} names a file on the host {host!r}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
 
 __all__ = ["Encoded", "LoadOptions", "ModelAdapter"]
+
+# Of a token, the mean over a long text: words have 4 or 5; runs of blanks or rules are longer.
+_CHARACTERS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,22 @@ class ModelAdapter(abc.ABC):
                     legal="responses of words",
                     fix=f"leave it out, or generate with suppress_tokens={silent}",
                 )
+
+    def check_characters(self, count: int) -> None:
+        """Refuse a text that is far too long, before it is cut and made into tokens.
+
+        Raises
+        ------
+        InputError
+            If it has more characters than any text of as many tokens as the model takes.
+        """
+        limit = self.max_context
+        if limit is not None and count > limit * _CHARACTERS:
+            raise InputError(
+                f"the texts have {count} characters; {self.source} takes {limit} tokens",
+                legal=f"prompts of fewer than {limit} tokens",
+                fix="shorten the texts",
+            )
 
     def check_length(self, tokens: int) -> None:
         """Refuse a prompt that leaves no room for a response."""

@@ -24,11 +24,15 @@ def checked_device(device: torch.device | str) -> torch.device:
     """
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"the device is {device!r}", legal="a name of torch's, such as cpu, cuda or cuda:1"
+            f"the device is {str(device)!r}", legal="a name of torch's, such as cpu, cuda or cuda:1"
         ) from error
-    if found.type not in ("cpu", "meta") and (found.index or 0) >= _count(found.type):
+    if found.type == "meta":
+        raise InputError(
+            "the device is 'meta', where nothing is computed", legal="cpu, cuda or cuda:1"
+        )
+    if found.type != "cpu" and (found.index or 0) >= _count(found.type):
         here = [f"{kind}:{i}" for kind in ("cuda", "mps") for i in range(_count(kind))]
         raise InputError(
             f"torch finds no device {str(device)!r} here",

@@ -6,10 +6,13 @@ it in :mod:`omnitrace.testing.families`.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
+
+from packaging.version import Version
 
 from omnitrace.models.places import images, times
 from omnitrace.models.places.base import Place
@@ -41,6 +44,8 @@ class Family:
         Modalities that a request cannot have together, with the reason.
     one_each:
         Modalities of which a request can have one medium only.
+    since:
+        The version of ``transformers`` that a modality needs, where an older one fails at it.
     """
 
     name: str
@@ -54,11 +59,18 @@ class Family:
         default_factory=lambda: MappingProxyType({})
     )
     one_each: tuple[Modality, ...] = ()
+    since: Mapping[Modality, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What it takes, text first."""
-        return "text", *self.places
+        """What it takes, text first; not what the installed ``transformers`` fails at."""
+        return "text", *(kind for kind in self.places if not self.needs(kind))
+
+    def needs(self, modality: Modality) -> str:
+        """Return the version of ``transformers`` that a modality needs; empty if it is there."""
+        wanted = self.since.get(modality, "")
+        installed = Version(importlib.metadata.version("transformers"))
+        return wanted if wanted and installed < Version(wanted) else ""
 
 
 _GRID: Final[Mapping[Modality, Place]] = {"image": images.grid, "video": times.steps}
@@ -193,7 +205,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Gemma 3n",
         ("Gemma3nConfig",),
         ("Gemma3nProcessor",),
-        {"image": images.square, "audio": times.every(160, early=40)},
+        {"image": images.square_ahead, "audio": times.every(160, early=40)},
         ("google/gemma-3n-E4B-it",),
     ),
     Family(
@@ -243,6 +255,24 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("PixtralProcessor",),
         {"image": images.rows_with_breaks},
         ("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral-community/pixtral-12b"),
+    ),
+    Family(
+        "phi-4-multimodal",
+        "Phi-4-multimodal",
+        ("Phi4MultimodalConfig",),
+        ("Phi4MultimodalProcessor",),
+        {"image": images.rows_then_overview, "audio": times.every(80)},
+        ("microsoft/Phi-4-multimodal-instruct",),
+        "Phi4MultimodalForCausalLM",
+    ),
+    Family(
+        "kimi-k2.5",
+        "Kimi K2.5",
+        ("Kimi_K25Config",),
+        ("Kimi_K25Processor",),
+        {"image": images.padded_grid, "video": times.chunks},
+        ("moonshotai/Kimi-K2.5",),
+        since={"video": "5.24"},  # older ones split the features of several frames wrongly
     ),
     Family(
         "minicpm-v-4.6",

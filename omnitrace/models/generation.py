@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.streamers import BaseStreamer
 
+from omnitrace._utils.checks import check_whole
 from omnitrace.capture.cache_argument import CACHE_NAMES
 from omnitrace.capture.parameters import input_device
 from omnitrace.errors import InputError, NotSupportedError, did_you_mean
@@ -106,6 +107,8 @@ def generation_config(
     return config, rest
 
 
+#: Lowest and highest temperature by which logits can be divided and still be numbers.
+TEMPERATURES: Final = (1e-5, 1e5)
 # What a request is made of: given once more, it would move or replace what was encoded.
 _INPUTS: Final[Mapping[str, str]] = {
     "use_audio_in_video": "set SourceOptions.use_audio_in_video",
@@ -128,10 +131,11 @@ def _refuse_values(given: Mapping[str, Any]) -> None:
     tokens, temperature = given.get("max_new_tokens"), given.get("temperature")
     if isinstance(tokens, int) and tokens < 1:
         raise InputError(f"max_new_tokens is {tokens}", legal="at least 1")
-    if isinstance(temperature, int | float) and temperature <= 0:
+    low, high = TEMPERATURES
+    if isinstance(temperature, int | float) and not low <= temperature <= high:
         raise InputError(
             f"temperature is {temperature:g}",
-            legal="more than 0",
+            legal=f"more than 0: {low:g} to {high:g}",
             fix="leave it out and pass do_sample=False, which is greedy decoding",
         )
 
@@ -248,10 +252,17 @@ def defers(config: GenerationConfig) -> bool:
 
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Seed torch inside the block and restore its random state after; nothing without a seed."""
+    """Seed torch inside the block and restore its random state after; nothing without a seed.
+
+    Raises
+    ------
+    InputError
+        If torch takes no such seed.
+    """
     if seed is None:
         yield
         return
+    check_whole("seed", seed, 0, 2**64 - 1)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omnitrace._utils.files import what_is
 from omnitrace.errors import InputError, ModelError, OmnitraceError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.devices import checked_device
@@ -38,12 +39,12 @@ def _resolve(name: str, options: LoadOptions) -> tuple[str, LoadOptions]:
     pretrained = registry().pretrained
     if name in pretrained:
         return str(pretrained[name].make()), options
-    path = Path(name).expanduser()
+    path = _path(name)
     if path.suffix == ".gguf":
-        if not path.is_file():
+        if what_is(path) != "file":
             raise ModelError(f"there is no file {name!r}", legal="a GGUF file")
         return str(path.parent), dataclasses.replace(options, gguf_file=path.name)
-    if path.is_dir():
+    if what_is(path) == "folder":
         _check_folder(path, options)
         return str(path), options
     if looks_local(name):
@@ -61,9 +62,17 @@ def _shipped() -> str:
 
 def looks_local(name: str) -> bool:
     """Whether a name means a local file or folder, existing or not, and not a hub id."""
-    path = Path(name).expanduser()
+    path = _path(name)
     written_so = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
-    return written_so or path.exists()
+    return written_so or bool(what_is(path))
+
+
+def _path(name: str) -> Path:
+    """Return the path of a name; ``~`` of nobody stands for itself."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def first_line(error: Exception) -> str:

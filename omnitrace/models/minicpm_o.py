@@ -21,6 +21,7 @@ from omnitrace.models.chat_template import locate_texts, refuse_reserved, text_g
 from omnitrace.models.expanded_prompt import Replaced, expanded_prompt
 from omnitrace.models.minicpm_o_code import loaded
 from omnitrace.models.minicpm_o_prompt import PromptedMiniCPMO, packed, prompted
+from omnitrace.models.picture_sizes import refuse_sizes
 from omnitrace.models.places import times
 from omnitrace.models.places.base import Medium
 from omnitrace.models.pretrained import refuse_gguf
@@ -136,6 +137,8 @@ class MiniCPMOAdapter(ProcessorAdapter):
         refuse_reserved(texts, self._reserved())
         prompt, anchors = locate_texts(lambda each: self._render(conversation, each), texts)
         request_media(conversation, options, self.processor)  # refuses sound of videos
+        for part in conversation.media():
+            refuse_sizes(part, self.processor)
         shown = [each for part in conversation.media() for each in _shown(part)]
         self._check_lengths(shown)
         output = self._processed(prompt, shown)

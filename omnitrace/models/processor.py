@@ -64,6 +64,13 @@ class ProcessorAdapter(ModelAdapter):
                 "was given",
                 legal="the processor of the checkpoint, as AutoProcessor.from_pretrained loads it",
             )
+        if not getattr(processor.tokenizer, "is_fast", False):
+            # Voxtral: mistral-common writes the prompt and says of no token where it is from.
+            raise ModelError(
+                f"the {type(processor.tokenizer).__name__} of {type(processor).__name__} cannot "
+                "say which characters a token stands for, so no source is found in the prompt",
+                legal="a processor with a fast tokenizer, and with it a chat template",
+            )
         self._fed: tuple[weakref.ref[Encoded], torch.Tensor] | None = None
 
     @classmethod
@@ -84,6 +91,10 @@ class ProcessorAdapter(ModelAdapter):
         if _has_no_processor(Path(path)):
             return CausalLMAdapter.load(path, options)
         processor = AutoProcessor.from_pretrained(path, **options.for_config())
+        if getattr(processor, "chat_template", None) is None:
+            # Some classes drop the template of their folder (Phi-4), which the tokenizer reads too.
+            own = getattr(processor, "tokenizer", None)
+            processor.chat_template = getattr(own, "chat_template", None)
         config = AutoConfig.from_pretrained(path, **options.for_config())
         family = family_of(config)
         chosen = family.model_class if family is not None else ""
@@ -180,9 +191,11 @@ class ProcessorAdapter(ModelAdapter):
         given: list[MediaPart] = list(conversation.media())
         for part in given:
             if part.modality not in family.modalities:
+                needed = family.needs(part.modality)
                 raise InputError(
                     f"{family.title} takes no {part.modality}; {name_of(part)} is one",
                     legal=", ".join(family.modalities),
+                    fix=f"install transformers {needed} or newer" if needed else "",
                 )
         for kind in family.one_each:
             several = [part for part in given if part.modality == kind]

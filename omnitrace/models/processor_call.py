@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from omnitrace.errors import MediaError, ModelError
-from omnitrace.media import LoadedImage, LoadedVideo
+from omnitrace.media import LoadedVideo
+from omnitrace.models.picture_sizes import check_sizes, keeps_sizes, shown_frames, shown_image
 from omnitrace.models.request_media import RequestMedia, takes_sound
 from omnitrace.sources.parts import MediaPart
 
@@ -32,6 +33,8 @@ def call_processor(
 
     Raises
     ------
+    InputError
+        If a picture cannot be shown at the size that its message asks for.
     MediaError
         If the processor refuses the media.
     ModelError
@@ -41,15 +44,20 @@ def call_processor(
 
     kwargs: dict[str, Any] = {}
     if media.images:
-        kwargs["images"] = [_image(part).pixels for part in media.images]
+        kwargs["images"] = [shown_image(part, processor) for part in media.images]
+        if keeps_sizes(media.images):
+            kwargs["images_kwargs"] = {"do_resize": False}
     if media.audio:
         kwargs["audio"] = [audio.samples for _, audio in media.audio]
         kwargs["audio_kwargs"] = {"sampling_rate": _RATE}
     if media.videos:
         kwargs["videos"] = [
-            torch.from_numpy(_video(part).frames).permute(0, 3, 1, 2) for part in media.videos
+            torch.from_numpy(shown_frames(part, processor)).permute(0, 3, 1, 2)
+            for part in media.videos
         ]
         kwargs["videos_kwargs"] = _video_arguments(processor, media)
+        if keeps_sizes(media.videos):
+            kwargs["videos_kwargs"]["do_resize"] = False
     if media.video_sound:
         kwargs["load_audio_from_video"] = True
         kwargs["audio_from_video_indices"] = media.from_videos()
@@ -65,6 +73,8 @@ def call_processor(
     except ValueError as error:  # the processor's own limits, e.g. on aspect ratio
         raise MediaError(f"the model's processor refuses the media: {error}") from error
     found = dict(output)
+    check_sizes(media.images, processor, found)
+    check_sizes(media.videos, processor, found)
     if media.videos:
         _set_seconds(processor, found, media)
     if (media.images or media.videos or media.audio) and "text_replacement_offsets" not in found:
@@ -115,11 +125,6 @@ def _set_seconds(processor: Any, found: dict[str, Any], media: RequestMedia) -> 
         if name in found and not media.video_sound:
             size = processor.video_processor.temporal_patch_size
             found[name] = torch.tensor([size / _video(part).fps for part in media.videos])
-
-
-def _image(part: MediaPart) -> LoadedImage:
-    assert isinstance(part.media, LoadedImage)
-    return part.media
 
 
 def _video(part: MediaPart) -> LoadedVideo:

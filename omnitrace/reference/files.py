@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from omnitrace.evaluation.labels.io import write_labels, write_text
+from omnitrace._utils.files import write_text
+from omnitrace.evaluation.labels.io import write_labels
 from omnitrace.evaluation.labels.schema import VERSION, Label, LabelledSpan, LabelledWord
 from omnitrace.reference.assets import SAMPLE_RATE
 from omnitrace.reference.render import VIDEO_FPS, render_audio, render_image, render_video

@@ -1,30 +1,38 @@
-"""Write traces as one HTML file that needs nothing else: no server, no network, not even scripts.
+"""Write traces as one HTML file that needs nothing else: no server and no network.
 
-The page is rendered whole, every span and support in a table included; the script only moves the
-highlights. A content security policy keeps the page from loading or running anything else, so that
-the text of a hostile source can do no harm even if it slipped past the escaping.
+The page holds the viewer, its data as JSON, and the response with its sources as plain HTML, which
+is what is printed, and what is seen where scripts are off. A content security policy keeps the page
+from loading or running anything else, so that the text of a hostile source can do no harm even if
+it slipped past the escaping.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from omnitrace._utils.files import write_atomically
+from omnitrace._utils.files import write_text
 from omnitrace.errors import InputError
-from omnitrace.report.view import script_data, trace_view
+from omnitrace.report.compare import compare_view
+from omnitrace.report.modules import link
+from omnitrace.report.truth import SpanTruth
+from omnitrace.report.view import trace_view
 from omnitrace.trace.trace import Trace
 
-__all__ = ["asset", "environment", "render_report", "write_report"]
+__all__ = ["asset", "environment", "notebook_html", "render_page", "render_report", "write_report"]
+
+_STYLES: Final = ("base.css", "viewer.css", "sources.css", "narrow.css")
+_NOTEBOOK_HEIGHT: Final = 640  # pixels
 
 
 def write_report(
@@ -33,6 +41,9 @@ def write_report(
     *,
     titles: Sequence[str] | None = None,
     notes: Sequence[Sequence[str]] | None = None,
+    truths: Sequence[Sequence[SpanTruth | None] | None] | None = None,
+    media: bool = False,
+    compare: bool = False,
 ) -> Path:
     """Write one self-contained HTML file with all ``traces`` to ``path``.
 
@@ -46,23 +57,29 @@ def write_report(
         A heading for each trace; by default the end of its question.
     notes:
         Lines of text for each trace, shown below its heading.
+    truths:
+        For each trace None, or for each of its spans what is known to be true of it.
+    media:
+        Whether the original audio and video files become part of the page, so that they can be
+        played.
+    compare:
+        Whether the two traces, of the same request, are shown side by side.
 
     Returns
     -------
     Path
         The file that was written.
+
+    Raises
+    ------
+    InputError
+        If the numbers of things do not fit, the traces cannot be compared, or the file cannot be
+        written.
     """
-    html = render_report(traces, titles=titles, notes=notes)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as file:
-            file.write(html.encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(
-            f"cannot write the report {path}: {error.strerror or error}",
-            legal="the path of a file in a folder that can be written",
-        ) from error
-    return path
+    page = render_report(
+        traces, titles=titles, notes=notes, truths=truths, media=media, compare=compare
+    )
+    return write_text(path, page)
 
 
 def render_report(
@@ -70,11 +87,14 @@ def render_report(
     *,
     titles: Sequence[str] | None = None,
     notes: Sequence[Sequence[str]] | None = None,
+    truths: Sequence[Sequence[SpanTruth | None] | None] | None = None,
+    media: bool = False,
+    compare: bool = False,
 ) -> str:
     """Return the HTML that :func:`write_report` writes."""
     if not traces:
         raise InputError("a report of no traces", legal="at least one trace")
-    for name, given in (("titles", titles), ("notes", notes)):
+    for name, given in (("titles", titles), ("notes", notes), ("truths", truths)):
         if given is not None and len(given) != len(traces):
             raise InputError(
                 f"{len(given)} {name} for {len(traces)} traces", legal=f"one of {name} a trace"
@@ -82,24 +102,47 @@ def render_report(
     views = [
         trace_view(
             trace,
-            number,
             title=titles[number] if titles else None,
             notes=notes[number] if notes else (),
+            truths=truths[number] if truths else None,
+            media=media,
         )
         for number, trace in enumerate(traces)
     ]
-    style, script = asset("report.css"), asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    return (
+    return render_page({"traces": views, "compare": compare_view(traces) if compare else None})
+
+
+def render_page(data: dict[str, Any]) -> str:
+    """Return the page for what :func:`~omnitrace.report.view.trace_view` says of traces.
+
+    Parameters
+    ----------
+    data:
+        ``traces``, the views, and ``compare``, what
+        :func:`~omnitrace.report.compare.compare_view` returned, or None.
+    """
+    style, script = "".join(map(asset, _STYLES)), _script()
+    page: str = (
         environment()
         .get_template("report.html.j2")
         .render(
-            views=views,
-            data=_json([script_data(trace) for trace in traces]),
+            views=data["traces"],
+            data=_json(data),
             style=Markup(style),
             script=Markup(script),
-            script_digest=digest,
+            style_digest=_digest(style),
+            script_digest=_digest(script),
         )
+    )
+    return page
+
+
+def notebook_html(trace: Trace) -> str:
+    """Return a frame for a notebook, in which the page of a trace can reach nothing outside."""
+    page = html.escape(render_report([trace]), quote=True)
+    return (
+        f'<iframe sandbox="allow-scripts" title="Omnitrace report" width="100%" '
+        f'height="{_NOTEBOOK_HEIGHT}" style="border:1px solid #8884" srcdoc="{page}"></iframe>'
     )
 
 
@@ -117,9 +160,17 @@ def environment() -> Environment:
 
 @cache
 def asset(name: str) -> str:
-    """Return a file beside the templates."""
-    folder = resources.files("omnitrace.report") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
+    """Return a file of the viewer."""
+    return (resources.files("omnitrace.report") / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _script() -> str:
+    return link("main", lambda name: asset(f"{name}.js"))
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _json(value: Any) -> Markup:

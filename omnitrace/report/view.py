@@ -1,104 +1,145 @@
-"""What a report shows of a trace, as plain values: the template renders them and decides nothing.
+"""What the viewer shows of a trace, as values that JSON can hold: its data model.
 
-``trace_view`` is for the template, ``script_data`` for the script. Units are named by their index
-among the trace's units; an element of the page that shows units carries their indices in
-``data-units``, which is all that the script needs to highlight text, boxes and seconds alike.
+Units, parts and spans are named by their indices. Texts are cut here, by Python's characters, which
+JavaScript counts otherwise. The modules of ``static/`` read nothing but this.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from omnitrace.report.media import media_view, seconds
-from omnitrace.report.words import verdict_words, why_unsupported
-from omnitrace.trace.trace import Trace
-from omnitrace.types import ImageRegion, Message, SourceUnit, Span, TextRange
+import numpy as np
 
-__all__ = ["place_of", "script_data", "trace_view"]
+from omnitrace.report.embedded import embedded_view
+from omnitrace.report.media import facts_of, image_view, seconds, time_view
+from omnitrace.report.provenance import headline, provenance_rows, warnings_of
+from omnitrace.report.tokens import span_signals, token_columns
+from omnitrace.report.truth import SpanTruth, support_is_right, truth_view
+from omnitrace.report.words import strength_of, strength_words, verdict_words, why_unsupported
+from omnitrace.trace.trace import Trace
+from omnitrace.types import ImageRegion, Message, SourceUnit, Span, Support, TextRange
+
+__all__ = ["place_of", "trace_view"]
 
 _TITLE_LENGTH: Final = 90
 _TO: Final = "\N{EN DASH}"
 
 
 def trace_view(
-    trace: Trace, number: int, *, title: str | None = None, notes: Sequence[str] = ()
+    trace: Trace,
+    *,
+    title: str | None = None,
+    notes: Sequence[str] = (),
+    truths: Sequence[SpanTruth | None] | None = None,
+    media: bool = False,
 ) -> dict[str, Any]:
-    """Describe the section of a page for the trace of this ``number``."""
-    cited = _cited(trace)
-    return {
-        "id": f"trace-{number + 1}",
-        "number": number,
-        "title": title or _title(trace) or f"Trace {number + 1}",
-        "notes": [*trace.provenance.notes, *notes],
-        "finished": trace.provenance.finished,
-        "grounded": sum(not span.ungrounded for span in trace.spans),
-        "spans": [_span_view(trace, i, span) for i, span in enumerate(trace.spans)],
-        "tokens": len(trace.tokens),
-        "units": len(trace.units),
-        "messages": [
-            _message_view(trace, index, message, cited)
-            for index, message in enumerate(trace.messages)
-        ],
-        "sections": _sections(trace),
-        "provenance": _provenance(trace),
-    }
+    """Describe a trace.
 
-
-def script_data(trace: Trace) -> dict[str, Any]:
-    """Return the spans and supports of a trace, as JSON-ready values."""
-    return {
-        "text": trace.text,
-        "spans": [
-            _span_view(trace, number, span)
-            | {
-                "start": span.start,
-                "end": span.end,
-                "tokens": [span.token_start, span.token_end],
-                "verdict": span.verdict,
-                "sources_effect": span.sources_effect,
-            }
-            for number, span in enumerate(trace.spans)
-        ],
-    }
-
-
-def _span_view(trace: Trace, number: int, span: Span) -> dict[str, Any]:
-    return {
-        "number": number,
-        "text": span.text,
-        "grounding": span.grounding,
-        "ungrounded": span.ungrounded,
-        "tag": verdict_words(span),
-        "why": why_unsupported(span),
-        "section": span.section,
-        "supports": _supports(trace, span),
-    }
-
-
-def _supports(trace: Trace, span: Span) -> list[dict[str, Any]]:
+    Parameters
+    ----------
+    trace:
+        The trace.
+    title:
+        Its heading; by default the end of its question.
+    notes:
+        Lines of text to show with it.
+    truths:
+        For each span what is known to be true of it, or None.
+    media:
+        Whether the original audio and video files are in it, so that they can be played.
+    """
+    masses = trace.masses()
+    shares = masses.units / np.maximum(masses.total, np.finfo(np.float64).tiny)[:, None]
     index = {unit.id: i for i, unit in enumerate(trace.units)}
-    return [
-        {
-            "unit": support.unit.id,
-            "index": index[support.unit.id],
-            "modality": support.unit.modality,
-            "source": _source_name(trace, support.unit),
-            "place": place_of(support.unit),
-            "quote": _quote(trace, support.unit),
-            "rank": support.rank,
-            "share": support.share,
-            "mass": support.mass,
-            "run": support.run,
-            "score": support.score,
-            "effect": support.effect,
-            "kind": support.kind,
-            "interval": span.interval_of(support.unit.id),
-        }
-        for support in span.supports
-    ]
+    numbers = _numbers(trace)
+    parts = _parts_view(trace, media=media)
+    place = {(part["message"], part["index"]): i for i, part in enumerate(parts)}
+    known = truths if truths is not None else [None] * len(trace.spans)
+    spans = sorted(
+        zip(trace.spans, span_signals(trace, shares), known, strict=True),
+        key=lambda each: each[0].start,
+    )
+    cuts = _cuts(trace.text, [span for span, _, _ in spans])
+    return {
+        "title": title or _title(trace),
+        **headline(trace),
+        "notes": [*trace.provenance.notes, *notes],
+        "warnings": warnings_of(trace),
+        "roles": [str(message.get("role", "")) for message in trace.messages],
+        "parts": parts,
+        "units": [
+            {
+                "id": unit.id,
+                "kind": unit.modality,
+                "part": place[unit.locator.message, unit.locator.part],
+                "place": place_of(unit),
+                "quote": _quote(trace, unit),
+                "number": numbers.get(unit.id),
+            }
+            for unit in trace.units
+        ],
+        "spans": [
+            _span_view(span, signal, index, truth) | {"before": before, "text": text}
+            for (span, signal, truth), (before, text) in zip(spans, cuts, strict=False)
+        ],
+        "rest": cuts[-1][0],
+        "tokens": token_columns(trace, shares),
+        "provenance": provenance_rows(trace),
+    }
+
+
+def _numbers(trace: Trace) -> dict[str, int]:
+    """Return the number of each cited unit, from 1, in the order in which they are first cited."""
+    cited = dict.fromkeys(support.unit.id for span in trace.spans for support in span.supports)
+    return {unit: number for number, unit in enumerate(cited, start=1)}
+
+
+def _cuts(text: str, spans: Sequence[Span]) -> list[tuple[str, str]]:
+    """Cut a response: what stands before each span, and its own text; at last what follows.
+
+    A character that lies in two spans is shown in the first.
+    """
+    cuts, at = [], 0
+    for span in spans:
+        start = max(at, span.start)
+        cuts.append((text[at:start], text[start : span.end]))
+        at = max(start, span.end)
+    return [*cuts, (text[at:], "")]
+
+
+def _span_view(
+    span: Span, signal: list[float], index: dict[str, int], truth: SpanTruth | None
+) -> dict[str, Any]:
+    return {
+        "section": span.section,
+        "tokens": [span.token_start, span.token_end],
+        "grounding": round(span.grounding, 4),
+        "strength": strength_words(span),
+        "verdict": verdict_words(span),
+        "why": None if span.supports else why_unsupported(span),
+        "all": span.sources_effect,
+        "supports": [_support_view(span, each, index, truth) for each in span.supports],
+        "signal": signal,
+        "truth": None if truth is None else truth_view(truth, span, index),
+    }
+
+
+def _support_view(
+    span: Span, support: Support, index: dict[str, int], truth: SpanTruth | None
+) -> dict[str, Any]:
+    unit = support.unit.id
+    return {
+        "unit": index[unit],
+        "share": round(support.share, 4),
+        "mass": round(support.mass, 4),
+        "effect": support.effect,
+        "interval": span.interval_of(unit),
+        "kind": support.kind,
+        "strength": strength_of(support),
+        "right": None if truth is None else support_is_right(truth, unit),
+    }
 
 
 def place_of(unit: SourceUnit) -> str:
@@ -112,41 +153,65 @@ def place_of(unit: SourceUnit) -> str:
     return f"{seconds(locator.start)}{_TO}{seconds(locator.end)} s"
 
 
-def _cited(trace: Trace) -> list[tuple[int, SourceUnit]]:
-    ids = {support.unit.id for span in trace.spans for support in span.supports}
-    return [(i, unit) for i, unit in enumerate(trace.units) if unit.id in ids]
-
-
 def _parts(message: Message) -> list[dict[str, Any]]:
     content = message.get("content") or []
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
-def _part(trace: Trace, unit: SourceUnit) -> dict[str, Any]:
-    return _parts(trace.messages[unit.locator.message])[unit.locator.part]
+def _parts_view(trace: Trace, *, media: bool) -> list[dict[str, Any]]:
+    """Describe all parts of all messages, in their order."""
+    units: dict[tuple[int, int], list[tuple[int, SourceUnit]]] = {}
+    for i, unit in enumerate(trace.units):
+        units.setdefault((unit.locator.message, unit.locator.part), []).append((i, unit))
+    texts = itertools.count(1)
+    views = []
+    for m, message in enumerate(trace.messages):
+        for p, part in enumerate(_parts(message)):
+            here = units.get((m, p), [])
+            view = {
+                "message": m,
+                "index": p,
+                "source": bool(here),
+                "title": _string(part.get("title")),
+                "metadata": part.get("metadata"),
+            }
+            if "media" in part:
+                record = trace.media[part["media"]]
+                drawn = image_view if record.modality == "image" else time_view
+                view |= {
+                    "kind": record.modality,
+                    "name": _media_name(part.get("source_id"), record.name, record.modality),
+                    "facts": facts_of(record),
+                    **drawn(record, here),
+                    **(embedded_view(record, media) if record.modality != "image" else {}),
+                }
+            else:
+                number = next(texts)
+                name = _string(part.get("source_id")) or f"text {number}"
+                view |= {
+                    "kind": "text",
+                    "name": name,
+                    "facts": "",
+                    "pieces": _pieces(part["text"], here),
+                }
+            views.append(view)
+    return views
 
 
-def _source_name(trace: Trace, unit: SourceUnit) -> str:
-    if unit.source_id:
-        return unit.source_id
-    part = _part(trace, unit)
-    if "media" in part:
-        record = trace.media[part["media"]]
-        return str(record.name or record.modality)
-    texts = [
-        (m, p)
-        for m, message in enumerate(trace.messages)
-        for p, each in enumerate(_parts(message))
-        if "media" not in each
-    ]
-    return f"text {texts.index((unit.locator.message, unit.locator.part)) + 1}"
+def _string(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
-def _quote(trace: Trace, unit: SourceUnit) -> str:
+def _media_name(source_id: object, name: str, modality: str) -> str:
+    return " · ".join(str(each) for each in (source_id, name) if each) or modality
+
+
+def _quote(trace: Trace, unit: SourceUnit) -> str | None:
+    """Return all of a unit's text, or what is said in it."""
     locator = unit.locator
     if not isinstance(locator, TextRange):
-        return ""
-    text: str = _part(trace, unit)["text"]
+        return unit.quote or None
+    text: str = _parts(trace.messages[locator.message])[locator.part]["text"]
     return text[locator.start : locator.end]
 
 
@@ -164,122 +229,19 @@ def _title(trace: Trace) -> str:
     return words if len(words) <= _TITLE_LENGTH else words[: _TITLE_LENGTH - 1].rstrip() + "…"
 
 
-def _message_view(
-    trace: Trace, index: int, message: Message, cited: Sequence[tuple[int, SourceUnit]]
-) -> dict[str, Any]:
-    parts = []
-    for number, part in enumerate(_parts(message)):
-        units = [
-            (i, unit)
-            for i, unit in cited
-            if (unit.locator.message, unit.locator.part) == (index, number)
-        ]
-        if "media" in part:
-            parts.append(media_view(trace.media[part["media"]], units, part.get("source_id")))
-        else:
-            parts.append(
-                {
-                    "kind": "text",
-                    "name": part.get("source_id") or "",
-                    "pieces": _pieces(part["text"], units),
-                }
-            )
-    return {"role": str(message.get("role", "")), "parts": parts}
-
-
-def _pieces(text: str, units: Sequence[tuple[int, SourceUnit]]) -> list[dict[str, Any]]:
-    """Cut a text where a unit begins or ends; a piece lists its units, and which begin there."""
-    ranges = [(i, u.locator) for i, u in units if isinstance(u.locator, TextRange)]
-    edges = {0, len(text), *(r.start for _, r in ranges), *(r.end for _, r in ranges)}
-    cuts = sorted(edges)
-    return [
-        {
-            "text": text[start:end],
-            "units": [i for i, r in ranges if r.start <= start and end <= r.end],
-            "begins": any(r.start == start for _, r in ranges),
-        }
-        for start, end in itertools.pairwise(cuts)
-    ]
-
-
-def _sections(trace: Trace) -> list[dict[str, Any]]:
-    """Cut the response where thoughts begin and end, and each section into its pieces.
-
-    The text between two spans, a marker of thoughts too, is of the section before it.
-    """
-    sections: list[dict[str, Any]] = []
-    for piece in _answer(trace):
-        number = piece["span"]
-        section = None if number is None else trace.spans[number].section
-        if not sections or section not in (None, sections[-1]["name"]):
-            first = trace.spans[0].section if trace.spans else "answer"
-            sections.append({"name": section or first, "pieces": []})
-        sections[-1]["pieces"].append(piece)
-    return sections or [{"name": "answer", "pieces": []}]
-
-
-def _answer(trace: Trace) -> list[dict[str, Any]]:
-    """Cut the response into spans and the text between them."""
-    pieces: list[dict[str, Any]] = []
+def _pieces(text: str, units: Sequence[tuple[int, SourceUnit]]) -> list[list[Any]]:
+    """Cut a text where a unit begins or ends: pairs of a piece and the indices of its units."""
+    ranges = sorted(
+        (u.locator.start, u.locator.end, i) for i, u in units if isinstance(u.locator, TextRange)
+    )
+    cuts = sorted({0, len(text), *(r[0] for r in ranges), *(r[1] for r in ranges)})
+    pieces: list[list[Any]] = []
+    open_: list[tuple[int, int]] = []  # (end, unit) of what covers the piece
     at = 0
-    for number, span in sorted(enumerate(trace.spans), key=lambda item: item[1].start):
-        start = max(at, span.start)
-        if start > at:
-            pieces.append({"text": trace.text[at:start], "span": None, "ungrounded": False})
-        end = max(start, span.end)
-        pieces.append(
-            {
-                "text": trace.text[start:end],
-                "span": number,
-                "ungrounded": span.ungrounded,
-                "tag": verdict_words(span),
-            }
-        )
-        at = end
-    if at < len(trace.text):
-        pieces.append({"text": trace.text[at:], "span": None, "ungrounded": False})
+    for start, end in itertools.pairwise(cuts):
+        open_ = [each for each in open_ if each[0] > start]
+        while at < len(ranges) and ranges[at][0] <= start:
+            open_ += [ranges[at][1:]] if ranges[at][1] > start else []
+            at += 1
+        pieces.append([text[start:end], [unit for _, unit in open_]])
     return pieces
-
-
-def _provenance(trace: Trace) -> list[tuple[str, str]]:
-    made = trace.provenance
-    signal = dict(made.signal)
-    rows = [
-        ("Model", _join(made.model, made.revision and f"revision {made.revision}", made.dtype)),
-        ("Adapter", _join(made.adapter, made.attention, made.processor)),
-        ("Configuration", made.config_digest),
-        ("Signal", _join(str(signal.pop("name", "")), _pairs(signal))),
-        ("Selection", _pairs(trace.config.to_dict())),
-        ("Salience", made.salience),
-        ("Segmentation", _pairs(made.segmentation)),
-        ("Generation", _pairs(made.generation)),
-        ("Seed", "" if made.seed is None else str(made.seed)),
-        ("Media", ", ".join(f"{m.name} sha256:{m.sha256[:12]}" for m in trace.media)),
-        ("Versions", ", ".join(f"{k} {v}" for k, v in made.versions.items())),
-        ("Timings", ", ".join(f"{k} {v:.3g} s" for k, v in made.timings.items())),
-        ("Created", made.created),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _join(*values: str | None) -> str:
-    return " · ".join(value for value in values if value)
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None or value == {}:
-        return "none"
-    if isinstance(value, Mapping):
-        return f"({_pairs(value)})"
-    if isinstance(value, list | tuple):
-        numbers = list(value)
-        whole = all(isinstance(each, int) for each in numbers)
-        if whole and len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
-            return f"{numbers[0]}{_TO}{numbers[-1]}"
-    return json.dumps(value, ensure_ascii=False, default=str)

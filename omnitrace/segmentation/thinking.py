@@ -29,6 +29,11 @@ from omnitrace.types import Layout, PositionKind, Section
 __all__ = ["SectionSegmenter", "Thinking"]
 
 
+def _is_written(text: str) -> bool:
+    """Whether a text is neither blank nor half of a surrogate pair, which no tokenizer takes."""
+    return bool(text.strip()) and text == text.encode("utf-8", "replace").decode("utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Thinking:
     """How a model marks its thoughts.
@@ -53,7 +58,7 @@ class Thinking:
 
     def __post_init__(self) -> None:
         markers = (self.opening, self.closing)
-        strings = all(isinstance(each, str) and each.strip() for each in markers)
+        strings = all(isinstance(each, str) and _is_written(each) for each in markers)
         if not strings or self.opening in self.closing or self.closing in self.opening:
             raise InputError(
                 f"the markers of a thought are {self.opening!r} and {self.closing!r}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from omnitrace._utils.documents import Count
 from omnitrace._utils.files import read_text
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError
@@ -27,9 +28,8 @@ __all__ = ["HeadSelection", "SelectedHeads", "load_heads"]
 
 _LEGAL: Final = "a JSON file that `omnitrace select-heads` wrote"
 
-_Count: TypeAlias = Annotated[int, Field(ge=0)]
 _Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-_Heads: TypeAlias = tuple[tuple[_Count, _Count], ...]
+_Heads: TypeAlias = tuple[tuple[Count, Count], ...]
 
 
 class HeadSelection(BaseModel):
@@ -65,9 +65,9 @@ class HeadSelection(BaseModel):
     scores: tuple[_Share, ...]
     all_heads: _Share
     examples: Literal["copied", "labelled"]
-    requests: _Count
-    statements: _Count
-    seed: _Count
+    requests: Count
+    statements: Count
+    seed: Count
     versions: dict[str, str]
     created: str
 

@@ -14,9 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from omnitrace._utils.checks import check_text
 from omnitrace.errors import InputError, did_you_mean
 
-__all__ = ["LABELS", "MARKS", "TEMPLATE_FIELDS", "Turn", "check_keys", "turns_of"]
+__all__ = [
+    *("LABELS", "MARKS", "TEMPLATE_FIELDS", "Turn"),
+    *("check_keys", "checked_name", "turns_of"),
+]
 
 #: What says whether a part is a source, and how it is cut.
 MARKS: Final = ("source", "source_id", "units")
@@ -34,6 +38,8 @@ _CARRIED: Final = (
     *("is_error", "model", "stop_reason", "stop_sequence", "usage", "phase"),
 )
 _CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z]")
+#: Of an id that a user gives: it is shown beside every statement.
+LONGEST_NAME: Final = 10_000
 _ITEMS: Final = ("function_call", "function_call_output")
 
 
@@ -93,6 +99,29 @@ def check_keys(raw: Mapping[str, Any], known: Iterable[str], where: str) -> None
                 fix=did_you_mean(_CAPITAL.sub(r"_\g<0>", str(key)[:80]).lower(), names)
                 or "leave it out, or put it under 'metadata'",
             )
+
+
+def checked_name(value: Any, what: str) -> str | None:
+    """Return the name that a user gave, such as a ``source_id``; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If it is something else than a text or a whole number, empty, or cannot be written.
+    """
+    if value is None:
+        return None
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    if not whole and not (isinstance(value, str) and value.strip()):
+        shown = repr(value) if isinstance(value, str | float | bool) else type(value).__name__
+        raise InputError(f"{what} {shown}", legal="a text that is not empty, or a whole number")
+    name = str(value)
+    if len(name) > LONGEST_NAME:
+        raise InputError(
+            f"{what} of {len(name)} characters", legal=f"at most {LONGEST_NAME} characters"
+        )
+    check_text(name, what)
+    return name
 
 
 def _add_item(turns: list[Turn], raw: Mapping[str, Any], where: str) -> None:

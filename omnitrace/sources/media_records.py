@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
+
+import numpy as np
 
 from omnitrace.errors import MediaError
 from omnitrace.media import (
@@ -41,8 +44,8 @@ def media_record(part: MediaPart) -> MediaRecord:
             modality=part.modality,
             name=media.name,
             sha256=media.sha256,
-            duration=media.duration,
-            waveform=waveform(media),
+            duration=media.whole or media.duration,
+            waveform=_waveform(media, media.whole),
             read=media.encoded,
         )
     previews, times = video_previews(media)
@@ -57,9 +60,21 @@ def media_record(part: MediaPart) -> MediaRecord:
         frame_times=tuple(float(t) for t in media.times),
         previews=tuple(previews),
         preview_times=tuple(float(t) for t in times),
-        waveform=() if media.audio is None else waveform(media.audio),
+        waveform=()
+        if media.audio is None
+        else _waveform(media.audio, media.duration if media.seconds else None),
         read=_reader(media),
     )
+
+
+def _waveform(audio: LoadedAudio, whole: float | None) -> tuple[float, ...]:
+    """Return the peaks; of a part those of the whole recording, flat where it was not read."""
+    if whole is None:
+        return waveform(audio)
+    around = (
+        round(max(0.0, each) * audio.sample_rate) for each in (audio.start, whole - audio.end)
+    )
+    return waveform(dataclasses.replace(audio, samples=np.pad(audio.samples, tuple(around))))
 
 
 def _reader(video: LoadedVideo) -> Callable[[], bytes] | None:

@@ -92,7 +92,7 @@ class Conversation:
                 if isinstance(part, TextPart):
                     entry = {"type": "text", "text": part.text}
                 else:
-                    entry = {"type": part.modality, "media": index[id(part)]}
+                    entry = {"type": part.modality, "media": index[id(part)], **part.asked}
                 for name in ("source_id", *LABELS):
                     if (value := getattr(part, name)) is not None:
                         entry[name] = value
@@ -141,6 +141,12 @@ def read_messages(
     users = [number for number, role in enumerate(roles) if role == "user"]
     if not users:
         raise InputError("the request has no user message", legal="at least one role 'user'")
+    if not any(_says_something(part) for part in parts if part.role == "user"):
+        raise InputError("the user messages are blank", legal="a text or a medium in one of them")
     settled, notes = settle_texts(parts, undecided, users[-1], options)
     more = tuple(turn.more for turn in turns)
     return Conversation(tuple(roles), tuple(settled), options, notes, more)
+
+
+def _says_something(part: Part) -> bool:
+    return not isinstance(part, TextPart) or bool(part.text.strip())

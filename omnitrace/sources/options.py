@@ -41,7 +41,7 @@ class SourceOptions:
     image_grid:
         With ``image="grid"``: ``(rows, columns)`` of the grid; None adapts it to the model's patch
         grid: about four square regions along the longer side, none smaller than 2 × 2 vision
-        tokens.
+        tokens, and of a panorama up to 16 in a row.
     audio_bin, video_bin:
         With "bins": length of a time bin in seconds.
     video_fps:
@@ -83,8 +83,12 @@ class SourceOptions:
                 )
         for name in ("audio_bin", "video_bin", "video_fps"):
             value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise InputError(f"SourceOptions.{name} is {value!r}", legal="a positive number")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 1e-3 <= value <= 1e6:
+                raise InputError(
+                    f"SourceOptions.{name} is {value!r}",
+                    legal="a positive number, from 0.001 to a million",
+                )
         if self.image_grid is not None and min(self.image_grid) < 1:
             raise InputError(
                 f"SourceOptions.image_grid is {self.image_grid!r}",

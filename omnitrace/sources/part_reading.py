@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
+from omnitrace._utils.checks import check_text
 from omnitrace.errors import InputError, SourceWarning, did_you_mean
 from omnitrace.media import (
     LoadedAudio,
@@ -19,7 +20,8 @@ from omnitrace.media import (
     load_image,
     load_video,
 )
-from omnitrace.sources.formats import LABELS, MARKS, check_keys
+from omnitrace.sources.asked import ASKED, asked_of, clip_of
+from omnitrace.sources.formats import LABELS, MARKS, check_keys, checked_name
 from omnitrace.sources.media_values import (
     VALUE_KEYS,
     found_value,
@@ -32,7 +34,7 @@ from omnitrace.sources.parts import MediaPart, Part, TextPart
 from omnitrace.speech import Utterance, mended, read_transcript
 from omnitrace.types import Modality
 
-__all__ = ["Place", "Reading", "check_text", "explicit_source", "kind_of", "read_part"]
+__all__ = ["Place", "Reading", "explicit_source", "kind_of", "read_part"]
 
 _PART_TYPES: Final = ("text", "image", "audio", "video")
 _ALIASES: Final[dict[str, Modality]] = {
@@ -44,28 +46,6 @@ _ALIASES: Final[dict[str, Modality]] = {
 # What a part may carry along without a meaning for the model.
 _CARRIED: Final = ("id", "cache_control", "annotations", "citations", "logprobs")
 _RATES: Final = ("sampling_rate", "sample_rate")
-_AT_THE_PROCESSOR: Final = (
-    "set it where the processor is loaded, e.g. AutoProcessor.from_pretrained(name, {name}=…), or "
-    "resize the image"
-)
-_BY_FPS: Final = "say how many frames a second: 'fps'"
-_BY_CUTTING: Final = "cut the video first, e.g. ffmpeg -ss START -to END -i IN OUT"
-# What parts of Qwen's and OpenAI's formats ask for and a part cannot say here, and how to say it.
-_ELSEWHERE: Final[dict[Modality, dict[str, str]]] = {
-    "text": {},
-    "image": dict.fromkeys(
-        ("min_pixels", "max_pixels", "resized_height", "resized_width"), _AT_THE_PROCESSOR
-    ),
-    "audio": dict.fromkeys(("audio_start", "audio_end"), "cut the audio first"),
-    "video": {
-        **dict.fromkeys(
-            ("min_pixels", "max_pixels", "total_pixels", "resized_height", "resized_width"),
-            _AT_THE_PROCESSOR,
-        ),
-        **dict.fromkeys(("nframes", "num_frames", "min_frames", "max_frames", "max_fps"), _BY_FPS),
-        **dict.fromkeys(("video_start", "video_end"), _BY_CUTTING),
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +121,7 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
     """
     where = place.where
     kind = kind_of(raw, where)
-    source_id = None if raw.get("source_id") is None else str(raw["source_id"])
+    source_id = checked_name(raw.get("source_id"), f"{where} has the 'source_id'")
     units = _units(raw, where)
     title, metadata = _title(raw, where), _metadata(raw, where)
     if kind == "text":
@@ -164,32 +144,14 @@ def read_part(raw: Mapping[str, Any], place: Place, reading: Reading) -> Part:
             f"{where} puts {kind} into a message of role {place.role!r}",
             legal="media in messages of role 'user' or 'tool'",
         )
-    media = _media(raw, kind, where, reading)
+    media, asked = _media(raw, kind, where, reading)
     return MediaPart(
         *(place.message, place.part, place.role, kind, media, place.is_source, source_id, units),
+        asked=asked,
         transcript=_transcript(raw, media, where, reading),
         title=title,
         metadata=metadata,
     )
-
-
-def check_text(text: str, where: str) -> None:
-    """Refuse half of a surrogate pair, which no tokenizer takes.
-
-    Raises
-    ------
-    InputError
-        That names the character.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{where} holds half of a surrogate pair, {error.object[error.start]!r}, at "
-            f"character {error.start}",
-            legal="text that can be written as UTF-8",
-            fix="write the whole character, or use text.encode('utf-8', 'ignore').decode()",
-        ) from error
 
 
 def _title(raw: Mapping[str, Any], where: str) -> str | None:
@@ -240,7 +202,8 @@ def _units(raw: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
 
 def _media(
     raw: Mapping[str, Any], kind: Modality, where: str, reading: Reading
-) -> LoadedImage | LoadedAudio | LoadedVideo:
+) -> tuple[LoadedImage | LoadedAudio | LoadedVideo, dict[str, float]]:
+    """Return the medium, and what the part asks of its time and pixels."""
     found = found_value(raw, kind)
     if found is None:
         raise InputError(
@@ -250,22 +213,26 @@ def _media(
     _check_media_keys(raw, kind, found[0], where)
     limits, root = reading.limits, reading.media_root
     value = media_value(*found, kind, where, limits, root)
+    asked = asked_of(raw, kind, where, has_rate=frames_of(value) is not None, limits=limits)
     if kind == "image":
-        return load_image(value, limits=limits, media_root=root)
+        return load_image(value, limits=limits, media_root=root), asked
+    clip = clip_of(asked)
     if kind == "audio":
         rate = next((raw[name] for name in _RATES if raw.get(name) is not None), None)
         given = value if rate is None else with_rate(value, rate, where)
-        return load_audio(given, limits=limits, media_root=root)
-    fps = raw.get("fps")
+        return load_audio(given, limits=limits, media_root=root, clip=clip), asked
+    fps = asked.get("fps")
     if fps is not None and frames_of(value) is not None:
         value = value, fps  # the rate at which the frames were taken
-    return load_video(
+    video = load_video(
         value,
         fps=reading.options.video_fps if fps is None else fps,
         limits=limits,
         media_root=root,
         with_audio=reading.options.use_audio_in_video is not False,
+        clip=clip,
     )
+    return video, asked
 
 
 def _transcript(
@@ -277,53 +244,45 @@ def _transcript(
     given = raw.get("transcript")
     if given is None or isinstance(media, LoadedImage):
         return None
-    utterances, mends = mended(read_transcript(given, where, reading.media_root), media.duration)
+    whole = media.duration
+    if isinstance(media, LoadedAudio) and media.whole is not None:
+        whole = media.whole
+    utterances, mends = mended(read_transcript(given, where, reading.media_root), whole)
     if not utterances:
         raise InputError(
             f"{where}: nothing of the transcript can be used: {', '.join(mends)}",
-            legal=f"words with seconds from 0 to {media.duration:g}, the length of the recording",
+            legal=f"words with seconds from 0 to {whole:g}, the length of the recording",
         )
     if mends:
         warnings.warn(
             f"{where}: the transcript was mended: {', '.join(mends)}", SourceWarning, stacklevel=2
         )
-    return tuple(utterances)
+    return tuple(
+        replace(each, start=max(each.start, media.start), end=min(each.end, media.end))
+        for each in utterances
+        if each.start < media.end and each.end > media.start  # of the part that is read
+    )
 
 
 def _check_media_keys(raw: Mapping[str, Any], kind: Modality, name: str, where: str) -> None:
-    """Refuse what is unknown, and what must be asked for elsewhere."""
-    for key, fix in _ELSEWHERE[kind].items():
-        if raw.get(key) is not None:
-            raise InputError(
-                f"{where} asks for {key!r}, which a part of a message cannot say here",
-                fix=fix.format(name=key),
-            )
+    """Refuse what is unknown."""
     if raw.get("detail") == "low":
         raise InputError(
             f"{where} asks for the detail 'low'",
             legal="'auto' or 'high': the model is given the image as its processor makes it",
-            fix="resize the image",
+            fix="say how large it is to be: 'max_pixels', or 'resized_height' and 'resized_width'",
         )
     own: tuple[str, ...] = {
         "image": ("detail",),
         "audio": (*_RATES, "transcript"),
-        "video": ("fps", "transcript"),
+        "video": ("transcript",),
         "text": (),
     }[kind]
     check_keys(
         raw,
         (
-            "type",
-            name,
-            kind,
-            *own,
-            *MARKS,
-            *LABELS,
-            *_CARRIED,
-            "path",
-            "format",
-            "media_type",
-            "filename",
+            *("type", name, kind, *own, *ASKED[kind], *MARKS, *LABELS, *_CARRIED),
+            *("path", "format", "media_type", "filename"),
         ),
         where,
     )

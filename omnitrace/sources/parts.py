@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -38,7 +39,8 @@ class MediaPart:
     """A loaded image, audio or video of the conversation.
 
     ``transcript`` is what is said in it, as far as the user says so: in order, apart, and within
-    its seconds.
+    its seconds. ``asked`` is what the message asks of its time and pixels, by the keys that say it
+    (see :mod:`omnitrace.sources.asked`).
     """
 
     message: int
@@ -52,6 +54,7 @@ class MediaPart:
     transcript: tuple[Utterance, ...] | None = None
     title: str | None = None
     metadata: Any = field(default=None, hash=False)
+    asked: Mapping[str, float] = field(default_factory=dict)
 
 
 Part: TypeAlias = TextPart | MediaPart

@@ -1,9 +1,11 @@
 """The geometry of image regions: from the mask of merged vision tokens to boxes, rings, pixels.
 
 The model sees an image as ``rows × columns`` tokens; token (row, column) covers that fraction of
-the image as displayed. A region is a set of these cells. Everything here follows from the cells,
-the grid and the image's ``(width, height)`` alone, and uses one rule for where a cell begins, so
-that boxes, outlines and pixels of neighbours fit together without gaps.
+the image as displayed, or of a canvas ``(x0, y0, x1, y1)`` in its pixels on which the image lies: a
+processor pads it to whole tokens, and cuts padding off by whole tokens. A region is a set of these
+cells. Everything here follows from the cells, the grid, the canvas and the image's ``(width,
+height)`` alone, and uses one rule for where a cell begins, so that boxes, outlines and pixels of
+neighbours fit together without gaps. The outermost cells reach the edge of the image, no farther.
 """
 
 from __future__ import annotations
@@ -38,14 +40,25 @@ Ring: TypeAlias = tuple[tuple[float, float], ...]
 _STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 
 
-def edge(index: int, count: int, length: float) -> float:
-    """Return where cell ``index`` of ``count`` begins along a side of ``length`` pixels."""
-    return index * length / count
+def edge(index: int, count: int, length: float, along: tuple[float, float] | None = None) -> float:
+    """Return where cell ``index`` of ``count`` begins along a side of ``length`` pixels.
+
+    ``along`` is where the canvas begins and ends along this side, where it is not the image.
+    """
+    if along is None or index in (0, count):
+        return index * length / count
+    start, end = along
+    return min(max(start + index * (end - start) / count, 0.0), length)
 
 
-def cell_box(cell: int, grid: Grid, size: Size) -> Box:
+def _sides(canvas: Box | None) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Return where a canvas begins and ends across and down."""
+    return (None, None) if canvas is None else ((canvas[0], canvas[2]), (canvas[1], canvas[3]))
+
+
+def cell_box(cell: int, grid: Grid, size: Size, canvas: Box | None = None) -> Box:
     """Return the box of one cell in pixels of the image as displayed."""
-    return hull((cell,), grid, size)
+    return hull((cell,), grid, size, canvas)
 
 
 def _span(cells: Iterable[int], columns: int) -> tuple[int, int, int, int]:
@@ -55,7 +68,7 @@ def _span(cells: Iterable[int], columns: int) -> tuple[int, int, int, int]:
     return min(rows), min(across), max(rows) + 1, max(across) + 1
 
 
-def hull(cells: Iterable[int], grid: Grid, size: Size) -> Box:
+def hull(cells: Iterable[int], grid: Grid, size: Size, canvas: Box | None = None) -> Box:
     """Return the smallest box ``(x0, y0, x1, y1)`` around some cells, in pixels.
 
     Parameters
@@ -66,15 +79,18 @@ def hull(cells: Iterable[int], grid: Grid, size: Size) -> Box:
         ``(rows, columns)`` of the merged vision tokens.
     size:
         ``(width, height)`` of the image as displayed.
+    canvas:
+        What the grid covers, where that is not the image.
     """
     rows, columns = grid
     width, height = size
+    across, down = _sides(canvas)
     top, left, bottom, right = _span(cells, columns)
     return (
-        edge(left, columns, width),
-        edge(top, rows, height),
-        edge(right, columns, width),
-        edge(bottom, rows, height),
+        edge(left, columns, width, across),
+        edge(top, rows, height, down),
+        edge(right, columns, width, across),
+        edge(bottom, rows, height, down),
     )
 
 
@@ -84,7 +100,9 @@ def fills_its_hull(cells: Sequence[int], grid: Grid) -> bool:
     return len(set(cells)) == (bottom - top) * (right - left)
 
 
-def outline(cells: Iterable[int], grid: Grid, size: Size) -> tuple[Ring, ...]:
+def outline(
+    cells: Iterable[int], grid: Grid, size: Size, canvas: Box | None = None
+) -> tuple[Ring, ...]:
     """Return the closed rings around some cells, in pixels of the image as displayed.
 
     Parameters
@@ -95,6 +113,8 @@ def outline(cells: Iterable[int], grid: Grid, size: Size) -> tuple[Ring, ...]:
         ``(rows, columns)`` of the merged vision tokens.
     size:
         ``(width, height)`` of the image as displayed.
+    canvas:
+        What the grid covers, where that is not the image.
 
     Returns
     -------
@@ -106,8 +126,12 @@ def outline(cells: Iterable[int], grid: Grid, size: Size) -> tuple[Ring, ...]:
     """
     rows, columns = grid
     width, height = size
+    across, down = _sides(canvas)
     return tuple(
-        tuple((edge(column, columns, width), edge(row, rows, height)) for row, column in ring)
+        tuple(
+            (edge(column, columns, width, across), edge(row, rows, height, down))
+            for row, column in ring
+        )
         for ring in _rings(_border(frozenset(cells), columns))
     )
 
@@ -157,7 +181,9 @@ def _rings(border: dict[_Corner, set[int]]) -> list[list[_Corner]]:
     return rings
 
 
-def pixel_mask(cells: Iterable[int], grid: Grid, size: tuple[int, int]) -> np.ndarray:
+def pixel_mask(
+    cells: Iterable[int], grid: Grid, size: tuple[int, int], canvas: Box | None = None
+) -> np.ndarray:
     """Return bool ``[height, width]``: the pixels whose centre lies in one of the cells.
 
     Every pixel has its centre in exactly one cell, so regions that share the cells of an image
@@ -167,28 +193,34 @@ def pixel_mask(cells: Iterable[int], grid: Grid, size: tuple[int, int]) -> np.nd
     width, height = size
     mask = np.zeros(rows * columns, dtype=bool)
     mask[list(cells)] = True
-    down, across = _cells_along(rows, height), _cells_along(columns, width)
+    sides = _sides(canvas)
+    across, down = _cells_along(columns, width, sides[0]), _cells_along(rows, height, sides[1])
     pixels: np.ndarray = mask.reshape(rows, columns)[down[:, None], across[None, :]]
     return pixels
 
 
-def _cells_along(count: int, length: int) -> np.ndarray:
+def _cells_along(count: int, length: int, along: tuple[float, float] | None) -> np.ndarray:
     """Return the cell in which each pixel of a side has its centre."""
-    # In whole numbers: floor((i + 1/2) · count / length), which no rounding can move.
-    return (2 * np.arange(length, dtype=np.int64) + 1) * count // (2 * length)
+    if along is None:
+        # In whole numbers: floor((i + 1/2) · count / length), which no rounding can move.
+        return (2 * np.arange(length, dtype=np.int64) + 1) * count // (2 * length)
+    begins = [edge(index, count, length, along) for index in range(count)]
+    return np.searchsorted(begins, np.arange(length) + 0.5, side="right") - 1
 
 
 def boxes_of(region: ImageRegion) -> list[Box]:
     """Return boxes that together are the region: its box, or its cells where they do not fill it.
 
     The box is the hull of the cells, so its place in the grid gives the size of a cell, without the
-    size of the image.
+    size of the image; on a canvas, it is where the image ends.
     """
     columns = region.grid[1]
     if not region.cells or fills_its_hull(region.cells, region.grid):
         return [region.box]
-    top, left, bottom, right = _span(region.cells, columns)
     x0, y0, x1, y1 = region.box
+    if region.canvas is not None:
+        return [_on_canvas(cell, region, region.canvas) for cell in region.cells]
+    top, left, bottom, right = _span(region.cells, columns)
     dx, dy = (x1 - x0) / (right - left), (y1 - y0) / (bottom - top)
     return [
         (
@@ -199,3 +231,9 @@ def boxes_of(region: ImageRegion) -> list[Box]:
         )
         for row, column in (divmod(cell, columns) for cell in region.cells)
     ]
+
+
+def _on_canvas(cell: int, region: ImageRegion, canvas: Box) -> Box:
+    """Return the part of a cell that lies in the box of its region."""
+    left, top, right, bottom = cell_box(cell, region.grid, region.box[2:], canvas)
+    return max(left, region.box[0]), max(top, region.box[1]), right, bottom

@@ -10,13 +10,15 @@ Only the entries are checked here; what the messages hold is checked when they a
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from omnitrace._utils.files import read_text
+from omnitrace._utils.documents import parse_json
+from omnitrace._utils.files import read_text, what_is
 from omnitrace.errors import InputError
 from omnitrace.sources.formats import check_keys
 from omnitrace.types import ContentPart, Message
@@ -85,7 +87,7 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
     """
     path = Path(path)
     root = None if media_root is None else Path(media_root)
-    if root is not None and not root.is_dir():
+    if root is not None and what_is(root) != "folder":
         raise InputError(f"the media root {str(root)!r} is no folder", legal="an existing folder")
     suffix = path.suffix.lower()
     if suffix not in (".json", ".jsonl"):
@@ -108,7 +110,7 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, str, Any]]:
     # Only "\n" ends a line: other separators that str.splitlines knows may stand in JSON strings.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
         if line.strip():
             where = f"{str(path)!r}, line {number}"
             yield where, f"{path.stem}-{number}", _parse(line, where)
@@ -132,20 +134,14 @@ def _document(path: Path, text: str) -> Iterator[tuple[str, str, Any]]:
 def _parse(text: str, where: str) -> Any:
     """Return the JSON value, or the error that says why there is none."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         place = f"column {error.colno}"
         if "\n" in text.strip():
             place = f"line {error.lineno}, {place}"
         return InputError(f"{where} is not JSON: {error.msg} at {place}", legal=_FORMS)
-    except RecursionError:
-        return InputError(f"{where} is nested too deeply", legal=_FORMS)
     except ValueError as error:
         return InputError(f"{where} is not JSON: {error}", legal=_FORMS)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _first_line_is_json(text: str) -> bool:

@@ -6,6 +6,7 @@ into units works on them alone and knows no model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -33,6 +34,11 @@ def shared_area(a: Box, b: Box) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
+def _nearest(share: float, count: int) -> int:
+    """Return which of so many equal stretches holds a point, or is nearest to it."""
+    return min(max(math.floor(share * count), 0), count - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class TextTokens:
     """Tokens of a text part: prompt ``positions`` and their character ranges in the part."""
@@ -55,21 +61,30 @@ class Overview:
     columns: int
     box: Box
 
-    def middle(self, index: int) -> tuple[float, float]:
-        """Return ``(x, y)`` of the middle of one token, in pixels of the image."""
+    def cell(self, index: int) -> Box:
+        """Return the box of one token in pixels of the image; where it shows padding, beyond it."""
         row, column = divmod(index, self.columns)
         x0, y0, x1, y1 = self.box
-        return (
-            x0 + (column + 0.5) * (x1 - x0) / self.columns,
-            y0 + (row + 0.5) * (y1 - y0) / self.rows,
-        )
+        wide, high = (x1 - x0) / self.columns, (y1 - y0) / self.rows
+        left, top = x0 + column * wide, y0 + row * high
+        return left, top, left + wide, top + high
+
+    def middle(self, index: int) -> tuple[float, float]:
+        """Return ``(x, y)`` of the middle of one token, in pixels of the image."""
+        x0, y0, x1, y1 = self.cell(index)
+        return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class GridTokens:
     """Merged vision tokens of an image: row-major ``positions`` of a ``rows × columns`` grid.
 
-    Each token of ``overviews`` goes with the cell that its middle lies in.
+    The grid covers the image, or ``canvas``: a box in its pixels, larger where the processor pads.
+    Every cell shows something of the image, and its box ends where that does.
+
+    Each token of ``overviews`` goes with the cell that its middle lies in, or is nearest to. For a
+    tower that looks around puts something of the image into tokens of the padding, too: an image
+    that is hidden must take them along.
 
     A model whose queries each look at a whole slice of the image has tokens without a place in it.
     A cell is then a slice: ``further`` has for each the other tokens that look at it, and no cell
@@ -86,6 +101,7 @@ class GridTokens:
     overviews: Sequence[Overview] = ()
     further: Sequence[Sequence[int]] = ()
     everywhere: Sequence[int] = ()
+    canvas: Box | None = None
 
     @property
     def grid(self) -> Grid:
@@ -99,13 +115,13 @@ class GridTokens:
 
     def cell(self, index: int) -> Box:
         """Return the box of one cell in pixels of the image as displayed."""
-        return cell_box(index, self.grid, self.size)
+        return cell_box(index, self.grid, self.size, self.canvas)
 
     def cell_at(self, x: float, y: float) -> int:
-        """Return the cell that holds a point of the image."""
-        row = min(self.rows - 1, int(y * self.rows / self.height))
-        column = min(self.columns - 1, int(x * self.columns / self.width))
-        return row * self.columns + column
+        """Return the cell that holds a point, or is nearest to it."""
+        x0, y0, x1, y1 = self.canvas or (0.0, 0.0, self.width, self.height)
+        row = _nearest((y - y0) / (y1 - y0), self.rows)
+        return row * self.columns + _nearest((x - x0) / (x1 - x0), self.columns)
 
     def cell_positions(self) -> list[list[int]]:
         """Return the prompt positions that show each cell, those of overviews with them."""
@@ -124,7 +140,10 @@ class GridTokens:
 
 @dataclass(frozen=True, slots=True)
 class TimeTokens:
-    """Tokens of an audio or video stream, each with the seconds ``[start, end)`` it carries."""
+    """Tokens of an audio or video stream, each with the seconds ``[start, end)`` it carries.
+
+    All seconds are those of the original; at ``duration`` that ends which was given to the model.
+    """
 
     part: MediaPart
     modality: Modality

@@ -1,4 +1,4 @@
-"""Check all requirements of a signal or an adapter, with or without pytest."""
+"""Check all requirements of a signal, an adapter or a unitizer, with or without pytest."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import Any
 
 from omnitrace.models.base import ModelAdapter
 from omnitrace.signals.base import LiveSpanSignal, TokenSignal
+from omnitrace.sources.unitizers.base import Unitizer
 from omnitrace.testing.adapters import ADAPTER_REQUIREMENTS, AdapterHarness
 from omnitrace.testing.contract import check_all
 from omnitrace.testing.harness import SignalHarness
 from omnitrace.testing.live import LIVE_REQUIREMENTS
 from omnitrace.testing.spans import SPAN_REQUIREMENTS
 from omnitrace.testing.tokens import TOKEN_REQUIREMENTS
+from omnitrace.testing.unitizers import UNITIZER_REQUIREMENTS, UnitizerHarness
 from omnitrace.types import Modality
 
-__all__ = ["check_adapter", "check_signal"]
+__all__ = ["check_adapter", "check_signal", "check_unitizer"]
 
 
 def check_signal(signal: Any) -> None:
@@ -57,3 +59,19 @@ def check_adapter(adapter: ModelAdapter, modalities: tuple[Modality, ...] = ("te
         At the first requirement that is broken.
     """
     check_all(ADAPTER_REQUIREMENTS, AdapterHarness(adapter, modalities))
+
+
+def check_unitizer(unitizer: str | Unitizer) -> None:
+    """Check the requirements of a unitizer, on small images, or audio and video.
+
+    Parameters
+    ----------
+    unitizer:
+        The name of a registered unitizer, with or without parameters, or a unitizer.
+
+    Raises
+    ------
+    ConformanceError
+        At the first requirement that is broken.
+    """
+    check_all(UNITIZER_REQUIREMENTS, UnitizerHarness(unitizer))

@@ -13,6 +13,7 @@ from omnitrace.testing.harness import SignalHarness
 from omnitrace.testing.live import LIVE_REQUIREMENTS
 from omnitrace.testing.spans import SPAN_REQUIREMENTS
 from omnitrace.testing.tokens import TOKEN_REQUIREMENTS
+from omnitrace.testing.unitizers import UNITIZER_REQUIREMENTS, UnitizerHarness
 from omnitrace.types import Modality
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LiveSpanSignalConformance",
     "SignalConformance",
     "SpanSignalConformance",
+    "UnitizerConformance",
 ]
 
 
@@ -97,3 +99,20 @@ class AdapterConformance(_Conformance):
     def make_harness(self) -> AdapterHarness:
         """Make the harness of the adapter."""
         return AdapterHarness(self.adapter(), self.modalities)
+
+
+class UnitizerConformance(_Conformance):
+    """Checks the requirements of a unitizer, on small images, or audio and video.
+
+    Attributes
+    ----------
+    unitizer:
+        The name of a registered unitizer, with or without parameters, or a unitizer.
+    """
+
+    unitizer: ClassVar[Any]
+    requirements = UNITIZER_REQUIREMENTS
+
+    def make_harness(self) -> UnitizerHarness:
+        """Make the harness of the unitizer."""
+        return UnitizerHarness(type(self).unitizer)

@@ -56,7 +56,8 @@ class Document:
     index:
         Its place among the documents of the request, from 0.
     name:
-        What to call it: its title, else its ``source_id``, its file's name, or its ``id``.
+        What to call it: its title, else its ``source_id``, its file's name, or as ``"text 2"`` its
+        number among the parts of this modality.
     source_id, title, metadata:
         As the request gave them; None where it did not. Of several parts the first that has one.
     modalities:
@@ -318,13 +319,24 @@ def _document(
     return Document(
         id=name,
         index=index,
-        name=title or source_id or next(filter(None, files), name),
+        name=title or source_id or next(filter(None, files), _numbered(trace, *places[0])),
         source_id=source_id,
         title=title,
         metadata=_first(parts, "metadata"),
         modalities=tuple(dict.fromkeys(part["type"] for part in parts)),
         parts=tuple(places),
     )
+
+
+def _numbered(trace: TraceRecord, message: int, part: int) -> str:
+    kind = parts_of(trace.messages[message])[part]["type"]
+    before = [
+        each
+        for m, content in enumerate(map(parts_of, trace.messages[: message + 1]))
+        for p, each in enumerate(content)
+        if each["type"] == kind and (m, p) <= (message, part)
+    ]
+    return f"{kind} {len(before)}"
 
 
 def _first(parts: Sequence[Mapping[str, Any]], name: str) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import shutil
 import struct
 import zipfile
@@ -25,8 +24,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from omnitrace._utils.documents import rename_member
-from omnitrace._utils.files import _beside, write_atomically
+from omnitrace._utils.documents import parse_json, rename_member
+from omnitrace._utils.files import (
+    MAX_TEXT_BYTES,
+    _beside,
+    open_regular,
+    reason_of,
+    what_is,
+    write_atomically,
+)
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.citations import documents_by_part, quote_of
 from omnitrace.trace.codec import from_model, redacted, to_model
@@ -42,7 +48,9 @@ DOCUMENT: Final = "trace.json"
 TENSORS: Final = "scores.safetensors"
 MEDIA: Final = "media"
 
-MAX_DOCUMENT_BYTES: Final = 256 * 2**20
+MAX_DOCUMENT_BYTES: Final = MAX_TEXT_BYTES
+#: Largest tensor file, and largest stored medium: 4,096 tokens after a prompt of 128,000.
+MAX_MEMBER_BYTES: Final = 2**31
 _TENSOR_HEADER_BYTES: Final = 2**16
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 _TENSOR_NAMES: Final = ("kinds", "salience", "scores", "unit_index")
@@ -150,8 +158,8 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False) -> Path:
                 _write_zip(file, members)
         else:
             _write_folder(path, members)
-    except OSError as error:
-        raise TraceFileError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        raise TraceFileError(f"cannot write {path}: {reason_of(error)}") from error
     return path
 
 
@@ -168,6 +176,14 @@ def _members(trace: TraceRecord, media: bool) -> dict[str, bytes]:
     for i, record in enumerate(trace.media):
         if media and record.read is not None:
             members[f"{MEDIA}/{i}"] = record.read()
+    for name, data in members.items():
+        limit = MAX_DOCUMENT_BYTES if name == DOCUMENT else MAX_MEMBER_BYTES
+        if len(data) > limit:
+            raise TraceFileError(
+                f"{name} of this trace would have {len(data)} bytes",
+                legal=f"at most {limit} bytes, which can be loaded again",
+                fix="save it without media, or trace a shorter request",
+            )
     return members
 
 
@@ -177,11 +193,12 @@ def _digest_of_document(document: Mapping[str, Any]) -> str:
 
 
 def _check_target(path: Path, as_zip: bool) -> None:
-    if as_zip and path.is_dir():
+    kind = what_is(path)
+    if as_zip and kind == "folder":
         raise TraceFileError(f"{path} is a folder, not an {SUFFIX} file", fix="choose another name")
-    if as_zip or not path.exists():
+    if as_zip or not kind:
         return
-    if not path.is_dir():
+    if kind != "folder":
         raise TraceFileError(
             f"{path} is a file; without the ending {SUFFIX} a trace is a folder",
             fix=f"choose another name, or one that ends in {SUFFIX}",
@@ -233,7 +250,7 @@ def _write_folder(path: Path, members: Mapping[str, bytes]) -> None:
 
 def load(path: Path, kind: type[T]) -> T:
     """Read a trace of this kind; see :meth:`Trace.load`."""
-    if not path.exists():
+    if not what_is(path):
         raise TraceFileError(
             f"there is no trace at {path}",
             legal=f"a folder or an {SUFFIX} file that Trace.save wrote",
@@ -268,9 +285,9 @@ class _Folder:
 
     def read(self, name: str, limit: int) -> bytes:
         member = self._path / name
-        if not member.is_file():
+        if not what_is(member):
             _refuse(self._path, f"{name} is missing")
-        with member.open("rb") as file:
+        with open_regular(member) as file:
             return _within(self._path, name, file.read(limit + 1), limit)
 
 
@@ -301,13 +318,14 @@ def _within(path: Path, name: str, data: bytes, limit: int, *, size: int | None 
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[_Members]:
-    if path.is_dir():
+    if what_is(path) == "folder":
         yield _Folder(path)
         return
-    if not zipfile.is_zipfile(path):
-        _refuse(path, "it is neither a folder nor a complete zip file")
-    with zipfile.ZipFile(path) as archive:
-        yield _Zip(path, archive)
+    with open_regular(path) as file:
+        if not zipfile.is_zipfile(file):
+            _refuse(path, "it is neither a folder nor a complete zip file")
+        with zipfile.ZipFile(file) as archive:
+            yield _Zip(path, archive)
 
 
 def _read(path: Path, members: _Members, kind: type[T]) -> T:
@@ -325,7 +343,7 @@ def _read(path: Path, members: _Members, kind: type[T]) -> T:
 
     tokens, prompt = len(model.token_ids), len(model.prompt_ids)
     size = 4 * tokens * (prompt + tokens) + 8 * tokens + 5 * prompt
-    tensors = members.read(TENSORS, size + _TENSOR_HEADER_BYTES)
+    tensors = members.read(TENSORS, min(size + _TENSOR_HEADER_BYTES, MAX_MEMBER_BYTES))
     if hashlib.sha256(tensors).hexdigest() != checksums.get("tensors"):
         _refuse(path, f"{TENSORS} is not the one that belongs to {DOCUMENT} (its checksum differs)")
     arrays = _arrays(path, tensors, model)
@@ -334,8 +352,8 @@ def _read(path: Path, members: _Members, kind: type[T]) -> T:
 
 def _document(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(data.decode("utf-8"))
+    except ValueError as error:
         _refuse(path, f"{DOCUMENT} is not valid JSON: {error}")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         _refuse(path, f"{DOCUMENT} does not say that it is of the format {FORMAT!r}")
@@ -348,13 +366,6 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
             f"up to {VERSION}; upgrade omnitrace-attribution",
         )
     return document
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {text} is not finite")
-    return value
 
 
 def _arrays(path: Path, data: bytes, model: TraceModel) -> Arrays:
@@ -374,7 +385,7 @@ def _media(path: Path, members: _Members, model: TraceModel) -> dict[int, bytes]
     for i, record in enumerate(model.media):
         if record.stored is not None:
             name = f"{MEDIA}/{i}"
-            media[i] = members.read(name, record.stored.bytes)
+            media[i] = members.read(name, min(record.stored.bytes, MAX_MEMBER_BYTES))
             if hashlib.sha256(media[i]).hexdigest() != record.stored.sha256:
                 _refuse(path, f"{name} is not the file that was stored (its checksum differs)")
     return media

@@ -12,8 +12,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
+from omnitrace._utils.documents import MAX_COORDINATE, MAX_COUNT, Count
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import OmnitraceError
 from omnitrace.types import EffectKind, Modality, Section, Verdict
@@ -33,8 +42,14 @@ __all__ = [
 FORMAT: Final = "omnitrace-trace"
 VERSION: Final = 4
 
-Count: TypeAlias = Annotated[int, Field(ge=0)]
-Index: TypeAlias = Annotated[int, Field(ge=-1)]
+# What a renderer draws, and what arrays of 64 bits hold. Shares may miss their bounds by rounding.
+Index: TypeAlias = Annotated[int, Field(ge=-1, le=MAX_COUNT)]
+Share: TypeAlias = Annotated[float, Field(ge=-1e-3, le=1.001)]
+Time: TypeAlias = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+Seconds: TypeAlias = Annotated[float, Field(ge=-1e-3, le=MAX_COORDINATE)]
+Pixel: TypeAlias = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+MAX_CELLS: Final = 1_000_000
+MAX_PIXELS: Final = 10**10
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 _MODALITIES: Final[dict[str, tuple[str, ...]]] = {
@@ -64,9 +79,21 @@ class ImageRegionModel(_Model):
     type: Literal["image_region"]
     message: Count
     part: Count
-    box: tuple[float, float, float, float]
+    box: tuple[Pixel, Pixel, Pixel, Pixel]
     grid: tuple[Count, Count]
     cells: tuple[Count, ...]
+    canvas: tuple[float, float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        count = self.grid[0] * self.grid[1]
+        if not 1 <= count <= MAX_CELLS:
+            raise ValueError(f"a grid of {self.grid[0]} by {self.grid[1]} cells cannot be drawn")
+        if self.cells and max(self.cells) >= count:
+            raise ValueError(f"cell {max(self.cells)} is beyond a grid of {count} cells")
+        if self.box[0] > self.box[2] or self.box[1] > self.box[3]:
+            raise ValueError(f"the box {list(self.box)} ends before it begins")
+        return self
 
 
 class TimeRangeModel(_Model):
@@ -75,9 +102,15 @@ class TimeRangeModel(_Model):
     type: Literal["time_range"]
     message: Count
     part: Count
-    start: float
-    end: float
+    start: Seconds
+    end: Seconds
     frames: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.start > self.end:
+            raise ValueError(f"{self.start} to {self.end} s end before they begin")
+        return self
 
 
 LocatorModel: TypeAlias = Annotated[
@@ -102,16 +135,16 @@ class TokenModel(_Model):
     """A :class:`~omnitrace.types.TokenTrace`; ``unit`` is a unit id."""
 
     index: Count
-    id: int
+    id: Index
     text: str
     start: Count
     end: Count
     unit: str | None
-    confidence: float
-    grounding: float
-    instruction_mass: float
-    template_mass: float
-    generated_mass: float
+    confidence: Annotated[float, Field(ge=0)]
+    grounding: Share
+    instruction_mass: Share
+    template_mass: Share
+    generated_mass: Share
 
 
 class SupportModel(_Model):
@@ -119,10 +152,10 @@ class SupportModel(_Model):
 
     unit: str
     mass: float
-    share: float
-    run: float
-    score: float
-    rank: Annotated[int, Field(ge=1)]
+    share: Share
+    run: Share
+    score: Share
+    rank: Annotated[int, Field(ge=1, le=MAX_COUNT)]
     effect: float | None
     kind: EffectKind | None
 
@@ -145,8 +178,8 @@ class SpanModel(_Model):
     end: Count
     token_start: Count
     token_end: Count
-    grounding: float
-    supports: tuple[SupportModel, ...]
+    grounding: Share
+    supports: Annotated[tuple[SupportModel, ...], FailFast()]
     ungrounded: bool
     effects: dict[str, EffectModel] | None
     section: Section
@@ -171,14 +204,20 @@ class MediaModel(_Model):
     part: Count
     modality: Modality
     name: str
-    sha256: str
+    sha256: Sha256
     size: tuple[Count, Count] | None
-    duration: float | None
-    frame_times: tuple[float, ...]
-    previews: tuple[str, ...]
-    preview_times: tuple[float, ...]
-    waveform: tuple[float, ...]
+    duration: Seconds | None
+    frame_times: Annotated[tuple[Time, ...], FailFast()]
+    previews: Annotated[tuple[str, ...], Field(max_length=1000)]
+    preview_times: Annotated[tuple[Time, ...], Field(max_length=1000)]
+    waveform: Annotated[tuple[Share, ...], Field(max_length=10_000), FailFast()]
     stored: StoredModel | None
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        if self.size is not None and self.size[0] * self.size[1] > MAX_PIXELS:
+            raise ValueError(f"{self.size[0]} by {self.size[1]} pixels cannot be drawn")
+        return self
 
 
 class ProvenanceModel(_Model):
@@ -214,14 +253,14 @@ class TraceModel(_Model):
 
     format: Literal["omnitrace-trace"]
     version: Literal[4]
-    messages: tuple[dict[str, JsonValue], ...]
+    messages: Annotated[tuple[dict[str, JsonValue], ...], FailFast()]
     text: str
-    token_ids: tuple[int, ...]
-    prompt_ids: tuple[int, ...]
-    units: tuple[UnitModel, ...]
-    tokens: tuple[TokenModel, ...]
-    spans: tuple[SpanModel, ...]
-    media: tuple[MediaModel, ...]
+    token_ids: Annotated[tuple[Index, ...], FailFast()]
+    prompt_ids: Annotated[tuple[Index, ...], FailFast()]
+    units: Annotated[tuple[UnitModel, ...], FailFast()]
+    tokens: Annotated[tuple[TokenModel, ...], FailFast()]
+    spans: Annotated[tuple[SpanModel, ...], FailFast()]
+    media: Annotated[tuple[MediaModel, ...], FailFast()]
     config: SelectionConfig
     provenance: ProvenanceModel
     checksums: ChecksumsModel | None = None
@@ -258,7 +297,9 @@ class TraceModel(_Model):
     def _check_response(self, ids: set[str]) -> None:
         if len(self.tokens) != len(self.token_ids):
             raise ValueError(f"{len(self.tokens)} tokens but {len(self.token_ids)} token ids")
-        for token in self.tokens:
+        for index, token in enumerate(self.tokens):
+            if token.index != index:
+                raise ValueError(f"token {index} says that it is token {token.index}")
             _check_range(token.start, token.end, len(self.text), f"token {token.index}")
             if token.unit is not None and token.unit not in ids:
                 raise ValueError(f"token {token.index} names an unknown unit {token.unit!r}")

@@ -321,8 +321,18 @@ class Trace(TraceRecord):
         """
         return markdown.to_markdown(self, section)
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write one self-contained HTML file that shows the response on its sources."""
+    def to_html(self, path: str | Path, *, media: bool = False) -> Path:
+        """Write one self-contained HTML file that shows the response on its sources.
+
+        ``media=True`` puts the original audio and video files into the page, so that they can be
+        played; otherwise it shows waveforms and a few frames.
+        """
         from omnitrace.report.html import write_report
 
-        return write_report([self], Path(path))
+        return write_report([self], Path(path), media=media)
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook, in a frame that can reach nothing outside of it."""
+        from omnitrace.report.html import notebook_html
+
+        return notebook_html(self)

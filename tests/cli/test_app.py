@@ -13,6 +13,7 @@ import pytest
 from omnitrace._utils.files import make_folder
 from omnitrace.cli.console import print_json
 from omnitrace.errors import InputError, ModelError
+from omnitrace.media import MediaLimits
 from omnitrace.models.base import LoadOptions
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import Run
@@ -183,6 +184,25 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the folder"):
         make_folder(tmp_path / "file")
+
+
+def test_media_are_decoded_apart_unless_the_command_line_trusts_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[MediaLimits] = []
+
+    def refused(*_: object, limits: MediaLimits, **__: object) -> None:
+        asked.append(limits)
+        raise ModelError("no model is loaded here")
+
+    monkeypatch.setattr("omnitrace.tracer.Tracer.from_pretrained", refused)
+    for before in ([], ["--trust-media"], ["--video-reader", "decord"]):
+        assert run(*before, "trace", "--ask", "What?").exit_code == 2
+    assert [(limits.isolate, limits.video_reader) for limits in asked] == [
+        *((True, "pyav"), (False, "pyav"), (True, "decord"))
+    ]
+    assert run("--video-reader", "ffmpeg", "trace", "--ask", "What?").exit_code == 2
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -99,3 +99,13 @@ def test_another_cut_is_none_of_the_readings_business(
     whole = Tracer(adapter=reference.adapter, sources=SourceOptions(text="whole", image="whole"))
     units = [unit.modality for unit in whole.replay(read, ANSWER).units]
     assert units.count("text") == units.count("image") == 1
+
+
+def test_a_text_far_too_long_is_refused_before_it_is_read(reference: Tracer) -> None:
+    long = "The lamp weighs. " * 600_000
+    for part in (long, " " * 10**7):
+        content = [{"type": "text", "text": part}, {"type": "text", "text": "What?"}]
+        with pytest.raises(InputError, match=r"the texts have 1\d+ characters; .* takes 4096"):
+            reference.trace([{"role": "user", "content": content}])
+    with pytest.raises(InputError, match="characters"):
+        reference.replay([{"role": "user", "content": "What?"}], long)

@@ -169,3 +169,10 @@ def test_a_damaged_example_is_made_again(tmp_path: Path, cut: int) -> None:
 def test_learned_says_how_many_features() -> None:
     assert isinstance(made_learned(), Learned)
     assert made_learned(layers=(0, 2, 3), heads=4).features == 12
+
+
+@pytest.mark.parametrize("about", ["[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000, "[]", "NaN"])
+def test_a_card_that_is_none(tmp_path: Path, about: str) -> None:
+    save_file({"weights": np.zeros(3)}, tmp_path / "e", {"omnitrace": about})
+    with pytest.raises(InputError, match=r"is no estimator"):
+        load(tmp_path / "e")

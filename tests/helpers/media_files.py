@@ -34,6 +34,8 @@ def write_video(
     audio: np.ndarray | None = None,
     audio_rate: int = 48_000,
     audio_start: float = 0.0,
+    audio_codec: str = "aac",
+    pixel_aspect: Fraction | int = 1,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Write frames shown at ``times``, the last one for ``1 / rate`` seconds.
@@ -44,12 +46,13 @@ def write_video(
         video = container.add_stream(codec, rate=rate)
         video.width, video.height = size
         video.pix_fmt = "yuv420p"
-        if codec != "mpeg4":  # which has 16 bits for it
+        video.codec_context.sample_aspect_ratio = Fraction(pixel_aspect)
+        if codec not in ("mpeg4", "mpeg2video"):  # which have few bits for it
             video.time_base = video.codec_context.time_base = TICK
         video.options = {"crf": "8"} | (options or {})
         sound = None
         if audio is not None:
-            sound = container.add_stream("aac", rate=audio_rate, layout="stereo")
+            sound = container.add_stream(audio_codec, rate=audio_rate, layout="stereo")
         for i, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(i, size), format="rgb24")
             frame.pts, frame.time_base = round(Fraction(time) / TICK), TICK
@@ -72,8 +75,14 @@ def gray_level(frame: np.ndarray) -> float:
     return float((frame[:, frame.shape[1] * 3 // 4 :].mean() - 20) / 3)
 
 
-def write_audio(path: Path, codec: str, samples: np.ndarray, rate: int) -> Path:
-    with av.open(str(path), "w") as container:
+def write_audio(
+    path: Path,
+    codec: str,
+    samples: np.ndarray,
+    rate: int,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, layout="stereo")
         _encode_audio(container, stream, samples, rate, 0.0)
     return path
@@ -99,3 +108,32 @@ def set_matrix(data: bytes, a: int, b: int, c: int, d: int) -> bytes:
     one = 1 << 16
     matrix = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
     return data[:start] + matrix + data[start + 36 :]
+
+
+def write_long_flac(path: Path, *, minutes: float, rate: int) -> Path:
+    """Write silence that takes no room as a file, and ``minutes`` at a high rate when decoded."""
+    block = 65_535
+    frames = round(minutes * 60 * rate / block)
+    info = struct.pack(">HH6x", block, block)
+    info += (rate << 44 | 15 << 36 | frames * block).to_bytes(8, "big") + bytes(16)
+    parts = [b"fLaC\x80", len(info).to_bytes(3, "big"), info]
+    for number in range(frames):
+        # As UTF-8 would code it; blocks of a size that follows, one channel of 16 bits.
+        head = b"\xff\xf8\x70\x08" + chr(number).encode("utf-8", "surrogatepass")
+        head += struct.pack(">H", block - 1)
+        head += _crc(head, 8, 0x07).to_bytes(1, "big")
+        frame = head + b"\x00\x00\x00"  # a constant, 0
+        parts.append(frame + _crc(frame, 16, 0x8005).to_bytes(2, "big"))
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def _crc(data: bytes, bits: int, polynomial: int) -> int:
+    register = 0
+    for byte in data:
+        register ^= byte << (bits - 8)
+        for _ in range(8):
+            register <<= 1
+            if register >> bits:
+                register ^= 1 << bits | polynomial
+    return register

@@ -36,6 +36,8 @@ COMPARED = (
     "provenance",
 )
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+seconds = st.floats(0, 1e9)
+shares = st.floats(0, 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | numbers | texts,
@@ -92,11 +94,11 @@ def records(draw: st.DrawFn, modality: str, part: int) -> MediaRecord:
         name=draw(st.sampled_from(["", "a b.png", "ü.wav"])),
         sha256=hashlib.sha256(data or b"").hexdigest(),
         size=draw(st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9))),
-        duration=draw(st.none() | numbers),
-        frame_times=tuple(draw(st.lists(numbers, max_size=3))),
+        duration=draw(st.none() | seconds),
+        frame_times=tuple(draw(st.lists(seconds, max_size=3))),
         previews=tuple(draw(st.lists(st.binary(max_size=9), max_size=2))),
-        preview_times=tuple(draw(st.lists(numbers, max_size=2))),
-        waveform=tuple(draw(st.lists(numbers, max_size=4))),
+        preview_times=tuple(draw(st.lists(seconds, max_size=2))),
+        waveform=tuple(draw(st.lists(shares, max_size=4))),
         read=None if data is None else lambda: data,
     )
 
@@ -114,10 +116,12 @@ def traces(draw: st.DrawFn) -> Trace:
         maker.unit("text", TextRange(1, 0, start, end), draw(st.integers(0, 3)), preview=source)
     for part, kind in enumerate(kinds, start=1):
         if kind == "image":
-            box = draw(st.tuples(numbers, numbers, numbers, numbers))
+            x0, x1 = sorted(draw(st.tuples(seconds, seconds)))
+            y0, y1 = sorted(draw(st.tuples(seconds, seconds)))
+            box = (x0, y0, x1, y1)
             maker.unit("image", ImageRegion(1, part, box, (1, 2), (0,)), draw(st.integers(0, 3)))
         else:
-            locator = TimeRange(1, part, draw(numbers), draw(numbers), (3,))
+            locator = TimeRange(1, part, *sorted(draw(st.tuples(seconds, seconds))), (3,))
             maker.unit(kind, locator, draw(st.integers(0, 3)), source_id=draw(texts))
     layout = maker.finish()
     count, prompt = draw(st.integers(0, 5)), layout.prompt_length

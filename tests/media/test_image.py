@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import struct
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -201,6 +202,32 @@ def test_postscript_is_not_executed():
 def test_bad_arrays(bad: np.ndarray, fix: str):
     with pytest.raises(MediaError, match=fix):
         load_image(bad)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic(orientation: int):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    pixels = np.zeros((40, 64, 3), np.uint8)
+    pixels[:20, :32] = (255, 0, 0)
+    exif = PIL.Image.Exif()
+    exif[0x112] = orientation
+    data = encode(PIL.Image.fromarray(pixels), "HEIF", exif=exif.tobytes())
+    shown = array(data)
+    expected = pixels if orientation == 1 else np.rot90(pixels, -1)
+    assert shown.shape == expected.shape
+    assert np.abs(shown.astype(int) - expected)[2::7, 2::7].max() < 20
+
+
+def test_heic_without_its_package_names_both(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(99)
+    with pytest.raises(MediaError) as caught:
+        load_image(data, limits=MediaLimits(isolate=False))
+    for words in ("HEIC", "pillow-heif", "omnitrace-attribution[heic]", "JPEG"):
+        assert words in str(caught.value)
+    avif = encode(PIL.Image.fromarray(COLOURS), "AVIF")
+    assert load_image(avif).width == 9
 
 
 def test_threads_and_the_original_stays_untouched():

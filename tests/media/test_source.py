@@ -114,3 +114,9 @@ def test_limits_must_be_positive():
         MediaLimits(max_image_pixels=0)
     with pytest.raises(InputError, match="max_audio_seconds"):
         MediaLimits(max_audio_seconds=float("nan"))
+
+
+@pytest.mark.parametrize("url", ["file://[::1/x", "file://[zz]/x", "file://[", "file://]:9/x"])
+def test_square_brackets_that_hold_no_address(url: str):
+    with pytest.raises(MediaError, match=r"is no URL|on the host"):
+        resolve_source(url)

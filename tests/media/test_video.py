@@ -4,11 +4,14 @@ import base64
 import hashlib
 import io
 import os
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import get_args
 
 import av
 import numpy as np
@@ -17,30 +20,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnitrace.errors import MediaError
+from omnitrace.errors import InputError, MediaError
 from omnitrace.media import MediaLimits, _frames, load_video, video_previews
+from omnitrace.media.limits import VideoReader
 from tests.helpers import media_files
 
 VFR = [i / 10 for i in range(10)] + [1 + i / 30 for i in range(30)] + [3.0, 3.5]
 
 
-def without_decord(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "decord", None)
+def by(reader: VideoReader) -> MediaLimits:
+    """Return limits with a reader, in this process, where tests can see what it does."""
+    return MediaLimits(video_reader=reader, isolate=False)
 
 
-@pytest.fixture(params=["decord", "pyav"])
-def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "pyav":
-        without_decord(monkeypatch)
-    else:
+@pytest.fixture(params=get_args(VideoReader))
+def reader(request: pytest.FixtureRequest) -> MediaLimits:
+    if request.param == "decord":
         pytest.importorskip("decord")
-    return request.param
+    return by(request.param)
 
 
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30_000, 1001), Fraction(12)])
-def test_constant_rates(tmp_path: Path, decoder: str, rate: Fraction):
+def test_constant_rates(tmp_path: Path, reader: MediaLimits, rate: Fraction):
     path = media_files.write_video(tmp_path / "a.mp4", [i / rate for i in range(60)], rate=rate)
-    video = load_video(path)
+    video = load_video(path, limits=reader)
     assert video.duration == pytest.approx(float(60 / rate), abs=1e-4)
     assert video.fps == 2.0
     assert len(video.frames) == len(video.times) == np.ceil(video.duration * 2 - 1e-6)
@@ -58,9 +61,9 @@ def test_constant_rates(tmp_path: Path, decoder: str, rate: Fraction):
     assert video.path == path
 
 
-def test_variable_rate_keeps_true_times(tmp_path: Path, decoder: str):
+def test_variable_rate_keeps_true_times(tmp_path: Path, reader: MediaLimits):
     path = media_files.write_video(tmp_path / "vfr.mp4", VFR)
-    video = load_video(path, fps=4)
+    video = load_video(path, fps=4, limits=reader)
     shown = np.array(VFR)[video.frame_indices]
     assert np.allclose(video.times, shown, atol=1e-4)
     instants = np.arange(len(video.times)) / 4
@@ -71,9 +74,11 @@ def test_variable_rate_keeps_true_times(tmp_path: Path, decoder: str):
         assert media_files.gray_level(frame) == pytest.approx(index, abs=0.7)
 
 
-def test_more_than_the_own_rate_gives_each_frame_once(tmp_path: Path, decoder: str):
+def test_more_than_the_own_rate_gives_each_frame_once(tmp_path: Path, reader: MediaLimits):
     video = load_video(
-        media_files.write_video(tmp_path / "a.mp4", [i / 10 for i in range(20)], rate=10), fps=60
+        media_files.write_video(tmp_path / "a.mp4", [i / 10 for i in range(20)], rate=10),
+        fps=60,
+        limits=reader,
     )
     assert video.frame_indices.tolist() == list(range(20))
     assert video.fps == pytest.approx(10, rel=1e-3)
@@ -93,7 +98,7 @@ def test_more_than_the_own_rate_gives_each_frame_once(tmp_path: Path, decoder: s
         ("a.ts", "libx264", {"bf": "2", "g": "12"}),
     ],
 )
-def test_decord_and_pyav_agree(tmp_path: Path, monkeypatch, name, codec, options):
+def test_decord_and_pyav_agree(tmp_path: Path, name, codec, options):
     times = [0.7 + i / 25 for i in range(60)]  # does not begin at zero
     path = media_files.write_video(
         tmp_path / name, times, codec=codec, options=options, rate=25, size=(98, 50)
@@ -103,11 +108,9 @@ def test_decord_and_pyav_agree(tmp_path: Path, monkeypatch, name, codec, options
     decoded = np.stack(every)
     assert len(decoded) == 60
     videos = {}
-    for kind in ("decord", "pyav"):
-        if kind == "pyav":
-            without_decord(monkeypatch)
+    for kind in get_args(VideoReader):
         for fps in (1.3, 7, 25):
-            video = load_video(path, fps=fps)
+            video = load_video(path, fps=fps, limits=by(kind))
             assert np.array_equal(video.frames, decoded[video.frame_indices])
             assert np.allclose(video.times, video.frame_indices / 25, atol=2e-3)
             videos[kind, fps] = video
@@ -121,8 +124,16 @@ def test_decord_is_really_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("decord")
     path = media_files.write_video(tmp_path / "a.mp4", [0, 0.1, 0.2])
     monkeypatch.setattr(_frames, "_fetch_pyav", None)
-    assert len(load_video(path, fps=10).frames) == 3
-    assert len(load_video(path.read_bytes(), fps=10).frames) == 3
+    assert len(load_video(path, fps=10, limits=by("decord")).frames) == 3
+    assert len(load_video(path.read_bytes(), fps=10, limits=by("decord")).frames) == 3
+
+
+def test_decord_is_not_used_unless_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = media_files.write_video(tmp_path / "a.mp4", [0, 0.1, 0.2])
+    monkeypatch.setattr("omnitrace.media._decord.add_frames", None)
+    assert len(load_video(path, fps=10, limits=by("pyav")).frames) == 3
+    with pytest.raises(InputError, match="'pyav', 'decord'"):
+        by("ffmpeg")  # type: ignore[arg-type]
 
 
 class Unloadable(MetaPathFinder):
@@ -136,21 +147,20 @@ class Unloadable(MetaPathFinder):
 @pytest.mark.parametrize("why", ["not installed", "not loadable"])
 def test_without_decord_pyav_decodes(tmp_path: Path, monkeypatch, why: str):
     path = media_files.write_video(tmp_path / "a.mp4", VFR, options={"bf": "2", "g": "8"})
-    expected = load_video(path, fps=8)
+    expected = load_video(path, fps=8, limits=by("pyav"))
     if why == "not installed":
-        without_decord(monkeypatch)
+        monkeypatch.setitem(sys.modules, "decord", None)
     else:
         monkeypatch.delitem(sys.modules, "decord", raising=False)
         monkeypatch.setattr(sys, "meta_path", [Unloadable(), *sys.meta_path])
-    monkeypatch.setattr(_frames, "_fetch_decord", None)
-    video = load_video(path, fps=8)
+    video = load_video(path, fps=8, limits=by("decord"))
     assert np.array_equal(video.frames, expected.frames)
     assert np.array_equal(video.times, expected.times)
     assert (video.duration, video.fps) == (expected.duration, expected.fps)
 
 
 @pytest.mark.parametrize("k", range(8))
-def test_rotations_and_flips(tmp_path: Path, decoder: str, k: int):
+def test_rotations_and_flips(tmp_path: Path, reader: MediaLimits, k: int):
     upright = load_video(media_files.write_video(tmp_path / "a.mp4", [0, 0.1])).frames[0]
     matrices = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)]
     matrices += [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)]
@@ -165,7 +175,82 @@ def test_rotations_and_flips(tmp_path: Path, decoder: str, k: int):
         upright[::-1, ::-1].swapaxes(0, 1),
     ]
     data = media_files.set_matrix((tmp_path / "a.mp4").read_bytes(), *matrices[k])
-    assert np.array_equal(load_video(data).frames[0], expected[k])
+    assert np.array_equal(load_video(data, limits=reader).frames[0], expected[k])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("aspect", "width"), [(Fraction(4, 3), 80), (Fraction(8, 9), 53)])
+def test_pixels_that_are_not_square_are_made_so(
+    tmp_path: Path, reader: MediaLimits, aspect: Fraction, width: int, turned: bool
+):
+    path = media_files.write_video(tmp_path / "a.mp4", [0, 0.1], size=(60, 48), pixel_aspect=aspect)
+    data = path.read_bytes()
+    if turned:
+        data = media_files.set_matrix(data, 0, 1, -1, 0)
+    video = load_video(data, limits=reader)
+    assert (video.width, video.height) == ((48, width) if turned else (width, 48))
+    shown = np.rot90(video.frames[0]) if turned else video.frames[0]
+    red = shown[:, : width // 2 - 2], shown[:, width // 2 + 2 :]
+    assert red[0][24, :, 0].min() > 200 > red[1][24, :, 0].max()
+    if width > 60:
+        with pytest.raises(MediaError, match="80x48 = 3840 pixels"):
+            load_video(data, limits=replace(reader, max_image_pixels=60 * 48))
+
+
+def test_edit_lists_are_kept(tmp_path: Path, reader: MediaLimits):
+    path = media_files.write_video(
+        tmp_path / "a.mp4", [i / 10 for i in range(30)], rate=10, options={"bf": "2", "g": "30"}
+    )
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"elst") + 12  # duration in ticks of the file, first tick of the video
+    duration, first = struct.unpack_from(">Ii", data, entry)
+    struct.pack_into(">Ii", data, entry, duration * 2 // 3, first + 90_000)
+    video = load_video(bytes(data), fps=5, limits=reader)
+    assert [round(media_files.gray_level(frame)) for frame in video.frames][:3] == [10, 12, 14]
+    assert video.times.tolist()[:3] == pytest.approx([0, 0.2, 0.4], abs=1e-3)
+    assert video.duration == pytest.approx(2, abs=0.11)
+
+
+def test_a_codec_without_a_decoder(tmp_path: Path):
+    path = media_files.write_video(tmp_path / "a.mkv", [0, 0.1], audio=media_files.tone(48_000, 1))
+    data = path.read_bytes()
+    with pytest.raises(MediaError, match=r"video of a codec that has no decoder.*-c:v libx264"):
+        load_video(data.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/XYZ"))
+    with pytest.raises(MediaError, match=r"audio track.*codec that has no decoder.*with_audio"):
+        load_video(data.replace(b"A_AAC", b"A_XYZ"))
+    mp4 = media_files.write_video(tmp_path / "a.mp4", [0, 0.1]).read_bytes()
+    with pytest.raises(MediaError, match="no decoder"):
+        load_video(mp4.replace(b"avc1", b"zzzz"))
+
+
+def test_ogv_with_frames_that_are_held():
+    # Theora: one second of red and one of blue, the second to tenth frame of each an empty packet.
+    path = Path(__file__).parents[1] / "data/media/held_frames.ogv"
+    video = load_video(path)
+    assert video.times.tolist() == [0, 1]
+    assert video.duration == 2
+    assert video.frames[:, 24, 32].round(-1).tolist() == [[250, 0, 0], [0, 0, 250]]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_program_streams_keep_sound_and_pictures_together(tmp_path: Path, codec: str):
+    # With H.264 inside, most frames have no time stamp of their own.
+    silence = np.zeros(48_000, np.float32)
+    path = media_files.write_video(
+        tmp_path / "a.mpg",
+        [i / 25 for i in range(75)],
+        rate=25,
+        codec=codec,
+        options={"bf": "2"},
+        audio=np.concatenate([silence, media_files.tone(48_000, 1)]),
+        audio_codec="mp2",
+    )
+    video = load_video(path, fps=25)
+    assert video.times == pytest.approx(np.arange(75) / 25, abs=1e-3)
+    assert video.duration == pytest.approx(3, abs=1e-3)
+    assert video.audio is not None
+    onset = int(np.argmax(np.abs(video.audio.samples) > 0.1)) / 16_000
+    assert onset == pytest.approx(1, abs=0.03)
 
 
 def test_audio_track_shares_the_clock(tmp_path: Path):
@@ -191,13 +276,13 @@ def test_audio_track_shares_the_clock(tmp_path: Path):
         load_video(late, limits=MediaLimits(max_audio_seconds=1))
 
 
-def test_same_content_by_path_bytes_and_url(tmp_path: Path, decoder: str):
+def test_same_content_by_path_bytes_and_url(tmp_path: Path, reader: MediaLimits):
     path = media_files.write_video(tmp_path / "a.mp4", VFR, audio=media_files.tone(48_000, 1))
     data = path.read_bytes()
-    expected = load_video(path)
+    expected = load_video(path, limits=reader)
     url = "data:video/mp4;base64," + base64.b64encode(data).decode()
     for source in (str(path), data, url, path.as_uri()):
-        video = load_video(source)
+        video = load_video(source, limits=reader)
         assert np.array_equal(video.frames, expected.frames)
         assert np.array_equal(video.times, expected.times)
         assert np.array_equal(video.audio.samples, expected.audio.samples)
@@ -273,7 +358,7 @@ def test_limits(tmp_path: Path):
         load_video(path, limits=MediaLimits(max_video_bytes=50_000))
 
 
-def test_broken_files(tmp_path: Path, decoder: str):
+def test_broken_files(tmp_path: Path, reader: MediaLimits):
     noisy = {"bf": "2", "g": "30"}
     good = media_files.write_video(tmp_path / "a.mp4", VFR, options=noisy).read_bytes()
     fast = media_files.write_video(
@@ -300,20 +385,20 @@ def test_broken_files(tmp_path: Path, decoder: str):
         path = tmp_path / name
         path.write_bytes(data)
         with pytest.raises(MediaError) as caught:
-            load_video(path, fps=20)
+            load_video(path, fps=20, limits=reader)
         assert name in str(caught.value)
         assert "convert it with ffmpeg" in str(caught.value)
 
 
 def test_decoding_tells_the_frames_where_packets_do_not(tmp_path: Path, monkeypatch):
     path = media_files.write_video(tmp_path / "a.mp4", VFR, options={"bf": "2"})
-    expected = load_video(path)
+    expected = load_video(path, limits=by("pyav"))
 
     def mismatch(*_):
         raise _frames.FrameMismatchError
 
     monkeypatch.setattr("omnitrace.media.video.index_frames", mismatch)
-    video = load_video(path)
+    video = load_video(path, limits=by("pyav"))
     assert np.array_equal(video.frames, expected.frames)
     assert np.array_equal(video.times, expected.times)
 

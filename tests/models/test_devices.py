@@ -32,3 +32,9 @@ def test_a_device_that_is_not_there_is_refused(device: Any) -> None:
 def test_one_way_to_place_a_model() -> None:
     with pytest.raises(InputError, match="device and device_map are given"):
         Tracer.from_pretrained("no-such-model", device="cpu", device_map="auto")
+
+
+@pytest.mark.parametrize("device", ["meta", "meta:0", torch.device("meta")])
+def test_nothing_is_computed_on_meta(device: Any) -> None:
+    with pytest.raises(InputError, match="the device is 'meta', where nothing is computed"):
+        Tracer.from_pretrained("no-such-model", device=device)

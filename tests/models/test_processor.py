@@ -65,6 +65,19 @@ def test_a_model_with_towers_needs_its_processor() -> None:
     assert "AutoProcessor" in caught.value.legal
 
 
+def test_a_processor_whose_tokenizer_has_no_offsets_is_refused() -> None:
+    """As Voxtral's, which mistral-common writes the prompt for."""
+
+    class MistralCommonBackend:
+        is_fast = False
+
+    class VoxtralProcessor:
+        tokenizer = MistralCommonBackend()
+
+    with pytest.raises(ModelError, match="MistralCommonBackend of VoxtralProcessor cannot say"):
+        ProcessorAdapter(tiny_family("qwen2-audio").model, VoxtralProcessor())
+
+
 def test_a_checkpoint_without_a_processor_is_one_of_text(tmp_path: Path) -> None:
     adapter = tiny_family("gemma3")
     adapter.model.save_pretrained(tmp_path)
@@ -154,7 +167,7 @@ def medium(adapter: ProcessorAdapter, content: Any, **changes: Any) -> Medium:
     "name",
     [
         *("qwen2.5-vl", "gemma3", "gemma4", "internvl", "llava-onevision", "idefics3"),
-        *("mistral3", "minicpm-v-4.6"),
+        *("mistral3", "minicpm-v-4.6", "phi-4-multimodal", "kimi-k2.5"),
     ],
 )
 def test_a_rule_refuses_another_number_of_tokens(name: str) -> None:

@@ -334,3 +334,19 @@ def test_options_are_checked(field: str, value: Any, legal: str):
         SourceOptions(**{field: value})
     assert f"SourceOptions.{field} is {value!r}" in str(caught.value)
     assert legal in caught.value.legal
+
+
+@pytest.mark.parametrize("given", [[1, 2], {"a": 1}, True, 1.5, "", " ", "\ud800", 2**70, [], {}])
+def test_a_source_id_is_a_name(given: Any):
+    with pytest.raises(InputError, match=r"\[0\] has the 'source_id'"):
+        read([user(text("A lamp.", source_id=given), text("ask"))])
+    for legal in ("doc", 7):
+        (part, _) = read([user(text("A lamp.", source_id=legal), text("ask"))]).parts
+        assert part.source_id == str(legal)
+
+
+@pytest.mark.parametrize("content", ["", " \n ", [text("")], [text(" "), text("\n")]])
+def test_blank_messages_ask_nothing(content: Any):
+    with pytest.raises(InputError, match="the user messages are blank"):
+        read([{"role": "system", "content": "Be kind."}, {"role": "user", "content": content}])
+    assert read([user(IMAGE, text(" "))]).parts

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import label
 
 from omnitrace.sources.regions import (
+    Box,
     Ring,
     boxes_of,
     cell_box,
@@ -23,7 +24,10 @@ from omnitrace.sources.regions import (
     outline,
     pixel_mask,
 )
+from omnitrace.sources.token_map import GridTokens, Overview
+from omnitrace.sources.unitizers.image import Whole, image_units
 from omnitrace.types import ImageRegion
+from tests.helpers.random_geometries import media_part
 
 QUICK = settings(max_examples=100, deadline=None)
 CROSS = [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
@@ -209,3 +213,69 @@ def test_the_boxes_of_a_region_are_the_region(
         if len(boxes) > 1:
             for box, cell in zip(boxes, cells, strict=True):
                 assert box == pytest.approx(cell_box(cell, grid, size))
+
+
+@st.composite
+def canvases(draw: st.DrawFn) -> tuple[tuple[int, int], tuple[int, int], Box, np.ndarray]:
+    """Draw a grid over somewhat more or less than an image, and a random region for each cell."""
+    grid, size, labels = draw(labelled_images())
+    sides = []
+    for count, length in zip(grid[::-1], size, strict=True):
+        before, after = draw(st.floats(-0.4, 0.4)), draw(st.floats(-0.4, 0.4))
+        cell = length / (count - before - after)
+        sides.append((-before * cell, (count - before) * cell))
+    (x0, x1), (y0, y1) = sides
+    return grid, size, (x0, y0, x1, y1), labels
+
+
+@QUICK
+@given(canvases())
+def test_regions_on_a_canvas_share_the_image_among_them(
+    case: tuple[tuple[int, int], tuple[int, int], Box, np.ndarray],
+):
+    grid, size, canvas, labels = case
+    tokens = GridTokens(media_part("image"), range(grid[0] * grid[1]), *grid, *size, canvas=canvas)
+    masks, total = [], 0.0
+    for cells in regions(labels):
+        masks.append(pixel_mask(cells, grid, size, canvas))
+        area = sum(signed_area(ring) for ring in outline(cells, grid, size, canvas)) / 2
+        region = ImageRegion(
+            0, 0, hull(cells, grid, size, canvas), grid, tuple(cells), canvas=canvas
+        )
+        boxes = boxes_of(region)
+        assert sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) == pytest.approx(area)
+        assert all(0 <= x0 < x1 <= size[0] and 0 <= y0 < y1 <= size[1] for x0, y0, x1, y1 in boxes)
+        total += area
+        for cell in cells:
+            x0, y0, x1, y1 = tokens.cell(cell)
+            assert tokens.cell_at((x0 + x1) / 2, (y0 + y1) / 2) == cell
+    assert (np.sum(masks, axis=0) == 1).all()
+    assert total == pytest.approx(size[0] * size[1])
+
+
+def test_the_image_as_canvas_changes_nothing():
+    grid, size = (3, 4), (100, 70)
+    canvas = (0.0, 0.0, 100.0, 70.0)
+    for cell in range(12):
+        assert cell_box(cell, grid, size, canvas) == pytest.approx(cell_box(cell, grid, size))
+        assert (pixel_mask([cell], grid, size, canvas) == pixel_mask([cell], grid, size)).all()
+
+
+def test_padding_beside_the_image_is_of_the_nearest_cell():
+    """An image of 30 by 20 pixels, padded to 40 by 40; the last cells end where it does."""
+    view = Overview(range(4, 20), 4, 4, (0.0, 0.0, 40.0, 40.0))
+    tokens = GridTokens(
+        media_part("image"), range(4), 2, 2, 30, 20, [view], canvas=(0.0, 0.0, 40.0, 24.0)
+    )
+    assert [tokens.cell(cell) for cell in range(4)] == [
+        (0, 0, 20, 12),
+        (20, 0, 30, 12),
+        (0, 12, 20, 20),
+        (20, 12, 30, 20),
+    ]
+    assert view.cell(15) == (30, 30, 40, 40)
+    assert tokens.cell_at(*view.middle(15)) == 3
+    assert sorted(p for cell in tokens.cell_positions() for p in cell) == list(range(20))
+    (region,) = image_units(tokens, Whole())
+    assert region.locator.box == (0, 0, 30, 20)
+    assert region.locator.canvas == tokens.canvas

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import omnitrace.testing.suites  # noqa: F401
+from omnitrace.testing.harness import reference
+
 PLUGIN = "omnitrace.testing.pytest_plugin"
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +36,18 @@ def _pytest(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def imported() -> None:
+    """Import all that a trace needs: a run within this process forgets what it imported itself."""
+    parts = [{"type": "text", "text": text} for text in ("The key is blue.", "What is blue?")]
+    reference().trace([{"role": "user", "content": parts}], max_new_tokens=1)
+
+
+def _within(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    """Run pytest in this process, where torch and the model are loaded."""
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *args)  # loads the plugin
+
+
 def test_it_is_registered_under_a_name_of_ours() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"omnitrace": PLUGIN}
@@ -52,42 +67,55 @@ def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_its_fixtures(tmp_path: Path) -> None:
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nomnitrace_signals = attention-mean attention-last\n"
+@pytest.mark.usefixtures("imported")
+def test_its_fixtures(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nomnitrace_signals = attention-mean attention-last\n")
+    pytester.makepyfile(
+        """
+        from omnitrace.testing import SignalConformance
+        from omnitrace.testing.harness import reference
+
+        def test_named(omnitrace_reference, omnitrace_signal):
+            assert omnitrace_reference is reference()
+            assert omnitrace_signal.startswith("attention-")
+
+        class TestMine(SignalConformance):
+            signal = "attention-last"
+        """
     )
-    (tmp_path / "test_mine.py").write_text(
-        "from omnitrace.testing import SignalConformance\n"
-        "from omnitrace.testing.harness import reference\n"
-        "def test_named(omnitrace_reference, omnitrace_signal):\n"
-        "    assert omnitrace_reference is reference()\n"
-        "    assert omnitrace_signal.startswith('attention-')\n"
-        "class TestMine(SignalConformance):\n"
-        "    signal = 'attention-last'\n"
+    done = _within(pytester, "-rA")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines_random(
+        [
+            "PASSED *::test_named?attention-mean?",
+            "PASSED *::test_named?attention-last?",
+            "PASSED *::TestMine::test_requirement?not-negative?",
+        ]
     )
-    done = _pytest(tmp_path, "-rA")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_mine.py::test_named[attention-mean]" in done.stdout
-    assert "test_mine.py::test_named[attention-last]" in done.stdout
-    assert "test_mine.py::TestMine::test_requirement[not-negative]" in done.stdout
 
 
-def test_a_failure_names_the_requirement(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text(
-        "from omnitrace.testing import SignalConformance\n"
-        "from omnitrace.signals.attention import AttentionMean\n"
-        "class Negative(AttentionMean):\n"
-        "    name = 'mine'\n"
-        "    def score(self, rows):\n"
-        "        return -super().score(rows)\n"
-        "class TestMine(SignalConformance):\n"
-        "    signal = Negative\n"
+@pytest.mark.usefixtures("imported")
+def test_a_failure_names_the_requirement(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from omnitrace.testing import SignalConformance
+        from omnitrace.signals.attention import AttentionMean
+
+        class Negative(AttentionMean):
+            name = "mine"
+
+            def score(self, rows):
+                return -super().score(rows)
+
+        class TestMine(SignalConformance):
+            signal = Negative
+        """
     )
-    done = _pytest(tmp_path, "-k", "not-negative or shape")
-    assert done.returncode == 1
-    assert "ConformanceError: the signal 'mine' returned the score -" in done.stdout
-    assert "Legal: scores are not negative." in done.stdout
-    assert "1 failed, 1 passed" in done.stdout
+    done = _within(pytester, "-k", "not-negative or shape")
+    done.assert_outcomes(failed=1, passed=1, deselected=done.parseoutcomes()["deselected"])
+    text = done.stdout.str()
+    assert "ConformanceError: the signal 'mine' returned the score -" in text
+    assert "Legal: scores are not negative." in text
 
 
 def test_without_named_signals_the_test_is_skipped(tmp_path: Path) -> None:
@@ -98,11 +126,9 @@ def test_without_named_signals_the_test_is_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["adapter", "signal"])
-def test_a_class_without_a_subject_says_so(tmp_path: Path, name: str) -> None:
+def test_a_class_without_a_subject_says_so(pytester: pytest.Pytester, name: str) -> None:
     base = f"{name.capitalize()}Conformance"
-    (tmp_path / "test_mine.py").write_text(
-        f"from omnitrace.testing import {base}\nclass TestMine({base}): ...\n"
-    )
-    done = _pytest(tmp_path)
-    assert done.returncode != 0
-    assert name in done.stdout
+    pytester.makepyfile(f"from omnitrace.testing import {base}\nclass TestMine({base}): ...\n")
+    done = _within(pytester)
+    assert done.ret != 0
+    assert name in done.stdout.str()

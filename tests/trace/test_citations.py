@@ -102,6 +102,18 @@ def test_documents_are_those_of_the_request() -> None:
     assert [each.name for each in unnamed] == ["log", "pier.png", "horn.wav", "boat.mp4"]
 
 
+def test_a_document_without_any_name_is_numbered() -> None:
+    trace = text_trace(["One fact.", "Two facts."], "Which?", "So it is.")
+    assert [each.name for each in trace.documents()] == ["text 1", "text 2"]
+    redacted = multimodal_trace().redact()
+    assert [each.name for each in redacted.documents()] == [
+        "text 1",
+        "image 1",
+        "audio 1",
+        "video 1",
+    ]
+
+
 def test_no_document_takes_the_name_of_another() -> None:
     trace = text_trace(["One fact.", "Two facts."], "Which?", "So it is.")
     first, second = trace.units

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -20,6 +19,7 @@ from omnitrace.trace import io as trace_io
 from omnitrace.trace.trace import Trace
 from tests.helpers.random_traces import in_tmp_path, same, values
 from tests.helpers.sample_traces import multimodal_trace, text_trace
+from tests.helpers.trace_files import write_folder
 
 # --- reading what is broken or foreign ----------------------------------------------------------
 
@@ -91,19 +91,6 @@ def test_any_other_content_is_refused(tmp_path: Path, small: dict[str, Any], con
     for path in (folder, tmp_path / "t.omnitrace"):
         with pytest.raises(TraceFileError):
             Trace.load(path)
-
-
-def write_folder(folder: Path, document: Any, tensors: bytes) -> Path:
-    """Write a folder with right checksums, whatever the document says."""
-    folder.mkdir(exist_ok=True)
-    if isinstance(document, dict):
-        document["checksums"] = {
-            "document": trace_io._digest_of_document(document),
-            "tensors": hashlib.sha256(tensors).hexdigest(),
-        }
-    (folder / "trace.json").write_text(json.dumps(document), encoding="utf-8")
-    (folder / "scores.safetensors").write_bytes(tensors)
-    return folder
 
 
 def test_a_newer_version_is_refused_by_name(tmp_path: Path, small: dict[str, Any]):

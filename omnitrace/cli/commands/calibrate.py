@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from omnitrace._utils.files import check_output
 from omnitrace.cli.console import StatusLine, make_console, print_notes, print_table
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say
 from omnitrace.cli.loading import load_tracer
@@ -53,6 +54,7 @@ def calibrate(
     from omnitrace.evaluation.example_set import read_examples
 
     options = CalibrationOptions(per_request, seed)
+    check_output(out)
     scan = sound_labels(labels)
     examples = read_examples(paths, media_root)
     with StatusLine() as status:

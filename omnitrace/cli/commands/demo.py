@@ -59,6 +59,8 @@ def run_demo(out: Path, seed: int) -> None:
         report,
         titles=[page.title for page in pages],
         notes=[page.notes for page in pages],
+        truths=[page.truths for page in pages],
+        media=True,
     )
     say(f"wrote {len(pages)} traces and {report}")
 

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from omnitrace._utils.files import check_output, write_text
 from omnitrace.cli.console import (
     StatusLine,
     make_console,
@@ -75,11 +76,12 @@ def doctor(
     Each line is supported, degraded (with the limit), wrong, or not applicable (with the reason).
     Exit code 1 if anything is wrong.
     """
-    from omnitrace.evaluation.labels.io import write_text
     from omnitrace.testing.doctor import diagnose
 
     if as_json and markdown:
         raise InputError("--json and --markdown are given", legal="one of them")
+    if out is not None:
+        check_output(out)
     found: list[Diagnosis] = []
     with StatusLine() as status:
         for adapter in _adapters(model, status, tiny=tiny, device=device):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from omnitrace._utils.files import make_folder
+from omnitrace._utils.files import check_output
 from omnitrace.cli.console import StatusLine, print_json
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
 from omnitrace.cli.loading import load_tracer
@@ -219,10 +219,8 @@ def _train(
     from omnitrace.estimator.train import train_estimator
     from omnitrace.sources.request_files import read_requests
 
-    if out.is_dir():
-        raise InputError(f"{str(out)!r} is a folder", legal="the name of a file to write")
+    check_output(out)
     entries = read_requests(requests, media_root=media_root)
-    make_folder(out.parent)
     failed: list[str] = []
     with StatusLine() as status:
         tracer = load(status)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from omnitrace._utils.files import check_output
 from omnitrace.cli.console import StatusLine
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake, say_problems
 from omnitrace.cli.loading import load_tracer
@@ -113,6 +114,8 @@ def evaluate(
         skip_invalid=skip_invalid,
         seed=seed,
     )
+    for output in filter(None, (json_out, csv_out, html)):
+        check_output(output)
     with StatusLine() as status:
         models = EvaluationModels(
             traced=model,

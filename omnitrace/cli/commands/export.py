@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnitrace._utils.files import make_folder
+from omnitrace._utils.files import what_is, write_bytes
 from omnitrace.cli.exit_codes import guarded, say
 from omnitrace.errors import InputError
 
@@ -40,7 +40,7 @@ def export(
     The formats, and the columns of the table: docs/reference/exports.md.
     """
     from omnitrace.evaluation.example_set import find_traces
-    from omnitrace.export.base import exported_files, write_exports, write_file
+    from omnitrace.export.base import exported_files, write_exports
     from omnitrace.trace.trace import Trace
 
     def named() -> Iterator[NamedTrace]:
@@ -52,7 +52,7 @@ def export(
         for path in write_exports(named(), to, out):
             say(f"wrote {path}")
         return
-    if out is not None and out.is_dir():
+    if out is not None and what_is(out) == "folder":
         raise InputError(
             f"--out {str(out)!r} is a folder", legal="a folder without an ending, or a file"
         )
@@ -62,8 +62,7 @@ def export(
             f"{to!r} makes several files of these traces", fix="name a folder: --out FOLDER"
         )
     if out is not None:
-        make_folder(out.parent)
-        say(f"wrote {write_file(out, file.data)}")
+        say(f"wrote {write_bytes(out, file.data)}")
     elif file.is_text:
         print(file.data.decode("utf-8"), end="", flush=True)
     else:

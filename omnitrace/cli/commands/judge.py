@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from omnitrace._utils.files import check_output
 from omnitrace.cli.console import StatusLine
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
 from omnitrace.cli.options import Traces
@@ -46,6 +47,7 @@ def judge(
         )
     endpoint = Endpoint(url, model, os.environ.get(_KEY, "").strip(), timeout)
     files = find_traces(traces)
+    check_output(out)
     with StatusLine() as status:
 
         def say_failure(name: str, reason: str) -> None:

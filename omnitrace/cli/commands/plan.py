@@ -10,7 +10,7 @@ import typer
 
 from omnitrace.cli.console import StatusLine, make_console, print_json, print_notes, print_table
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say_mistake
-from omnitrace.cli.loading import quiet_loading
+from omnitrace.cli.loading import media_limits, quiet_loading
 from omnitrace.cli.options import Device, MaxNewTokens, MediaRoot
 from omnitrace.sources.request_files import RequestProblem, read_requests
 
@@ -89,6 +89,7 @@ def plan(
                 max_new_tokens=max_new_tokens,
                 dtype=dtype,
                 device=device or usual_device(),
+                limits=media_limits(),
                 memory=None if memory is None else round(memory * 1e9),
                 media_root=entry.media_root,
                 measure=measure,

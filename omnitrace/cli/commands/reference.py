@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from omnitrace._utils.files import make_folder
+from omnitrace._utils.files import make_folder, what_is
 from omnitrace.cli.console import make_console, plain
 from omnitrace.cli.exit_codes import guarded, say
 from omnitrace.errors import InputError
@@ -157,7 +157,7 @@ def _write_many(
 
 def _refuse_existing(out: Path, names: Iterable[str]) -> None:
     for name in names:
-        if (out / name).exists():
+        if what_is(out / name):
             raise InputError(
                 f"{str(out / name)!r} exists", fix="choose another folder, so that nothing is lost"
             )

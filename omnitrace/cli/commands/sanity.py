@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
+from omnitrace._utils.files import check_output, write_text
 from omnitrace.cli.console import (
     StatusLine,
     make_console,
@@ -102,7 +103,6 @@ def sanity(
     keep its supports where nothing that matters is changed?
     """
     from omnitrace.evaluation.example_set import read_examples
-    from omnitrace.evaluation.labels.io import write_text
     from omnitrace.evaluation.run import known_signals
     from omnitrace.evaluation.sanity import (
         CHECKS,
@@ -112,6 +112,8 @@ def sanity(
         check_examples,
     )
 
+    if out is not None:
+        check_output(out)
     if second_model is not None and not stability:
         raise InputError("--second-model is given", legal="--second-model with --stability")
     usual = () if stability else CHECKS

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from omnitrace._utils.files import check_output, write_text
 from omnitrace.cli.console import StatusLine, make_console, print_notes, print_table
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say
 from omnitrace.cli.loading import load_tracer
@@ -47,9 +48,9 @@ def select_heads(
     from omnitrace.evaluation.example_set import read_examples
     from omnitrace.evaluation.head_choice import HeadOptions
     from omnitrace.evaluation.head_choice import select_heads as choose
-    from omnitrace.evaluation.labels.io import write_text
 
     options = HeadOptions(heads, per_request, seed)
+    check_output(out)
     scan = sound_labels(labels)
     examples = read_examples(paths, media_root)
     with StatusLine() as status:

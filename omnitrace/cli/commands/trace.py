@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnitrace._utils.files import make_folder
+from omnitrace._utils.files import make_folder, what_is
 from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.inline_request import QuickForm, marked
 from omnitrace.cli.options import (
@@ -148,7 +148,11 @@ def trace(
     ] = False,
     media: Annotated[
         bool,
-        typer.Option("--media", help="With --out: keep the original media in the trace files."),
+        typer.Option(
+            "--media",
+            help="With --out: keep the original media in the trace files and, to be played, in "
+            "the report.",
+        ),
     ] = False,
     thinking: Annotated[
         tuple[str, str],
@@ -227,7 +231,7 @@ def _entries(
         raise InputError(
             "there is no request", legal="a REQUEST file, or --ask with sources of its own"
         )
-    if media_root is not None and not media_root.is_dir():
+    if media_root is not None and what_is(media_root) != "folder":
         raise InputError(f"the media root {str(media_root)!r} is no folder")
     return [quick.request(media_root)]
 
@@ -285,7 +289,11 @@ def _sampling(sample: bool, seed: int | None, temperature: float | None) -> dict
         return {}
     options: dict[str, Any] = {"do_sample": True, "seed": seed}
     if temperature is not None:
-        if not 0 < temperature < float("inf"):
-            raise InputError(f"--temperature is {temperature}", legal="a number above 0")
+        from omnitrace.models.generation import TEMPERATURES
+
+        low, high = TEMPERATURES
+        if not low <= temperature <= high:
+            legal = f"a number above 0, from {low:g} to {high:g}"
+            raise InputError(f"--temperature is {temperature}", legal=legal)
         options["temperature"] = temperature
     return options

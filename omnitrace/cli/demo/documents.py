@@ -19,6 +19,8 @@ from omnitrace.cli.demo.page import Page
 from omnitrace.types import Span
 
 if TYPE_CHECKING:
+    from omnitrace.report.truth import SpanTruth
+    from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
 __all__ = ["DOCUMENTS", "QUESTIONS", "Question", "answer", "check_span", "smollm2_file"]
@@ -91,13 +93,24 @@ def answer(
     status.show("SmolLM2 answers")
     trace = tracer.trace(question.messages, max_new_tokens=_LONGEST)
     right = [check_span(question, span) for span in trace.spans]
-    notes = [_truth(question, span, good) for span, good in zip(trace.spans, right, strict=True)]
+    said = [_truth(question, span, good) for span, good in zip(trace.spans, right, strict=True)]
     names = names_of_request(question.messages)
     with status.paused():
-        for span, note, good in zip(trace.spans, notes, right, strict=True):
+        for span, note, good in zip(trace.spans, said, right, strict=True):
             print_span(console, span, names)
             console.print(Text(f"      {note}", style="green" if good else "red"), soft_wrap=True)
-    return Page(f"Ten documents: {question.text}", trace, notes), right
+    truth = _span_truth(question, trace)
+    return Page(f"Ten documents: {question.text}", trace, [truth] * len(right), []), right
+
+
+def _span_truth(question: Question, trace: Trace) -> SpanTruth:
+    """Return what is true of every span: the document that says it, or that none does."""
+    from omnitrace.report.truth import SpanTruth
+
+    if question.document is None:
+        return SpanTruth((), note="No document says it.")
+    shown = frozenset(u.id for u in trace.units if u.locator.part == question.document)
+    return SpanTruth((shown,))
 
 
 def _truth(question: Question, span: Span, right: bool) -> str:

@@ -22,6 +22,8 @@ from omnitrace.types import ImageRegion, Locator, Modality, SourceUnit, Span, Te
 if TYPE_CHECKING:
     from omnitrace.evaluation.labels.schema import Source
     from omnitrace.reference.world import Sample, Statement
+    from omnitrace.report.truth import SpanTruth
+    from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
 __all__ = ["Verdict", "check_statement", "draw_samples", "print_counts", "show_sample"]
@@ -90,11 +92,13 @@ def show_sample(
     names = names_of_request(request.messages)
     open_statements = list(sample.statements)
     verdicts: dict[str, Verdict] = {}
+    truths: list[SpanTruth | None] = []
     trace = tracer.trace(request.messages, media_root=request.media_root)
     with status.paused():
         for span in trace.spans:
             print_span(console, span, names)
             statement = _statement_of(span, open_statements)
+            truths.append(None if statement is None else _span_truth(statement, span, trace))
             if statement is None:
                 console.print("      nobody asked for this", style="yellow")
                 continue
@@ -102,15 +106,29 @@ def show_sample(
             verdict = check_statement(statement, span, trace.units)
             verdicts[statement.question] = verdict
             _print_truth(console, verdict, sample)
+    notes = []
     for statement in open_statements:
         verdict = Verdict(statement, None, true=False, named=False)
         verdicts[statement.question] = verdict
         line = Text(f"no answer to: {plain(statement.question)}", style="red")
         console.print(line, soft_wrap=True)
         _print_truth(console, verdict, sample)
+        notes.append(_truth(verdict, sample))
     found = [verdicts[statement.question] for statement in sample.statements]
-    notes = [_truth(verdict, sample) for verdict in found]
-    return Page(f"Generated media: {', '.join(sample.order)}", trace, notes), found
+    return Page(f"Generated media: {', '.join(sample.order)}", trace, truths, notes), found
+
+
+def _span_truth(statement: Statement, span: Span, trace: Trace) -> SpanTruth:
+    """Return what is true of a span that makes a labelled statement, be its value right or not."""
+    from omnitrace.evaluation.labels.visibility import shown_units
+    from omnitrace.report.truth import SpanTruth
+
+    said = plain(span.text) == statement.text
+    return SpanTruth(
+        tuple(shown_units(source, trace.units) for source in statement.sources),
+        said=said,
+        note="" if said else f"It should be: {statement.text}",
+    )
 
 
 def _statement_of(span: Span, statements: Sequence[Statement]) -> Statement | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
+from omnitrace._utils.files import what_is
 from omnitrace.errors import ModelError, NotSupportedError
 from omnitrace.evaluation.baselines.similarity import Embedder
 from omnitrace.models.devices import checked_device
@@ -56,11 +57,11 @@ def load_embedder(name: str, *, device: str = "cpu") -> Embedder:
     """
     where = checked_device(device)
     path = Path(name).expanduser()
-    if looks_local(name) and not path.is_dir():
+    if looks_local(name) and what_is(path) != "folder":
         raise ModelError(f"there is no folder of an embedder {name!r}", legal=_LEGAL)
     try:
         with without_bars():
-            model, tokenizer, pictures = _load(str(path) if path.is_dir() else name)
+            model, tokenizer, pictures = _load(str(path) if what_is(path) == "folder" else name)
     except Exception as error:  # readers of weights and tokenizers raise anything on broken files
         raise ModelError(
             f"cannot load the embedder {name!r}: {first_line(error)}",

@@ -8,16 +8,16 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from omnitrace._utils.files import read_text
+from omnitrace._utils.documents import Count
+from omnitrace._utils.files import read_text, write_text
 from omnitrace.attribution.selection import SelectionConfig
 from omnitrace.errors import InputError
-from omnitrace.evaluation.labels.io import label_mistakes, write_text
+from omnitrace.evaluation.labels.io import label_mistakes
 
 __all__ = ["VerdictCalibration", "read_calibration"]
 
 _LEGAL: Final = "a JSON file that `omnitrace calibrate` wrote"
 
-_Count: TypeAlias = Annotated[int, Field(ge=0)]
 _Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -67,10 +67,10 @@ class VerdictCalibration(_Document):
     f1: _Share
     left_out_f1: _Share | None
     examples: Literal["copied", "labelled"]
-    requests: _Count
-    supported: _Count
-    no_source: _Count
-    seed: _Count
+    requests: Count
+    supported: Count
+    no_source: Count
+    seed: Count
     verify: dict[str, Any]
     statements: tuple[StatementEffect, ...]
     versions: dict[str, str]

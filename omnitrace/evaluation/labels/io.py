@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from omnitrace._utils.files import read_text, write_atomically
+from omnitrace._utils.documents import check_size
+from omnitrace._utils.files import read_text, write_text
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.schema import MISREAD, VERSION, Label
 
@@ -24,9 +26,9 @@ __all__ = [
     "read_labels",
     "scan_labels",
     "write_labels",
-    "write_text",
 ]
 
+_VALUES: Final = 200_000  # of one line: every wrong one becomes an error of its own
 _SHOWN: Final = 60  # characters of an offending value
 _KINDS: Final = "'text', 'image', 'time'"
 _UNFILLED: Final = "not labelled yet; list the evidence, or write [] where there is none"
@@ -92,14 +94,19 @@ def scan_labels(path: str | Path) -> LabelScan:
     lines = 0
     text = read_text(path, legal="a readable .jsonl file")
     # Only "\n" ends a line: other separators that str.splitlines knows may stand in JSON strings.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+        line = line.removesuffix("\n")
         if not line.strip():
             continue
         lines += 1
         try:
+            check_size(line, _VALUES)
             label = Label.model_validate_json(line)
         except ValidationError as error:
             problems += [LabelProblem(str(path), number, *found) for found in label_mistakes(error)]
+            continue
+        except ValueError as error:
+            problems.append(LabelProblem(str(path), number, "", str(error)))
             continue
         if label.id in first:
             message = f"{label.id!r} is already the id of line {first[label.id]}"
@@ -149,25 +156,6 @@ def write_labels(path: str | Path, labels: Iterable[Label]) -> Path:
             raise InputError(f"two labels have the id {label.id!r}", legal="an id for each request")
         lines[label.id] = label.line()
     return write_text(path, "".join(f"{line}\n" for line in lines.values()))
-
-
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a text as UTF-8; the file is replaced whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as file:
-            file.write(text.encode("utf-8"))
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write {str(path)!r}: {reason}") from error
-    return path
 
 
 def label_mistakes(error: ValidationError) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from omnitrace._utils.files import what_is
 from omnitrace.errors import InputError, TraceFileError
 from omnitrace.evaluation.labels.io import label_mistakes, read_labels, write_labels
 from omnitrace.evaluation.labels.prompt import Questions, questions_of
@@ -169,7 +170,7 @@ def label_traces(
     InputError
         If the label file cannot be read or written, or the service refuses.
     """
-    labels = {label.id: label for label in read_labels(out)} if out.exists() else {}
+    labels = {label.id: label for label in read_labels(out)} if what_is(out) else {}
     kept = len(labels)
     labelled: list[str] = []
     reasons: dict[str, str] = {}

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from omnitrace._utils.documents import MAX_COORDINATE, Count
+
 __all__ = [
     "VERSION",
     "ImageSource",
@@ -37,15 +39,15 @@ VERSION: Final = 1
 #: Type of pydantic's error for spans that the response does not say; its context holds them all.
 MISREAD: Final = "label_misread"
 
-Count: TypeAlias = Annotated[int, Field(ge=0)]
-Seconds: TypeAlias = Annotated[float, Field(ge=0)]
+Seconds: TypeAlias = Annotated[float, Field(ge=0, le=MAX_COORDINATE)]
 MessageIndex: TypeAlias = Annotated[
     Count, Field(description="Index of the message in the request.")
 ]
 PartIndex: TypeAlias = Annotated[Count, Field(description="Index of the part in the message.")]
 
 
-PixelBox: TypeAlias = tuple[float, float, float, float]
+Pixel: TypeAlias = Annotated[float, Field(le=MAX_COORDINATE)]
+PixelBox: TypeAlias = tuple[Pixel, Pixel, Pixel, Pixel]
 Range: TypeAlias = tuple[Seconds, Seconds]
 
 

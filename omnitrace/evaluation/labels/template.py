@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from omnitrace._utils.files import what_is, write_text
 from omnitrace.errors import InputError
-from omnitrace.evaluation.labels.io import write_text
 from omnitrace.evaluation.labels.matching import part_of
 from omnitrace.evaluation.labels.schema import VERSION
 from omnitrace.trace.trace import Trace
@@ -33,7 +33,7 @@ def write_template(traces: Sequence[Path], out: Path) -> dict[str, list[tuple[st
     InputError
         If the file exists already, or cannot be written.
     """
-    if out.exists():
+    if what_is(out):
         raise InputError(
             f"{str(out)!r} exists", fix="choose another name, so that no label is lost"
         )

@@ -42,7 +42,7 @@ def render_page(evaluation: Evaluation, *, title: str = "Evaluation") -> str:
             rows=rows,
             notes=notes_of(evaluation),
             plots=[plot for plot in plots if plot is not None],
-            style=Markup(asset("report.css") + asset("evaluation.css")),
+            style=Markup(asset("base.css") + asset("evaluation.css")),
         )
     )
     return html

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, JsonValue, ValidationError
 
+from omnitrace._utils.documents import Count, parse_json
 from omnitrace._utils.files import read_text
 from omnitrace.errors import InputError
 from omnitrace.evaluation.evaluation import Evaluation
@@ -20,8 +20,6 @@ from omnitrace.evaluation.rows import ScoreRow
 __all__ = ["EvaluationFile", "file_of", "read_evaluation"]
 
 _LEGAL = "a JSON file that `omnitrace evaluate --json` wrote"
-
-Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class _Document(BaseModel):
 
     signals: list[str]
     labels: dict[str, str]
-    rows: list[_Row]
+    rows: Annotated[list[_Row], FailFast()]
     effects: dict[str, JsonValue] = {}
 
 
@@ -94,9 +92,9 @@ def read_evaluation(path: str | Path) -> EvaluationFile:
     path = Path(path)
     text = read_text(path, legal=_LEGAL)
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not JSON", legal=_LEGAL) from error
+        document = parse_json(text)
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is not JSON: {error}", legal=_LEGAL) from error
     _check_format(path, document)
     try:
         # From the text, not the values: strict numbers of JSON may be written 1 for 1.0.

@@ -12,7 +12,7 @@ import torch
 from omnitrace.errors import ModelError
 from omnitrace.media import LoadedAudio, LoadedImage, LoadedVideo
 from omnitrace.sources.parts import MediaPart
-from omnitrace.sources.token_map import GridTokens, Overview, TimeTokens
+from omnitrace.sources.token_map import Box, GridTokens, Overview, TimeTokens
 from omnitrace.sources.unitizers.user_defined import name_of
 
 __all__ = ["Medium", "Place", "expect", "image_grid", "runs", "tiled", "whole"]
@@ -101,13 +101,18 @@ def image_grid(
     columns: int,
     positions: Sequence[int] | None = None,
     overviews: Sequence[Overview] = (),
+    canvas: Box | None = None,
 ) -> GridTokens:
-    """Return a grid that covers the whole image as displayed."""
+    """Return a grid that covers the whole image as displayed, or a canvas on which it lies."""
     chosen = medium.positions if positions is None else positions
     if positions is None:
         expect(medium, rows * columns)
     size = medium.image.width, medium.image.height
-    return GridTokens(medium.part, list(chosen), rows, columns, *size, tuple(overviews))
+    if canvas == (0, 0, *size):
+        canvas = None
+    return GridTokens(
+        medium.part, list(chosen), rows, columns, *size, tuple(overviews), canvas=canvas
+    )
 
 
 def whole(medium: Medium, positions: Sequence[int], rows: int, columns: int) -> Overview:

@@ -9,21 +9,27 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from omnitrace.models.places.base import Medium, expect, image_grid, runs, tiled, whole
-from omnitrace.sources.token_map import GridTokens, Overview
+from omnitrace.sources.token_map import Box, GridTokens, Overview
 
 __all__ = [
     "base_and_rows",
     "grid",
     "marked_tiles",
     "overview_and_slices",
+    "padded_grid",
     "pooled",
+    "rows_then_overview",
     "rows_with_breaks",
     "square",
+    "square_ahead",
     "tiles_and_thumbnail",
 ]
+
+_AHEAD: Final = 7.5
 
 
 def grid(medium: Medium) -> GridTokens:
@@ -31,6 +37,24 @@ def grid(medium: Medium) -> GridTokens:
     merge = medium.processor.image_processor.merge_size
     _, height, width = medium.sizes("image_grid_thw")
     return image_grid(medium, height // merge, width // merge)
+
+
+def padded_grid(medium: Medium) -> GridTokens:
+    """Perhaps made smaller, then padded to whole tokens on the right and below (Kimi K2.5)."""
+    from transformers.models.kimi_k25.image_processing_kimi_k25 import navit_resize
+
+    cutter, image = medium.processor.image_processor, medium.image
+    (height, width), padded = navit_resize(
+        image.height,
+        image.width,
+        cutter.patch_size,
+        cutter.merge_size,
+        cutter.max_patches,
+        cutter.size["max_height"],
+    )
+    token = cutter.patch_size * cutter.merge_size
+    canvas = (0.0, 0.0, padded[1] * image.width / width, padded[0] * image.height / height)
+    return image_grid(medium, padded[0] // token, padded[1] // token, canvas=canvas)
 
 
 def square(medium: Medium) -> GridTokens:
@@ -44,6 +68,18 @@ def square(medium: Medium) -> GridTokens:
         for start, box in zip(itertools.count(tokens, tokens), crops, strict=False)
     ]
     return image_grid(medium, side, side, medium.positions[:tokens], views)
+
+
+def square_ahead(medium: Medium) -> GridTokens:
+    """Squeezed into a square; strided convolutions see each token's place late (Gemma 3n).
+
+    Each convolution with a stride of 2 pads to the right and at the bottom only, so its window lies
+    half a pixel of its input ahead. Down to a stride of 16 that is 7.5 pixels of the square.
+    """
+    tokens = square(medium)
+    side = medium.processor.image_processor.size["height"]
+    right, down = tokens.width * _AHEAD / side, tokens.height * _AHEAD / side
+    return replace(tokens, canvas=(right, down, tokens.width + right, tokens.height + down))
 
 
 def _tokens_an_image(processor: Any) -> int:
@@ -119,7 +155,7 @@ def rows_with_breaks(medium: Medium) -> GridTokens:
 def base_and_rows(medium: Medium) -> GridTokens:
     """All of it, small; then rows of a finer grid, each with one more token at its end.
 
-    LLaVA-OneVision pads the finer grid to its tiles and cuts the padding off again.
+    LLaVA-OneVision pads the finer grid to its tiles, and cuts whole tokens of padding off again.
     """
     from transformers.image_processing_utils import select_best_resolution
 
@@ -138,7 +174,53 @@ def base_and_rows(medium: Medium) -> GridTokens:
     columns = cells // rows
     fine = _without_ends(medium.positions[tokens:], columns)
     view = whole(medium, medium.positions[:tokens], side, side)
-    return image_grid(medium, rows, columns, fine, [view])
+    canvas = _left_of_padded(medium, (wide, high), tile / side)
+    return image_grid(medium, rows, columns, fine, [view], canvas)
+
+
+def _left_of_padded(medium: Medium, padded: tuple[int, int], cell: float) -> Box:
+    """Return what tokens of ``cell`` pixels show of an image that is padded on all sides.
+
+    The image is resized to fit into ``padded``, (width, height); so many tokens are cut off at both
+    ends as lie in the padding as a whole, where the image counts as a whole number of tokens.
+    """
+    size = medium.image.width, medium.image.height
+    scale = min(padded[0] / size[0], padded[1] / size[1])
+    sides = []
+    for i in (0, 1):
+        resized = min(math.ceil(size[i] * scale), padded[i])
+        before = (padded[i] - resized) // 2
+        tokens, others = round(padded[i] / cell), round(padded[1 - i] / cell)
+        counted = int(round(size[i] * (others / size[1 - i]), 7))
+        cut = max(0, (tokens - counted) // 2) * cell
+        sides.append([(x - before) * size[i] / resized for x in (cut, padded[i] - cut)])
+    return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
+
+
+def rows_then_overview(medium: Medium) -> GridTokens:
+    """Rows of a fine grid, each with one more token at its end; a token; then all of it, small.
+
+    Phi-4-multimodal pads the image to whole tiles on the right or below, and leaves out the tokens
+    of the tiles that show padding alone. The small one shows the padding, too.
+    """
+    cutter, image = medium.processor.image_processor, medium.image
+    side = math.ceil(cutter.size["height"] / cutter.patch_size / 2)  # a token is 2 x 2 patches
+    height, width = medium.sizes("image_sizes")
+    high, wide = height // cutter.size["height"], width // cutter.size["width"]
+    mask = medium.inputs["image_attention_mask"][medium.index]
+    seen = mask[1 : 1 + high * wide, 0::2, 0::2].reshape(high, wide, side, side)
+    seen = seen.transpose(1, 2).reshape(high * side, wide * side)
+    rows, columns = int(seen[:, 0].sum()), int(seen[0].sum())
+    fine = rows * (columns + 1)
+    expect(medium, fine + 1 + side * (side + 1))
+    scale = min(width / image.width, height / image.height)
+    across = image.width * width / min(width, int(image.width * scale))
+    down = image.height * height / min(height, int(image.height * scale))
+    small = _without_ends(medium.positions[fine + 1 :], side)
+    view = Overview(small, side, side, (0.0, 0.0, across, down))
+    canvas = (0.0, 0.0, across * columns / (wide * side), down * rows / (high * side))
+    own = _without_ends(medium.positions[:fine], columns)
+    return image_grid(medium, rows, columns, own, [view], canvas)
 
 
 def _without_ends(positions: Sequence[int], columns: int) -> list[int]:

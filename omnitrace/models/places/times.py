@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -12,7 +13,7 @@ from omnitrace.sources.unitizers.user_defined import name_of
 
 _Interval: TypeAlias = tuple[float, float]
 
-__all__ = ["every", "frames", "frames_but_last", "steps"]
+__all__ = ["chunks", "every", "frames", "frames_but_last", "steps"]
 
 
 def steps(medium: Medium) -> TimeTokens:
@@ -20,6 +21,12 @@ def steps(medium: Medium) -> TimeTokens:
     size = medium.processor.video_processor.temporal_patch_size
     count = medium.sizes("video_grid_thw")[0]
     return _stretches(medium, medium.positions, count, size)
+
+
+def chunks(medium: Medium) -> TimeTokens:
+    """Temporal patches of several frames, each with a time of its own; the last may be shorter."""
+    size = medium.processor.video_processor.temporal_patch_size
+    return _stretches(medium, medium.positions, math.ceil(len(medium.video.times) / size), size)
 
 
 def frames(medium: Medium) -> TimeTokens:
@@ -45,7 +52,7 @@ def _stretches(medium: Medium, positions: Sequence[int], count: int, size: int) 
     each = len(positions) // count
     firsts = [float(video.times[min(i * size, len(video.times) - 1)]) for i in range(count)]
     # A frame that is shown for long is sampled again: until the next one it is the same.
-    ends = [next((t for t in firsts[i:] if t > firsts[i]), video.duration) for i in range(count)]
+    ends = [next((t for t in firsts[i:] if t > firsts[i]), video.end) for i in range(count)]
     held = [
         tuple(int(frame) for frame in video.frame_indices[i * size : (i + 1) * size])
         for i in range(count)
@@ -55,7 +62,7 @@ def _stretches(medium: Medium, positions: Sequence[int], count: int, size: int) 
         "video",
         list(positions),
         [(firsts[i], ends[i]) for i in range(count) for _ in range(each)],
-        video.duration,
+        video.end,
         [held[i] for i in range(count) for _ in range(each)],
     )
 
@@ -105,8 +112,11 @@ def every(
             medium.part,
             "audio",
             list(medium.positions[:inside]),
-            [(start, min(end, audio.duration)) for start, end in intervals[:inside]],
-            audio.duration,
+            [
+                (audio.start + start, audio.start + min(end, audio.duration))
+                for start, end in intervals[:inside]
+            ],
+            audio.end,
         )
 
     return rule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from omnitrace.media import LoadedImage
 from omnitrace.models.places.base import Medium, image_grid, whole
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.sources.unitizers.user_defined import name_of
@@ -23,6 +24,8 @@ def whole_medium(medium: Medium) -> GridTokens | TimeTokens:
     if medium.part.modality == "image":
         rest = whole(medium, positions[1:], 1, len(positions) - 1)
         return image_grid(medium, 1, 1, positions[:1], [rest] if positions[1:] else [])
-    duration = medium.audio.duration if medium.sound else medium.part.media.duration  # type: ignore[union-attr]
+    media = medium.audio if medium.sound else medium.part.media
+    assert not isinstance(media, LoadedImage)
+    seconds = media.start, media.end
     kind = "audio" if medium.sound else medium.part.modality
-    return TimeTokens(medium.part, kind, positions, [(0.0, duration)] * len(positions), duration)
+    return TimeTokens(medium.part, kind, positions, [seconds] * len(positions), media.end)

@@ -12,7 +12,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 
@@ -39,6 +39,9 @@ __all__ = [
 FeatureSource: TypeAlias = "Callable[[GridTokens | TimeTokens], np.ndarray]"
 """Gives float32 ``[tokens, dimensions]``: a feature for each token of a medium, in their order."""
 
+# No medium has more units, or shorter ones.
+_LEAST: Final = 1e-3
+_MOST: Final = 10**9
 _LABELS = "one integer for each token, as an array [tokens]"
 
 
@@ -127,18 +130,22 @@ def checked_labels(unitizer: Unitizer, labels: Any, count: int) -> np.ndarray:
 
 def check_count(name: str, value: object, what: str) -> None:
     """Refuse a number of units that is no positive integer; None is left to the unitizer."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (whole and 1 <= value <= _MOST):  # type: ignore[operator]
         raise InputError(
             f"{what} of the unitizer {name!r} is {value!r}",
-            legal="an integer of at least 1, or None to let the medium decide",
+            legal=f"an integer from 1 to {_MOST}, or None to let the medium decide",
         )
 
 
 def check_positive(name: str, value: object, what: str) -> None:
     """Refuse what is no positive number."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):  # type: ignore[operator]
-        raise InputError(f"{what} of the unitizer {name!r} is {value!r}", legal="a positive number")
+    if not number or not _LEAST <= value <= _MOST:  # type: ignore[operator]
+        raise InputError(
+            f"{what} of the unitizer {name!r} is {value!r}",
+            legal=f"a positive number, from {_LEAST} to {_MOST}",
+        )
 
 
 def check_share(name: str, value: object) -> None:
@@ -203,6 +210,8 @@ def _entries() -> Mapping[str, Any]:
 def _named(value: object, option: str, legal: str) -> tuple[str, dict[str, Any]]:
     """Read ``"name:parameter=value,…"``, or a mapping of ``name`` and ``parameters``."""
     if isinstance(value, Mapping) and set(value) <= {"name", "parameters"} and "name" in value:
+        if not isinstance(value.get("parameters", {}), Mapping):
+            raise InputError(f"{option} is {value!r}", legal="parameters by their names")
         return str(value["name"]), dict(value.get("parameters", {}))
     if not isinstance(value, str):
         raise InputError(f"{option} is {value!r}", legal=legal)
@@ -216,7 +225,7 @@ def _named(value: object, option: str, legal: str) -> tuple[str, dict[str, Any]]
             )
         try:
             parameters[key] = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             parameters[key] = raw
     return name, parameters
 
@@ -228,6 +237,8 @@ def spelled(value: object) -> object:
     unitizer is returned as it is.
     """
     if not isinstance(value, Mapping) or "name" not in value:
+        return value
+    if not isinstance(value.get("parameters", {}), Mapping):
         return value
     options = [
         f"{key}={each if isinstance(each, str) else json.dumps(each)}"

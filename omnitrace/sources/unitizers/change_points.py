@@ -73,7 +73,8 @@ class Changes(TimeUnitizer):
         # The stream with the finest steps gives the steps, the others what they have at that time.
         steps = max(moments, key=lambda each: len(each.middles))
         count = len(steps.middles)
-        fewest, most = self._bounds(max(stream.duration for stream in streams))
+        first = min(start for stream in streams for start, _ in stream.intervals)
+        fewest, most = self._bounds(max(stream.duration for stream in streams) - first)
         if count <= (self.segments or fewest):
             labels = np.arange(count)
         else:

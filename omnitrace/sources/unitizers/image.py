@@ -24,15 +24,28 @@ from omnitrace.types import ImageRegion
 __all__ = ["Grid", "Whole", "grid_shape", "image_units"]
 
 _REGIONS_ALONG_LONGER_SIDE = 4
+_MOST_REGIONS_IN_A_ROW = 16
 _SMALLEST_REGION = 2
 
 
-def grid_shape(rows: int, columns: int) -> tuple[int, int]:
+def grid_shape(rows: int, columns: int, aspect: float) -> tuple[int, int]:
     """Return (region rows, region columns) for a grid of ``rows × columns`` vision tokens.
 
     Regions are about square: four along the longer side, none smaller than 2 × 2 tokens unless
-    the image itself is.
+    the image itself is. An image that is longer than that is a row of squares, at most 16.
+
+    Parameters
+    ----------
+    rows, columns:
+        Of the tokens; a model may squeeze any image into the same grid.
+    aspect:
+        Width over height of the image.
     """
+    longer = max(aspect, 1 / aspect)
+    if longer > _REGIONS_ALONG_LONGER_SIDE:
+        along = columns if aspect > 1 else rows
+        count = max(1, min(round(longer), _MOST_REGIONS_IN_A_ROW, along // _SMALLEST_REGION))
+        return (1, count) if aspect > 1 else (count, 1)
     edge = max(_SMALLEST_REGION, math.ceil(max(rows, columns) / _REGIONS_ALONG_LONGER_SIDE))
     return max(1, rows // edge), max(1, columns // edge)
 
@@ -45,8 +58,8 @@ class Grid(ImageUnitizer):
     ----------
     rows, columns:
         Both, or neither: then about four square regions along the longer side, none smaller than
-        2 × 2 tokens; of a model that cuts images into slices, each slice. At most as many as there
-        are rows and columns of tokens.
+        2 × 2 tokens, and of a panorama up to 16 squares in a row; of a model that cuts images into
+        slices, each slice. At most as many as there are rows and columns of tokens.
     """
 
     rows: int | None = None
@@ -65,7 +78,9 @@ class Grid(ImageUnitizer):
 
     def cut(self, tokens: GridTokens, features: FeatureSource) -> np.ndarray:
         """Return int ``[tokens]``: the grid cell that each merged vision token lies in."""
-        wanted = tokens.grid if tokens.further else grid_shape(tokens.rows, tokens.columns)
+        wanted = tokens.grid
+        if not tokens.further:
+            wanted = grid_shape(tokens.rows, tokens.columns, tokens.width / tokens.height)
         if self.rows is not None and self.columns is not None:
             wanted = min(self.rows, tokens.rows), min(self.columns, tokens.columns)
         rows, columns = wanted
@@ -135,10 +150,13 @@ def _draft(
 ) -> UnitDraft:
     """Return the unit of some cells."""
     part, showing = tokens.part, tokens.cell_positions()
-    box = box or hull(cells, tokens.grid, tokens.size)
+    box = box or hull(cells, tokens.grid, tokens.size, tokens.canvas)
+    region = ImageRegion(
+        part.message, part.part, box, tokens.grid, tuple(cells), canvas=tokens.canvas
+    )
     return UnitDraft(
         modality="image",
-        locator=ImageRegion(part.message, part.part, box, tokens.grid, tuple(cells)),
+        locator=region,
         positions=tuple(sorted(position for cell in cells for position in showing[cell])),
         source_id=part.source_id,
         own_id=own_id,

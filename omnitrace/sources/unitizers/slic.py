@@ -71,7 +71,10 @@ class Slic(ImageUnitizer):
         if wanted >= count:
             return np.arange(count)
         # Pillow's box filter averages over exactly the cells, also where they cut a pixel.
-        small = media.pixels.resize((tokens.columns, tokens.rows), PIL.Image.Resampling.BOX)
+        small = PIL.Image.new("RGB", (tokens.columns, tokens.rows))
+        for cell in range(count):
+            mean = media.pixels.resize((1, 1), PIL.Image.Resampling.BOX, box=tokens.cell(cell))
+            small.paste(mean, (cell % tokens.columns, cell // tokens.columns))
         labels: np.ndarray = slic(
             np.asarray(small),
             n_segments=wanted,

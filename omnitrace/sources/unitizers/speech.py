@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -61,7 +61,7 @@ class Speech(TimeUnitizer):
         init=False, repr=False, compare=False, default_factory=list
     )
     # A layout is made anew for every question about the same recording.
-    _found: dict[str, list[Utterance]] = field(
+    _found: dict[tuple[str, float, float], list[Utterance]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
 
@@ -84,15 +84,22 @@ class Speech(TimeUnitizer):
         audio = _sound(streams[0].part.media)
         if audio is None:
             return []
-        found = self._found.get(audio.sha256)
+        key = audio.sha256, audio.start, audio.duration
+        found = self._found.get(key)
         if found is None:
             found = self._heard(audio)
             while len(self._found) >= _KEPT:
                 self._found.pop(next(iter(self._found)), None)
-            self._found[audio.sha256] = found
+            self._found[key] = found
         return found
 
     def _heard(self, audio: LoadedAudio) -> list[Utterance]:
+        return [
+            replace(each, start=audio.start + each.start, end=audio.start + each.end)
+            for each in self._said_from_its_start(audio)
+        ]
+
+    def _said_from_its_start(self, audio: LoadedAudio) -> list[Utterance]:
         voiced = speech_between_pauses(audio.samples, self._stretches())
         if not self._recogniser:
             return voiced

@@ -102,14 +102,23 @@ def _placeholders(examined: Examined, request: AdapterRequest) -> Finding:
     said = f"{len(own):,} of {len(holders):,} placeholders have a place in a medium"
     if not rest:
         return Finding("supported", f"{said}, and the towers fill as many")
-    different = len(torch.unique(fed[rest].float().cpu(), dim=0))
-    kinds = len({encoded.prompt_ids[place] for place in rest})
-    if different > kinds:
+    changed = {name: _changed(name, value) for name, value in inputs.items()}
+    with undisturbed(examined.model):
+        again = decoder_inputs(examined.adapter, changed, encoded.generate_options).embeddings[0]
+    showing = int((again[rest] != fed[rest]).any(dim=-1).sum())
+    if showing:
         return wrong(
-            f"{said}; the other {len(rest)} are filled with {different} different features, so "
-            "they show something of a medium"
+            f"{said}; {showing} of the other {len(rest)} change with the media, so they show "
+            "something of a medium"
         )
     return Finding("supported", f"{said}; the other {len(rest)} end rows or pad, and show nothing")
+
+
+def _changed(name: str, value: torch.Tensor) -> torch.Tensor:
+    """Return other pixels and sounds, and anything else as it is."""
+    if not value.is_floating_point() or not any(kind in name for kind in ("pixel", "features")):
+        return value
+    return value.flip(-1) + 1
 
 
 def _shown(tokens: Any) -> list[int]:

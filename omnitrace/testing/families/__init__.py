@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from omnitrace.errors import unknown_name
 from omnitrace.models.processor import ProcessorAdapter
-from omnitrace.testing.families import audio, gemma, glm, minicpm, qwen, tiles
+from omnitrace.testing.families import audio, gemma, glm, kimi, minicpm, phi, qwen, tiles
 
 __all__ = ["TINY", "tiny_family"]
 
@@ -36,6 +36,8 @@ TINY: Final[dict[str, Callable[[], tuple[Any, Any]]]] = {
     "idefics3": tiles.idefics3,
     "smolvlm": tiles.smolvlm,
     "mistral3": tiles.mistral3,
+    "phi-4-multimodal": phi.phi_4_multimodal,
+    "kimi-k2.5": kimi.kimi_k2_5,
     "minicpm-v-4.6": minicpm.minicpm_v_4_6,
     "minicpm-v-4.7": minicpm.minicpm_v_4_7,
 }

@@ -64,6 +64,8 @@ def gemma3n() -> tuple[Any, Any]:
     """Make Gemma 3n: embeddings for each layer, and layers that share keys."""
     import transformers as tf
 
+    from omnitrace.testing.families.mobilenet import omnitrace_mobilenetv5_enc
+
     words = tokenizer(
         {
             **_SOFT,
@@ -98,6 +100,7 @@ def gemma3n() -> tuple[Any, Any]:
             "hidden_size": 2048,
             "vocab_size": 8,
             "vocab_offset": size,
+            "architecture": omnitrace_mobilenetv5_enc.__name__,
             "model_args": {"channel_multiplier": 0.05},  # of 300 M parameters
         },
         boi_token_id=words.boi_token_id,

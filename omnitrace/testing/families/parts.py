@@ -92,6 +92,8 @@ def build(
     with torch.no_grad():
         _take_no_side(model)
         for name, parameter in model.get_decoder().named_parameters():
+            if name.startswith("embed_tokens_extend"):  # Phi-4 has its towers in there
+                continue
             if parameter.dim() > 1:
                 parameter.mul_(sharpen)
             if "q_proj" in name or "k_proj" in name:

@@ -93,8 +93,11 @@ class DinoV3Ward(Ward):
         patch = int(model.config.patch_size)
         each = max(1, round(self.resolution / (patch * max(tokens.rows, tokens.columns))))
         size = {"height": patch * each * tokens.rows, "width": patch * each * tokens.columns}
+        shown = media.pixels
+        if tokens.canvas is not None:  # padded, or cut, to what the tokens show
+            shown = shown.crop(tuple(round(each) for each in tokens.canvas))
         pixels = processor(
-            images=media.pixels,
+            images=shown,
             size=size,
             do_resize=True,
             do_center_crop=False,

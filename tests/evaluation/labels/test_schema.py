@@ -211,3 +211,14 @@ def test_the_example_in_the_docs_is_a_label() -> None:
     page = SCHEMA.with_name("label-format.md").read_text(encoding="utf-8")
     example = page.split("```json\n")[1].split("```")[0]
     assert [len(span.sources) for span in Label.model_validate_json(example).spans] == [1, 2, 0]
+
+
+def test_a_line_with_more_mistakes_than_can_be_told(tmp_path: Path) -> None:
+    path = tmp_path / "l.jsonl"
+    good = json.dumps(document())
+    path.write_text('{"spans": [' + "[]," * 200_000 + f"[]]}}\n{good}", encoding="ascii")
+    found = scan_labels(path)
+    assert [entry.line for entry in found.entries] == [2]
+    assert [(p.line, p.message) for p in found.problems] == [
+        (1, "it holds more than 200000 values")
+    ]

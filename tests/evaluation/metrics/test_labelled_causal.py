@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from omnitrace import InputError, Trace, Tracer
+from omnitrace._utils.files import write_text
 from omnitrace.ablation import MaskDealer, leave_one_out, span_logprobs
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine import rescore
@@ -20,7 +21,6 @@ from omnitrace.evaluation.baselines.trivial import Prediction
 from omnitrace.evaluation.evaluation import evaluate
 from omnitrace.evaluation.examples import LabelledItem, labelled_items
 from omnitrace.evaluation.faithfulness_run import FaithfulnessOptions, faithfulness
-from omnitrace.evaluation.labels.io import write_text
 from omnitrace.evaluation.labels.schema import Label, TextSource
 from omnitrace.evaluation.measured_effects import MeasuredResponse, measure_by
 from omnitrace.evaluation.metrics.faithfulness import lds

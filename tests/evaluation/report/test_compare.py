@@ -241,3 +241,20 @@ def test_a_missing_file_and_a_broken_row(tmp_path: Path) -> None:
     rows = [{**row, "f1": "high"} for row in to_document(made)["rows"]]
     with pytest.raises(InputError, match=r"rows\[0\].f1: .*not \"high\""):
         written(made, tmp_path / "a.json", rows=rows)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 10**30, 10**400, -1, 1.5, True], ids=range(7))
+@pytest.mark.parametrize("field", ["common_units", "sources", "span"])
+def test_counts_of_a_row_are_counts(tmp_path: Path, field: str, number: object) -> None:
+    made = evaluate({"a": TRACE}, [label("a")], options=EvaluationOptions(draws=10))
+    rows = [{**row, field: number} for row in to_document(made)["rows"]]
+    with pytest.raises(InputError, match=rf"rows\[0\].{field}"):
+        written(made, tmp_path / "a.json", rows=rows)
+
+
+@pytest.mark.timeout(30)
+def test_a_short_text_that_would_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"rows": [' + "[]," * 10_000_000 + "[]]}", encoding="ascii")
+    with pytest.raises(InputError, match="holds more than 6000000 values"):
+        read_evaluation(path)

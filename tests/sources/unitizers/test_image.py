@@ -38,15 +38,43 @@ def common(a: Box, b: Box) -> float:
 
 @given(st.integers(1, 400), st.integers(1, 400))
 def test_the_grid_is_four_regions_along_the_longer_side(rows: int, columns: int):
-    along_rows, along_columns = grid_shape(rows, columns)
+    along_rows, along_columns = grid_shape(rows, columns, columns / rows)
     assert 1 <= along_rows <= max(1, rows // 2)
     assert 1 <= along_columns <= max(1, columns // 2)
     longer, regions = max((rows, along_rows), (columns, along_columns))
+    if longer > 4 * min(rows, columns):
+        assert min(along_rows, along_columns) == 1
+        return
     assert regions <= 4
     if longer >= 12:
         assert regions >= 3
     if along_rows > 1 and along_columns > 1:  # about square
         assert 0.4 < (rows / along_rows) / (columns / along_columns) < 2.5
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens", "regions"),
+    [
+        ((12_000, 800), (28, 428), 15),
+        ((12_000, 800), (2, 31), 15),
+        ((12_000, 800), (16, 16), 8),  # squeezed into a square
+        ((12_000, 800), (24, 24), 12),
+        ((4_100, 1_000), (9, 37), 4),
+        ((20_000, 100), (1, 256), 16),
+        ((20_000, 100), (1, 3), 1),
+    ],
+)
+def test_a_panorama_is_a_row_of_squares(
+    size: tuple[int, int], tokens: tuple[int, int], regions: int
+):
+    assert grid_shape(*tokens, size[0] / size[1]) == (1, regions)
+    assert grid_shape(*tokens[::-1], size[1] / size[0]) == (regions, 1)
+    rows, columns = tokens
+    grid = GridTokens(media_part("image"), range(rows * columns), rows, columns, *size)
+    boxes = [region(draft).box for draft in image_units(grid, Grid())]
+    assert len(boxes) == regions
+    assert boxes[0][1] == 0
+    assert boxes[0][3] == size[1]
 
 
 @given(st.integers(1, 60), st.integers(1, 60))

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from omnitrace import Trace
 from omnitrace.errors import InputError, SourceWarning
-from omnitrace.media import LoadedAudio, load_audio
+from omnitrace.media import Clip, LoadedAudio, load_audio
 from omnitrace.media.limits import DEFAULT_LIMITS
 from omnitrace.plugins.registry import registry
+from omnitrace.report.view import trace_view
 from omnitrace.sources import SourceOptions, Speech, TimeTokens
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Conversation, read_messages
@@ -55,6 +56,32 @@ def test_units_are_speech_and_silence(recording):
     assert starts(drafts) == pytest.approx(EDGES, abs=0.15)
     held = sorted(position for draft in drafts for position in draft.positions)
     assert held == list(range(len(tokens(recording).positions)))
+
+
+def test_a_part_of_a_recording_has_the_original_s_seconds(recording):
+    unitizer = Speech()
+    time_units([tokens(recording)], unitizer)  # what was heard in all of it is another matter
+    part = load_audio(RECORDING, clip=Clip(start=2.6))
+    own = tokens(part)
+    shifted = [(part.start + start, part.start + end) for start, end in own.intervals]
+    own = dataclasses.replace(own, intervals=shifted, duration=part.end)
+    drafts = time_units([own], unitizer)
+    assert starts(drafts)[0] == pytest.approx(2.6)
+    assert starts(drafts)[-3:] == pytest.approx(EDGES[-3:], abs=0.15)
+
+
+def test_a_transcript_has_the_original_s_seconds():
+    said = [[0.5, 1.5, "one"], [1.6, 2.5, "two"], [3, 3.9, "three"]]
+    part = {
+        "type": "audio",
+        "audio": np.zeros(64_000, np.float32),
+        "transcript": [{"start": a, "end": b, "text": text} for a, b, text in said],
+    }
+    clip = {"audio_start": 1, "audio_end": 2}
+    (found,) = read(message({**part, **clip})).media()
+    assert found.transcript == (Utterance(1, 1.5, "one"), Utterance(1.6, 2, "two"))
+    (whole,) = read(message(part)).media()
+    assert [each.text for each in whole.transcript or ()] == ["one", "two", "three"]
 
 
 def test_a_recording_without_speech_is_cut_as_by_bins():
@@ -195,3 +222,11 @@ def test_units_say_what_is_said_and_redacted_ones_do_not(reference, tmp_path):
     assert again.units == trace.units
     assert [quote_of(again, unit) for unit in said] == ["The invoice is late."]
     assert not any(unit.quote or unit.speaker for unit in trace.redact().units)
+
+
+def test_the_report_quotes_what_is_said(reference):
+    cues = [{"start": 0.4, "end": 2.2, "text": "The invoice is late.", "speaker": "Anna"}]
+    part = {"type": "audio", "audio": str(RECORDING), "transcript": cues}
+    trace = reference.trace(message(part), max_new_tokens=4)
+    quotes = [unit["quote"] for unit in trace_view(trace)["units"]]
+    assert [quote for quote in quotes if quote] == ["Anna: The invoice is late."]

@@ -54,6 +54,10 @@ BAD_INTERVALS = [
     {"end": 2},
     {"from": 0, "to": 2},
     {"start": "0", "end": 2},
+    [0, 10**330],
+    [-(10**330), 2],
+    {"start": 0, "end": 2, "colour": 3},
+    {"start": 0, "end": 2, "Id": "a"},
 ]
 
 
@@ -89,6 +93,8 @@ def test_malformed_seconds(raw: Any):
         {"box": None},
         {"x0": 0, "y0": 0, "x1": 10},
         {"left": 0},
+        [0, 0, 10**330, 10],
+        {"box": [0, 0, 10, 10], "x0": 3},
         "0,0,10,10",
         7,
     ],
@@ -138,3 +144,17 @@ def test_a_unit_between_the_tokens_is_refused():
     assert "at least 0.5 s" in caught.value.legal
     with pytest.raises(InputError, match="shares its vision tokens with another box"):
         cut_image([[0, 0, 10, 10], [2, 2, 4, 4]])
+
+
+@pytest.mark.parametrize("own", [[1], {"a": 1}, True, 1.5, "", " ", "\ud800", 2**70, "u" * 10_001])
+def test_an_id_is_a_name(own: Any):
+    for cut, drawn in ((cut_text, [0, 2]), (cut_audio, [0, 2])):
+        with pytest.raises(InputError, match=r"unit 0, has the 'id'"):
+            cut([{"start": drawn[0], "end": drawn[1], "id": own}])
+    with pytest.raises(InputError, match=r"unit 0, has the 'id'"):
+        cut_image([{"box": [0, 0, 10, 10], "id": own}])
+
+
+def test_a_number_too_long_to_be_written_is_refused_in_words():
+    with pytest.raises(InputError, match="has the unit 0 of type list"):
+        cut_text([[0, 10**5000]])
