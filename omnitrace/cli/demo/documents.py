@@ -28,7 +28,7 @@ __all__ = ["DOCUMENTS", "QUESTIONS", "Question", "answer", "check_span", "smollm
 DOCUMENTS: Final = (
     "The office is open from Monday to Friday, from nine to five. "
     "On Saturdays nobody answers the telephone.",
-    "An order can be returned within 30 days. The parcel must be in its original box.",
+    "An order can be returned within 45 days. The parcel must be in its original box.",
     "Parcels to Norway take six working days. Parcels to Spain take four.",
     "The warehouse is in Lund. It was built in 1998 and has twelve docks.",
     "The blue kettle holds 1.7 litres and boils in three minutes.",
