@@ -200,7 +200,13 @@ def cutters(recognisers: Sequence[str]) -> dict[str, Callable[[np.ndarray], list
 
         return cut
 
-    return {"pauses": by(Speech())} | {name: by(Speech(asr=name)) for name in recognisers}
+    return {"pauses": by(Speech())} | {_label(name): by(Speech(asr=name)) for name in recognisers}
+
+
+def _label(recogniser: str) -> str:
+    """Return a recogniser and its model, without the folders of this machine."""
+    name, _, model = recogniser.partition(":")
+    return f"{name}:{Path(model).name}"
 
 
 def measure(given: argparse.Namespace) -> Result:
@@ -226,7 +232,7 @@ def measure(given: argparse.Namespace) -> Result:
         table=Table(_COLUMNS, [_row(*key, score) for key, score in scores.items()]),
         bars=_bars({kind: score for (name, kind), score in scores.items() if name == "pauses"}),
         notes=_NOTES,
-        settings={"asr": given.asr},
+        settings={"asr": [_label(each) for each in given.asr]},
         values={
             f"{name}/{kind}": {
                 "found": score.found,

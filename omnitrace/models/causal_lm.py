@@ -89,7 +89,7 @@ class CausalLMAdapter(ModelAdapter):
                 f"{self.source} reads text only; "
                 f'messages[{media[0].message}]["content"][{media[0].part}] is {media[0].modality}',
                 legal="text parts",
-                fix="use an omni-modal model, e.g. --model reference",
+                fix="use an omni-modal model, e.g. --model reference, with its processor",
             )
         parts = [part for part in conversation.parts if isinstance(part, TextPart)]
         self._check_template(conversation)

@@ -229,9 +229,17 @@ def adapter_entry(config: Any) -> Entry:
 
 
 def adapter_for(model: Any, processor: Any) -> ModelAdapter:
-    """Wrap a model and processor that the user has loaded; see :func:`unwrapped`."""
+    """Wrap a model and processor that the user has loaded; see :func:`unwrapped`.
+
+    A model that sees or listens, given with a tokenizer alone, is a model of text.
+    """
+    from transformers import PreTrainedTokenizerBase
+
     model = unwrapped(model)
     if not hasattr(model, "config"):
         check_writes_text(model)
-    adapter_class: type[ModelAdapter] = adapter_entry(model.config).factory()
+    entry = adapter_entry(model.config)
+    if entry.name == "processor" and isinstance(processor, PreTrainedTokenizerBase):
+        entry = registry().models["causal_lm"]
+    adapter_class: type[ModelAdapter] = entry.factory()
     return adapter_class(model, processor)

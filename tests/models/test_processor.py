@@ -65,6 +65,18 @@ def test_a_model_with_towers_needs_its_processor() -> None:
     assert "AutoProcessor" in caught.value.legal
 
 
+def test_a_model_with_towers_and_a_tokenizer_alone_is_a_model_of_text() -> None:
+    adapter = tiny_family("qwen3-vl")
+    tracer = Tracer(model=adapter.model, processor=adapter.tokenizer, signal="attention-mean")
+    parts = [{"type": "text", "text": text} for text in ("The key is blue.", "What is blue?")]
+    found = tracer.trace([{"role": "user", "content": parts}], max_new_tokens=3)
+    assert [unit.preview for unit in found.units] == ["The key is blue."]
+    picture = {"type": "image", "image": np.zeros((60, 60, 3), dtype=np.uint8)}
+    with pytest.raises(InputError, match="reads text only") as caught:
+        tracer.trace([{"role": "user", "content": [picture, parts[1]]}])
+    assert "processor" in caught.value.fix
+
+
 def test_a_processor_whose_tokenizer_has_no_offsets_is_refused() -> None:
     """As Voxtral's, which mistral-common writes the prompt for."""
 
