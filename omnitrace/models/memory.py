@@ -121,13 +121,14 @@ def cache_bytes(model: Any, tokens: int, itemsize: int) -> int:
         layers = [None] * int(getattr(config, "num_hidden_layers", 1))
     own = len(layers) - int(getattr(config, "num_kv_shared_layers", 0) or 0)
     projections = _projections(model)
+    usual = _latent(model, config) or _key_and_value(config)
     total = 0
     for index, layer in enumerate(layers):
         if index >= own or (layer is not None and not hasattr(layer, "keys")):
             continue
         window = getattr(layer, "sliding_window", None)
         kept = tokens if window is None else min(tokens, int(window) - 1)
-        total += kept * projections.get(index, _key_and_value(config)) * itemsize
+        total += kept * projections.get(index, usual) * itemsize
     return total
 
 
@@ -135,11 +136,21 @@ def _heads(config: Any) -> int:
     return int(getattr(config, "num_attention_heads", 1) or 1)
 
 
+def _latent(model: Any, config: Any) -> int | None:
+    """Return the numbers of a latent of which keys and values are made anew, where that is cached.
+
+    So do DeepSeek V3 and its kin, Kimi among them.
+    """
+    if any(hasattr(module, "expand_kv") for module in model.get_decoder().modules()):
+        return int(config.kv_lora_rank) + int(config.qk_rope_head_dim)
+    return None
+
+
 def _key_and_value(config: Any) -> int:
     """Return how many numbers a layer caches of each token, by its configuration."""
     heads = _heads(config)
     latent = getattr(config, "qk_nope_head_dim", None)
-    if latent:  # DeepSeek caches what its latent becomes: keys and values of all heads
+    if latent:  # MiniCPM3 caches what its latent becomes: keys and values of all heads
         return heads * (int(latent) + int(config.qk_rope_head_dim) + int(config.v_head_dim))
     groups = int(getattr(config, "num_key_value_heads", heads) or heads)
     width = int(getattr(config, "head_dim", 0) or int(config.hidden_size) // heads)

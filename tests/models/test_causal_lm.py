@@ -158,7 +158,7 @@ def test_a_medium_is_refused():
 
 
 def test_a_request_without_text_is_refused():
-    with pytest.raises(InputError, match="the request has no text"):
+    with pytest.raises(InputError, match="messages are blank"):
         encode(BARE, [{"role": "user", "content": ""}])
 
 

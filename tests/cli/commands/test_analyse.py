@@ -150,7 +150,7 @@ def test_mistakes(run: Run, folder: Path, tmp_path: Path) -> None:
         ((folder, "--by", "tokens", "--window", "0"), "--window"),
         ((folder, "--section", "aside"), "--section"),
         ((folder, "--plot", tmp_path / "plot.xyz"), "ends in '.xyz'"),
-        ((folder, "--plot", tmp_path / "file" / "plot.png"), "cannot write the plot"),
+        ((folder, "--plot", tmp_path / "file" / "plot.png"), "cannot write"),
         ((folder, "--outcomes", tmp_path / "absent.jsonl"), "cannot read"),
         ((folder, "--outcomes", outcomes(folder, x=True)), "has an outcome of none of the 4"),
     ):

@@ -44,7 +44,7 @@ def test_requests_are_answered_and_checked(
     control = next(line for line in lines if line.startswith("unit-size"))
     assert control.split()[1:3] == ["1.00", "1.00"]
     assert control.endswith("no")
-    assert lines[-1] == f"{model}; 2 responses; seed 3"
+    assert lines[-1] == f"{Path(model).name}; 2 responses; seed 3"
     assert result.stderr == f"omnitrace: wrote {out}\n"
     found = SanityDocument.model_validate_json(out.read_text("utf-8"))
     assert found.examples == ("a", "b")

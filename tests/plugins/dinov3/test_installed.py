@@ -50,7 +50,7 @@ def test_it_cuts_a_request(installed: Path, tmp_path: Path) -> None:
     assert len(found["units"]) == 6
     unitizer = found["provenance"]["segmentation"]["sources"]["image"]
     assert unitizer["name"] == "dinov3"
-    assert unitizer["parameters"]["checkpoint"] == str(tmp_path / "dino")
+    assert unitizer["parameters"]["checkpoint"] == "dino"
 
 
 def test_its_own_tests_pass(installed: Path) -> None:
