@@ -35,7 +35,9 @@ def test_every_family_is_on_the_page(family: Family, script: ModuleType) -> None
     ]
     media, signals = rows
     kinds = dict(zip(script.MODALITIES, media[1:], strict=False))
-    assert {kind for kind, mark in kinds.items() if mark != "no"} == set(family.modalities)
+    shown = {kind for kind, mark in kinds.items() if mark != "no"}
+    newer = set(family.since)  # the page was made with an older transformers, or this is one
+    assert shown | newer == set(family.modalities) | newer
     assert all(name in media[-1] for name in family.checkpoints)
     assert len(signals) == 1 + len(script.SIGNALS)
     assert "WRONG" not in media + signals
