@@ -116,7 +116,8 @@ _FILES: Final[tuple[tuple[str, str, str, Callable[[], bytes], Expected], ...]] =
         "either",
     ),
     ("claims 4 GB of samples", "audio", "wav", lambda: _wav(said=2**32 - 1), "either"),
-    ("no samples", "audio", "wav", lambda: _wav(said=0), "refused"),
+    # As a program writes it that does not know the length: what follows is read.
+    ("claims no samples", "audio", "wav", lambda: _wav(said=0), "either"),
     ("rate 0", "audio", "wav", lambda: _wav(rate=0), "refused"),
     ("rate 1", "audio", "wav", lambda: _wav(rate=1), "refused"),
     ("rate 2³²", "audio", "wav", lambda: _wav(rate=2**32 - 1), "refused"),
