@@ -162,6 +162,17 @@ def test_a_request_without_text_is_refused():
         encode(BARE, [{"role": "user", "content": ""}])
 
 
+def test_truncation_and_padding_of_a_tokenizer_leave_the_prompt_whole():
+    asked = [{"role": "user", "content": [text("The key is blue. The lamp is red."), text("Why?")]}]
+    cutting = build_tokenizer()
+    cutting.backend_tokenizer.enable_truncation(4)
+    cutting.backend_tokenizer.enable_padding(length=64)
+    found, whole = encode(adapter_of(cutting), asked), encode(BARE, asked)
+    assert found.inputs["input_ids"].tolist() == whole.inputs["input_ids"].tolist()
+    ranges = [list(part.ranges) for part in found.geometry if isinstance(part, TextTokens)]
+    assert ranges == [list(part.ranges) for part in whole.geometry if isinstance(part, TextTokens)]
+
+
 def test_a_role_that_the_template_refuses():
     tokenizer = build_tokenizer()
     tokenizer.chat_template = (
