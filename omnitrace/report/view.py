@@ -13,18 +13,19 @@ from typing import Any, Final
 import numpy as np
 
 from omnitrace.report.embedded import embedded_view
-from omnitrace.report.media import facts_of, image_view, seconds, time_view
+from omnitrace.report.media import facts_of, image_view, time_view
 from omnitrace.report.provenance import headline, provenance_rows, warnings_of
 from omnitrace.report.tokens import span_signals, token_columns
 from omnitrace.report.truth import SpanTruth, support_is_right, truth_view
 from omnitrace.report.words import strength_of, strength_words, verdict_words, why_unsupported
+from omnitrace.trace.citations import parts_of, quote_of
+from omnitrace.trace.places import place_of
 from omnitrace.trace.trace import Trace
-from omnitrace.types import ImageRegion, Message, SourceUnit, Span, Support, TextRange
+from omnitrace.types import SourceUnit, Span, Support, TextRange
 
-__all__ = ["place_of", "trace_view"]
+__all__ = ["trace_view"]
 
 _TITLE_LENGTH: Final = 90
-_TO: Final = "\N{EN DASH}"
 
 
 def trace_view(
@@ -74,7 +75,7 @@ def trace_view(
                 "id": unit.id,
                 "kind": unit.modality,
                 "part": place[unit.locator.message, unit.locator.part],
-                "place": place_of(unit),
+                "place": place_of(unit.locator),
                 "quote": _quote(trace, unit),
                 "number": numbers.get(unit.id),
             }
@@ -142,22 +143,6 @@ def _support_view(
     }
 
 
-def place_of(unit: SourceUnit) -> str:
-    """Return where a unit lies in its part, in words."""
-    locator = unit.locator
-    if isinstance(locator, TextRange):
-        return f"characters {locator.start}{_TO}{locator.end}"
-    if isinstance(locator, ImageRegion):
-        x0, y0, x1, y1 = (f"{value:.0f}" for value in locator.box)
-        return f"x {x0}{_TO}{x1}, y {y0}{_TO}{y1} px"
-    return f"{seconds(locator.start)}{_TO}{seconds(locator.end)} s"
-
-
-def _parts(message: Message) -> list[dict[str, Any]]:
-    content = message.get("content") or []
-    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-
-
 def _parts_view(trace: Trace, *, media: bool) -> list[dict[str, Any]]:
     """Describe all parts of all messages, in their order."""
     units: dict[tuple[int, int], list[tuple[int, SourceUnit]]] = {}
@@ -166,7 +151,7 @@ def _parts_view(trace: Trace, *, media: bool) -> list[dict[str, Any]]:
     texts = itertools.count(1)
     views = []
     for m, message in enumerate(trace.messages):
-        for p, part in enumerate(_parts(message)):
+        for p, part in enumerate(parts_of(message)):
             here = units.get((m, p), [])
             view = {
                 "message": m,
@@ -208,11 +193,8 @@ def _media_name(source_id: object, name: str, modality: str) -> str:
 
 def _quote(trace: Trace, unit: SourceUnit) -> str | None:
     """Return all of a unit's text, or what is said in it."""
-    locator = unit.locator
-    if not isinstance(locator, TextRange):
-        return unit.quote or None
-    text: str = _parts(trace.messages[locator.message])[locator.part]["text"]
-    return text[locator.start : locator.end]
+    is_text = isinstance(unit.locator, TextRange)
+    return quote_of(trace, unit) if is_text else unit.quote or None
 
 
 def _title(trace: Trace) -> str:
@@ -220,7 +202,7 @@ def _title(trace: Trace) -> str:
         part["text"]
         for message in trace.messages
         if message.get("role") == "user"
-        for part in _parts(message)
+        for part in parts_of(message)
         if "media" not in part
     ]
     words = " ".join(texts[-1].split()) if texts else ""
