@@ -14,6 +14,7 @@ from typing import Any, Final
 import webvtt
 from webvtt.errors import MalformedCaptionError, MalformedFileError
 
+from omnitrace._utils.documents import check_size
 from omnitrace.errors import InputError
 from omnitrace.media.limits import MediaLimits
 from omnitrace.media.source import resolve_source
@@ -90,6 +91,11 @@ def _of_text(text: str, where: str) -> list[Utterance]:
     if stripped.startswith("WEBVTT"):
         return _of_captions(stripped, "vtt", where)
     if stripped.startswith(("{", "[")):
+        # Not the bounded reader of our own files: recognisers write NaN where a score is missing.
+        try:
+            check_size(stripped)
+        except ValueError as error:
+            raise InputError(f"{where} cannot be read: {error}", legal=_LEGAL) from None
         try:
             return _of_json(json.loads(stripped), where)
         except RecursionError:

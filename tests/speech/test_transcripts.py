@@ -147,3 +147,10 @@ def test_fifty_thousand_cues_are_read():
     cue = "{0}\n00:{1:02}:{2:02},000 --> 00:{1:02}:{2:02},900\nHi {0}.\n\n"
     text = "".join(cue.format(n, n // 60 % 60, n % 60) for n in range(50_000))
     assert len(read(text.encode())) == 50_000
+
+
+def test_json_of_too_many_values_is_refused(monkeypatch):
+    monkeypatch.setattr("omnitrace._utils.documents.MAX_VALUES", 20)
+    cues = [{"start": 1, "end": 2, "text": "Hello."}] * 10
+    with pytest.raises(InputError, match="more than 20 values"):
+        read(json.dumps(cues).encode())
