@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from omnitrace.sources.regions import cell_box, fills_its_hull, hull, outline
+from omnitrace.trace.places import seconds
 from omnitrace.types import ImageRegion, MediaRecord, SourceUnit, TimeRange
 
-__all__ = ["facts_of", "image_view", "seconds", "time_view"]
+__all__ = ["facts_of", "image_view", "time_view"]
 
 _LEAST: Final = 1e-3  # seconds: nothing has no length
 
@@ -94,11 +95,6 @@ def time_view(record: MediaRecord, units: Sequence[tuple[int, SourceUnit]]) -> d
             for start, preview in zip(starts, record.previews, strict=False)
         ],
     }
-
-
-def seconds(value: float) -> str:
-    """Write seconds with as many digits as they need, up to two."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _base64(data: bytes) -> str:

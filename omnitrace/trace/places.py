@@ -6,7 +6,7 @@ from typing import Final
 
 from omnitrace.types import ImageRegion, Locator, TextRange
 
-__all__ = ["place_of"]
+__all__ = ["place_of", "seconds"]
 
 _TO: Final = "\N{EN DASH}"
 
@@ -18,5 +18,9 @@ def place_of(locator: Locator) -> str:
     if isinstance(locator, ImageRegion):
         x0, y0, x1, y1 = (f"{value:.0f}" for value in locator.box)
         return f"x {x0}{_TO}{x1}, y {y0}{_TO}{y1} px"
-    start, end = (f"{value:.2f}".rstrip("0").rstrip(".") for value in (locator.start, locator.end))
-    return f"{start}{_TO}{end} s"
+    return f"{seconds(locator.start)}{_TO}{seconds(locator.end)} s"
+
+
+def seconds(value: float) -> str:
+    """Write seconds with as many digits as they need, up to two."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

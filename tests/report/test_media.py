@@ -10,7 +10,8 @@ import pytest
 
 from omnitrace.errors import InputError
 from omnitrace.report.embedded import embedded_view
-from omnitrace.report.media import facts_of, image_view, seconds, time_view
+from omnitrace.report.media import facts_of, image_view, time_view
+from omnitrace.trace.places import seconds
 from omnitrace.trace.trace import Trace
 from omnitrace.types import MediaRecord, SourceUnit
 from tests.helpers.sample_traces import multimodal_trace
