@@ -1,4 +1,4 @@
-"""Time stamps of frames where a file leaves some out, repeats them or sets its clock anew."""
+"""Time stamps of frames where a file leaves some out, repeats them or resets its clock."""
 
 from __future__ import annotations
 

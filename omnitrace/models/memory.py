@@ -137,7 +137,7 @@ def _heads(config: Any) -> int:
 
 
 def _latent(model: Any, config: Any) -> int | None:
-    """Return the numbers of a latent of which keys and values are made anew, where that is cached.
+    """Return the numbers of a latent that keys and values are computed from, where that is cached.
 
     So do DeepSeek V3 and its kin, Kimi among them.
     """

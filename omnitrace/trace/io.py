@@ -139,7 +139,7 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False, metadata: bool 
         If the trace cannot be represented, if ``path`` is something else than a trace, or if the
         place cannot be written.
     MediaError
-        If the private metadata of a medium cannot be told from the rest.
+        If the private metadata of a medium cannot be separated from the rest.
     """
     members = _members(trace, _originals(trace, metadata) if media else {})
     as_zip = path.suffix == SUFFIX

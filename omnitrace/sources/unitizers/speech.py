@@ -60,7 +60,7 @@ class Speech(TimeUnitizer):
     _recogniser: list[Recogniser] = field(
         init=False, repr=False, compare=False, default_factory=list
     )
-    # A layout is made anew for every question about the same recording.
+    # A layout is made again for every question about the same recording.
     _found: dict[tuple[str, float, float], list[Utterance]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
