@@ -277,7 +277,7 @@ def _id(value: Any, where: str, default: str) -> str:
 
 def _check_text(value: Any, where: str) -> None:
     try:
-        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+        json.dumps(value, ensure_ascii=False, default=lambda _: None).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
             f"{where} holds half of a surrogate pair, {error.object[error.start]!r}",
