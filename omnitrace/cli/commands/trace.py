@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,9 +24,11 @@ from omnitrace.cli.options import (
     VideoUnits,
     root_of,
 )
-from omnitrace.cli.runner import Runner, TraceOutput
+from omnitrace.cli.runner import RunChoices, Runner, TraceOutput
 from omnitrace.errors import InputError
-from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
+from omnitrace.runs.inputs import Requests, open_requests
+from omnitrace.runs.run import ATTEMPTS, OnChange
+from omnitrace.runs.shards import Shard
 
 if TYPE_CHECKING:
     from omnitrace.attribution.selection import SelectionConfig
@@ -43,7 +44,8 @@ def trace(
         typer.Argument(
             metavar="REQUEST",
             help="A .json file with one request or a list of them, a .jsonl file with one a line, "
-            "or a question file of the OmniTrace paper.",
+            "a question file of the OmniTrace paper, a Parquet file, or a folder of these or of "
+            "the package datasets.",
             show_default=False,
         ),
     ] = None,
@@ -132,7 +134,10 @@ def trace(
     max_new_tokens: MaxNewTokens = 256,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write <id>.omnitrace for each request into this folder."),
+        typer.Option(
+            help="Write <id>.omnitrace for each request into this folder; a run that was ended "
+            "there goes on."
+        ),
     ] = None,
     media_root: Annotated[
         Path | None,
@@ -174,6 +179,39 @@ def trace(
     temperature: Annotated[
         float | None, typer.Option(help="With --sample: the temperature, above 0.")
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many requests of the file.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N parts of the requests, for N processes or machines.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which split of a dataset that has several.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="With --out: go on with the run in that folder, or make all of its traces again.",
+        ),
+    ] = True,
+    on_change: Annotated[
+        OnChange,
+        typer.Option(
+            help="With --out: whether options and requests that differ from those of the folder "
+            "are refused, or their traces made again."
+        ),
+    ] = "refuse",
+    attempts: Annotated[
+        int,
+        typer.Option(
+            min=1, help="With --out: after how many processes that it ended a request is given up."
+        ),
+    ] = ATTEMPTS,
 ) -> None:
     """Answer requests and say what supports each statement, while it is written.
 
@@ -184,7 +222,8 @@ def trace(
     The quick form puts the sources in the order texts, images, audios, videos, however the options
     stand on the command line, and the question last; a request file keeps any order. Parts are
     called by their index in the message. In a file of several requests a bad one is reported and
-    the others go on.
+    the others go on. With --out a run that was ended, in whatever way, goes on where it was when
+    the same command is given again.
     """
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
@@ -201,7 +240,8 @@ def trace(
     chosen = _signal(signal, estimator_file, heads)
     selection = _calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
-    entries = marked(_entries(request, quick, root_of(media_root, confine)), source or ())
+    requests = _requests(request, quick, root_of(media_root, confine), split)
+    requests = marked(requests, source or ())
     runner = Runner(
         model,
         chosen,
@@ -223,28 +263,31 @@ def trace(
         output=TraceOutput(
             None if out is None else make_folder(out), html, media, as_json, keep_metadata
         ),
+        choices=RunChoices(
+            limit, None if shard is None else Shard.parse(shard), on_change, resume, attempts
+        ),
     )
-    raise typer.Exit(runner.run(entries))
+    raise typer.Exit(runner.run(requests))
 
 
-def _entries(
-    request: Path | None, quick: QuickForm, media_root: Path | None
-) -> Sequence[RequestEntry | RequestProblem]:
-    """Return the requests of a file, or the one of the quick form."""
+def _requests(
+    request: Path | None, quick: QuickForm, media_root: Path | None, split: str | None
+) -> Requests:
+    """Return the requests of a file or dataset, or the one of the quick form."""
     if request is not None:
         if quick:
             raise InputError(
                 "both a REQUEST file and the quick form were given",
                 legal="either a file, or --text, --image, --audio, --video and --ask",
             )
-        return read_requests(request, media_root=media_root)
+        return open_requests(request, media_root=media_root, split=split)
     if not quick:
         raise InputError(
             "there is no request", legal="a REQUEST file, or --ask with sources of its own"
         )
     if media_root is not None and what_is(media_root) != "folder":
         raise InputError(f"the media root {str(media_root)!r} is no folder")
-    return [quick.request(media_root)]
+    return Requests.of([quick.request(media_root)])
 
 
 def _signal(
