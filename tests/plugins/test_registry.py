@@ -122,7 +122,7 @@ def test_an_executor_is_registered_by_a_plugin_or_says_what_to_install() -> None
 
     found = build_registry({"mine": Elsewhere()})
     assert found.executor("elsewhere").package == "mine"
-    with pytest.raises(PluginError, match="'ray' is not installed.*pip install omnitrace-ray"):
+    with pytest.raises(PluginError, match=r"'ray' is not installed.*pip install omnitrace-ray"):
         found.executor("ray")
     with pytest.raises(PluginError, match=r"unknown executor 'elsewhen'.*'elsewhere'"):
         found.executor("elsewhen")
