@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from omnitrace.plugins.hookspecs import RegisterExecutor
     from omnitrace.runs.digests import digest_of_request
+    from omnitrace.runs.executor import Executor, RequestSaved, RequestWorker, run_elsewhere
     from omnitrace.runs.folder import Claim, Folder, LocalFolder
     from omnitrace.runs.loop import (
         RequestDone,
@@ -34,15 +36,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Claim",
+    "Executor",
     "Failure",
     "Folder",
     "LocalFolder",
     "Manifest",
     "OnChange",
+    "RegisterExecutor",
     "RequestDone",
     "RequestEvent",
     "RequestFailed",
+    "RequestSaved",
     "RequestStarted",
+    "RequestWorker",
     "Run",
     "RunEvent",
     "Shard",
@@ -51,6 +57,7 @@ __all__ = [
     "chosen",
     "digest_of_request",
     "open_run",
+    "run_elsewhere",
     "run_requests",
     "trace_name",
 ]
@@ -58,7 +65,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "omnitrace.plugins.hookspecs": ["RegisterExecutor"],
         "omnitrace.runs.digests": ["digest_of_request"],
+        "omnitrace.runs.executor": ["Executor", "RequestSaved", "RequestWorker", "run_elsewhere"],
         "omnitrace.runs.folder": ["Claim", "Folder", "LocalFolder"],
         "omnitrace.runs.loop": [
             "RequestDone",
