@@ -105,6 +105,8 @@ def run_elsewhere(
 
     worker = functools.partial(RequestWorker, load, run, options)
     for results in executor.map(worker, batches()):
+        if not run.manifest.model:
+            run.update()
         while problems:
             yield problems.popleft()
         for name, path, error in results:

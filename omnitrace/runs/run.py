@@ -176,11 +176,7 @@ class Run:
         RunError
             If the run was begun with another model, and ``on_change`` is "refuse".
         """
-        data = self.folder.read(MANIFEST)
-        if data is not None:  # another process may have noted its model meanwhile
-            current = Manifest.from_bytes(data, f"{MANIFEST} of {self.folder}")
-            if (current.asked, current.salt) == (self.manifest.asked, self.manifest.salt):
-                self.manifest = current
+        self.update()
         model, known = model_record(adapter), self.manifest.model
         if known.get("fingerprint") == model["fingerprint"]:
             return
@@ -193,6 +189,14 @@ class Run:
             )
         self.manifest = replace(self.manifest, model=model)
         self.folder.write(MANIFEST, self.manifest.to_bytes())
+
+    def update(self) -> None:
+        """Read the manifest again: another process may have noted its model meanwhile."""
+        data = self.folder.read(MANIFEST)
+        if data is not None:
+            current = Manifest.from_bytes(data, f"{MANIFEST} of {self.folder}")
+            if (current.asked, current.salt) == (self.manifest.asked, self.manifest.salt):
+                self.manifest = current
 
     def path_of(self, request_id: str) -> str:
         """Return the name, within the folder, of the trace of a request."""
