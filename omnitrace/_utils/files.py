@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, Literal
 
@@ -23,6 +23,7 @@ __all__ = [
     "reason_of",
     "what_is",
     "write_atomically",
+    "write_blocks",
     "write_bytes",
     "write_text",
 ]
@@ -199,11 +200,17 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     InputError
         If it cannot be written.
     """
+    return write_blocks(path, (data,))
+
+
+def write_blocks(path: str | Path, blocks: Iterable[bytes]) -> Path:
+    """Write a file as :func:`write_bytes` does, of blocks that are made while it is written."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as file:
-            file.write(data)
+            for block in blocks:
+                file.write(block)
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         raise _unwritable(path, error) from error
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -91,8 +92,10 @@ def _medium_or_text(text: str, root: Path) -> str:
     if not text or len(text) > _NAMED or "\n" in text or text[:5].lower() == "data:":
         return text
     name = unquote(urlsplit(text).path) if text[:7].lower() == "file://" else text
-    path = root / name
-    return _of_file(path) if what_is(path) == "file" else text
+    with contextlib.suppress(RuntimeError):  # "~someone", whom this machine does not know
+        path = root / Path(name).expanduser()
+        return _of_file(path) if what_is(path) == "file" else text
+    return text
 
 
 def _of_file(path: Path) -> str:
