@@ -33,9 +33,10 @@ from omnitrace.cli.exit_codes import (
 )
 from omnitrace.cli.loading import load_tracer
 from omnitrace.errors import GivenUpError, InputError, OmnitraceError
+from omnitrace.runs.attempts import ATTEMPTS
 from omnitrace.runs.inputs import Requests
 from omnitrace.runs.pace import Pace
-from omnitrace.runs.run import ATTEMPTS, OnChange, Run, open_run
+from omnitrace.runs.run import OnChange, Run, open_run
 from omnitrace.runs.shards import Shard, chosen, count_chosen
 from omnitrace.sources.request_files import FileEntry
 from omnitrace.types import Section, Span

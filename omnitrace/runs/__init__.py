@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from omnitrace._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from omnitrace.plugins.hookspecs import RegisterExecutor
     from omnitrace.runs.digests import digest_of_request
+    from omnitrace.runs.executor import Executor, RequestSaved, RequestWorker, run_elsewhere
     from omnitrace.runs.folder import Claim, Folder, LocalFolder
     from omnitrace.runs.inputs import Requests, open_requests
     from omnitrace.runs.loop import (
@@ -36,16 +38,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Claim",
+    "Executor",
     "Failure",
     "Folder",
     "LocalFolder",
     "Manifest",
     "OnChange",
     "Pace",
+    "RegisterExecutor",
     "RequestDone",
     "RequestEvent",
     "RequestFailed",
+    "RequestSaved",
     "RequestStarted",
+    "RequestWorker",
     "Requests",
     "Run",
     "RunEvent",
@@ -56,6 +62,7 @@ __all__ = [
     "digest_of_request",
     "open_requests",
     "open_run",
+    "run_elsewhere",
     "run_requests",
     "trace_name",
     "traces_of",
@@ -65,7 +72,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "omnitrace.plugins.hookspecs": ["RegisterExecutor"],
         "omnitrace.runs.digests": ["digest_of_request"],
+        "omnitrace.runs.executor": ["Executor", "RequestSaved", "RequestWorker", "run_elsewhere"],
         "omnitrace.runs.folder": ["Claim", "Folder", "LocalFolder"],
         "omnitrace.runs.inputs": ["Requests", "open_requests"],
         "omnitrace.runs.loop": [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omnitrace._utils.files import open_regular, what_is
 from omnitrace.errors import InputError
@@ -17,7 +18,7 @@ from omnitrace.sources.request_files import (
     read_requests,
 )
 
-__all__ = ["Requests", "open_requests"]
+__all__ = ["Requests", "entries_of_rows", "open_requests"]
 
 _LEGAL = (
     "a .json or .jsonl file, a .parquet file or a folder of them, or a folder that "
@@ -95,6 +96,30 @@ def open_requests(
         return named_entries(table.values(), inside, root)
 
     return Requests(path.name, read, lambda: table.count)
+
+
+def entries_of_rows(
+    rows: Sequence[Mapping[str, Any]], *, name: str = "row", media_root: str | Path | None = None
+) -> Iterator[FileEntry]:
+    """Yield the requests of rows of a table, for engines that read the table themselves.
+
+    Parameters
+    ----------
+    rows:
+        With the columns that :func:`open_requests` reads.
+    name:
+        What rows without an id are named after.
+    media_root:
+        As for :func:`omnitrace.sources.read_requests`; by default media start at the working
+        folder.
+
+    Raises
+    ------
+    InputError
+        If the media root is no folder.
+    """
+    table = tables.Table(name, len(rows), lambda: iter([rows]))
+    return named_entries(table.values(), Path(name), checked_root(media_root))
 
 
 def _of_file(path: Path, media_root: str | Path | None) -> Requests:

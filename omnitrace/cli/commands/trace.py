@@ -26,8 +26,9 @@ from omnitrace.cli.options import (
 )
 from omnitrace.cli.runner import RunChoices, Runner, TraceOutput
 from omnitrace.errors import InputError
+from omnitrace.runs.attempts import ATTEMPTS
 from omnitrace.runs.inputs import Requests, open_requests
-from omnitrace.runs.run import ATTEMPTS, OnChange
+from omnitrace.runs.run import OnChange
 from omnitrace.runs.shards import Shard
 
 if TYPE_CHECKING:
