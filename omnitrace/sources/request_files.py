@@ -43,15 +43,16 @@ _FORMS: Final = (
 class RequestEntry:
     """One request: a name, unique in its file, its messages, and where relative paths start.
 
-    ``response`` is one that exists already, as a text or as token ids; ``template`` holds ``tools``
-    and ``chat_template_kwargs``; ``raw`` is the entry as it stands in the file.
+    ``response`` is one that exists already: a text, token ids or the object of an API;
+    ``template`` holds ``tools`` and ``chat_template_kwargs``; ``raw`` is the entry as it stands in
+    the file.
     """
 
     id: str
     messages: list[Message]
     media_root: Path
     raw: Any = field(default=None, compare=False, repr=False)
-    response: str | list[int] | None = None
+    response: str | list[int] | Mapping[str, Any] | None = None
     template: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -212,15 +213,15 @@ def _messages(value: Any, where: str) -> list[Message]:
     return value
 
 
-def _response(value: Mapping[str, Any], where: str) -> str | list[int] | None:
+def _response(value: Mapping[str, Any], where: str) -> str | list[int] | Mapping[str, Any] | None:
     given = value.get("response")
-    if given is None or (isinstance(given, str) and given.strip()):
+    if given is None or (isinstance(given, str) and given.strip()) or isinstance(given, Mapping):
         return given
     if isinstance(given, list) and given and all(type(each) is int for each in given):
         return given
     raise InputError(
         f"{where}: 'response' is {given!r}"[:200],
-        legal="the response as a text or a list of token ids, or no such field",
+        legal="the response as a text, a list of token ids or an API's object, or no such field",
     )
 
 
