@@ -30,7 +30,7 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.signals.resolution import resolve
 from omnitrace.sources.messages import Asked, Conversation
-from omnitrace.sources.responses import Response
+from omnitrace.sources.responses.given import Response
 from omnitrace.streaming.async_stream import AsyncEventStream
 from omnitrace.streaming.stream import Emitter, EventStream
 from omnitrace.streaming.worker import Backlog

@@ -15,7 +15,7 @@ from omnitrace.segmentation.thinking import Thinking
 from omnitrace.signals.base import Signal
 from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
-from omnitrace.sources.responses import Response
+from omnitrace.sources.responses.given import Response
 
 __all__ = [
     "PROVISIONAL",

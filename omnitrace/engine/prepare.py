@@ -31,7 +31,8 @@ from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import TextPart
-from omnitrace.sources.responses import GivenResponse, Response, ResponseIds, read_response
+from omnitrace.sources.responses.given import GivenResponse, Response, ResponseIds
+from omnitrace.sources.responses.reading import read_response
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.sources.unitizers.base import FeatureSource
 

@@ -22,7 +22,7 @@ from omnitrace.engine.verification import verified, with_measured
 from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
-from omnitrace.sources.responses import Response
+from omnitrace.sources.responses.given import Response
 from omnitrace.streaming.stream import Emitter
 from omnitrace.streaming.worker import Backlog, stops_are_errors
 from omnitrace.trace.events import EndEvent

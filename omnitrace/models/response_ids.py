@@ -11,7 +11,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from omnitrace.errors import InputError
 from omnitrace.models.base import ModelAdapter
 from omnitrace.segmentation.thinking import Thinking
-from omnitrace.sources.responses import GivenResponse, ResponseIds
+from omnitrace.sources.responses.given import GivenResponse, ResponseIds
 
 __all__ = ["check_prompt", "response_ids"]
 

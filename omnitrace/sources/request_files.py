@@ -22,6 +22,8 @@ from omnitrace._utils.files import read_text, what_is
 from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError
 from omnitrace.sources.formats import check_keys
+from omnitrace.sources.responses.given import GivenResponse
+from omnitrace.sources.responses.reading import read_response
 from omnitrace.types import ContentPart, Message, OpenRoot
 
 __all__ = ["FileEntry", "RequestEntry", "RequestProblem", "read_requests"]
@@ -43,7 +45,7 @@ _FORMS: Final = (
 class RequestEntry:
     """One request: a name, unique in its file, its messages, and where relative paths start.
 
-    ``response`` is one that exists already: a text, token ids or the object of an API;
+    ``response`` is one that exists already: a text, token ids or what was read of an API's object;
     ``template`` holds ``tools`` and ``chat_template_kwargs``; ``raw`` is the entry as it stands in
     the file.
     """
@@ -52,7 +54,7 @@ class RequestEntry:
     messages: list[Message]
     media_root: Path
     raw: Any = field(default=None, compare=False, repr=False)
-    response: str | list[int] | Mapping[str, Any] | None = None
+    response: str | list[int] | GivenResponse | None = None
     template: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -213,9 +215,11 @@ def _messages(value: Any, where: str) -> list[Message]:
     return value
 
 
-def _response(value: Mapping[str, Any], where: str) -> str | list[int] | Mapping[str, Any] | None:
+def _response(value: Mapping[str, Any], where: str) -> str | list[int] | GivenResponse | None:
     given = value.get("response")
-    if given is None or (isinstance(given, str) and given.strip()) or isinstance(given, Mapping):
+    if isinstance(given, Mapping):
+        return read_response(given, where=f"{where}: response")
+    if given is None or (isinstance(given, str) and given.strip()):
         return given
     if isinstance(given, list) and given and all(type(each) is int for each in given):
         return given

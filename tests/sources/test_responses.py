@@ -12,7 +12,7 @@ import torch
 from openai.types.responses import Response
 
 from omnitrace import InputError
-from omnitrace.sources.responses import GivenResponse, read_response
+from omnitrace.sources import GivenResponse, read_response
 from tests.helpers.server_responses import chat, completion
 
 IDS = (5, 6, 7)

@@ -8,86 +8,22 @@ what is read are the forms in which the response is there, from which the token 
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 from omnitrace._utils.checks import check_text, check_whole
 from omnitrace.errors import InputError
-
-__all__ = ["GivenResponse", "Response", "ResponseIds", "read_response"]
-
-# Where the token ids of a response come from.
-ResponseIds: TypeAlias = Literal["given", "logprobs", "bytes", "text"]
-
-
-class _Dumped(Protocol):
-    """An object of the ``openai`` package, or another pydantic model."""
-
-    def model_dump(self) -> dict[str, Any]: ...
-
-
-class _Array(Protocol):
-    """A numpy array or a tensor."""
-
-    ndim: int
-
-    def tolist(self) -> Any: ...
-
-
-class _Offline(Protocol):
-    """What vLLM's ``LLM.generate`` and ``LLM.chat`` return for each prompt."""
-
-    prompt_token_ids: Any
-    outputs: Any
-
-
-#: A text, token ids, or the object of an API.
-Response: TypeAlias = str | Sequence[int] | Mapping[str, Any] | _Array | _Dumped | _Offline
-
-_TOKEN_ID: Final = "token_id:"
-_FORMS: Final = (
-    "a text, token ids, or a response object with 'choices' (OpenAI's chat completions), "
-    "'response' (its Batch API), 'output' (its Responses API) or 'outputs' (vLLM's RequestOutput)"
+from omnitrace.sources.responses.given import GivenResponse, Response
+from omnitrace.sources.responses.tokens import (
+    FORMS,
+    is_list,
+    logprob_forms,
+    named,
+    read_ids,
+    token_forms,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class GivenResponse:
-    """A response in all the forms in which it was given.
-
-    Attributes
-    ----------
-    where:
-        What it is called in errors, such as ``response.choices[0]``.
-    text:
-        The text, without the thoughts where ``thought`` is there; None where only ids were given.
-    thought:
-        What the server split off as reasoning.
-    ids, ids_from, ids_at:
-        Token ids; whether they stood as ids (``"given"``) or as ``token_id:N`` in place of the
-        tokens' texts (``"logprobs"``); and the field.
-    pieces:
-        The bytes of each token, of the log-probabilities.
-    prompt_ids:
-        The token ids of the prompt, as the server had them.
-    calls:
-        Whether tools are called, in a parsed form.
-    finished:
-        False where the response was cut off at its longest length.
-    """
-
-    where: str
-    text: str | None = None
-    thought: str | None = None
-    ids: tuple[int, ...] | None = None
-    ids_from: Literal["given", "logprobs"] = "given"
-    ids_at: str = ""
-    pieces: tuple[bytes, ...] | None = None
-    prompt_ids: tuple[int, ...] | None = None
-    calls: bool = False
-    finished: bool = True
+__all__ = ["read_response"]
 
 
 def read_response(value: Response, choice: int = 0, where: str = "response") -> GivenResponse:
@@ -96,7 +32,7 @@ def read_response(value: Response, choice: int = 0, where: str = "response") -> 
     Parameters
     ----------
     value:
-        The response.
+        The response; what was read already is returned as it is.
     choice:
         Which choice of a response object is meant, by its ``index``.
     where:
@@ -108,6 +44,8 @@ def read_response(value: Response, choice: int = 0, where: str = "response") -> 
         That names the field which is missing or of another form, or what the server says failed.
     """
     check_whole("choice", choice, 0)
+    if isinstance(value, GivenResponse):
+        return value
     value = _plain(value)
     if isinstance(value, Mapping):
         return _of_object(value, choice, where)
@@ -118,7 +56,7 @@ def read_response(value: Response, choice: int = 0, where: str = "response") -> 
     if isinstance(value, str):
         check_text(value, where)
         return GivenResponse(where, text=value)
-    return GivenResponse(where, ids=_ids(value, where), ids_at=where)
+    return GivenResponse(where, ids=read_ids(value, where), ids_at=where)
 
 
 def _plain(value: Any) -> Any:
@@ -163,7 +101,7 @@ def _of_object(value: Mapping[str, Any], choice: int, where: str) -> GivenRespon
     if any(name in value for name in ("message", "token_ids", "text")):
         return _of_choice(value, value, where)
     found = ", ".join(map(repr, list(value)[:6])) or "no field"
-    raise InputError(f"{where} has {found}", legal=_FORMS)
+    raise InputError(f"{where} has {found}", legal=FORMS)
 
 
 def _of_envelope(inner: Any, choice: int, where: str) -> GivenResponse:
@@ -191,8 +129,8 @@ def _said(error: Any) -> str:
 
 def _of_choices(value: Mapping[str, Any], name: str, choice: int, where: str) -> GivenResponse:
     choices = value[name]
-    if not _is_list(choices) or not all(isinstance(each, Mapping) for each in choices):
-        raise InputError(f"{where}.{name} is {_named(choices)}", legal="a list of objects")
+    if not is_list(choices) or not all(isinstance(each, Mapping) for each in choices):
+        raise InputError(f"{where}.{name} is {named(choices)}", legal="a list of objects")
     numbers = [each.get("index") for each in choices]
     if any(not isinstance(number, int) for number in numbers):
         numbers = list(range(len(choices)))
@@ -217,18 +155,18 @@ def _of_choice(
         )
     message = choice.get("message")
     if message is not None and not isinstance(message, Mapping):
-        raise InputError(f"{where}.message is {_named(message)}", legal="an object")
+        raise InputError(f"{where}.message is {named(message)}", legal="an object")
     text = thought = None
     if message is not None:
         text = _content(message, f"{where}.message")
         thought = _thought(message, f"{where}.message")
     elif choice.get("text") is not None:
         text = _text(choice["text"], f"{where}.text")
-    forms = _tokens(choice, where)
+    forms = token_forms(choice, where)
     prompt_ids = None
     for holder, place in ((choice, where), (value, whole or where)):
         if prompt_ids is None and holder.get("prompt_token_ids") is not None:
-            prompt_ids = _ids(holder["prompt_token_ids"], f"{place}.prompt_token_ids")
+            prompt_ids = read_ids(holder["prompt_token_ids"], f"{place}.prompt_token_ids")
     return GivenResponse(
         where,
         text=text,
@@ -240,65 +178,13 @@ def _of_choice(
     )
 
 
-def _tokens(choice: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the fields for the ids of a choice, or for the bytes of its tokens."""
-    if choice.get("token_ids") is not None:
-        place = f"{where}.token_ids"
-        return {"ids": _ids(choice["token_ids"], place), "ids_at": place}
-    logprobs = choice.get("logprobs")
-    if not isinstance(logprobs, Mapping):
-        return {}
-    if logprobs.get("content"):
-        return _logprobs(logprobs["content"], f"{where}.logprobs.content")
-    if _is_list(logprobs.get("tokens")):  # of a completion
-        entries = [{"token": each} for each in logprobs["tokens"]]
-        return _logprobs(entries, f"{where}.logprobs.tokens")
-    return {}
-
-
-def _logprobs(entries: Any, where: str) -> dict[str, Any]:
-    """Return the fields for the ids that log-probabilities name, or for their tokens' bytes."""
-    ids: list[int] = []
-    pieces: list[bytes] = []
-    if not _is_list(entries):
-        raise InputError(f"{where} is {_named(entries)}", legal="a list of objects")
-    for number, entry in enumerate(entries):
-        place = f"{where}[{number}]"
-        token = entry.get("token") if isinstance(entry, Mapping) else None
-        if not isinstance(token, str):
-            raise InputError(f"{place}.token is {_named(token)}", legal="a text")
-        if token.startswith(_TOKEN_ID) and token[len(_TOKEN_ID) :].isdecimal():
-            ids.append(int(token[len(_TOKEN_ID) :]))
-        else:
-            pieces.append(_bytes(entry.get("bytes"), token, place))
-    if ids and pieces:
-        raise InputError(
-            f"{where} names {len(ids)} tokens by id and {len(pieces)} by text", legal="one of both"
-        )
-    if ids:
-        return {"ids": tuple(ids), "ids_from": "logprobs", "ids_at": where}
-    return {"pieces": tuple(pieces)}
-
-
-def _bytes(data: Any, token: str, where: str) -> bytes:
-    """Return the bytes of a token: those of its text, where a server gives none."""
-    if data is None:
-        return token.encode("utf-8", "replace")
-    try:
-        return bytes([operator.index(byte) for byte in data])
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{where}.bytes is {data!r}"[:200], legal="whole numbers from 0 to 255, or null"
-        ) from None
-
-
 def _content(message: Mapping[str, Any], where: str) -> str | None:
     """Return the text of a message: its content, its parts of text, or how it refuses."""
     content = message.get("content")
     if content is None or content == "":
         refusal = message.get("refusal")
         return content if refusal is None else _text(refusal, f"{where}.refusal")
-    if not _is_list(content):
+    if not is_list(content):
         return _text(content, f"{where}.content")
     return "".join(
         _text(part.get("text") if isinstance(part, Mapping) else part, f"{where}.content[{i}].text")
@@ -316,8 +202,8 @@ def _thought(message: Mapping[str, Any], where: str) -> str | None:
 def _of_output(value: Mapping[str, Any], where: str) -> GivenResponse:
     """Read a response of the Responses API: its items, in their order."""
     items = value["output"]
-    if not _is_list(items):
-        raise InputError(f"{where}.output is {_named(items)}", legal="a list of items")
+    if not is_list(items):
+        raise InputError(f"{where}.output is {named(items)}", legal="a list of items")
     texts: list[str] = []
     thoughts: list[str] = []
     logprobs: list[Any] = []
@@ -338,7 +224,7 @@ def _of_output(value: Mapping[str, Any], where: str) -> GivenResponse:
                 logprobs += found or ()
     forms: dict[str, Any] = {}
     if counted and logprobs and not thoughts:  # they are the tokens of the answer alone
-        forms = _logprobs(logprobs, f"{where}.output.content.logprobs")
+        forms = logprob_forms(logprobs, f"{where}.output.content.logprobs")
     return GivenResponse(
         f"{where}.output",
         text="".join(texts) if texts else None,
@@ -349,42 +235,8 @@ def _of_output(value: Mapping[str, Any], where: str) -> GivenResponse:
     )
 
 
-def _ids(value: Any, where: str) -> tuple[int, ...]:
-    """Return token ids as whole numbers, from a list, an array or a tensor of one row."""
-    given = value
-    if hasattr(value, "tolist"):
-        given = value.tolist()
-        if getattr(value, "ndim", 1) == 2 and len(given) == 1:
-            (given,) = given
-    if not _is_list(given):
-        raise InputError(f"{where} is {_named(value)}", legal=_FORMS)
-    ids: list[int] = []
-    for number, each in enumerate(given):
-        try:
-            if isinstance(each, bool):
-                raise TypeError
-            ids.append(operator.index(each))
-        except TypeError:
-            raise InputError(
-                f"{where}[{number}] is {_named(each)}", legal="a token id, a whole number"
-            ) from None
-    return tuple(ids)
-
-
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{where} is {_named(value)}", legal="a text")
+        raise InputError(f"{where} is {named(value)}", legal="a text")
     check_text(value, where)
     return value
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _named(value: Any) -> str:
-    """Show a value of an error, or say its type where it would be long."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return repr(value)[:200]
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"{type(value).__name__} {tuple(shape)}"
