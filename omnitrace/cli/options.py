@@ -10,23 +10,117 @@ import typer
 from omnitrace.types import OpenRoot
 
 __all__ = [
+    "AsJson",
     "AudioUnits",
+    "Calibration",
     "Confine",
     "Device",
+    "EstimatorFile",
+    "Heads",
     "HistorySources",
+    "Html",
     "ImageUnits",
+    "KeepMedia",
+    "KeepMetadata",
     "Language",
+    "Markers",
     "MaxNewTokens",
     "MediaRoot",
+    "Model",
+    "Out",
+    "SignalName",
+    "SourceParts",
     "SystemSources",
     "TextUnits",
     "Traces",
+    "VerifyOrNot",
     "VideoFps",
     "VideoUnits",
     "listed",
     "root_of",
 ]
 
+Model: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="'reference' (the small model in the package; 'reference-thinking' writes its "
+        "thoughts first), a hub id, a folder or a GGUF file."
+    ),
+]
+SignalName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="What selects the sources, instead of verification; see 'omnitrace list signals'.",
+        show_default=False,
+    ),
+]
+VerifyOrNot: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Whether the supports of a finished response are verified by ablation; by "
+        "default they are where no signal is named.",
+        show_default=False,
+    ),
+]
+Calibration: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file of 'omnitrace calibrate': which verified effects are too small to be a "
+        "source, for this model.",
+    ),
+]
+EstimatorFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--estimator",
+        metavar="FILE",
+        help="Instead of --signal: a file of 'omnitrace estimator train', whose effects choose "
+        "the supports.",
+    ),
+]
+Heads: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead of --signal: a file of 'omnitrace select-heads', whose attention chooses "
+        "the supports.",
+    ),
+]
+SourceParts: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MESSAGE[.PART]",
+        help="Mark a message, or one of its parts, as a source, by their indices: 0 or 1.2. "
+        "Repeatable.",
+    ),
+]
+Out: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Write <id>.omnitrace for each request into this folder.")
+]
+Html: TypeAlias = Annotated[
+    bool, typer.Option("--html", help="With --out: also write report.html.")
+]
+AsJson: TypeAlias = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document a request, one a line, and no more."),
+]
+KeepMedia: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--media",
+        help="With --out: keep the original media in the trace files and, to be played, in "
+        "the report, without EXIF, places, dates and names.",
+    ),
+]
+KeepMetadata: TypeAlias = Annotated[
+    bool, typer.Option("--keep-metadata", help="With --media: keep all that is in the media.")
+]
+Markers: TypeAlias = Annotated[
+    tuple[str, str],
+    typer.Option(metavar="OPEN CLOSE", help="What the model writes before and after its thoughts."),
+]
 Device: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from omnitrace._utils.file_names import safe_name
-from omnitrace._utils.files import what_is
+from omnitrace._utils.files import make_folder, what_is
 from omnitrace.cli.console import (
     StatusLine,
     make_console,
@@ -33,7 +33,7 @@ from omnitrace.cli.exit_codes import (
     say_mistake,
 )
 from omnitrace.cli.loading import load_tracer
-from omnitrace.errors import OmnitraceError
+from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.sources.request_files import RequestEntry, RequestProblem
 from omnitrace.types import Section, Span
 
@@ -67,6 +67,18 @@ class TraceOutput:
     media: bool = False
     as_json: bool = False
     metadata: bool = False
+
+    @classmethod
+    def asked(
+        cls, out: Path | None, html: bool, media: bool, as_json: bool, metadata: bool
+    ) -> TraceOutput:
+        """Check what the options ask for, and make the folder, before a model is loaded."""
+        if out is None and (html or media):
+            option = "--html" if html else "--media"
+            raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
+        if metadata and not media:
+            raise InputError("--keep-metadata has no media to keep", fix="add --media")
+        return cls(None if out is None else make_folder(out), html, media, as_json, metadata)
 
 
 @dataclass(slots=True)
