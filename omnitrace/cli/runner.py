@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -31,12 +31,12 @@ from omnitrace.cli.exit_codes import (
     say_defect,
     say_mistake,
 )
-from omnitrace.cli.loading import load_tracer
-from omnitrace.errors import GivenUpError, InputError, OmnitraceError
-from omnitrace.runs.attempts import ATTEMPTS
+from omnitrace.cli.loading import TRUSTS_CODE, load_tracer, media_limits
+from omnitrace.cli.run_options import RunChoices, TraceOutput
+from omnitrace.errors import GivenUpError, OmnitraceError
 from omnitrace.runs.inputs import Requests
 from omnitrace.runs.pace import Pace
-from omnitrace.runs.run import OnChange, Run, open_run
+from omnitrace.runs.run import Run, open_run
 from omnitrace.runs.shards import Shard, chosen, count_chosen
 from omnitrace.sources.request_files import FileEntry
 from omnitrace.types import Section, Span
@@ -50,60 +50,12 @@ if TYPE_CHECKING:
     from omnitrace.sources.options import SourceOptions
     from omnitrace.tracer import Tracer
 
-__all__ = ["RunChoices", "Runner", "TraceOutput"]
+__all__ = ["Runner"]
 
 _SAID: Final = 1000  # mistakes, each in a line
 _NAMED: Final = 50  # of the requests that failed
 _BLOCK: Final = 8  # tokens between two signs of life; spans come when they end all the same
 _NEWS: Final = 60.0  # seconds between two lines about the progress, where nobody sees the status
-
-
-@dataclass(frozen=True, slots=True)
-class TraceOutput:
-    """What becomes of traces.
-
-    ``out`` is the folder that they are kept in, if they are; ``html`` also writes a report there,
-    ``media`` also keeps the original media, ``metadata`` with all that is in them. ``as_json``
-    prints one JSON document a request, instead of the spans.
-    """
-
-    out: Path | None = None
-    html: bool = False
-    media: bool = False
-    as_json: bool = False
-    metadata: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RunChoices:
-    """Which requests are traced, and how a run in the folder of ``--out`` goes on.
-
-    Attributes
-    ----------
-    limit, shard:
-        See :func:`~omnitrace.runs.chosen`.
-    on_change, resume, attempts:
-        As for :func:`~omnitrace.runs.open_run`.
-
-    Raises
-    ------
-    InputError
-        By :meth:`check`, where there is no folder that the last three could be about.
-    """
-
-    limit: int | None = None
-    shard: Shard | None = None
-    on_change: OnChange = "refuse"
-    resume: bool = True
-    attempts: int = ATTEMPTS
-
-    def check(self, out: Path | None) -> None:
-        """Refuse what means nothing without a folder."""
-        usual = RunChoices()
-        for option in ("on_change", "resume", "attempts"):
-            if out is None and getattr(self, option) != getattr(usual, option):
-                name = "--no-resume" if option == "resume" else f"--{option.replace('_', '-')}"
-                raise InputError(f"{name} is about a folder of traces", fix="add --out DIR")
 
 
 @dataclass(slots=True)
@@ -134,8 +86,8 @@ class Runner:
     thinking: Thinking | None = None
     device: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    output: TraceOutput = TraceOutput()
-    choices: RunChoices = RunChoices()
+    output: TraceOutput = field(default_factory=TraceOutput)
+    choices: RunChoices = field(default_factory=RunChoices)
 
     _status: StatusLine = field(default_factory=StatusLine)
     _pace: Pace = field(default_factory=lambda: Pace(0))
@@ -203,10 +155,20 @@ class Runner:
             "thinking": self.thinking,
         }
 
+    @property
+    def loader(self) -> Callable[..., Tracer]:
+        """What loads the tracer; it can be sent to another process."""
+        return functools.partial(
+            load_tracer,
+            self.model,
+            device=self.device,
+            limits=media_limits(),
+            trust_remote_code=TRUSTS_CODE.get(),
+            **self._tracer_options,
+        )
+
     def _load(self) -> Tracer:
-        options = self._tracer_options
-        signal = options.pop("signal")
-        self._tracer = load_tracer(self.model, signal, self._status, device=self.device, **options)
+        self._tracer = self.loader(status=self._status)
         self._pace.begin()
         return self._tracer
 
