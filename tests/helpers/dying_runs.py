@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -36,14 +35,9 @@ class Dying:
         return text_trace([text], "Which?", text)
 
 
-def main(folder: str, log: str, seconds: str, poison: str) -> None:
-    entries = [request(f"R {n}", "poison" if str(n) == poison else f"{n}.") for n in range(COUNT)]
-    tracer: Any = Dying(Path(log), float(seconds))
-    run = open_run(folder, ASKED, attempts=2)
-    for event in run_requests(tracer, entries, run):
-        if isinstance(event, RequestFailed):
-            print(f"{type(event.error).__name__}: {event.entry.id}")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def trace_all(folder: Path, log: Path, seconds: float, poison: int) -> None:
+    """Trace a dozen requests; the process ends with the number of those that failed."""
+    entries = [request(f"R {n}", "poison" if n == poison else f"{n}.") for n in range(COUNT)]
+    tracer: Any = Dying(log, seconds)
+    events = run_requests(tracer, entries, open_run(folder, ASKED, attempts=2))
+    os._exit(sum(isinstance(event, RequestFailed) for event in events))
