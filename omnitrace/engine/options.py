@@ -19,6 +19,7 @@ from omnitrace.sources.options import SourceOptions
 __all__ = [
     "PROVISIONAL",
     "QUEUE_SIZE",
+    "BatchReplayOptions",
     "ReplayOptions",
     "StreamOptions",
     "TraceOptions",
@@ -91,6 +92,10 @@ class StreamOptions(TraceOptions, total=False):
 
     provisional: int | None
     queue_size: int
+
+
+class BatchReplayOptions(_RequestOptions, total=False):
+    """Options of ``replay_many``, as for ``trace``."""
 
 
 class ReplayOptions(_RequestOptions, total=False):
