@@ -8,7 +8,9 @@ from typing import Final, Literal, TypeAlias
 import torch
 from torch import nn
 
-__all__ = ["PER_TOKEN", "Side", "media_names", "padded"]
+from omnitrace.errors import NotSupportedError
+
+__all__ = ["PER_TOKEN", "Side", "joined_media", "media_names", "padded"]
 
 #: Where shorter sequences are filled up.
 Side: TypeAlias = Literal["left", "right"]
@@ -19,6 +21,9 @@ PER_TOKEN: Final[Mapping[str, int]] = {
     "token_type_ids": 0,
     "mm_token_type_ids": 0,
 }
+
+# Inputs with the frames of each recording in their last dimension, told apart by a mask.
+_RECORDINGS: Final = ("input_features", "feature_attention_mask")
 
 
 def media_names(inputs: Mapping[str, torch.Tensor]) -> frozenset[str]:
@@ -65,6 +70,25 @@ def padded(
             rows.append(nn.functional.pad(row, where, value=fill))
         joined[name] = torch.cat(rows)
     return joined
+
+
+def joined_media(name: str, values: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Put media of several requests behind each other; recordings are filled up to the longest.
+
+    Raises
+    ------
+    NotSupportedError
+        If they have different sizes otherwise.
+    """
+    if name in _RECORDINGS:
+        longest = max(value.shape[-1] for value in values)
+        values = [nn.functional.pad(value, (0, longest - value.shape[-1])) for value in values]
+    if len({value.shape[1:] for value in values}) > 1:
+        raise NotSupportedError(
+            f"{name!r} of several requests has different sizes: "
+            + ", ".join(str(list(value.shape)) for value in values)
+        )
+    return torch.cat(list(values))
 
 
 def _own_token(ids: torch.Tensor, silent: Collection[int]) -> int:
