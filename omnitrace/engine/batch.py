@@ -20,6 +20,7 @@ from omnitrace.engine.assembler import Block
 from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.capturing import Capturing, capturing, listening
 from omnitrace.engine.prepare import RequestAndResponse
+from omnitrace.engine.session import replay_record
 from omnitrace.engine.setup import Setup
 from omnitrace.models.collate import Side
 from omnitrace.models.encoded_request import EncodedRequest
@@ -144,6 +145,11 @@ def live_batch(
     )
     inputs = _joined(requests, [each.encoded.inputs for each in requests], model)
 
+    record = {
+        "generation": generation_record(config),
+        "finished": lambda ids: ended(config, ids),
+    }
+
     def work(push: _Push) -> None:
         model.generate(**inputs, **extra, generation_config=config, streamer=StepStreamer(push))
 
@@ -154,8 +160,7 @@ def live_batch(
         work,
         block=block,
         ends=lambda index, ids: ids[-1] in stops,
-        generation=generation_record(config),
-        finished=lambda ids: ended(config, ids),
+        records=[record] * len(requests),
     )
 
 
@@ -186,7 +191,7 @@ def replay_batch(setup: Setup, given: Sequence[RequestAndResponse], *, block: in
         work,
         block=block,
         ends=lambda index, ids: len(ids) == len(given[index].ids),
-        generation={"replay": True, "contrast": False},
+        records=[replay_record(each) for each in given],
     )
 
 
@@ -263,9 +268,8 @@ def _batch_session(
     work: Callable[[_Push], None],
     *,
     block: int,
-    generation: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
     ends: Callable[[int, Sequence[int]], bool],
-    **options: Any,
 ) -> BatchSession:
     members = [
         Attributed(
@@ -273,9 +277,9 @@ def _batch_session(
             request=request,
             layers=wanted.layers,
             engine=wanted.engine(request, sequence, block),
-            generation={**generation, "batch": {"size": len(requests)}},
-            **options,
+            generation={**record["generation"], "batch": {"size": len(requests)}},
+            finished=record["finished"],
         )
-        for request, sequence in zip(requests, batch.sequences, strict=True)
+        for request, sequence, record in zip(requests, batch.sequences, records, strict=True)
     ]
     return BatchSession(members=members, batch=batch, modules=wanted.modules, work=work, ends=ends)

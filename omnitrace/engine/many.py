@@ -27,6 +27,7 @@ from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.models.generation import alone, generation_config, stop_at_last_position
 from omnitrace.models.padding import refuses_padding
 from omnitrace.sources.messages import Asked
+from omnitrace.sources.responses.given import Response
 from omnitrace.streaming.worker import stops_are_errors
 from omnitrace.trace.trace import Trace
 
@@ -37,7 +38,7 @@ OnError: TypeAlias = Literal["raise", "return"]
 #: What a request comes to.
 Result: TypeAlias = "Trace | Exception"
 
-_Pair: TypeAlias = tuple[Asked, "str | Sequence[int]"]
+_Pair: TypeAlias = tuple[Asked, Response]
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -141,7 +142,7 @@ def replayed_in_batches(
         setup,
         read=read,
         request=lambda given: given.request,
-        session=lambda given: replay_session(setup, given.request, given.ids, None, block=block),
+        session=lambda given: replay_session(setup, given, block=block),
         batch=lambda several: replay_batch(setup, several, block=block),
         reason=lambda given: refuses_padding(setup.adapter, len(setup.layers)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Literal, Unpack, overload
 
 from omnitrace.engine.many import (
@@ -14,6 +14,7 @@ from omnitrace.engine.many import (
 from omnitrace.engine.options import BatchReplayOptions, TraceOptions
 from omnitrace.engine.setup import Setup
 from omnitrace.sources.messages import Asked
+from omnitrace.sources.responses.given import Response
 from omnitrace.trace.trace import Trace
 
 __all__ = ["ManyRequests"]
@@ -104,7 +105,7 @@ class ManyRequests:
     @overload
     def replay_many(
         self,
-        pairs: Iterable[tuple[Asked, str | Sequence[int]]],
+        pairs: Iterable[tuple[Asked, Response]],
         *,
         batch_size: int = ...,
         window: int | None = ...,
@@ -114,7 +115,7 @@ class ManyRequests:
     @overload
     def replay_many(
         self,
-        pairs: Iterable[tuple[Asked, str | Sequence[int]]],
+        pairs: Iterable[tuple[Asked, Response]],
         *,
         batch_size: int = ...,
         window: int | None = ...,
@@ -124,7 +125,7 @@ class ManyRequests:
 
     def replay_many(
         self,
-        pairs: Iterable[tuple[Asked, str | Sequence[int]]],
+        pairs: Iterable[tuple[Asked, Response]],
         *,
         batch_size: int = 8,
         window: int | None = None,

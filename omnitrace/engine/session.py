@@ -19,6 +19,7 @@ from omnitrace.capture.replay import ReplayCapture
 from omnitrace.engine.assembler import Block
 from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.capturing import capturing, listening
+from omnitrace.engine.prepare import RequestAndResponse
 from omnitrace.engine.setup import Setup
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.models.forward import kept_logits
@@ -36,7 +37,7 @@ from omnitrace.signals.base import gradient_target
 from omnitrace.streaming.worker import Backlog, Worker
 from omnitrace.trace.events import Event
 
-__all__ = ["Session", "live_session", "replay_session"]
+__all__ = ["Session", "live_session", "replay_record", "replay_session"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -167,18 +168,17 @@ def live_session(
 
 def replay_session(
     setup: Setup,
-    request: EncodedRequest,
-    response: Sequence[int],
-    foils: Sequence[int | None] | None,
+    given: RequestAndResponse,
     *,
     block: int,
 ) -> Session:
-    """Prepare to attribute ``response``, which the model need not have written.
+    """Prepare to attribute a response that exists, and that the model need not have written.
 
     Rows come from one pass over prompt and response. Gradients come step by step from the cache, as
     in generation: ``generate`` runs, and can choose only the tokens of the response.
     """
     model = setup.adapter.model
+    request, response, foils = given.request, given.ids, given.foils
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
         return ReplayCapture(layers, request.prompt_length, values=values)
@@ -213,9 +213,21 @@ def replay_session(
         rows,
         step_by_step if stepwise else one_pass,
         block=block,
-        generation={"replay": True, "contrast": foils is not None},
         foils=foils,
+        **replay_record(given),
     )
+
+
+def replay_record(given: RequestAndResponse) -> dict[str, Any]:
+    """Return what the provenance says of a response that was given."""
+    return {
+        "generation": {
+            "replay": True,
+            "contrast": given.foils is not None,
+            "response_ids": given.ids_from,
+        },
+        "finished": lambda ids: given.finished,
+    }
 
 
 def _session(
