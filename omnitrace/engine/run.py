@@ -10,6 +10,7 @@ import numpy as np
 
 from omnitrace._utils.checks import check_options, check_whole
 from omnitrace.capture.exclusive import model_lock
+from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
 from omnitrace.engine.prepare import (
     read_request,
@@ -28,7 +29,7 @@ from omnitrace.streaming.worker import Backlog, stops_are_errors
 from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
 
-__all__ = ["finished", "prepared", "replayed", "streamed"]
+__all__ = ["completed", "finished", "prepared", "replayed", "streamed"]
 
 
 def prepared(
@@ -79,7 +80,7 @@ def streamed(
 
     def work(backlog: Backlog, emit: Emitter) -> None:
         session.run(emit, check=emit.check, queue_size=queue_size, backlog=backlog)
-        emit(EndEvent(_completed(setup, session)))
+        emit(EndEvent(completed(setup, session)))
 
     return work
 
@@ -124,12 +125,12 @@ def finished(
     """Run to the end; then ask the span signal, if there is one that needs the whole response."""
     with stops_are_errors():
         session.run(lambda event: None, check=check)
-        return _completed(setup, session, foils, measured=measured)
+        return completed(setup, session, foils, measured=measured)
 
 
-def _completed(
+def completed(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     foils: Sequence[int | None] | None = None,
     *,
     measured: Callable[[np.ndarray], None] | None = None,

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from omnitrace.attribution.effects import measured_effects
+from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.prepare import response_scorer
-from omnitrace.engine.session import Session
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import ModelError, NotSupportedError, OmnitraceError
 from omnitrace.signals.base import SpanSignal
@@ -28,7 +28,7 @@ _TO_THE_USER: Final = 5  # frames from here to the call of trace()
 
 def verified(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     trace: Trace,
     *,
     measured: Callable[[np.ndarray], None] | None = None,
@@ -54,7 +54,7 @@ def verified(
 
 def with_measured(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     trace: Trace,
     signal: SpanSignal,
     *,
