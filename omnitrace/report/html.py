@@ -111,8 +111,9 @@ def _views(
     count = 0
     for number, trace in enumerate(traces):
         count += 1
-        if any(each is not None and len(each) < count for each in given.values()):
-            break
+        for name, each in given.items():
+            if each is not None and len(each) < count:
+                raise InputError(f"{len(each)} {name} for more traces", legal="one of each")
         yield (
             trace,
             trace_view(

@@ -1,12 +1,11 @@
 """Many requests in a folder that survives: a run that is killed goes on where it was.
 
 >>> from omnitrace import Tracer
->>> from omnitrace.runs import asked_of, open_run, run_requests
->>> from omnitrace.sources import read_requests
+>>> from omnitrace.runs import asked_of, open_requests, open_run, run_requests
 >>> tracer = Tracer.from_pretrained("reference")
 >>> options = {"max_new_tokens": 64}
 >>> run = open_run("traces", asked_of(tracer.setup, generation=options))
->>> for event in run_requests(tracer, read_requests("requests.jsonl"), run, **options):
+>>> for event in run_requests(tracer, open_requests("requests.jsonl"), run, **options):
 ...     print(event)
 """
 
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     )
     from omnitrace.runs.manifest import Manifest, asked_of
     from omnitrace.runs.names import trace_name
+    from omnitrace.runs.pace import Pace
+    from omnitrace.runs.results import traces_of, write_supports
     from omnitrace.runs.run import Failure, OnChange, Run, Summary, open_run
     from omnitrace.runs.shards import Shard, chosen
 
@@ -43,6 +44,7 @@ __all__ = [
     "LocalFolder",
     "Manifest",
     "OnChange",
+    "Pace",
     "RegisterExecutor",
     "RequestDone",
     "RequestEvent",
@@ -64,6 +66,8 @@ __all__ = [
     "run_elsewhere",
     "run_requests",
     "trace_name",
+    "traces_of",
+    "write_supports",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -84,6 +88,8 @@ __getattr__, __dir__ = lazy_names(
         ],
         "omnitrace.runs.manifest": ["Manifest", "asked_of"],
         "omnitrace.runs.names": ["trace_name"],
+        "omnitrace.runs.pace": ["Pace"],
+        "omnitrace.runs.results": ["traces_of", "write_supports"],
         "omnitrace.runs.run": ["Failure", "OnChange", "Run", "Summary", "open_run"],
         "omnitrace.runs.shards": ["Shard", "chosen"],
     },

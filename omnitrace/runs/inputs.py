@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,9 @@ class Requests:
         """Return requests that are in memory already."""
         return cls(name, lambda: iter(entries), lambda: len(entries))
 
-    def changed(self, change: Callable[[Iterable[FileEntry]], Iterator[FileEntry]]) -> Requests:
+    def changed(self, change: Callable[[FileEntry], FileEntry]) -> Requests:
         """Return the same requests, each passed through a function when it is read."""
-        return Requests(self.name, lambda: change(self.read()), self.counted)
+        return Requests(self.name, lambda: map(change, self.read()), self.counted)
 
 
 def open_requests(

@@ -293,6 +293,23 @@ class Run:
         if found is not None:
             found[1].withdraw()
 
+    def finished(self, entries: Iterable[FileEntry]) -> Iterator[str]:
+        """Yield the ids of those requests whose trace of this run is there."""
+        for entry in entries:
+            record = self.folder.record(self.path_of(entry.id))
+            if record is not None and (record.id, record.run) == (entry.id, self.manifest.digest):
+                yield entry.id
+
+    def load(self, request_id: str) -> Trace:
+        """Read the trace of a request.
+
+        Raises
+        ------
+        TraceFileError
+            If there is none, or it is damaged.
+        """
+        return self.folder.load_trace(self.path_of(request_id))
+
     def summary(self) -> Summary:
         """Read how far the folder is; failures count whose trace has not been written since."""
         done = {

@@ -3,7 +3,8 @@
 A ``.json`` file holds one request ``{"id"?, "messages": [...]}``, one bare list of messages, or a
 list of requests; every line of a ``.jsonl`` file holds one request. An entry of a question file,
 ``{"id"?, "prompt", "question": [{"text" | "image" | "audio" | "video": ...}]}``, may stand wherever
-a request may: its question parts become the sources in their order, its prompt the instruction.
+a request may: its question parts become the sources in their order, its prompt the instruction. So
+may a line of OpenAI's Batch API, ``{"custom_id", "body": {"messages": [...], ...}}``.
 
 Only the entries are checked here; what the messages hold is checked when they are traced.
 """
@@ -24,6 +25,8 @@ from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError
 from omnitrace.sources.formats import check_keys
 from omnitrace.sources.question_files import media_root_of, messages_of_question, named
+from omnitrace.sources.responses.given import GivenResponse
+from omnitrace.sources.responses.reading import read_response
 from omnitrace.types import Message, OpenRoot
 
 __all__ = [
@@ -47,15 +50,16 @@ _FORMS: Final = (
 class RequestEntry:
     """One request: a name, unique in its file, its messages, and where relative paths start.
 
-    ``response`` is one that exists already, as a text or as token ids; ``template`` holds ``tools``
-    and ``chat_template_kwargs``; ``raw`` is the entry as it stands in the file.
+    ``response`` is one that exists already: a text, token ids or what was read of an API's object;
+    ``template`` holds ``tools`` and ``chat_template_kwargs``; ``raw`` is the entry as it stands in
+    the file.
     """
 
     id: str
     messages: list[Message]
     media_root: Path
     raw: Any = field(default=None, compare=False, repr=False)
-    response: str | list[int] | None = None
+    response: str | list[int] | GivenResponse | None = None
     template: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -242,6 +246,7 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
     try:
         if isinstance(value, InputError):
             raise value
+        value = _of_batch(value)
         name = _id(value, where, default)
         _check_text(value, where)
         if isinstance(value, list) and _is_messages(value):
@@ -264,6 +269,15 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
         raise InputError(f"{where} has no field 'messages' (it has {found})", legal=_FORMS)
     except InputError as error:
         return RequestProblem(name, error)
+
+
+def _of_batch(value: Any) -> Any:
+    """Return the request in a line of OpenAI's Batch API, of which sampling is left out."""
+    body = value.get("body") if isinstance(value, Mapping) else None
+    if not isinstance(body, Mapping) or "messages" in value:
+        return value
+    read = ("messages", "tools", "chat_template_kwargs")
+    return {"id": value.get("custom_id"), **{name: body[name] for name in read if name in body}}
 
 
 def _id(value: Any, where: str, default: str) -> str:
@@ -292,15 +306,17 @@ def _messages(value: Any, where: str) -> list[Message]:
     return value
 
 
-def _response(value: Mapping[str, Any], where: str) -> str | list[int] | None:
+def _response(value: Mapping[str, Any], where: str) -> str | list[int] | GivenResponse | None:
     given = value.get("response")
+    if isinstance(given, Mapping):
+        return read_response(given, where=f"{where}: response")
     if given is None or (isinstance(given, str) and given.strip()):
         return given
     if isinstance(given, list) and given and all(type(each) is int for each in given):
         return given
     raise InputError(
         f"{where}: 'response' is {given!r}"[:200],
-        legal="the response as a text or a list of token ids, or no such field",
+        legal="the response as a text, a list of token ids or an API's object, or no such field",
     )
 
 

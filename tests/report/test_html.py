@@ -230,7 +230,7 @@ def test_traces_are_read_one_at_a_time(tmp_path: Path) -> None:
     page = write_report(traces(), tmp_path / "a.html", titles=["a", "b\0", "c"]).read_text()
     assert "<title>3 traces" in page
     assert [f'<h2 dir="auto">{title}</h2>' in page for title in "ac"] == [True, True]
-    with pytest.raises(InputError, match="1 titles for 3 traces"):
+    with pytest.raises(InputError, match="1 titles for more traces"):
         write_report(traces(), tmp_path / "b.html", titles=["a"])
     with pytest.raises(InputError, match="no traces"):
         write_report(iter(()), tmp_path / "b.html")

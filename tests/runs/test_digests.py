@@ -11,7 +11,7 @@ from PIL import Image
 
 from omnitrace.errors import InputError
 from omnitrace.runs import digest_of_request
-from omnitrace.sources import RequestEntry
+from omnitrace.sources import RequestEntry, read_response
 from omnitrace.types import OpenRoot
 
 
@@ -72,6 +72,20 @@ def test_everything_that_decides_the_result_counts() -> None:
     assert len({same, *different}) == 10
     assert digest("a.png", raw={"title": "x"}) == same
     assert digest(Image.new("RGB", (2, 2))) == digest(Image.new("RGB", (2, 2)))
+
+
+def test_the_forms_of_a_response_count() -> None:
+    objects: list[Any] = [
+        {"text": "a"},
+        {"text": "b"},
+        {"text": "a", "token_ids": [1]},
+        {"token_ids": [1]},
+        {"token_ids": [1], "prompt_token_ids": [2]},
+        {"text": "a", "logprobs": {"content": [{"token": "a", "bytes": [97]}]}},
+    ]
+    found = [digest(b"x", response=read_response(each)) for each in objects]
+    assert len({*found, digest(b"x", response="a")}) == len(objects) + 1
+    assert digest(b"x", response=read_response({"choices": objects[:1]})) == found[0]
 
 
 def test_what_has_no_content_is_refused() -> None:
