@@ -223,8 +223,8 @@ class Tracer:
             With a span signal that needs the whole response first; and as :meth:`trace`.
         """
         backlog = Backlog()
-        work = streamed(self.setup, messages, options)
-        return EventStream(functools.partial(work, backlog), backlog)
+        made = streamed(self.setup, messages, options)
+        return EventStream(functools.partial(made.run, backlog), backlog, made.begun)
 
     def astream(self, messages: Asked, **options: Unpack[StreamOptions]) -> AsyncEventStream:
         """Do what :meth:`stream` does, for ``async for``; the event loop is never held up.
@@ -236,7 +236,7 @@ class Tracer:
         backlog = Backlog()
 
         def work(emit: Emitter) -> None:
-            streamed(self.setup, messages, options)(backlog, emit)
+            streamed(self.setup, messages, options).run(backlog, emit)
 
         return AsyncEventStream(work, backlog)
 
