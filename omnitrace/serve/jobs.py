@@ -81,7 +81,7 @@ class Job:
         self.title = title
         self.cancel_when_unwatched = cancel_when_unwatched
         self.created: Final = time.time()
-        self.log: Final = EventLog()
+        self.log: Final = EventLog(self._left)
         self.units: tuple[SourceUnit, ...] = ()
         self.error: BaseException | None = None
         self.tokens = 0
@@ -167,6 +167,10 @@ class Job:
         with self._lock:
             self._task, self._state, self._verifying = _nothing, "done", False
             self.log.close()
+
+    def _left(self) -> None:
+        if self.cancel_when_unwatched:
+            self.cancel("abandoned")
 
     # --- for the queue ------------------------------------------------------------------------
 
