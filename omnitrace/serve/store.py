@@ -91,7 +91,7 @@ class JobStore:
             self._forget(job.id)
 
     def shorten_logs(self) -> None:
-        """Forget the events of requests that have been done, and followed by nobody, for a while."""
+        """Forget the events of requests that have been done, and unwatched, for a while."""
         with self._lock:
             done = [job for job in self._jobs.values() if not job.active]
         now = time.monotonic()
