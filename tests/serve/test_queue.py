@@ -96,12 +96,12 @@ def test_a_full_queue_and_a_greedy_client_are_told_when_to_come_back(reference: 
         assert [events_of(client, run)[-1].type for run in mine] == ["end", "end"]
 
 
-def endless(reference: Tracer, state: ServerState) -> Generation:
+def endless(reference: Tracer, state: ServerState, tokens: int = 400) -> Generation:
     return Generation(
         reference,
         ASKED["messages"],
         state.uploads.folder,
-        options={"min_new_tokens": 400, "max_new_tokens": 400},
+        options={"min_new_tokens": tokens, "max_new_tokens": tokens},
     )
 
 
