@@ -76,11 +76,12 @@ export async function createApi(askToken) {
       yield* readEvents(response.body);
     },
     // A link cannot send headers, so the file is fetched, and saved from here.
-    async download(id, file, name) {
-      const blob = await (await request(`runs/${id}/${file}`)).blob();
+    async download(id, file) {
+      const response = await request(`runs/${id}/${file}`);
+      const said = response.headers.get("Content-Disposition") ?? "";
       const link = document.createElement("a");
-      link.href = URL.createObjectURL(blob);
-      link.download = name;
+      link.href = URL.createObjectURL(await response.blob());
+      link.download = /filename="([^"]+)"/.exec(said)?.[1] ?? file.split("/").at(-1);
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     },

@@ -7,6 +7,12 @@ import { createParts } from "./parts.js";
 
 const ACCEPT = { image: "image/*", audio: "audio/*", video: "video/*", text: "text/*,.md,.csv,.json,.jsonl" };
 
+const LEGEND = [
+  ["dashed", "", "Provisional", "What the open sentence rests on so far. It may still change."],
+  ["solid", "1", "A source", "Numbered when the sentence has ended: a passage, a region, some seconds."],
+  ["good", "\u2713", "Verified", "Sources are hidden and the response is measured again, when you ask for it."],
+];
+
 export function createComposer(api, about, { sent }) {
   const modalities = about.modalities ?? ["text"];
   const parts = createParts(api, about, () => update());
@@ -135,6 +141,7 @@ export function createComposer(api, about, { sent }) {
       ),
     ),
     form,
+    el("ul", { class: "legend-row", "aria-label": "What you will see" }, LEGEND.map(legend)),
   );
 
   // Files may be dropped anywhere, and pasted.
@@ -163,10 +170,22 @@ export function createComposer(api, about, { sent }) {
     node,
     enter() {
       update();
-      question.focus({ preventScroll: true });
+      // On a phone the focus would bring the keyboard over the page.
+      if (matchMedia("(pointer: fine) and (min-width: 801px)").matches)
+        question.focus({ preventScroll: true });
     },
     leave() {},
   };
+}
+
+function legend([look, sign, name, text]) {
+  return el(
+    "li",
+    {},
+    el("span", { class: `sample ${look}`, "aria-hidden": "true" }, sign),
+    el("b", {}, name),
+    el("span", { class: "quiet" }, text),
+  );
 }
 
 function plural(kind) {

@@ -5,7 +5,7 @@ import { mount } from "../report/viewer.js";
 import { problem } from "./messages.js";
 import { createSelection } from "./selection.js";
 
-export function createFinished(run, api, { verify }) {
+export function createFinished(run, api, about, { verify }) {
   const root = el("div", { class: "viewer-root" });
   const said = el("div", { class: "said-above" });
   const status = el("span", { class: "state", role: "status" });
@@ -15,11 +15,15 @@ export function createFinished(run, api, { verify }) {
     icon("tune"),
     el("span", {}, "Selection"),
   );
-  const check = el("button", { class: "button", type: "button" }, icon("check"), el("span", {}, "Verify"));
-  const files = downloads(run, api, (error) => report(error, "Not downloaded"));
+  const checkName = el("span", {}, "Verify");
+  const check = el("button", { class: "button", type: "button" }, icon("check"), checkName);
+  const files = downloads(run.run, api, about, (error) => report(error, "Not downloaded"));
   const tools = el("div", { class: "tools" }, choose, check, files.node, status);
   const selection = createSelection(run, {
-    apply: async (config) => draw((await api.reselect(run.run, config)).view),
+    apply: async (config) => {
+      run = { ...run, ...(await api.reselect(run.run, config)) };
+      draw();
+    },
     close: () => {
       open(false);
       choose.focus();
@@ -27,13 +31,24 @@ export function createFinished(run, api, { verify }) {
   });
   const node = el("div", { class: "finished" }, root, selection.node, said);
   let viewer = null;
+  let chosen = null;
+  let shown = false;
+  let verifying = false;
 
-  const draw = (view) => {
-    const chosen = viewer?.chosen() ?? null;
-    const focus = tools.contains(document.activeElement) ? document.activeElement : null;
-    viewer?.unmount();
-    viewer = mount(root, view, { tools, chosen });
-    focus?.focus();
+  // Only what is shown is mounted: the viewer listens to keys.
+  const draw = () => {
+    if (!shown) return;
+    const focused = tools.contains(document.activeElement) ? document.activeElement : null;
+    hide();
+    viewer = mount(root, { traces: [run.view], compare: null }, { tools, chosen });
+    focused?.focus();
+  };
+
+  const hide = () => {
+    if (!viewer) return;
+    chosen = viewer.chosen();
+    viewer.unmount();
+    viewer = null;
   };
 
   const report = (error, title) => {
@@ -49,33 +64,45 @@ export function createFinished(run, api, { verify }) {
   choose.addEventListener("click", () => open(choose.getAttribute("aria-expanded") !== "true"));
 
   const say = (text, state) => {
-    status.replaceChildren(
-      ...(text ? [el("i", { class: "state-dot", "aria-hidden": "true" }), text] : []),
-    );
+    const dot = el("i", { class: "state-dot", "aria-hidden": "true" });
+    status.replaceChildren(...(text ? [dot, text] : []));
     status.dataset.state = state;
   };
 
+  // The button verifies, and while that lasts stops it.
+  const mark = (text = "Verifying") => {
+    checkName.textContent = verifying ? "Stop" : "Verify";
+    check.firstElementChild.replaceWith(icon(verifying ? "stop" : "check"));
+    check.hidden = run.view.verified && !verifying;
+    check.disabled = false;
+    if (verifying) say(text, "running");
+    else say(run.view.verified ? "Verified" : "", "done");
+  };
+
   check.addEventListener("click", async () => {
+    const stops = verifying;
     check.disabled = true;
-    say("Verification is asked for", "running");
     try {
-      await api.verify(run.run);
-      await verify();
+      if (stops) await api.cancel(run.run);
+      else {
+        await api.verify(run.run);
+        verifying = true;
+        mark();
+        await verify();
+      }
     } catch (error) {
-      say("", "done");
-      check.disabled = false;
-      report(error, "Not verified");
+      verifying = stops;
+      mark();
+      report(error, stops ? "Not stopped" : "Not verified");
     }
   });
 
   const update = (now) => {
     run = now;
-    check.hidden = now.verified || now.can_verify === false;
-    check.disabled = false;
-    say(now.verified ? "Verified" : "", "done");
-    files.update(now);
+    verifying = now.state === "verifying";
+    mark();
     selection.update(now);
-    draw(now.view);
+    draw();
   };
   update(run);
   open(false);
@@ -83,24 +110,25 @@ export function createFinished(run, api, { verify }) {
   return {
     node,
     update,
-    on(event) {
-      if (event.type === "verifying") {
-        const { done, of, position } = event.data;
-        check.disabled = true;
-        const waits = position > 0 ? `Waiting, ${position} before it` : "Verifying";
-        say(of ? `Verifying, ${done} of ${of}` : waits, "running");
-      } else if (event.type === "failed") {
-        say("", "done");
-        check.disabled = false;
-        report(event.data.error, "Not verified");
-      }
+    on({ type, data }) {
+      if (type === "failed") report(data.error, "Not verified");
+      if (type === "failed" || type === "cancelled") verifying = false;
+      const waits = type === "queued" && data.position > 0;
+      mark(waits ? `Waiting, ${data.position} before it` : "Verifying");
     },
-    leave: () => viewer?.unmount(),
+    enter() {
+      shown = true;
+      draw();
+    },
+    leave() {
+      hide();
+      shown = false;
+    },
   };
 }
 
 // A menu of files to save.
-function downloads(run, api, fail) {
+function downloads(run, api, about, fail) {
   const list = el("ul", {});
   const node = el(
     "details",
@@ -124,29 +152,27 @@ function downloads(run, api, fail) {
   node.addEventListener("focusout", (event) => {
     if (event.relatedTarget && !node.contains(event.relatedTarget)) node.open = false;
   });
-  const item = (id, text, path, file) => {
-    const button = el("button", { type: "button" }, text, el("span", { class: "quiet" }, file));
+  const item = (name, help, path) => {
+    const button = el(
+      "button",
+      { type: "button" },
+      el("b", {}, name),
+      el("span", { class: "quiet" }, help),
+    );
     button.addEventListener("click", async () => {
       node.open = false;
       try {
-        await api.download(id, path, file);
+        await api.download(run, path);
       } catch (error) {
         fail(error);
       }
     });
     return el("li", {}, button);
   };
-  return {
-    node,
-    update(now) {
-      const exports = now.exports ?? [];
-      list.replaceChildren(
-        item(now.run, "Trace", "trace.omnitrace", "trace.omnitrace"),
-        item(now.run, "Report", "report.html", "report.html"),
-        ...exports.map(({ format, name, file }) =>
-          item(now.run, name ?? format, `export/${format}`, file ?? format),
-        ),
-      );
-    },
-  };
+  list.append(
+    item("Trace", "all of it, for omnitrace", "trace.omnitrace"),
+    item("Report", "one HTML file", "report.html"),
+    ...(about.exports ?? []).map(({ name, help }) => item(name, help, `export/${name}`)),
+  );
+  return { node };
 }

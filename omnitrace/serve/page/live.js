@@ -67,7 +67,7 @@ export function createLive(run, { cancel }) {
       say("Reading the request", "running");
       wait(el("p", { class: "waiting-title" }, "Reading the request"), el("p", { class: "quiet" }, "Files are decoded, cut into source units and given to the model."));
     },
-    units({ view }) {
+    units(view) {
       store = createLiveStore(view);
       sources = createSources(store, { heat: 0 });
       response = createLiveResponse(store, { reveal: (unit) => sources.reveal(unit, true) });
@@ -86,9 +86,6 @@ export function createLive(run, { cancel }) {
       figures.textContent = count(written, "token");
       response?.write(openText(), section);
     },
-    tokens({ tokens: several }) {
-      for (const token of several) handlers.token(token);
-    },
     provisional(span) {
       if (!store) return;
       store.open(span.supports);
@@ -102,11 +99,6 @@ export function createLive(run, { cancel }) {
       response.add(store.trace.spans.length - 1);
       store.show();
       response.write(openText(), section);
-    },
-    verifying({ done, of, position }) {
-      stop.hidden = false;
-      if (of) say(`Verifying by ablation, ${done} of ${of}`, "running");
-      else say(position > 0 ? `Verification waits, ${position} before it` : "Verifying by ablation", "running");
     },
     end() {
       stop.hidden = true;

@@ -11,23 +11,25 @@ import { createSide } from "./side.js";
 const root = document.getElementById("page");
 
 start().catch((error) => {
+  const again = () => location.reload();
   root.replaceChildren(
-    el("main", { class: "alone" }, el("h1", {}, "Omnitrace"), problem(error, { again: reload })),
+    el("main", { class: "alone" }, el("h1", {}, "Omnitrace"), problem(error, { again })),
   );
 });
-
-function reload() {
-  location.reload();
-}
 
 async function start() {
   const api = await createApi((wrong) => askToken(root, wrong));
   const about = await api.about();
   const work = el("div", { class: "work" });
-  const side = createSide(api, about);
-  root.replaceChildren(el("div", { class: "shell" }, side.node, work));
-
+  const runs = new Map();
   let shown = null;
+
+  // A run that nobody follows is stopped, so every one that is active is followed, shown or not.
+  const runOf = (id) => {
+    if (!runs.has(id)) runs.set(id, createRun(id, api, about, { changed: () => side.refresh() }));
+    return runs.get(id);
+  };
+  const side = createSide(api, about, (ids) => ids.forEach(runOf));
   const composer = createComposer(api, about, {
     sent: (id) => {
       location.hash = `run=${id}`;
@@ -35,19 +37,22 @@ async function start() {
   });
 
   const show = () => {
-    shown?.leave();
     const id = /^#run=([\w-]+)$/.exec(location.hash)?.[1] ?? null;
-    side.choose(id);
-    if (id === null) {
-      shown = composer;
-      document.title = "Omnitrace";
-    } else {
-      shown = createRun(id, api, about, { changed: side.refresh });
+    shown?.leave();
+    for (const [other, run] of runs) {
+      if (other === id || run.following()) continue;
+      run.dispose();
+      runs.delete(other);
     }
+    shown = id === null ? composer : runOf(id);
+    if (id === null) document.title = "Omnitrace";
+    side.choose(id);
+    side.refresh();
     work.replaceChildren(shown.node);
     shown.enter();
   };
+
+  root.replaceChildren(el("div", { class: "shell" }, side.node, work));
   addEventListener("hashchange", show);
-  side.refresh();
   show();
 }

@@ -37,7 +37,7 @@ export function createOptions(about) {
   const tokens = number("tokens", { min: 1, max: about.limits?.new_tokens });
   const seed = number("seed", { min: 0 });
   const verify = el("input", { type: "checkbox", id: "verify" });
-  verify.checked = Boolean(about.verify);
+  verify.checked = Boolean(about.verifies);
 
   const node = el(
     "details",

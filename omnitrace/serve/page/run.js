@@ -5,106 +5,117 @@ import { createFinished } from "./finished.js";
 import { createLive } from "./live.js";
 import { problem } from "./messages.js";
 
-const OVER = ["end", "failed", "cancelled"];
+const ACTIVE = ["queued", "running", "verifying"];
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
+// `changed` is called when the list of runs is out of date.
 export function createRun(id, api, about, { changed }) {
-  const node = el("div", { class: "run" });
-  const leaving = new AbortController();
+  const node = el("div", { class: "run" }, alone(el("p", { class: "busy", role: "status" }, "Loading…")));
+  const disposed = new AbortController();
+  let entered = false;
+  let title = "";
   let live = null;
   let finished = null;
   let after = 0;
+  let follows = true;
 
   const fail = (error) => {
-    if (leaving.signal.aborted) return;
+    if (disposed.signal.aborted) return;
     const gone = error.status === 404;
-    const title = gone ? "This run is gone" : null;
     const shown = gone
-      ? { message: "runs are kept for the tab that made them, while the server has room for them" }
+      ? { message: "A run is kept for the tab that made it, while the server has room for it." }
       : error;
-    node.replaceChildren(
-      el("main", { class: "alone" }, el("h1", {}, "Omnitrace"), problem(shown, { title, again: gone ? null : open })),
-    );
+    const box = problem(shown, {
+      title: gone ? "This run is not here" : null,
+      again: gone ? null : open,
+    });
+    node.replaceChildren(alone(el("h1", {}, "Omnitrace"), box));
+  };
+
+  const name = (run) => {
+    title = run.title;
+    if (entered) document.title = title ? `${title} · Omnitrace` : "Omnitrace";
+  };
+
+  const show = (run) => {
+    name(run);
+    if (run.view && finished) finished.update(run);
+    else if (run.view) {
+      live = null;
+      finished = createFinished(run, api, about, { verify: follow });
+      node.replaceChildren(finished.node);
+      if (entered) finished.enter();
+    } else if (!live) {
+      live = createLive(run, { cancel: () => api.cancel(id) });
+      node.replaceChildren(live.node);
+    }
   };
 
   const open = async () => {
     try {
       const run = await api.run(id);
-      if (leaving.signal.aborted) return;
-      if (run.view) {
-        show(run);
-        if (run.state !== "done") follow(); // it is being verified
-      } else {
-        live = createLive(run, { cancel: () => api.cancel(id) });
-        node.replaceChildren(live.node);
-        name(run.title);
-        await follow();
-      }
+      show(run);
+      if (!run.view || ACTIVE.includes(run.state)) await follow();
     } catch (error) {
       fail(error);
+    } finally {
+      follows = false;
     }
   };
 
-  const name = (title) => {
-    document.title = title ? `${title} · Omnitrace` : "Omnitrace";
-  };
-
-  const show = (run) => {
-    live = null;
-    name(run.title);
-    if (finished) finished.update(run);
-    else {
-      finished = createFinished(run, api, { verify: follow });
-      node.replaceChildren(finished.node);
-    }
-    changed();
-  };
-
-  // Follow events until the run is over; a lost connection goes on where it broke off.
+  // Follow events until no more come; after a lost connection from where it broke off.
   const follow = async () => {
-    let tries = 0;
-    for (;;) {
+    follows = true;
+    for (let tries = 0; !disposed.signal.aborted; tries += 1) {
       try {
-        for await (const event of api.events(id, after, leaving.signal)) {
+        for await (const event of api.events(id, after, disposed.signal)) {
           if (tries) live?.lost(false);
           tries = 0;
           after = event.id ?? after;
-          if (leaving.signal.aborted) return;
-          (finished ?? live).on(event);
-          if (event.type === "started" || event.type === "cancelled") changed();
-          if (!OVER.includes(event.type)) continue;
+          (live ?? finished).on(event);
           if (event.type === "end") show(await api.run(id));
-          else changed();
+          if (["started", "end", "failed", "cancelled"].includes(event.type)) changed();
         }
         const run = await api.run(id);
-        if (!["queued", "running"].includes(run.state)) {
+        if (!ACTIVE.includes(run.state)) {
           if (run.view && !finished) show(run);
-          return;
+          break;
         }
       } catch (error) {
-        if (error.name === "AbortError" || leaving.signal.aborted) return;
+        if (error.name === "AbortError") return;
         if (error.status >= 400) throw error;
         live?.lost(true);
       }
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]));
-      tries += 1;
-      if (leaving.signal.aborted) return;
+      await pause(RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
     }
+    follows = false;
   };
 
   const escape = (event) => event.key === "Escape" && live?.clear();
+  open();
 
   return {
     node,
+    following: () => follows,
     enter() {
+      entered = true;
+      name({ title });
       addEventListener("keydown", escape);
-      node.replaceChildren(el("main", { class: "alone" }, el("p", { class: "busy", role: "status" }, "Loading…")));
-      open();
+      finished?.enter();
     },
     leave() {
-      leaving.abort();
+      entered = false;
       removeEventListener("keydown", escape);
       finished?.leave();
     },
+    dispose: () => disposed.abort(),
   };
+}
+
+function alone(...children) {
+  return el("main", { class: "alone" }, ...children);
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

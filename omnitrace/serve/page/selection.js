@@ -163,7 +163,7 @@ export function createSelection(run, { apply, close }) {
     update(now) {
       defaults ??= now.selection;
       set(now.selection);
-      const effects = now.view.traces[0].selection !== "by votes, not verified";
+      const effects = now.view.selection !== "by votes, not verified";
       byEffect.hidden = !effects;
       // Votes decide only where no effect was measured.
       if (effects) rules.firstElementChild.after(byVotes);

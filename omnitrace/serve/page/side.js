@@ -6,16 +6,18 @@ import { count } from "../report/format.js";
 
 const THEME = "omnitrace-theme";
 const POLL_MS = 4000; // while a run that is not shown waits or writes
-const ACTIVE = ["queued", "running"];
+const ACTIVE = ["queued", "running", "verifying"];
 const STATES = {
   queued: "waiting",
   running: "writing",
+  verifying: "verifying",
   done: "done",
   failed: "failed",
   cancelled: "cancelled",
 };
 
-export function createSide(api, about) {
+// `active(ids)` is told of the runs that wait for the model or have it.
+export function createSide(api, about, active) {
   const list = el("ul", { class: "runs" });
   const none = el("p", { class: "quiet none" }, "Your runs appear here. They stay as long as this tab and the server.");
   const toggle = el(
@@ -85,6 +87,7 @@ export function createSide(api, about) {
     const focused = list.contains(document.activeElement) ? document.activeElement.hash : null;
     list.replaceChildren(...runs.map((run) => item(run)));
     mark();
+    active(runs.filter((run) => ACTIVE.includes(run.state)).map((run) => run.run));
     if (focused) list.querySelector(`a[href="${focused}"]`)?.focus();
     if (runs.some((run) => ACTIVE.includes(run.state))) timer = setTimeout(refresh, POLL_MS);
   };
