@@ -45,6 +45,15 @@ export function createComposer(api, about, { sent }) {
   const send = el("button", { class: "button primary send", type: "submit" }, icon("send"), "Send");
   const hint = el("p", { class: "quiet hint", id: "send-hint", role: "status" });
 
+  const clear = el("button", { class: "button ghost clear", type: "button" }, "Start over");
+  clear.addEventListener("click", () => {
+    parts.clear();
+    question.value = "";
+    failure.replaceChildren();
+    update();
+    question.focus();
+  });
+
   const update = () => {
     const { waiting, broken } = parts.state();
     options.offer(parts.kinds());
@@ -56,6 +65,7 @@ export function createComposer(api, about, { sent }) {
           ? ""
           : "Type what you ask.";
     send.setAttribute("aria-disabled", String(Boolean(why) || sending));
+    clear.hidden = !parts.state().count && !question.value;
     hint.textContent = why || "Ctrl + Enter sends.";
     return !why && !sending;
   };
@@ -69,18 +79,28 @@ export function createComposer(api, about, { sent }) {
     }
     sending = true;
     update();
-    const content = [...parts.content(), { type: "text", text: question.value.trim() }];
     try {
-      const asked = { messages: [{ role: "user", content }], ...options.value(parts.kinds()) };
-      const { run } = await api.start(asked);
-      parts.clear();
-      question.value = "";
-      sent(run);
+      sent((await start()).run);
     } catch (error) {
       failure.replaceChildren(problem(error, { title: error.code ? null : "Not sent" }));
     } finally {
       sending = false;
       update();
+    }
+  };
+
+  const asked = () => {
+    const content = [...parts.content(), { type: "text", text: question.value.trim() }];
+    return { messages: [{ role: "user", content }], ...options.value(parts.kinds()) };
+  };
+
+  const start = async () => {
+    try {
+      return await api.start(asked());
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      await parts.uploadAgain();
+      return api.start(asked());
     }
   };
 
@@ -116,6 +136,7 @@ export function createComposer(api, about, { sent }) {
           { class: "quiet drop-hint" },
           `or drop ${[...kinds.map(plural), "texts"].join(", ")} anywhere`,
         ),
+        clear,
         chooser,
       ),
       parts.node,
@@ -168,8 +189,10 @@ export function createComposer(api, about, { sent }) {
 
   return {
     node,
+    // The last request is still there, to be changed and sent again.
     enter() {
       update();
+      question.select();
       // On a phone the focus would bring the keyboard over the page.
       if (matchMedia("(pointer: fine) and (min-width: 801px)").matches)
         question.focus({ preventScroll: true });

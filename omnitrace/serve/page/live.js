@@ -109,7 +109,7 @@ export function createLive(run, { cancel }) {
       stop.hidden = true;
       store?.rest();
       say("Failed", "failed");
-      end(problem(error, { title: "The run failed" }), anew());
+      end(problem(error, { title: "The run failed" }), newRequest());
     },
     cancelled() {
       stop.hidden = true;
@@ -117,7 +117,7 @@ export function createLive(run, { cancel }) {
       say("Cancelled", "cancelled");
       end(
         el("p", { class: "ended" }, written ? `Cancelled after ${count(written, "token")}.` : "Cancelled before the model wrote anything."),
-        anew(),
+        newRequest(),
       );
     },
   };
@@ -133,8 +133,8 @@ export function createLive(run, { cancel }) {
   };
 }
 
-function anew() {
-  return el("p", { class: "row" }, el("a", { class: "button", href: "#" }, icon("plus"), "New run"));
+function newRequest() {
+  return el("p", { class: "row" }, el("a", { class: "button", href: "#" }, icon("plus"), "New request"));
 }
 
 // What the viewer's modules read of a span.

@@ -70,12 +70,14 @@ export function createParts(api, about, changed) {
       add(filePart(tools, api, about, file));
     },
     clear() {
-      for (const part of parts) part.gone(true);
+      for (const part of parts) part.gone();
       parts = [];
       node.replaceChildren();
       update();
     },
     kinds: () => new Set(parts.map((part) => part.kind()).filter(Boolean)),
+    // The server keeps uploads for a while only.
+    uploadAgain: () => Promise.all(parts.map((part) => part.again())),
     state: () => ({
       count: parts.length,
       waiting: parts.some((part) => part.waiting()),
@@ -132,6 +134,7 @@ function textPart(tools, name, text) {
     waiting: () => false,
     broken: () => false,
     gone() {},
+    again() {},
     value: () =>
       field.value.trim()
         ? {
@@ -159,11 +162,12 @@ function filePart(tools, api, about, file) {
     name: () => file.name,
     waiting: () => !upload && !failed,
     broken: () => failed,
-    gone(keep = false) {
+    gone() {
       stop?.abort();
       URL.revokeObjectURL(address);
-      if (upload && !keep) api.discard(upload).catch(() => {});
+      if (upload) api.discard(upload).catch(() => {}); // it goes with time anyway
     },
+    again: () => send(),
     value: () => (upload ? { type: kind, upload } : null),
   };
   const head = [el("span", { class: "file-name" }, named(file.name)), facts];
@@ -172,6 +176,7 @@ function filePart(tools, api, about, file) {
 
   const send = async () => {
     failed = false;
+    upload = null;
     stop = new AbortController();
     said.replaceChildren(el("p", { class: "busy", role: "status" }, "Uploading…"));
     tools.update();

@@ -1,6 +1,6 @@
 // The side of the page: its name, the recent runs of this tab, and which model answers.
 
-import { el, icon, named } from "../report/dom.js";
+import { el, icon, iconButton, named } from "../report/dom.js";
 import { themeButton } from "../report/header.js";
 import { count } from "../report/format.js";
 
@@ -35,7 +35,12 @@ export function createSide(api, about, active) {
       "div",
       { class: "side-top" },
       el("a", { class: "name", href: "#" }, el("img", { src: "static/page/icon.svg", alt: "", width: 22, height: 22 }), "Omnitrace"),
-      el("a", { class: "button ghost new", href: "#" }, icon("plus"), "New"),
+      el(
+        "a",
+        { class: "button ghost new", href: "#", "aria-label": "New request" },
+        icon("plus"),
+        el("span", {}, "New", el("span", { class: "wide" }, " request")),
+      ),
       toggle,
       themeButton((chosen) => localStorage.setItem(THEME, chosen)),
     ),
@@ -108,7 +113,17 @@ export function createSide(api, about, active) {
           [timeOf(run.created), ...facts].filter(Boolean).join(" · "),
         ),
       ),
+      iconButton("bin", `Remove the run: ${run.title || "Untitled"}`, () => remove(run.run), {
+        title: "Remove",
+      }),
     );
+  };
+
+  const remove = async (id) => {
+    await api.remove(id).catch(() => {}); // it is gone already
+    if (id === chosen) location.hash = "";
+    await refresh();
+    node.querySelector(".new").focus();
   };
 
   return {
