@@ -73,10 +73,10 @@ export function createFinished(run, api, about, { verify }) {
   const mark = (text = "Verifying") => {
     checkName.textContent = verifying ? "Stop" : "Verify";
     check.firstElementChild.replaceWith(icon(verifying ? "stop" : "check"));
-    check.hidden = run.view.verified && !verifying;
+    check.hidden = (run.verified || !run.can_verify) && !verifying;
     check.disabled = false;
     if (verifying) say(text, "running");
-    else say(run.view.verified ? "Verified" : "", "done");
+    else say(run.verified ? "Verified" : "", "done");
   };
 
   check.addEventListener("click", async () => {
@@ -112,8 +112,9 @@ export function createFinished(run, api, about, { verify }) {
     update,
     on({ type, data }) {
       if (type === "failed") report(data.error, "Not verified");
+      if (type === "verifying" || type === "queued") verifying = true;
       if (type === "failed" || type === "cancelled") verifying = false;
-      const waits = type === "queued" && data.position > 0;
+      const waits = data.position > 0;
       mark(waits ? `Waiting, ${data.position} before it` : "Verifying");
     },
     enter() {

@@ -1,7 +1,7 @@
 // A run that waits, or is being written: its state on top, the sources, and the response.
 
 import { el, icon } from "../report/dom.js";
-import { count } from "../report/format.js";
+import { clock, count } from "../report/format.js";
 import { createSheet } from "../report/sheet.js";
 import { createSources } from "../report/sources.js";
 import { createLiveResponse } from "./live-response.js";
@@ -56,11 +56,12 @@ export function createLive(run, { cancel }) {
   };
 
   const handlers = {
-    queued({ position }) {
+    queued({ position, seconds }) {
+      const long = seconds ? ` It may take about ${clock(Math.max(1, Math.round(seconds)))}.` : "";
       say(position > 0 ? `Waiting, ${position} before it` : "Waiting", "queued");
       wait(
         el("p", { class: "waiting-title" }, position > 0 ? `${count(position, "request")} before yours` : "Yours is next"),
-        el("p", { class: "quiet" }, "One model answers one request after the other. You may leave this page and come back."),
+        el("p", { class: "quiet" }, `One model answers one request after the other.${long}`),
       );
     },
     started() {
@@ -80,7 +81,7 @@ export function createLive(run, { cancel }) {
       say("Writing", "running");
     },
     token(token) {
-      tokens[token.index] = token.text;
+      tokens[token.index] = token.section ? token.text : ""; // a marker of thoughts belongs to none
       section = token.section ?? section;
       written = Math.max(written, token.index + 1);
       figures.textContent = count(written, "token");
