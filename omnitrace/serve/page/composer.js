@@ -134,7 +134,7 @@ export function createComposer(api, about, { sent }) {
         el(
           "p",
           { class: "quiet drop-hint" },
-          `or drop ${[...kinds.map(plural), "texts"].join(", ")} anywhere`,
+          `or drop ${listed([...kinds.map(plural), "texts"])} here`,
         ),
         clear,
         chooser,
@@ -209,6 +209,10 @@ function legend([look, sign, name, text]) {
     el("b", {}, name),
     el("span", { class: "quiet" }, text),
   );
+}
+
+function listed(names) {
+  return names.length > 1 ? `${names.slice(0, -1).join(", ")} or ${names.at(-1)}` : names[0];
 }
 
 function plural(kind) {

@@ -1,6 +1,7 @@
 // How a request is traced: the signal at hand, units and the rest folded.
 
 import { el } from "../report/dom.js";
+import { sentence } from "./messages.js";
 
 const NAMES = { text: "Texts", image: "Images", audio: "Audio", video: "Video" };
 
@@ -15,7 +16,7 @@ export function createOptions(about) {
   const explain = () => {
     const chosen = byName.get(signal.value);
     const late = chosen && !chosen.streams ? " Its supports come when the response has ended." : "";
-    help.textContent = `${chosen?.help ?? ""}${late}`.trim();
+    help.textContent = (chosen?.help ? sentence(chosen.help) : "") + late;
   };
   signal.addEventListener("change", explain);
   explain();
