@@ -69,7 +69,7 @@ def create_app(tracer: Tracer, options: ServeOptions | None = None) -> FastAPI:
         middleware=[Middleware(Guard, options=options)],
     )
     app.state.server = state
-    add_error_handlers(app, log_content=options.log_content)
+    add_error_handlers(app)
     for part in (about, uploads, runs, downloads):
         app.include_router(part.router(state))
     if importlib.util.find_spec(_OPENAI) is not None:

@@ -54,6 +54,8 @@ class Job:
         Whether it is stopped as soon as nobody follows its events any more.
     seconds:
         How long the model may take.
+    told:
+        Makes of an error what the client may be told of it.
 
     Attributes
     ----------
@@ -75,17 +77,19 @@ class Job:
         title: str = "",
         cancel_when_unwatched: bool = False,
         seconds: float = 600.0,
+        told: Callable[[OmnitraceError], OmnitraceError] = lambda error: error,
     ) -> None:
         self.id: Final = secrets.token_urlsafe(18)
         self.owner: Final = owner
         self.title = title
         self.cancel_when_unwatched = cancel_when_unwatched
         self.created: Final = time.time()
-        self.log: Final = EventLog()
+        self.log: Final = EventLog(self._left)
         self.units: tuple[SourceUnit, ...] = ()
         self.error: BaseException | None = None
         self.tokens = 0
         self.seconds_allowed = seconds
+        self._told = told
         self._task = task
         self._state: State = "queued"
         self._trace: Trace | None = None
@@ -168,6 +172,10 @@ class Job:
             self._task, self._state, self._verifying = _nothing, "done", False
             self.log.close()
 
+    def _left(self) -> None:
+        if self.cancel_when_unwatched:
+            self.cancel("abandoned")
+
     # --- for the queue ------------------------------------------------------------------------
 
     def moved(self, position: int, seconds: float) -> None:
@@ -198,6 +206,8 @@ class Job:
             trace = self._task(self)
         except Stopped:
             pass
+        except OmnitraceError as caught:
+            error = self._told(caught)
         except BaseException as caught:  # a plugin may even raise SystemExit
             error = caught
         finally:

@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +89,15 @@ class JobStore:
         job.cancel()
         with self._lock:
             self._forget(job.id)
+
+    def shorten_logs(self) -> None:
+        """Forget the events of requests that have been done, and unwatched, for a while."""
+        with self._lock:
+            done = [job for job in self._jobs.values() if not job.active]
+        now = time.monotonic()
+        for job in done:
+            if now - job.log.watched > self._options.abandoned_seconds:
+                job.log.shorten()
 
     def close(self) -> None:
         """Forget everything."""
