@@ -25,6 +25,7 @@ from tests.helpers.sample_traces import multimodal_trace, text_trace
 from tests.report.hostile import EVIL, evil_trace
 from tests.report.large import large_view
 
+
 @pytest.fixture(scope="module")
 def report(reference: Tracer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report of two traces: of generated media that play, with truth, and of a made one."""

@@ -76,8 +76,10 @@ export async function createApi(askToken) {
       yield* readEvents(response.body);
     },
     // A link cannot send headers, so the file is fetched, and saved from here.
-    async download(id, file) {
-      const response = await request(`runs/${id}/${file}`);
+    // What is saved is what is shown: `selection` is given where it is not the run's own.
+    async download(id, file, selection = null) {
+      const chosen = selection ? `?selection=${encodeURIComponent(JSON.stringify(selection))}` : "";
+      const response = await request(`runs/${id}/${file}${chosen}`);
       const said = response.headers.get("Content-Disposition") ?? "";
       const link = document.createElement("a");
       link.href = URL.createObjectURL(await response.blob());

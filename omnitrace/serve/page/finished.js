@@ -17,11 +17,18 @@ export function createFinished(run, api, about, { verify }) {
   );
   const checkName = el("span", {}, "Verify");
   const check = el("button", { class: "button", type: "button" }, icon("check"), checkName);
-  const files = downloads(run.run, api, about, (error) => report(error, "Not downloaded"));
+  const files = downloads(about, async (file) => {
+    try {
+      await api.download(run.run, file, reselected ? run.selection : null);
+    } catch (error) {
+      report(error, "Not downloaded");
+    }
+  });
   const tools = el("div", { class: "tools" }, choose, check, files.node, status);
   const selection = createSelection(run, {
     apply: async (config) => {
       run = { ...run, ...(await api.reselect(run.run, config)) };
+      reselected = true;
       draw();
     },
     close: () => {
@@ -34,6 +41,7 @@ export function createFinished(run, api, about, { verify }) {
   let chosen = null;
   let shown = false;
   let verifying = false;
+  let reselected = false;
 
   // Only what is shown is mounted: the viewer listens to keys.
   const draw = () => {
@@ -99,6 +107,7 @@ export function createFinished(run, api, about, { verify }) {
 
   const update = (now) => {
     run = now;
+    reselected = false;
     verifying = now.state === "verifying";
     mark();
     selection.update(now);
@@ -129,7 +138,7 @@ export function createFinished(run, api, about, { verify }) {
 }
 
 // A menu of files to save.
-function downloads(run, api, about, fail) {
+function downloads(about, save) {
   const list = el("ul", {});
   const node = el(
     "details",
@@ -160,13 +169,9 @@ function downloads(run, api, about, fail) {
       el("b", {}, name),
       el("span", { class: "quiet" }, help),
     );
-    button.addEventListener("click", async () => {
+    button.addEventListener("click", () => {
       node.open = false;
-      try {
-        await api.download(run, path);
-      } catch (error) {
-        fail(error);
-      }
+      save(path);
     });
     return el("li", {}, button);
   };

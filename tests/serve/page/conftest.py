@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from torch import nn
 
 from omnitrace import Tracer
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
-from omnitrace.serve import ServeOptions, create_app
+from omnitrace.serve import ServeOptions
+from omnitrace.serve.server import bound, make_server
 from tests.helpers.chromium import browser
 
-__all__ = ["Asked", "Lead", "browser"]
+__all__ = ["Asked", "Lead", "browser", "serving"]
 
 _SECONDS = 20.0
 
@@ -88,26 +89,22 @@ def server(reference: Tracer, lead: Lead) -> Iterator[str]:
         yield address
 
 
-class serving:  # noqa: N801 - a context manager, used as a function
-    """A server in a thread, at a free port; entering returns its address."""
-
-    def __init__(self, tracer: Tracer, options: ServeOptions) -> None:
-        config = uvicorn.Config(create_app(tracer, options), port=0, log_level="warning")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run)
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        until = time.monotonic() + _SECONDS
-        while not self._server.started:
-            assert time.monotonic() < until and self._thread.is_alive()
-            time.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}/"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(_SECONDS)
+@contextlib.contextmanager
+def serving(tracer: Tracer, options: ServeOptions) -> Iterator[str]:
+    """Run a server in a thread, at a free port; yields its address."""
+    server = make_server(tracer, options)
+    with bound("127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            until = time.monotonic() + _SECONDS
+            while not server.started:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join(_SECONDS)
 
 
 @pytest.fixture(scope="module")

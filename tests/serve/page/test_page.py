@@ -174,7 +174,11 @@ def test_after_the_end_it_is_selected_again_verified_and_saved(tab: Page, tmp_pa
     tab.get_by_role("button", name="Verify").click()
     expect(tab.locator(".tools").get_by_text("Verified")).to_be_visible()
     expect(tab.locator(".head")).to_contain_text("verified by ablation")
-    for name, ending in (("Trace", ".omnitrace"), ("Report", ".html"), ("web-annotation", ".jsonld")):
+    for name, ending in (
+        ("Trace", ".omnitrace"),
+        ("Report", ".html"),
+        ("web-annotation", ".jsonld"),
+    ):
         tab.locator(".menu summary").click()
         with tab.expect_download() as found:
             tab.locator(".menu").get_by_role("button", name=re.compile(f"^{name}", re.I)).click()
