@@ -1,0 +1,1 @@
+"""A server that shows the evidence while the model writes."""

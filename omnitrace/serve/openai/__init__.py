@@ -1,0 +1,1 @@
+"""The server's endpoints in OpenAI's format: chat completions with attributions, and models."""
