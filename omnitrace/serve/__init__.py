@@ -1,1 +1,0 @@
-"""A server that shows the evidence while the model writes."""
