@@ -1,0 +1,121 @@
+"""What all parts of the server share: the model, its queue, the requests, the uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from omnitrace.serve.jobs import Job, Task
+from omnitrace.serve.model_queue import ModelQueue
+from omnitrace.serve.options import ServeOptions
+from omnitrace.serve.store import JobStore
+from omnitrace.serve.uploads import Upload, UploadStore
+from omnitrace.tracer import Tracer
+
+__all__ = ["ServerState"]
+
+_SWEEP_SECONDS: Final = 5.0
+
+
+@dataclass
+class ServerState:
+    """The state of one server.
+
+    Attributes
+    ----------
+    tracer:
+        The model, with the signal and the options that a request gets which asks for none.
+    options:
+        What the server allows.
+    queue, jobs, uploads:
+        What waits for the model, what was asked, and what was sent.
+    """
+
+    tracer: Tracer
+    options: ServeOptions
+    jobs: JobStore = field(init=False)
+    uploads: UploadStore = field(init=False)
+    queue: ModelQueue = field(init=False)
+    _held: dict[str, list[Upload]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.jobs = JobStore(self.options)
+        self.uploads = UploadStore(self.options)
+        self.queue = ModelQueue(self.options, self._ended)
+
+    def submit(self, job: Job, uploads: Sequence[Upload] = (), *, kept: bool = True) -> int:
+        """Let a job wait for the model; return how many are before it.
+
+        Parameters
+        ----------
+        job:
+            The job.
+        uploads:
+            What it needs until it has ended.
+        kept:
+            Whether its client can ask for it later.
+
+        Raises
+        ------
+        TooBusyError
+            If the queue is full, this client has too many requests, or the server ends.
+        """
+        held = list(uploads)
+        self.uploads.hold(held)
+        self._held[job.id] = held
+        try:
+            position = self.queue.submit(job)
+        except BaseException:
+            self._release(job)
+            raise
+        if kept:
+            self.jobs.add(job)
+        return position
+
+    def submit_again(self, job: Job, task: Task) -> int:
+        """Let a job that is done wait for the model again, for another task on its trace.
+
+        Raises
+        ------
+        InputError
+            If it is not done.
+        TooBusyError
+            As :meth:`submit`.
+        """
+        job.again(task)
+        try:
+            return self.queue.submit(job)
+        except BaseException:
+            job.not_again()
+            raise
+
+    def _ended(self, job: Job) -> None:
+        """Keep what a job came to; called in the model's thread."""
+        self._release(job)
+        self.jobs.keep(job)
+
+    def _release(self, job: Job) -> None:
+        self.uploads.release(self._held.pop(job.id, []))
+
+    async def watch(self) -> None:
+        """Stop requests that nobody watches any more, and delete old uploads, until cancelled."""
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, self.options.abandoned_seconds / 2))
+            self.stop_abandoned()
+            await asyncio.to_thread(self.uploads.sweep)
+
+    def stop_abandoned(self) -> None:
+        """Stop the requests that nobody has followed for a while."""
+        now = time.monotonic()
+        for job in self.queue.jobs():
+            if not job.log.watchers and now - job.log.watched > self.options.abandoned_seconds:
+                job.cancel("abandoned")
+
+    def close(self) -> None:
+        """End everything: whatever runs stops at its next token."""
+        self.queue.stop()
+        self.jobs.close()
+        self.uploads.close()
