@@ -15,12 +15,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from omnitrace.errors import (
+    ConformanceError,
     InputError,
     MediaError,
     NotSupportedError,
     OmnitraceError,
+    PluginError,
     did_you_mean,
 )
+from omnitrace.serve.errors import ServeError, TooBusyError
 
 __all__ = ["ApiError", "Failure", "failure_of", "invalid_request"]
 
@@ -123,8 +126,13 @@ def failure_of(error: BaseException) -> Failure:
         if error.legal.startswith(_TOO_LONG):
             return Failure(400, str(error), "messages", "context_length_exceeded")
         return Failure(400, str(error), _param(error), "invalid_value")
+    if isinstance(error, PluginError) and not isinstance(error, ConformanceError):
+        return Failure(400, str(error), "attribution", "unknown_name")
     if isinstance(error, NotSupportedError):
         return Failure(400, str(error), _param(error), "unsupported_value")
+    if isinstance(error, ServeError):
+        later = {"Retry-After": str(error.retry_after)} if isinstance(error, TooBusyError) else {}
+        return Failure(error.status, str(error), headers=later)
     again = {"x-should-retry": "false"}
     if isinstance(error, OmnitraceError):
         return Failure(500, str(error), headers=again)

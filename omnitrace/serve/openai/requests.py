@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
+from omnitrace.serve.api.schema import SourcesIn
 from omnitrace.serve.openai.errors import ApiError, invalid_request
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "ImagePart",
     "Part",
     "RefusalPart",
-    "SourceCuts",
     "StreamOptions",
     "TextPart",
     "VideoPart",
@@ -160,15 +160,6 @@ class StreamOptions(_Strict):
     include_obfuscation: bool | None = Field(None, description="Accepted; nothing is padded.")
 
 
-class SourceCuts(_Strict):
-    """How sources are cut into units: a name for each modality, as `GET /api/about` lists them."""
-
-    text: str | None = None
-    image: str | None = None
-    audio: str | None = None
-    video: str | None = None
-
-
 class AttributionOptions(_Strict):
     """How the response is attributed."""
 
@@ -176,7 +167,9 @@ class AttributionOptions(_Strict):
     verify: bool | None = Field(
         None, description="Whether supports are verified by ablation at the end."
     )
-    sources: SourceCuts | None = None
+    sources: SourcesIn | None = Field(
+        None, description="How sources are cut: a name for each modality, see `GET /api/about`."
+    )
     provisional: bool = Field(
         True, description="Whether a stream says what supports a sentence that is not finished."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from omnitrace.engine.setup import Setup
@@ -13,9 +13,8 @@ from omnitrace.serve.openai.attribution import Attribution, annotations_of, attr
 from omnitrace.serve.openai.written import Piece, Written
 from omnitrace.trace.events import Event, ProvisionalEvent, SpanEvent, TokenEvent
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Span
 
-__all__ = ["ChatWriter", "attribution_dict", "begun", "read_answer", "usage_of"]
+__all__ = ["ChatWriter", "opens_in_thought", "read_answer", "replayed"]
 
 FinishReason = Literal["stop", "length"]
 # Clients read either: that of vLLM and OpenRouter, and that of DeepSeek, which was before.
@@ -39,10 +38,14 @@ def begun(setup: Setup, *, opened: bool, stops: Sequence[str] = ()) -> Written:
     return Written(thinking, opened=opened, silent=silent, stops=stops)
 
 
+def opens_in_thought(trace: Trace) -> bool:
+    """Say whether a response begins inside a thought, which its prompt has opened."""
+    return bool(trace.provenance.segmentation.get("thinking", {}).get("opened"))
+
+
 def read_answer(trace: Trace, setup: Setup, stops: Sequence[str] = ()) -> Written:
     """Read a response that is finished as it is read while it is written."""
-    opened = bool(trace.provenance.segmentation.get("thinking", {}).get("opened"))
-    written = begun(setup, opened=opened, stops=stops)
+    written = begun(setup, opened=opens_in_thought(trace), stops=stops)
     read = 0
     for token in trace.tokens:
         written.push(trace.text[token.start : token.end], token.id)
@@ -127,29 +130,21 @@ class ChatWriter:
         self._written = begun(self._setup, opened=opened, stops=self._stops)
         return [self._chunk({"role": "assistant", "content": ""})]
 
-    def take(self, events: Iterable[Event]) -> list[dict[str, Any]]:
-        """Return the chunks of some events that came together."""
+    def take(self, event: Event) -> list[dict[str, Any]]:
+        """Return the chunks of an event."""
         written = self._written
         assert written is not None, "start() comes first"
-        pieces: list[Piece] = []
-        ended: list[Span] = []
-        provisional: Span | None = None
-        for event in events:
-            if isinstance(event, TokenEvent):
-                pieces += written.push(event.token.text, event.token.id)
-                self._read = event.token.end
-            elif isinstance(event, SpanEvent):
-                ended.append(event.span)
-                provisional = None
-            elif isinstance(event, ProvisionalEvent):
-                provisional = event.span
-        chunks = self._texts(pieces)
-        if self._attributes:
-            delta = delta_of(ended, provisional, written, self._sent)
-            if delta is not None:
-                sent = delta.model_dump(mode="json", exclude_none=True)
-                chunks.append(self._chunk({}, attribution=sent))
-        return chunks
+        if isinstance(event, TokenEvent):
+            self._read = event.token.end
+            return self._texts(written.push(event.token.text, event.token.id))
+        if not self._attributes or not isinstance(event, SpanEvent | ProvisionalEvent):
+            return []
+        ended = [event.span] if isinstance(event, SpanEvent) else []
+        provisional = event.span if isinstance(event, ProvisionalEvent) else None
+        delta = delta_of(ended, provisional, written, self._sent)
+        if delta is None:
+            return []
+        return [self._chunk({}, attribution=delta.model_dump(mode="json", exclude_none=True))]
 
     def end(self, trace: Trace) -> list[dict[str, Any]]:
         """Return the last chunks: what was held back, and the response's own attribution."""
@@ -202,6 +197,21 @@ def attribution_dict(trace: Trace, written: Written, setup: Setup) -> dict[str, 
     """Return the attribution of a response as JSON-ready values, without what is not known."""
     found: Attribution = attribution_of(trace, written, setup.verify is not None)
     return found.model_dump(mode="json", exclude_none=True)
+
+
+def replayed(trace: Trace, model: str, setup: Setup) -> dict[str, Any]:
+    """Return the response of ``POST /v1/attributions``: the text that was given, and its sources."""
+    written = read_answer(trace, setup)
+    return {
+        "id": f"attr-{secrets.token_hex(12)}",
+        "object": "response.attribution",
+        "created": int(time.time()),
+        "model": model,
+        "content": written.content,
+        **({name: written.reasoning for name in _REASONING} if written.reasoning else {}),
+        "attribution": attribution_dict(trace, written, setup),
+        "usage": usage_of(trace, written),
+    }
 
 
 def usage_of(trace: Trace, written: Written) -> dict[str, Any]:

@@ -65,7 +65,11 @@ def test_media_are_bytes() -> None:
 
 def test_what_names_a_document_is_kept() -> None:
     marks = {"source_id": "a", "title": "A", "metadata": {"page": 3}, "source": True}
-    assert part_of({"type": "text", "text": "A.", **marks}) == {"type": "text", "text": "A.", **marks}
+    assert part_of({"type": "text", "text": "A.", **marks}) == {
+        "type": "text",
+        "text": "A.",
+        **marks,
+    }
 
 
 def test_a_file_is_what_its_data_url_says() -> None:
@@ -103,7 +107,9 @@ def test_no_path_passes_as_audio_or_file() -> None:
 
 def test_addresses_are_told_and_taken_from_what_was_fetched() -> None:
     url = "https://example.org/x.png"
-    messages = asked([{"type": "text", "text": "A"}, {"type": "image_url", "image_url": {"url": url}}])
+    messages = asked(
+        [{"type": "text", "text": "A"}, {"type": "image_url", "image_url": {"url": url}}]
+    )
     assert list(addresses_of(messages)) == [("messages[0].content[1].image_url.url", url, "image")]
     found = messages_of(messages, LIMITS, {url: png()})
     assert found[0]["content"][1] == {"type": "image", "image": png()}

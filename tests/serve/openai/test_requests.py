@@ -107,7 +107,11 @@ def test_what_has_no_effect_is_accepted() -> None:
             "missing_required_parameter",
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "", "path": "/"}]}]},
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "", "path": "/"}]}
+                ]
+            },
             "messages[0].content[0].path",
             "unknown_parameter",
         ),

@@ -47,7 +47,7 @@ def trace(events: list[Event]) -> Trace:
 def chunks_of(writer: ChatWriter, events: list[Event], trace: Trace) -> list[dict[str, Any]]:
     chunks = writer.start(opened=False)
     for event in events[:-1]:
-        chunks += writer.take([event])
+        chunks += writer.take(event)
     return chunks + writer.end(trace)
 
 
