@@ -47,7 +47,7 @@ class Block:
     open:
         Where the text begins that is in no span yet, and its section.
     sections:
-        The section in which each token begins.
+        The section of each token; None where a marker of thoughts lies in it.
     rest:
         Text that the end of the response adds to its last token, if that is in an earlier block.
     """
@@ -57,7 +57,7 @@ class Block:
     rows: Sequence[LayerRows]
     ended: Sequence[tuple[int, int, Section]]
     open: tuple[int, Section]
-    sections: Sequence[Section]
+    sections: Sequence[Section | None]
     rest: str = ""
 
 

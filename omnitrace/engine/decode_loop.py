@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
+from itertools import accumulate, pairwise
 
 from omnitrace.capture.base import Capture
 from omnitrace.engine.assembler import Assembler, Block
@@ -102,7 +102,7 @@ class Engine:
             rows=self.capture.take(count) if count else (),
             ended=[(a, b, self.segmenter.section_at(a)) for a, b in self._ended],
             open=(self.segmenter.start, self.segmenter.section_at(self.segmenter.start)),
-            sections=[self.segmenter.section_at(start) for start in islice(starts, count)],
+            sections=[self.segmenter.section_of(*each) for each in pairwise(starts)],
             rest=rest,
         )
         self._pieces, self._ended = [], []

@@ -86,4 +86,4 @@ def _add_page(app: FastAPI) -> None:
 
     # The viewer of reports is that of the page too.
     app.mount("/static/report", StaticFiles(directory=_VIEWER))
-    app.mount("/static", StaticFiles(directory=_PAGE))
+    app.mount("/static/page", StaticFiles(directory=_PAGE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from omnitrace.report.words import strength_of
 from omnitrace.trace.events import ProvisionalEvent, SpanEvent, TokenEvent
 from omnitrace.trace.trace import Trace
 from omnitrace.types import Span
@@ -58,6 +59,7 @@ def _span(span: Span, units: Mapping[str, int]) -> dict[str, Any]:
             "unit": units[support.unit.id],
             "share": _short(support.share),
             "mass": _short(support.mass),
+            "strength": strength_of(support),
         }
         if support.effect is not None:
             entry |= {"effect": _short(support.effect), "kind": support.kind}

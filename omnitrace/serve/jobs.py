@@ -236,7 +236,8 @@ class Job:
             else:
                 self.error = error or _stopped_for(reason, self.seconds_allowed)
                 self._state = "done" if self._verifying else "failed"
-                self._close("failed", {"error": describe(self.error)})
+                data: dict[str, Any] = {"error": describe(self.error)}
+                self._close("failed", data | ({"during": "verify"} if self._verifying else {}))
 
     def _close(self, type_: str, data: Mapping[str, Any]) -> None:
         ends, self._verifying = ("verifying" if self._verifying else "provisional"), False

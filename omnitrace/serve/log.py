@@ -14,7 +14,7 @@ import json
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,7 +125,7 @@ class EventLog:
         with self._lock:
             return sum(_OVERHEAD + len(entry.encoded) for entry in self._entries)
 
-    async def follow(self, after: int = 0) -> AsyncIterator[list[Entry]]:
+    async def follow(self, after: int = 0) -> AsyncGenerator[list[Entry]]:
         """Yield the entries behind one, as they come, in lists of all that is there.
 
         It ends with the last event. The one that follows must close it (``contextlib.aclosing``).

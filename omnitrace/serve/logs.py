@@ -12,7 +12,7 @@ LOGGER: Final = logging.getLogger("omnitrace.serve")
 
 
 def describe_defect(error: BaseException, *, content: bool) -> str:
-    """Return the type of an error and where it was raised; its text only where content is logged."""
+    """Return an error's type and where it was raised; its text only where content is logged."""
     if content:
         return "".join(traceback.format_exception(error))
     frames = traceback.extract_tb(error.__traceback__)

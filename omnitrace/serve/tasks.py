@@ -1,4 +1,4 @@
-"""What can be asked of the model: a response, the attribution of one, the verification of a trace."""
+"""What can be asked of the model: to respond, to attribute a response, to verify supports."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Generation:
         raise Stopped
 
     def _at_once(self, job: Job) -> Trace:
-        """Trace with a span signal that measures the finished response: no supports come before it."""
+        """Trace with a span signal that measures the finished response: nothing comes before."""
         setup = self.tracer.setup
         session = prepared(setup, self.messages, media_root=self.media_root, **self.options)
         begun = session.trace()

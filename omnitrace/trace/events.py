@@ -13,10 +13,13 @@ __all__ = ["EndEvent", "Event", "ProvisionalEvent", "SpanEvent", "TokenEvent"]
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """A token was generated and traced; ``section`` is that of the text where it begins."""
+    """A token was generated and traced.
+
+    ``section`` is that of its text; None where a marker lies in it, which is in no section.
+    """
 
     token: TokenTrace
-    section: Section = "answer"
+    section: Section | None = "answer"
     type: Literal["token"] = "token"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse
@@ -21,9 +21,10 @@ from omnitrace.serve.state import ServerState
 from omnitrace.serve.tasks import Verification
 from omnitrace.trace.trace import Trace
 
-__all__ = ["finished_trace", "router", "state_of"]
+__all__ = ["finished_trace", "router", "state_of", "view_of"]
 
-_PING_SECONDS = 10
+_PING_SECONDS: Final = 10
+_PLAYED_BYTES: Final = 16 * 2**20
 
 
 def router(state: ServerState) -> APIRouter:
@@ -48,9 +49,7 @@ def router(state: ServerState) -> APIRouter:
         if job.error is not None:
             shown["error"] = describe(job.error)
         if not job.active or job.verifying:
-            trace = await asyncio.to_thread(lambda: job.trace)
-            if trace is not None:
-                shown["view"] = await asyncio.to_thread(trace_view, trace)
+            shown |= await asyncio.to_thread(_result, job)
         return shown
 
     @routes.get("/{run}/events")
@@ -86,7 +85,7 @@ def router(state: ServerState) -> APIRouter:
     return routes
 
 
-async def _encoded(job: Job, after: int) -> AsyncIterator[bytes]:
+async def _encoded(job: Job, after: int) -> AsyncGenerator[bytes]:
     """Yield all that is new at once, so that a fast model costs no message a token."""
     async with aclosing(job.log.follow(after)) as batches:
         async for entries in batches:
@@ -110,6 +109,26 @@ def finished_trace(job: Job) -> Trace:
     if trace is None:
         raise InputError(f"the run is {job.state}, and has no trace", legal="a run that is done")
     return trace
+
+
+def _result(job: Job) -> dict[str, Any]:
+    """Return what the viewer shows of a run that is done."""
+    trace = job.trace
+    if trace is None:
+        return {}
+    return {
+        "view": view_of(trace),
+        "selection": trace.config.to_dict(),
+        "verified": any(span.verdict is not None for span in trace.spans),
+        "can_verify": bool(trace.spans and trace.units),
+    }
+
+
+def view_of(trace: Trace) -> dict[str, Any]:
+    """Return what the viewer shows of a trace, with audio and video to be played while small."""
+    playable = [each.read for each in trace.media if each.modality != "image"]
+    size = sum(len(read()) for read in playable if read is not None)
+    return trace_view(trace, media=size <= _PLAYED_BYTES)
 
 
 def _listed(job: Job) -> dict[str, Any]:
