@@ -24,6 +24,7 @@ from omnitrace.cli.commands.reference import reference
 from omnitrace.cli.commands.report import report
 from omnitrace.cli.commands.sanity import sanity
 from omnitrace.cli.commands.select_heads import select_heads
+from omnitrace.cli.commands.serve import serve
 from omnitrace.cli.commands.show import show
 from omnitrace.cli.commands.trace import trace
 from omnitrace.cli.loading import TRUSTS_CODE, TRUSTS_MEDIA, VIDEO_READER, VideoReader
@@ -47,6 +48,7 @@ app.command()(plan)
 app.command()(show)
 app.command()(report)
 app.command()(export)
+app.command()(serve)
 app.command()(demo)
 app.command("list")(list_)
 app.command()(evaluate)

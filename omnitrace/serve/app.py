@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
-from omnitrace.serve.api import about, runs, uploads
+from omnitrace.serve.api import about, downloads, runs, uploads
 from omnitrace.serve.guard import Guard
 from omnitrace.serve.options import ServeOptions
 from omnitrace.serve.responses import add_error_handlers
@@ -70,7 +70,7 @@ def create_app(tracer: Tracer, options: ServeOptions | None = None) -> FastAPI:
     )
     app.state.server = state
     add_error_handlers(app, log_content=options.log_content)
-    for part in (about, uploads, runs):
+    for part in (about, uploads, runs, downloads):
         app.include_router(part.router(state))
     if importlib.util.find_spec(_OPENAI) is not None:
         app.include_router(importlib.import_module(_OPENAI).router(state))

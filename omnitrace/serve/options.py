@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Final
 
 from omnitrace.errors import InputError
 from omnitrace.media import MediaLimits
 
-__all__ = ["LOOPBACK", "ServeOptions"]
+__all__ = ["LOOPBACK", "ServeOptions", "is_loopback"]
 
 #: Names under which a server on this machine is reached.
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _MIB: Final = 2**20
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server at an address."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _media() -> MediaLimits:

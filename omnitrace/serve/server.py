@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import Final
 
 import uvicorn
 from sse_starlette.sse import AppStatus
 
+from omnitrace._utils.files import reason_of
+from omnitrace.errors import InputError
 from omnitrace.serve.app import create_app
 from omnitrace.serve.options import ServeOptions
 from omnitrace.serve.state import ServerState
 from omnitrace.tracer import Tracer
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "bound", "make_server", "serve"]
 
-_CONNECTIONS = 1000
-_LAST_SECONDS = 5  # for responses to end, once their requests have
+_CONNECTIONS: Final = 1000
+_IDLE_SECONDS: Final = 15
+_LAST_SECONDS: Final = 5  # for responses to end, once their requests have
 
 
 class Server(uvicorn.Server):
@@ -50,7 +53,6 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    **config: Any,
 ) -> None:
     """Serve a model until the process is told to end.
 
@@ -60,27 +62,53 @@ def serve(
         As for :func:`~omnitrace.serve.app.create_app`.
     host, port:
         Where to listen.
-    config:
-        Further options of ``uvicorn.Config``.
+
+    Raises
+    ------
+    InputError
+        If nothing can listen there.
     """
-    make_server(tracer, options or ServeOptions(), host=host, port=port, **config).run()
+    with bound(host, port) as listening:
+        make_server(tracer, options).run(sockets=[listening])
 
 
-def make_server(
-    tracer: Tracer, options: ServeOptions, *, host: str, port: int, **config: Any
-) -> Server:
-    """Return a server that is not started yet."""
+def make_server(tracer: Tracer, options: ServeOptions | None = None) -> Server:
+    """Return a server that is not started yet; ``run`` and ``serve`` take the sockets."""
     # Its own way to end streams would cut off a request that may still end by itself.
-    AppStatus.disable_automatic_graceful_drain()
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     app = create_app(tracer, options)
-    usual: dict[str, Any] = {
-        "access_log": False,  # its lines hold the ids of runs
-        "log_level": "warning",
-        "server_header": False,
-        "limit_concurrency": _CONNECTIONS,
-        "timeout_keep_alive": 15,
-        "timeout_graceful_shutdown": _LAST_SECONDS,
-    }
-    return Server(
-        uvicorn.Config(app, host=host, port=port, **{**usual, **config}), app.state.server
+    config = uvicorn.Config(
+        app,
+        access_log=False,  # its lines hold the ids of runs
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_LAST_SECONDS,
     )
+    return Server(config, app.state.server)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, before a model is loaded for it.
+
+    Raises
+    ------
+    InputError
+        If the address is not ours, or is taken.
+    """
+    made: socket.socket | None = None
+    try:
+        family, kind, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = socket.socket(family, kind)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(place)
+    except OSError as error:
+        if made is not None:
+            made.close()
+        raise InputError(
+            f"the server cannot listen on {host}, port {port}: {reason_of(error)}",
+            legal="an address of this machine, and a free port",
+            fix="choose another --port; 0 takes a free one",
+        ) from error
+    return made
