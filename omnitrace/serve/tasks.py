@@ -12,6 +12,7 @@ from omnitrace.errors import InputError
 from omnitrace.report.view import trace_view
 from omnitrace.serve.events import provisional_data, span_data, token_data
 from omnitrace.serve.jobs import Job, Stopped
+from omnitrace.sources.responses.given import Response
 from omnitrace.trace.events import EndEvent, ProvisionalEvent, SpanEvent, TokenEvent
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
@@ -108,7 +109,7 @@ class Replay:
     tracer, messages, media_root, prompt_tokens:
         As for :class:`Generation`.
     response:
-        As text or as token ids.
+        As text or token ids, or the response object of a server.
     options:
         Of ``Tracer.replay``.
     teller:
@@ -117,7 +118,7 @@ class Replay:
 
     tracer: Tracer
     messages: Sequence[Message]
-    response: str | Sequence[int]
+    response: Response
     media_root: Path
     prompt_tokens: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from typing import Any
 
 from omnitrace import Tracer
 from omnitrace.serve import ServeOptions
-from omnitrace.serve.server import make_server
+from omnitrace.serve.server import bound, make_server
 from omnitrace.serve.state import ServerState
 
 __all__ = ["Live", "live"]
@@ -28,14 +28,16 @@ class Live:
 @contextlib.contextmanager
 def live(tracer: Tracer, options: ServeOptions, **config: Any) -> Iterator[Live]:
     """Run a server on a free port of this machine."""
-    server = make_server(tracer, options, host="127.0.0.1", port=0, **config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = make_server(tracer, options, **config)
+    listening = bound("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
     while not server.started:
-        assert thread.is_alive() and time.monotonic() < deadline, "the server does not start"
+        assert thread.is_alive(), "the server has ended"
+        assert time.monotonic() < deadline, "the server does not start"
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    port = listening.getsockname()[1]
     try:
         yield Live(f"http://127.0.0.1:{port}", server.config.app.state.server)  # type: ignore[union-attr]
     finally:

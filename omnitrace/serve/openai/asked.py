@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 from omnitrace.errors import MediaError
 from omnitrace.serve.api.requests import tracer_for
 from omnitrace.serve.errors import ServeError
+from omnitrace.serve.fetching import fetch
 from omnitrace.serve.openai.errors import ApiError
 from omnitrace.serve.openai.messages import addresses_of, messages_of
 from omnitrace.serve.openai.options import generation_options, template_options
@@ -116,31 +116,39 @@ def _messages(
 async def fetched(messages: list[ChatMessage], options: ServeOptions) -> dict[str, bytes]:
     """Return what the addresses of a request give that the server may fetch.
 
+    Parameters
+    ----------
+    messages:
+        Of the request.
+    options:
+        Hosts that are allowed; all that a request names may have the bytes of one upload.
+
     Raises
     ------
     ApiError
         If an address may not be fetched, or gives nothing; it names the part.
     """
-    places = {url: where for where, url, _ in addresses_of(messages)}
+    found: dict[str, bytes] = {}
     if not options.fetch_hosts:
-        return {}  # each is refused where it is read
-
-    from omnitrace.serve.fetching import fetch
-
-    async def one(url: str, where: str) -> bytes:
+        return found  # each is refused where it is read
+    for where, url, _ in addresses_of(messages):
+        if url in found:
+            continue
         try:
-            return await fetch(url, options)
+            found[url] = await fetch(url, options)
         except (ServeError, MediaError) as error:
             raise ApiError(
-                error.found,
-                legal=error.legal,
-                fix=error.fix,
-                param=where,
-                code="url_not_allowed",
+                error.found, legal=error.legal, fix=error.fix, param=where, code="url_not_allowed"
             ) from error
-
-    found = await asyncio.gather(*(one(url, where) for url, where in places.items()))
-    return dict(zip(places, found, strict=True))
+        if sum(map(len, found.values())) > options.upload_bytes:
+            raise ApiError(
+                "the files that the request names are too large together",
+                legal=f"at most {options.upload_bytes} bytes",
+                status=413,
+                param=where,
+                code="request_too_large",
+            )
+    return found
 
 
 def check_model(state: ServerState, name: str) -> None:

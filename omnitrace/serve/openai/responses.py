@@ -200,7 +200,7 @@ def attribution_dict(trace: Trace, written: Written, setup: Setup) -> dict[str, 
 
 
 def replayed(trace: Trace, model: str, setup: Setup) -> dict[str, Any]:
-    """Return the response of ``POST /v1/attributions``: the text that was given, and its sources."""
+    """Return the response of ``POST /v1/attributions``: the text that was given, its sources."""
     written = read_answer(trace, setup)
     return {
         "id": f"attr-{secrets.token_hex(12)}",
@@ -208,7 +208,7 @@ def replayed(trace: Trace, model: str, setup: Setup) -> dict[str, Any]:
         "created": int(time.time()),
         "model": model,
         "content": written.content,
-        **({name: written.reasoning for name in _REASONING} if written.reasoning else {}),
+        **(dict.fromkeys(_REASONING, written.reasoning) if written.reasoning else {}),
         "attribution": attribution_dict(trace, written, setup),
         "usage": usage_of(trace, written),
     }

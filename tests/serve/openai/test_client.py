@@ -114,7 +114,7 @@ def test_a_stream(client: openai.OpenAI, expected: Trace) -> None:
 
 
 def test_media(client: openai.OpenAI, reference: Tracer, tmp_path: Path) -> None:
-    sample = make_sample(3, questions=2, order=("image", "audio", "video", "text"))
+    sample = make_sample(3, questions=2, order=("image", "audio"))
     request = json.loads(write_sample(sample, tmp_path).read_text("utf-8"))
     (message,) = request["messages"]
     content: list[Any] = []
@@ -200,7 +200,7 @@ def broken(url: str) -> list[Any]:
             "invalid_media",
         ),
         (
-            {"messages": [{"role": "user", "content": "A sentence of words. " * 2000}]},
+            {"messages": [{"role": "user", "content": "word " * 9000}]},
             openai.BadRequestError,
             "messages",
             "context_length_exceeded",
@@ -282,9 +282,11 @@ def test_a_crash_leaves_the_others_alone(
 def test_fifty_requests_in_a_row(client: openai.OpenAI, server: Live, expected: Trace) -> None:
     for number in range(50):
         found = client.chat.completions.create(
-            model="reference", messages=ASKED, extra_body={"attribution": number % 2 == 0}
+            model="reference", messages=ASKED, max_tokens=1 + number % 3
         )
-        assert found.choices[0].message.content == expected.text
+        content = found.choices[0].message.content
+        assert content
+        assert expected.text.startswith(content)
     assert server.state.jobs.of("address 127.0.0.1") == []  # nothing is kept of them
     assert not server.state._held
 

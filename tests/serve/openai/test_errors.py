@@ -7,15 +7,16 @@ import pytest
 from omnitrace.errors import InputError, MediaError, ModelError, NotSupportedError, OmnitraceError
 from omnitrace.serve.openai.errors import ApiError, failure_of
 
+PART = "messages[2].content[1]"
 TOO_LONG = InputError("the prompt has 9 tokens; m takes 5", legal="prompts of fewer than 5 tokens")
 
 
 @pytest.mark.parametrize(
     ("error", "status", "param", "code"),
     [
-        (ApiError("x", status=404, param="model", code="model_not_found"), 404, "model", "model_not_found"),
+        (ApiError("x", status=404, param="model", code="no_model"), 404, "model", "no_model"),
         (MediaError("the image is broken"), 400, "messages", "invalid_media"),
-        (InputError('messages[2]["content"][1] has no text'), 400, "messages[2].content[1]", "invalid_value"),
+        (InputError('messages[2]["content"][1] is x'), 400, PART, "invalid_value"),
         (InputError("messages[2] has no role"), 400, "messages[2]", "invalid_value"),
         (InputError("seed is -1"), 400, None, "invalid_value"),
         (TOO_LONG, 400, "messages", "context_length_exceeded"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -13,9 +14,13 @@ from PIL import Image
 
 from omnitrace.errors import MediaError
 from omnitrace.media import MediaLimits
+from omnitrace.serve.fetching import FetchError
+from omnitrace.serve.openai import asked as asked_module
+from omnitrace.serve.openai.asked import fetched
 from omnitrace.serve.openai.errors import ApiError
 from omnitrace.serve.openai.messages import addresses_of, messages_of
 from omnitrace.serve.openai.requests import ChatMessage, ChatRequest, read_request
+from omnitrace.serve.options import ServeOptions
 from omnitrace.sources.messages import read_messages
 from omnitrace.sources.options import SourceOptions
 
@@ -150,9 +155,35 @@ def test_a_tools_result_is_a_source() -> None:
 def test_the_servers_own_message_can_be_sent_back() -> None:
     content = "Five grams."
     messages = asked(
-        content, "assistant", refusal=None, annotations=[], reasoning="Hm.", reasoning_content="Hm.",
-        tool_calls=None, audio=None, function_call=None,
+        content, "assistant", refusal=None, annotations=[], reasoning="Hm.",
+        reasoning_content="Hm.", tool_calls=None, audio=None, function_call=None,
     )  # fmt: skip
     found = messages_of(messages, LIMITS, {})[0]
     assert found["content"] == content
     assert found["reasoning_content"] == "Hm."
+
+
+def test_only_addresses_of_allowed_hosts_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def fetch(url: str, options: ServeOptions) -> bytes:
+        seen.append(url)
+        if "private" in url:
+            raise FetchError("that host is not allowed", legal="example.org")
+        return png()
+
+    monkeypatch.setattr(asked_module, "fetch", fetch)
+    url, private = "https://example.org/x.png", "https://private.org/x.png"
+    parts = [{"type": "image_url", "image_url": {"url": url}}] * 2
+    allowed = ServeOptions(fetch_hosts=("example.org",))
+    assert asyncio.run(fetched(asked(parts), ServeOptions())) == {}
+    assert seen == []
+    assert asyncio.run(fetched(asked(parts), allowed)) == {url: png()}
+    assert seen == [url]
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(fetched(asked([{"type": "image_url", "image_url": {"url": private}}]), allowed))
+    assert caught.value.param == "messages[0].content[0].image_url.url"
+    small = ServeOptions(fetch_hosts=("example.org",), upload_bytes=10)
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(fetched(asked(parts), small))
+    assert caught.value.status == 413

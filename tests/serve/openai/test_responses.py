@@ -8,6 +8,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from omnitrace import Tracer
+from omnitrace.reference.files import request as reference_request
+from omnitrace.reference.world import make_sample
 from omnitrace.serve.openai.attribution import Attribution, AttributionDelta
 from omnitrace.serve.openai.responses import ChatWriter
 from omnitrace.trace.events import EndEvent, Event
@@ -149,6 +151,30 @@ def test_a_stop_text_cuts_text_and_attribution(
     assert body["attribution"]["spans"][0]["end"] == at
     assert body["choices"][0]["message"]["annotations"][0]["url_citation"]["end_index"] == at
     assert chunks[-1]["attribution"] == body["attribution"]
+
+
+def test_thoughts_are_reasoning() -> None:
+    thinking = Tracer.from_pretrained("reference-thinking", signal="attention-mean")
+    request: Any = reference_request(make_sample(5, questions=1, thinking=True))
+    events = list(thinking.stream(request["messages"], max_new_tokens=96, block=4))
+    last = events[-1]
+    assert isinstance(last, EndEvent)
+    writer = ChatWriter("m", thinking.setup)
+    chunks = chunks_of(writer, events, last.trace)
+    body = writer.completion(last.trace)
+    message = body["choices"][0]["message"]
+    for name in ("content", "reasoning", "reasoning_content"):
+        deltas = [chunk["choices"][0]["delta"].get(name, "") for chunk in chunks]
+        assert message[name] == "".join(deltas)
+        assert message[name]
+    assert "think>" not in message["content"] + message["reasoning"]
+    sections = {span["section"] for span in body["attribution"]["spans"]}
+    assert sections == {"thought", "answer"}
+    for span in body["attribution"]["spans"]:
+        text = message["content" if span["section"] == "answer" else "reasoning"]
+        assert text[span["start"] : span["end"]] == span["text"]
+    thoughts = body["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    assert 0 < thoughts < body["usage"]["completion_tokens"]
 
 
 def test_a_response_that_was_cut_says_so(reference: Tracer) -> None:

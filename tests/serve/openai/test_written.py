@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import itertools
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnitrace.segmentation.thinking import Thinking
@@ -92,10 +94,11 @@ _TEXTS = st.lists(
 ).map("".join)
 
 
+@settings(max_examples=50)
 @given(_TEXTS, st.lists(st.integers(0, 60), max_size=6), st.booleans())
 def test_pieces_joined_are_the_whole(text: str, cuts: list[int], opened: bool) -> None:
     bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(bounds)]
     options = {"thinking": THINKING, "opened": opened, "stops": ("END",)}
     written, shown = read(pieces, **options)
     whole, _ = read([text], **options)
