@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ class ServerState:
         What the server allows.
     queue, jobs, uploads:
         What waits for the model, what was asked, and what was sent.
+    observers:
+        Called in the model's thread with each job that has run.
     """
 
     tracer: Tracer
@@ -41,6 +43,7 @@ class ServerState:
     jobs: JobStore = field(init=False)
     uploads: UploadStore = field(init=False)
     queue: ModelQueue = field(init=False)
+    observers: list[Callable[[Job], None]] = field(init=False, default_factory=list)
     _held: dict[str, list[Upload]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,6 +108,8 @@ class ServerState:
     def _ended(self, job: Job) -> None:
         """Keep what a job came to; called in the model's thread."""
         self._release(job)
+        for observe in self.observers:
+            observe(job)
         self.jobs.keep(job)
 
     def _release(self, job: Job) -> None:
