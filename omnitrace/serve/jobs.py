@@ -61,8 +61,6 @@ class Job:
         What is asked of the model.
     title:
         What the client's list calls it.
-    cancel_when_unwatched:
-        Whether it is stopped as soon as nobody follows its events any more.
     seconds:
         How long the model may take.
     told:
@@ -88,16 +86,14 @@ class Job:
         task: Task,
         *,
         title: str = "",
-        cancel_when_unwatched: bool = False,
         seconds: float = 600.0,
         told: Callable[[OmnitraceError], OmnitraceError] = lambda error: error,
     ) -> None:
         self.id: Final = secrets.token_urlsafe(18)
         self.owner: Final = owner
         self.title = title
-        self.cancel_when_unwatched = cancel_when_unwatched
         self.created: Final = time.time()
-        self.log: Final = EventLog(self._left)
+        self.log: Final = EventLog()
         self.units: tuple[SourceUnit, ...] = ()
         self.error: BaseException | None = None
         self.tokens = 0
@@ -161,8 +157,8 @@ class Job:
             if self._state == "running":
                 self._stop()
                 return
+            self._end()
         self.on_cancel(self)
-        self._end()
 
     def again(self, task: Task) -> None:
         """Make ready for another task on its trace, as verification is one.
@@ -184,10 +180,6 @@ class Job:
         with self._lock:
             self._task, self._state, self._verifying = _nothing, "done", False
             self.log.close()
-
-    def _left(self) -> None:
-        if self.cancel_when_unwatched:
-            self.cancel("abandoned")
 
     # --- for the queue ------------------------------------------------------------------------
 

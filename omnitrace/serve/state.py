@@ -35,7 +35,7 @@ class ServerState:
     queue, jobs, uploads:
         What waits for the model, what was asked, and what was sent.
     observers:
-        Called in the model's thread with each job that has run.
+        Called once with each job that has ended, most often in the model's thread.
     """
 
     tracer: Tracer
@@ -79,14 +79,14 @@ class ServerState:
         held = list(uploads)
         self.uploads.hold(held)
         self._held[job.id] = held
+        if kept:
+            self.jobs.add(job)  # before it can end
         try:
-            position = self.queue.submit(job)
+            return self.queue.submit(job)
         except BaseException:
             self._release(job)
+            self.jobs.remove(job)
             raise
-        if kept:
-            self.jobs.add(job)
-        return position
 
     def submit_again(self, job: Job, task: Task) -> int:
         """Let a job that is done wait for the model again, for another task on its trace.
@@ -106,7 +106,7 @@ class ServerState:
             raise
 
     def _ended(self, job: Job) -> None:
-        """Keep what a job came to; called in the model's thread."""
+        """Keep what a job came to, and let go of what it needed."""
         self._release(job)
         for observe in self.observers:
             observe(job)
