@@ -120,9 +120,9 @@ def _one(
         run.failed(entry, error)
         yield RequestFailed(entry, error)
         return
-    yield RequestStarted(entry)
     trace, path = None, None
     try:
+        yield RequestStarted(entry)
         with _events(tracer, entry, live, options) as events:
             for event in events:
                 if isinstance(event, EndEvent):

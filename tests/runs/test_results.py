@@ -91,6 +91,9 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "supports.parquet with 17 rows" in result.stderr
     assert run_command("table", tmp_path / "absent").exit_code == 2
+    with pytest.raises(InputError, match="is no folder"):
+        write_supports(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no trace"):
         write_supports(tmp_path / "empty")
