@@ -17,6 +17,7 @@ from omnitrace.models.wrappers import unwrapped
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
+from omnitrace.types import Modality
 
 __all__ = ["Encoded", "LoadOptions", "ModelAdapter"]
 
@@ -196,6 +197,11 @@ class ModelAdapter(abc.ABC):
         text_config = self.model.config.get_text_config(decoder=True)
         limit = getattr(text_config, "max_position_embeddings", None)
         return int(limit) if limit else None
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the model takes."""
+        return ("text",)
 
     @property
     def media_tokens(self) -> frozenset[int]:

@@ -37,6 +37,7 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.unitizers.user_defined import name_of
+from omnitrace.types import Modality
 
 __all__ = ["ProcessorAdapter"]
 
@@ -112,6 +113,15 @@ class ProcessorAdapter(ModelAdapter):
     def tokenizer(self) -> Any:
         """The processor's tokenizer."""
         return self.processor.tokenizer
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the model takes; of a family that is not known, what its configuration names."""
+        if self.family is not None:
+            return self.family.modalities
+        found = placeholder_ids(self.model.config)
+        media: tuple[Modality, ...] = ("image", "audio", "video")
+        return ("text", *(kind for kind in media if found[kind]))
 
     @property
     def media_tokens(self) -> frozenset[int]:
