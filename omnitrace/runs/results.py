@@ -50,8 +50,8 @@ def traces_of(
     found = False
     for name in place.names(SUFFIX):
         record = place.record(name)
-        if run is not None and (record is None or record.run != run):
-            continue
+        if run is not None and record is not None and record.run != run:
+            continue  # of earlier options
         found = True
         try:
             trace = place.load_trace(name)
@@ -60,6 +60,8 @@ def traces_of(
                 raise
             failed(name, error)
             continue
+        if run is not None and record is None:
+            continue  # somebody else's
         yield name.removesuffix(SUFFIX) if record is None else record.id, trace
     if not found:
         raise InputError(f"the folder {str(place)!r} holds no trace", legal="a folder of --out")
