@@ -54,6 +54,14 @@ def train(
     fit: Annotated[
         str, typer.Option(metavar="ridge|pearson|nnls|mlp", help="How weights are learnt.")
     ] = "ridge",
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="masks|verified",
+            help="What is learnt: log-probabilities under masks, or what verification by ablation "
+            "finds, with spans that have no source.",
+        ),
+    ] = "masks",
     masks: Annotated[
         int, typer.Option(min=2, help="Masks that each request is measured under, to learn from.")
     ] = 64,
@@ -181,6 +189,7 @@ def train(
             keep_rates=_rates(keep_rates),
             evaluation_masks=evaluation_masks,
             operator=operator,
+            target=target,  # type: ignore[arg-type]  # checked there
             max_new_tokens=max_new_tokens,
             seed=seed,
         ),
