@@ -215,7 +215,7 @@ class Tracer:
             As for :meth:`trace`.
         options:
             See :class:`~omnitrace.engine.options.StreamOptions`: those of :meth:`trace`, and
-            ``provisional`` and ``queue_size``.
+            ``provisional``, ``queue_size`` and ``verify_spans``.
 
         Raises
         ------

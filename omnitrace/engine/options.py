@@ -87,10 +87,15 @@ class StreamOptions(TraceOptions, total=False):
     queue_size:
         How many blocks may wait to be worked on; decoding waits while there are more, which the
         stream's ``backlog`` counts. 0 does the work in the decoding loop.
+    verify_spans:
+        Whether a span is verified as soon as it ends, so that its event carries a verdict. The
+        model stands still meanwhile, for about four passes over prompt and response so far, and all
+        work is done in the decoding loop. The finished response is verified as a whole as well.
     """
 
     provisional: int | None
     queue_size: int
+    verify_spans: bool
 
 
 class ReplayOptions(_RequestOptions, total=False):

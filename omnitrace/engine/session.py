@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from omnitrace.capture.attention_hooks import tapped
+from omnitrace.capture.attention_hooks import tapped, untapped
 from omnitrace.capture.base import Capture
 from omnitrace.capture.decode import RowCapture
 from omnitrace.capture.exclusive import evaluated, model_lock
@@ -48,7 +48,11 @@ __all__ = ["Session", "live_session", "replay_session"]
 
 @dataclass(slots=True)
 class Session:
-    """What is running: the engine, the capture that feeds it, and the data for the provenance."""
+    """What is running: the engine, the capture that feeds it, and the data for the provenance.
+
+    ``checked`` may call the model on what a block has completed, before its events are passed on;
+    ``interruptions`` are the seconds that this took of the writing.
+    """
 
     setup: Setup
     request: EncodedRequest
@@ -60,6 +64,8 @@ class Session:
     generation: Mapping[str, Any]
     seed: int | None = None
     finished: Callable[[Sequence[int]], bool] = lambda ids: True
+    checked: Callable[[Session, Sequence[Event]], Iterator[Event]] | None = None
+    interruptions: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
 
     def run(
@@ -106,8 +112,20 @@ class Session:
             "encode": self.request.seconds,
             "generate": time.perf_counter() - started,
             **({"waiting": backlog.seconds} if queue_size else {}),
+            **({"verify_spans": self.interruptions} if self.checked is not None else {}),
         }
         self.engine.check()
+
+    @contextlib.contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Let this thread call the model inside the block, between two tokens of the response.
+
+        What the model keeps for its next token is left as it is, and nothing is captured.
+        """
+        started = time.perf_counter()
+        with model_lock(self.setup.adapter.model).lent(), untapped(self.modules):
+            yield
+        self.interruptions += time.perf_counter() - started
 
     @contextlib.contextmanager
     def _blocks_to(
@@ -125,7 +143,10 @@ class Session:
 
         def process(block: Block) -> None:
             with lock.working():
-                for event in self.engine.assembler.process(block):
+                events: Iterable[Event] = self.engine.assembler.process(block)
+                if self.checked is not None:
+                    events = self.checked(self, [*events])
+                for event in events:
                     emit(event)
 
         if not queue_size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,9 +19,11 @@ from omnitrace.errors import ModelError, NotSupportedError, OmnitraceError
 from omnitrace.signals.base import SpanSignal
 from omnitrace.signals.verified.ranking import by_size
 from omnitrace.signals.verified.signal import Verified
+from omnitrace.trace.events import Event, SpanEvent
 from omnitrace.trace.trace import Trace
+from omnitrace.types import Span
 
-__all__ = ["verified", "with_measured"]
+__all__ = ["verified", "with_measured", "with_verdicts"]
 
 _TO_THE_USER: Final = 5  # frames from here to the call of trace()
 
@@ -50,6 +52,25 @@ def verified(
     record = {**setup.verify.to_dict(), "passes": round(signal.passes, 3)}
     provenance = dataclasses.replace(made, signal={**made.signal, "verify": record})
     return dataclasses.replace(found, provenance=provenance)
+
+
+def with_verdicts(setup: Setup, session: Session, events: Sequence[Event]) -> Iterator[Event]:
+    """Yield the events, each span verified in the response as far as it is written.
+
+    The model does nothing else meanwhile. Words that follow cannot change what those of a span
+    need, but a finished response is verified as a whole, at a budget of its own.
+    """
+    spans = tuple(event.span for event in events if isinstance(event, SpanEvent))
+    checked: dict[int, Span] = {}
+    for event in events:
+        if isinstance(event, SpanEvent):
+            if not checked:
+                written = dataclasses.replace(session.trace(), spans=spans)
+                with session.interrupted():
+                    checked = {span.index: span for span in verified(setup, session, written).spans}
+            yield SpanEvent(checked[event.span.index])
+        else:
+            yield event
 
 
 def with_measured(
