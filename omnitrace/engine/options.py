@@ -89,8 +89,8 @@ class StreamOptions(TraceOptions, total=False):
         stream's ``backlog`` counts. 0 does the work in the decoding loop.
     verify_spans:
         Whether a span is verified as soon as it ends, so that its event carries a verdict. The
-        model stands still meanwhile, for about four passes over prompt and response so far, and all
-        work is done in the decoding loop. The finished response is verified as a whole as well.
+        model stands still meanwhile, for as long as verifying a response takes that ends there, and
+        all work is done in the decoding loop. The finished response is verified as a whole as well.
     """
 
     provisional: int | None
