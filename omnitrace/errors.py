@@ -10,16 +10,18 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "ConformanceError",
+    "GivenUpError",
     "InputError",
     "MediaError",
     "ModelError",
     "NotSupportedError",
     "OmnitraceError",
     "PluginError",
+    "RunError",
     "SourceWarning",
     "TraceFileError",
     "unknown_name",
@@ -62,6 +64,16 @@ class OmnitraceError(Exception):
             parts.append(f"Fix: {fix}" if fix.endswith("?") else f"Fix: {fix.rstrip('.')}.")
         super().__init__(" ".join(parts))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From another process as it was there: no class is called with the text of its parts.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[OmnitraceError], args: tuple[Any, ...]) -> OmnitraceError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
+
 
 def _shortened(text: str) -> str:
     """Leave out the middle of what is no word but a payload, and of a text that nobody reads."""
@@ -75,6 +87,14 @@ class InputError(OmnitraceError):
 
 class MediaError(InputError):
     """An image, audio or video that is missing, broken or over a limit, or kills its decoder."""
+
+
+class RunError(InputError):
+    """A run folder, or a request in it, that is not what the run was begun with."""
+
+
+class GivenUpError(RunError):
+    """A request that ended its process so often that it is not tried again."""
 
 
 class ModelError(OmnitraceError):

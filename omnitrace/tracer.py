@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-import numpy as np
 import torch
 
 from omnitrace._utils.checks import check_options
-from omnitrace.ablation.cache import Cache
-from omnitrace.ablation.lazy_scorer import LazyScorer
-from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
 from omnitrace.ablation.scorer import ResponseScorer
-from omnitrace.engine import rescore
+from omnitrace.engine.finished_traces import FinishedTraces
+from omnitrace.engine.many_requests import ManyRequests
 from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions, TracerOptions
 from omnitrace.engine.prepare import (
     read_conversation,
@@ -30,17 +27,17 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.signals.resolution import resolve
 from omnitrace.sources.messages import Asked, Conversation
+from omnitrace.sources.responses.given import Response
 from omnitrace.streaming.async_stream import AsyncEventStream
 from omnitrace.streaming.stream import Emitter, EventStream
 from omnitrace.streaming.worker import Backlog
 from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Message
 
 __all__ = ["Tracer"]
 
 
-class Tracer:
+class Tracer(ManyRequests, FinishedTraces):
     """Traces what a model writes to its sources.
 
     Parameters
@@ -223,8 +220,8 @@ class Tracer:
             With a span signal that needs the whole response first; and as :meth:`trace`.
         """
         backlog = Backlog()
-        work = streamed(self.setup, messages, options)
-        return EventStream(functools.partial(work, backlog), backlog)
+        made = streamed(self.setup, messages, options)
+        return EventStream(functools.partial(made.run, backlog), backlog, made.begun)
 
     def astream(self, messages: Asked, **options: Unpack[StreamOptions]) -> AsyncEventStream:
         """Do what :meth:`stream` does, for ``async for``; the event loop is never held up.
@@ -236,7 +233,7 @@ class Tracer:
         backlog = Backlog()
 
         def work(emit: Emitter) -> None:
-            streamed(self.setup, messages, options)(backlog, emit)
+            streamed(self.setup, messages, options).run(backlog, emit)
 
         return AsyncEventStream(work, backlog)
 
@@ -258,7 +255,7 @@ class Tracer:
         raise AssertionError("the worker ends with a trace or an error")
 
     def replay(
-        self, messages: Asked, response: str | Sequence[int], **options: Unpack[ReplayOptions]
+        self, messages: Asked, response: Response, **options: Unpack[ReplayOptions]
     ) -> Trace:
         """Attribute a response that exists already: from a server, a file, or a person.
 
@@ -270,17 +267,25 @@ class Tracer:
         messages:
             The request, as for :meth:`trace`.
         response:
-            The response, as text or as token ids. Text is tokenized again; pass ids to be exact.
+            The response: a text, token ids (a list, an array, a tensor), or a server's object: of
+            OpenAI's chat completions, completions, Batch API and Responses API, or vLLM's
+            ``RequestOutput``; as a mapping, or as an object of the ``openai`` package. Of an
+            object, the most exact form is taken: ``token_ids``, ``token_id:N`` or the bytes in its
+            log-probabilities, its text. Text is tokenized again; pass ids to be exact. Which it was
+            is in ``trace.provenance.generation["response_ids"]``: ``"given"``, ``"logprobs"``,
+            ``"bytes"`` or ``"text"``.
         options:
             See :class:`~omnitrace.engine.options.ReplayOptions`: ``media_root``, ``block``,
-            ``against`` (another response to contrast with), ``measured``.
+            ``choice`` (of a response object), ``against`` (another response to contrast with),
+            ``measured``.
 
         Raises
         ------
         InputError
             If the request is malformed, the response is empty, or prompt and response are too long;
-            or if the response has a token that stands for a medium, and the signal has no
-            gradients: it is then read in one pass, where such a token asks for a medium.
+            if the server had another prompt or another tokenizer; or if the response has a token
+            that stands for a medium, and the signal has no gradients: it is then read in one pass,
+            where such a token asks for a medium.
         NotSupportedError
             If ``against`` is given and the signal has no gradients and is no span signal.
         """
@@ -289,9 +294,10 @@ class Tracer:
     def scorer(
         self,
         messages: Asked,
-        response: str | Sequence[int],
+        response: Response,
         *,
-        against: str | Sequence[int] | None = None,
+        choice: int = 0,
+        against: Response | None = None,
         media_root: str | Path | None = None,
         tools: Sequence[Any] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
@@ -302,81 +308,6 @@ class Tracer:
         """
         template = template_arguments(tools, chat_template_kwargs)
         given = read_request_and_response(
-            self.setup, messages, response, against, media_root, template
+            self.setup, messages, response, against, media_root, template, choice=choice
         )
         return response_scorer(self.setup, given.request, given.ids, given.foils)
-
-    def scorer_of(
-        self,
-        trace: Trace,
-        *,
-        messages: Sequence[Message] | None = None,
-        media_root: str | Path | None = None,
-    ) -> ResponseScorer:
-        """Return the scorer of a trace's response, with arguments and errors as :meth:`effects`.
-
-        Making one costs two forward passes: keep it where effects are measured more than once. The
-        request is cut as it was for the trace, whatever the tracer's own options.
-        """
-        return rescore.scorer_of(self.setup, trace, messages=messages, media_root=media_root)
-
-    def lazy_scorer_of(self, trace: Trace) -> LazyScorer:
-        """Return the scorer of a trace's response, made when it is needed; see :meth:`scorer_of`.
-
-        What is measured with it is kept by the tokens of prompt and response, the digests of the
-        media and the model, so that values in a cache are found without a forward pass.
-        """
-        return rescore.lazy_scorer_of(self.setup, trace)
-
-    def effects(
-        self,
-        trace: Trace,
-        masks: np.ndarray | torch.Tensor,
-        *,
-        operator: Operators = "attention",
-        messages: Sequence[Message] | None = None,
-        media_root: str | Path | None = None,
-        cache: str | Path | Cache | None = None,
-        progress: Progress | None = None,
-        share: bool = True,
-    ) -> Effects:
-        """Measure the effects of ablating units of a trace's request.
-
-        Parameters
-        ----------
-        trace:
-            The response and its spans.
-        masks:
-            bool ``[m, K]``; False ablates a unit. Masks may repeat: equal ones are run once.
-        operator:
-            How: a registered name, an operator, or one of these for each modality.
-        messages, media_root:
-            The request, where the trace does not remember its media or was cut into units of the
-            user's own.
-        cache:
-            A folder in which measured values are kept by content digest and found again, or a
-            :class:`~omnitrace.ablation.Cache`.
-        progress:
-            Called with the masks done and the masks in all.
-        share:
-            Whether work is shared between masks; if False, each runs alone and whole.
-
-        Raises
-        ------
-        InputError
-            If the masks have the wrong width or type, the operator does not act on a unit's
-            modality, or the request is not that of the trace.
-        PluginError
-            If the operator is unknown.
-        NotSupportedError
-            If the operator cannot act on this model or request.
-        """
-        return measure(
-            self.scorer_of(trace, messages=messages, media_root=media_root),
-            trace.spans,
-            masks,
-            operator=operator,
-            cache=cache,
-            progress=progress,
-            share=share,
-        )

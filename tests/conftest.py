@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from omnitrace import Tracer
+from tests.helpers.smollm2 import convert
 
 pytest_plugins = ("pytester",)
 
@@ -38,9 +40,17 @@ def smollm2_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def smollm2(smollm2_path: Path) -> Tracer:
+def smollm2(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracer:
     """Return a tracer of SmolLM2-135M-Instruct by one signal, without verification."""
-    return Tracer.from_pretrained(str(smollm2_path), signal="attention-mean")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all processes of this run
+    folder = shared / "SmolLM2-135M-Instruct"
+    # Reading the GGUF file takes ten times as long as reading what it gives from safetensors.
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            convert(smollm2_path, folder)
+    return Tracer.from_pretrained(str(folder), signal="attention-mean")
 
 
 @pytest.fixture(scope="session")

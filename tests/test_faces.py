@@ -19,6 +19,8 @@ FACES = (
     "omnitrace.evaluation",
     "omnitrace.export",
     "omnitrace.models",
+    "omnitrace.runs",
+    "omnitrace.serve",
     "omnitrace.signals",
     "omnitrace.sources",
     "omnitrace.testing",
