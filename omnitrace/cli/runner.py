@@ -76,6 +76,8 @@ class Runner:
         What is written and printed.
     choices:
         Which requests, and how a run goes on.
+    batch_size:
+        How many requests the model runs at once.
     """
 
     model: str
@@ -88,6 +90,7 @@ class Runner:
     options: Mapping[str, Any] = field(default_factory=dict)
     output: TraceOutput = field(default_factory=TraceOutput)
     choices: RunChoices = field(default_factory=RunChoices)
+    batch_size: int = 1
 
     _status: StatusLine = field(default_factory=StatusLine)
     _pace: Pace = field(default_factory=lambda: Pace(0))
@@ -179,7 +182,9 @@ class Runner:
         from omnitrace.runs.loop import run_requests  # not for --help
 
         entries = self._chosen(requests, self.choices.shard)
-        events = run_requests(self._load, entries, run, live=True, **self._generation)
+        events = run_requests(
+            self._load, entries, run, live=True, batch_size=self.batch_size, **self._generation
+        )
         with contextlib.closing(events):  # leaving takes back that a request was begun
             for event in events:
                 if run is not None:

@@ -88,12 +88,14 @@ class Folder(Protocol):
 
 
 class LocalFolder:
-    """A folder of this machine, which is made.
+    """A folder of this machine.
 
     Parameters
     ----------
     path:
         The folder.
+    read_only:
+        Whether it is only read; else it is made, and tried.
 
     Raises
     ------
@@ -101,8 +103,8 @@ class LocalFolder:
         If it cannot be made or written to.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = make_folder(Path(path))
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self.path = Path(path) if read_only else make_folder(Path(path))
 
     def __str__(self) -> str:
         return str(self.path)
@@ -138,8 +140,11 @@ class LocalFolder:
 
     def names(self, ending: str) -> Iterator[str]:
         """Yield the names of the files that end so, in order."""
-        with os.scandir(self.path) as entries:
-            found = [each.name for each in entries if each.name.endswith(ending)]
+        try:
+            with os.scandir(self.path) as entries:
+                found = [each.name for each in entries if each.name.endswith(ending)]
+        except OSError as error:
+            raise _unusable("read", self.path, error) from error
         yield from sorted(found)
 
     def claim(self, name: str) -> _LocalClaim | None:
@@ -173,8 +178,8 @@ class _LocalClaim:
         self._length = os.fstat(handle).st_size
 
     def lines(self) -> list[str]:
-        text = os.pread(self._handle, MAX_TEXT_BYTES, 0).decode("utf-8", "replace")
-        return text.splitlines()
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        return os.read(self._handle, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()
 
     def add(self, line: str) -> None:
         try:
@@ -193,8 +198,11 @@ class _LocalClaim:
         os.close(self._handle)
 
     def remove(self) -> None:
+        if fcntl is None:  # on Windows what is open cannot be removed
+            os.close(self._handle)
         self._path.unlink(missing_ok=True)
-        os.close(self._handle)
+        if fcntl is not None:  # else another process would lock a file that is gone
+            os.close(self._handle)
         with contextlib.suppress(OSError):  # others have files there
             self._path.parent.rmdir()
 

@@ -15,6 +15,7 @@ from omnitrace.cli.options import (
     AsJson,
     Attempts,
     AudioUnits,
+    BatchSize,
     Calibration,
     Changes,
     Confine,
@@ -127,6 +128,7 @@ def trace(
     resume: Resume = True,
     on_change: Changes = "refuse",
     attempts: Attempts = ATTEMPTS,
+    batch_size: BatchSize = 1,
 ) -> None:
     """Answer requests and say what supports each statement, while it is written.
 
@@ -151,6 +153,12 @@ def trace(
     chosen = chosen_signal(signal, estimator_file, heads)
     selection = calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
+    if batch_size > 1 and seed is not None:
+        raise InputError(
+            f"--seed {seed} for batches of {batch_size}: what is drawn for a request would depend "
+            "on the others in its batch",
+            fix="leave out --seed or --batch-size",
+        )
     requests = _requests(request, quick, root_of(media_root, confine), split)
     requests = marked(requests, source or ())
     runner = Runner(
@@ -173,6 +181,7 @@ def trace(
         options=options,
         output=output,
         choices=RunChoices.asked(limit, shard, on_change, resume, attempts),
+        batch_size=batch_size,
     )
     raise typer.Exit(runner.run(requests))
 
