@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from omnitrace.runs.digests import digest_of_request
     from omnitrace.runs.executor import Executor, RequestSaved, RequestWorker, run_elsewhere
     from omnitrace.runs.folder import Claim, Folder, LocalFolder
-    from omnitrace.runs.inputs import Requests, open_requests
+    from omnitrace.runs.inputs import Requests, entries_of_rows, open_requests
     from omnitrace.runs.loop import (
         RequestDone,
         RequestEvent,
@@ -60,6 +60,7 @@ __all__ = [
     "asked_of",
     "chosen",
     "digest_of_request",
+    "entries_of_rows",
     "open_requests",
     "open_run",
     "run_elsewhere",
@@ -76,7 +77,7 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.runs.digests": ["digest_of_request"],
         "omnitrace.runs.executor": ["Executor", "RequestSaved", "RequestWorker", "run_elsewhere"],
         "omnitrace.runs.folder": ["Claim", "Folder", "LocalFolder"],
-        "omnitrace.runs.inputs": ["Requests", "open_requests"],
+        "omnitrace.runs.inputs": ["Requests", "entries_of_rows", "open_requests"],
         "omnitrace.runs.loop": [
             "RequestDone",
             "RequestEvent",

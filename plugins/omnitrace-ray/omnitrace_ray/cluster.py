@@ -12,7 +12,7 @@ import ray
 
 from omnitrace.errors import InputError
 
-__all__ = ["Share", "connected", "share_of"]
+__all__ = ["Share", "connected", "options_of", "share_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,14 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def share_of(actors: int | None, gpus: float | None, cpus: float | None) -> Share:
+def share_of(
+    actors: int | None, gpus: float | None, cpus: float | None, *, others: float = 0.0
+) -> Share:
     """Return what a run takes, with what is not said chosen by what the cluster has.
 
     By default every actor has one GPU where there are any, and there are as many actors as GPUs
-    allow; without GPUs there is one actor, and actors share the cores.
+    allow; without GPUs there is one actor, and actors share the cores but ``others`` of each
+    machine, for tasks that run beside them.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def share_of(actors: int | None, gpus: float | None, cpus: float | None) -> Shar
         actors = sum(math.floor(each.get("GPU", 0.0) / gpus) for each in machines) if gpus else 1
     if cpus is None:
         on_one = math.ceil(max(1, actors) / len(machines))
-        cpus = 1.0 if gpus else max(1.0, float(most_cpus // on_one))
+        cpus = 1.0 if gpus else max(1.0, (most_cpus - others) // on_one)
     for name, wanted, most in (("GPUs", gpus, most_gpus), ("cores", cpus, most_cpus)):
         if wanted > most:
             raise InputError(

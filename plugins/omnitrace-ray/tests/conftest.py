@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 import ray
 
+from omnitrace import Tracer
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
@@ -30,3 +32,9 @@ def local_ray() -> Iterator[None]:
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def tracer() -> Tracer:
+    """Return a tracer of the reference model in the package, without verification."""
+    return Tracer.from_pretrained("reference", signal="attention-mean")
