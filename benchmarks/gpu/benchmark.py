@@ -159,9 +159,9 @@ def _result(given: argparse.Namespace, found: Mapping[str, list[dict[str, Any]]]
         quick=given.quick or given.tiny,
         table=Table(columns(), lines, sections),
         notes=[
-            f"{given.new_tokens} new tokens, the same in every mode but 'batched', which writes the "
-            "likeliest letters; each case once, after a warm-up; seconds are until the caller has "
-            "the result, a request; '÷' is to untraced of the same prompt",
+            f"{given.new_tokens} new tokens, the same in every mode but 'batched', which writes "
+            "the likeliest letters; each case once, after a warm-up; seconds are until the caller "
+            "has the result, a request; '÷' is to untraced of the same prompt",
             "peak: of the memory of the device, beyond the weights",
             "traced: attention-mean; traced, values: value-attention; verified: value-attention, "
             "and supports verified by ablation; batched: four requests at once; eager: "
