@@ -59,7 +59,7 @@ def learned(plain: Tracer) -> Learned:
 def replayed(plain: Tracer, learned: Learned, number: int) -> Trace:
     tracer = Tracer(adapter=plain.adapter, signal=load_signal(learned))
     request = request_of(number)
-    return tracer.replay(request.messages, request.raw["response"])
+    return tracer.replay(request.messages, request.response)
 
 
 def test_a_replay_has_the_effects_that_training_would_predict(
@@ -157,7 +157,7 @@ def test_it_neither_streams_nor_contrasts(plain: Tracer, learned: Learned) -> No
     with pytest.raises(NotSupportedError, match="cannot be streamed"):
         tracer.stream(request.messages)
     with pytest.raises(NotSupportedError, match="cannot contrast two responses"):
-        tracer.replay(request.messages, request.raw["response"], against="The lamp is red.")
+        tracer.replay(request.messages, request.response, against="The lamp is red.")
 
 
 def test_gradients_of_both_kinds_are_refused() -> None:
