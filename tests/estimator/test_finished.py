@@ -98,8 +98,7 @@ def test_features_of_every_modality_are_those_that_are_collected(
     recipe = FeatureRecipe(values=values, rollout=True, mask_gradient=True)
     options = dataclasses.replace(SMALL, recipe=recipe)
     collector = Collector(reference, options)
-    raw = {"response": sample.answer}
-    example = collector.example(RequestEntry("r", sample.messages, folder, raw))
+    example = collector.example(RequestEntry("r", sample.messages, folder, response=sample.answer))
     answer = reference.scorer(sample.messages, sample.answer, media_root=folder)
     trace = reference.replay(sample.messages, sample.answer, media_root=folder)
     found = finished_features(answer, trace.spans, recipe, collector.layers)
