@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -32,11 +33,11 @@ class Executor(Protocol):
 
     def map(
         self, make_worker: Callable[[], Callable[[_T], _R]], items: Iterable[_T]
-    ) -> Iterator[_R]:
+    ) -> Generator[_R, None, None]:
         """Yield the result of each item, in the order in which they are ready.
 
         An item whose process dies is handed out again, to another one: the worker counts how often
-        it begins an item, and gives it up. Leaving the iterator ends the processes.
+        it begins an item, and gives it up. Closing the generator ends the processes.
 
         Parameters
         ----------
@@ -64,7 +65,7 @@ def run_elsewhere(
     *,
     together: int = 1,
     **options: Any,
-) -> Iterator[RequestSaved | RequestFailed]:
+) -> Generator[RequestSaved | RequestFailed, None, None]:
     """Trace requests in the processes of an executor, as :func:`run_requests` does in this one.
 
     Parameters
@@ -100,21 +101,28 @@ def run_elsewhere(
                     problems.append(RequestFailed(entry, entry.error))
                 else:
                     handed_out[entry.id] = entry
-            if requests := tuple(each for each in batch if isinstance(each, RequestEntry)):
+            # A process may work in another folder.
+            requests = tuple(
+                replace(each, media_root=each.media_root.absolute())
+                for each in batch
+                if isinstance(each, RequestEntry)
+            )
+            if requests:
                 yield requests
 
     worker = functools.partial(RequestWorker, load, run, options)
-    for results in executor.map(worker, batches()):
-        if not run.manifest.model:
-            run.update()
-        while problems:
-            yield problems.popleft()
-        for name, path, error in results:
-            entry = handed_out.pop(name)
-            if error is not None:
-                yield RequestFailed(entry, error)
-            elif path is not None:
-                yield RequestSaved(entry, path)
+    with contextlib.closing(executor.map(worker, batches())) as finished:
+        for results in finished:
+            if not run.manifest.model:
+                run.update()
+            while problems:
+                yield problems.popleft()
+            for name, path, error in results:
+                entry = handed_out.pop(name)
+                if error is not None:
+                    yield RequestFailed(entry, error)
+                elif path is not None:
+                    yield RequestSaved(entry, path)
     yield from problems
 
 

@@ -107,6 +107,9 @@ class LocalFolder:
     def __str__(self) -> str:
         return str(self.path)
 
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path.absolute()}  # another process may work in another folder
+
     def read(self, name: str) -> bytes | None:
         """Return a small file, None where there is none."""
         try:

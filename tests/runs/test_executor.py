@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from omnitrace.runs import (
 )
 from omnitrace.sources import RequestEntry, RequestProblem
 from omnitrace.trace.trace import Trace
-from tests.helpers.executors import Death, InProcess
+from tests.helpers.executors import Death, InProcess, left
 from tests.runs.conftest import request
 
 OPTIONS = {"max_new_tokens": 2}
@@ -37,12 +36,6 @@ def loaded() -> Tracer:
 def load(reference: Tracer) -> Any:
     _LOADED[:] = [reference.with_options(salience=None)]
     return loaded
-
-
-def left(run: Run, entry: RequestEntry) -> None:
-    """Do what a system does for a dead process: its files are closed, and stay."""
-    _, claim = run._begun.pop(entry.id)
-    os.close(claim._handle)  # type: ignore[attr-defined]
 
 
 def entries() -> list[Any]:

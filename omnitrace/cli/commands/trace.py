@@ -12,6 +12,7 @@ from omnitrace.cli.chosen_signal import calibrated, chosen_signal
 from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.inline_request import QuickForm, marked
 from omnitrace.cli.options import (
+    Actors,
     AsJson,
     Attempts,
     AudioUnits,
@@ -20,6 +21,7 @@ from omnitrace.cli.options import (
     Confine,
     Device,
     EstimatorFile,
+    GpusPerActor,
     Heads,
     HistorySources,
     Html,
@@ -31,6 +33,7 @@ from omnitrace.cli.options import (
     Markers,
     MaxNewTokens,
     Model,
+    On,
     Out,
     Part,
     Resume,
@@ -44,7 +47,7 @@ from omnitrace.cli.options import (
     VideoUnits,
     root_of,
 )
-from omnitrace.cli.run_options import RunChoices, TraceOutput
+from omnitrace.cli.run_options import RunChoices, TraceOutput, asked_executor
 from omnitrace.cli.runner import Runner
 from omnitrace.errors import InputError
 from omnitrace.runs.attempts import ATTEMPTS
@@ -127,6 +130,9 @@ def trace(
     resume: Resume = True,
     on_change: Changes = "refuse",
     attempts: Attempts = ATTEMPTS,
+    on: On = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
 ) -> None:
     """Answer requests and say what supports each statement, while it is written.
 
@@ -138,7 +144,7 @@ def trace(
     stand on the command line, and the question last; a request file keeps any order. Parts are
     called by their index in the message. In a file of several requests a bad one is reported and
     the others go on. With --out a run that was ended, in whatever way, goes on where it was when
-    the same command is given again.
+    the same command is given again; with --on its requests are spread over several processes.
     """
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
@@ -147,6 +153,7 @@ def trace(
         text or (), image or (), audio or (), video or (), ask, transcripts=transcript or ()
     )
     output = TraceOutput.asked(out, html, media, as_json, keep_metadata)
+    executor = asked_executor(on, actors, gpus_per_actor, out)
     markers = Thinking(*thinking)
     chosen = chosen_signal(signal, estimator_file, heads)
     selection = calibrated(calibration, chosen, verify)
@@ -173,6 +180,7 @@ def trace(
         options=options,
         output=output,
         choices=RunChoices.asked(limit, shard, on_change, resume, attempts),
+        executor=executor,
     )
     raise typer.Exit(runner.run(requests))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 import ray
@@ -55,7 +55,7 @@ class RayExecutor:
 
     def map(
         self, make_worker: Callable[[], Callable[[_T], _R]], items: Iterable[_T]
-    ) -> Iterator[_R]:
+    ) -> Generator[_R, None, None]:
         """Yield the result of each item, in the order in which they are ready.
 
         Parameters
