@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -16,6 +16,7 @@ from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine import rescore
+from omnitrace.engine.many_requests import ManyRequests
 from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions, TracerOptions
 from omnitrace.engine.prepare import (
     read_conversation,
@@ -25,6 +26,7 @@ from omnitrace.engine.prepare import (
 )
 from omnitrace.engine.run import finished, prepared, replayed, streamed
 from omnitrace.engine.setup import Setup
+from omnitrace.engine.verification import verified_again
 from omnitrace.errors import InputError
 from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
@@ -41,7 +43,7 @@ from omnitrace.types import Message
 __all__ = ["Tracer"]
 
 
-class Tracer:
+class Tracer(ManyRequests):
     """Traces what a model writes to its sources.
 
     Parameters
@@ -224,8 +226,8 @@ class Tracer:
             With a span signal that needs the whole response first; and as :meth:`trace`.
         """
         backlog = Backlog()
-        work = streamed(self.setup, messages, options)
-        return EventStream(functools.partial(work, backlog), backlog)
+        made = streamed(self.setup, messages, options)
+        return EventStream(functools.partial(made.run, backlog), backlog, made.begun)
 
     def astream(self, messages: Asked, **options: Unpack[StreamOptions]) -> AsyncEventStream:
         """Do what :meth:`stream` does, for ``async for``; the event loop is never held up.
@@ -237,7 +239,7 @@ class Tracer:
         backlog = Backlog()
 
         def work(emit: Emitter) -> None:
-            streamed(self.setup, messages, options)(backlog, emit)
+            streamed(self.setup, messages, options).run(backlog, emit)
 
         return AsyncEventStream(work, backlog)
 
@@ -294,6 +296,39 @@ class Tracer:
             If ``against`` is given and the signal has no gradients and is no span signal.
         """
         return replayed(self.setup, messages, response, options)
+
+    def verify(
+        self,
+        trace: Trace,
+        *,
+        messages: Sequence[Message] | None = None,
+        media_root: str | Path | None = None,
+        measured: Callable[[np.ndarray], None] | None = None,
+    ) -> Trace:
+        """Verify the supports of a trace by ablation, whatever selected them when it was made.
+
+        What it may cost is the tracer's ``verify``, where it has one.
+
+        Parameters
+        ----------
+        trace:
+            The response and its spans.
+        messages, media_root:
+            The request, where the trace does not remember its media or was cut into units of the
+            user's own.
+        measured:
+            As for :meth:`replay`.
+
+        Raises
+        ------
+        InputError
+            If the request is not that of the trace.
+        ModelError, NotSupportedError
+            If the model cannot be measured.
+        """
+        return verified_again(
+            self.setup, trace, messages=messages, media_root=media_root, measured=measured
+        )
 
     def scorer(
         self,

@@ -25,6 +25,7 @@ from omnitrace.cli.commands.replay import replay
 from omnitrace.cli.commands.report import report
 from omnitrace.cli.commands.sanity import sanity
 from omnitrace.cli.commands.select_heads import select_heads
+from omnitrace.cli.commands.serve import serve
 from omnitrace.cli.commands.show import show
 from omnitrace.cli.commands.table import table
 from omnitrace.cli.commands.trace import trace
@@ -51,6 +52,7 @@ app.command()(show)
 app.command()(report)
 app.command()(export)
 app.command()(table)
+app.command()(serve)
 app.command()(demo)
 app.command("list")(list_)
 app.command()(evaluate)

@@ -46,6 +46,8 @@ class Block:
         Character ranges of the spans that have ended, each with its section.
     open:
         Where the text begins that is in no span yet, and its section.
+    sections:
+        The section of each token; None where a marker of thoughts lies in it.
     rest:
         Text that the end of the response adds to its last token, if that is in an earlier block.
     """
@@ -55,6 +57,7 @@ class Block:
     rows: Sequence[LayerRows]
     ended: Sequence[tuple[int, int, Section]]
     open: tuple[int, Section]
+    sections: Sequence[Section | None]
     rest: str = ""
 
 
@@ -123,7 +126,8 @@ class Assembler:
         if self.broken is not None:
             return []
         try:
-            events: list[Event] = [TokenEvent(trace) for trace in self._trace(block)]
+            traces = self._trace(block)
+            events: list[Event] = list(map(TokenEvent, traces, block.sections))
             self._append_rest(block.rest)
             spans = self._build(block.ended)
             events += [SpanEvent(span) for span in spans]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 from omnitrace.capture.base import Capture
 from omnitrace.engine.assembler import Assembler, Block
@@ -93,12 +94,15 @@ class Engine:
 
     def _take(self, rest: str = "") -> Block:
         count = len(self._pieces)
+        written = len(self.text) - sum(map(len, self._pieces))
+        starts = accumulate(map(len, self._pieces), initial=written)
         block = Block(
             ids=self.ids[len(self.ids) - count :],
             pieces=self._pieces,
             rows=self.capture.take(count) if count else (),
             ended=[(a, b, self.segmenter.section_at(a)) for a, b in self._ended],
             open=(self.segmenter.start, self.segmenter.section_at(self.segmenter.start)),
+            sections=[self.segmenter.section_of(*each) for each in pairwise(starts)],
             rest=rest,
         )
         self._pieces, self._ended = [], []

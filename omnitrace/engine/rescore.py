@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from omnitrace._utils.paths import without_paths
 from omnitrace.ablation.cache import model_digest
@@ -27,13 +29,14 @@ def scorer_of(
     *,
     messages: Sequence[Message] | None = None,
     media_root: str | Path | None = None,
+    measured: Callable[[np.ndarray], None] | None = None,
 ) -> ResponseScorer:
     """Return the scorer of a trace's response; see ``Tracer.scorer_of``."""
     setup = _cutting_alike(setup, trace)
     asked = trace.request() if messages is None else messages
     template = trace.provenance.generation.get("template")
     given = read_request_and_response(setup, asked, trace.token_ids, None, media_root, template)
-    scorer = response_scorer(setup, given.request, given.ids)
+    scorer = response_scorer(setup, given.request, given.ids, measured=measured)
     own = [(unit.id, unit.positions) for unit in trace.units]
     if own != [(unit.id, unit.positions) for unit in scorer.source_units]:
         raise InputError(

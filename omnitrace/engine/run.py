@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from omnitrace._utils.checks import check_options, check_whole
 from omnitrace.capture.exclusive import model_lock
+from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
 from omnitrace.engine.prepare import (
     read_request,
@@ -28,7 +30,7 @@ from omnitrace.streaming.worker import Backlog, stops_are_errors
 from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
 
-__all__ = ["finished", "prepared", "replayed", "streamed"]
+__all__ = ["Streamed", "completed", "finished", "prepared", "replayed", "streamed"]
 
 
 def prepared(
@@ -55,10 +57,27 @@ def prepared(
     )
 
 
-def streamed(
-    setup: Setup, messages: Asked, options: StreamOptions
-) -> Callable[[Backlog, Emitter], None]:
-    """Prepare a stream; return the work that is to be done in its thread."""
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A request that is ready to be streamed."""
+
+    setup: Setup
+    session: Session
+    queue_size: int
+
+    def begun(self) -> Trace:
+        """Return the trace as it is before the first token: the request and its units."""
+        return self.session.trace()
+
+    def run(self, backlog: Backlog, emit: Emitter) -> None:
+        """Do the work that is to be done in the stream's thread."""
+        self.session.run(emit, check=emit.check, queue_size=self.queue_size, backlog=backlog)
+        trace = completed(self.setup, self.session, measured=lambda masks: emit.check())
+        emit(EndEvent(trace))
+
+
+def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
+    """Prepare a stream."""
     model_lock(setup.adapter.model).refuse_nested()
     if not setup.streams:
         assert setup.signals.span is not None
@@ -76,12 +95,7 @@ def streamed(
         check_whole("provisional", provisional, 1)
     session = prepared(setup, messages, **trace_options)
     session.engine.assembler.provisional = provisional
-
-    def work(backlog: Backlog, emit: Emitter) -> None:
-        session.run(emit, check=emit.check, queue_size=queue_size, backlog=backlog)
-        emit(EndEvent(_completed(setup, session)))
-
-    return work
+    return Streamed(setup, session, queue_size)
 
 
 def replayed(setup: Setup, messages: Asked, response: Response, options: ReplayOptions) -> Trace:
@@ -124,12 +138,12 @@ def finished(
     """Run to the end; then ask the span signal, if there is one that needs the whole response."""
     with stops_are_errors():
         session.run(lambda event: None, check=check)
-        return _completed(setup, session, foils, measured=measured)
+        return completed(setup, session, foils, measured=measured)
 
 
-def _completed(
+def completed(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     foils: Sequence[int | None] | None = None,
     *,
     measured: Callable[[np.ndarray], None] | None = None,

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
+from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.attribution.effects import measured_effects
+from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.prepare import response_scorer
-from omnitrace.engine.session import Session
+from omnitrace.engine.rescore import scorer_of
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import ModelError, NotSupportedError, OmnitraceError
 from omnitrace.signals.base import SpanSignal
+from omnitrace.signals.verified.options import Verify
 from omnitrace.signals.verified.ranking import by_size
 from omnitrace.signals.verified.signal import Verified
 from omnitrace.trace.trace import Trace
+from omnitrace.types import Message
 
-__all__ = ["verified", "with_measured"]
+__all__ = ["verified", "verified_again", "with_measured"]
 
 _TO_THE_USER: Final = 5  # frames from here to the call of trace()
 
 
 def verified(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     trace: Trace,
     *,
     measured: Callable[[np.ndarray], None] | None = None,
@@ -38,23 +44,50 @@ def verified(
     A model that cannot be measured keeps the supports that its signal selected: a warning says why.
     """
     assert setup.verify is not None
-    signal = Verified(setup.verify, ranking=_ranking(trace))
+    scorer = functools.partial(
+        response_scorer, setup, session.request, trace.token_ids, measured=measured
+    )
     try:
-        found = with_measured(setup, session, trace, signal, measured=measured, timing="verify")
+        return _verified(setup.verify, trace, scorer)
     except (ModelError, NotSupportedError) as error:
         warnings.warn(
             f"the supports are not verified: {error}", RuntimeWarning, stacklevel=_TO_THE_USER
         )
         return trace
+
+
+def verified_again(
+    setup: Setup,
+    trace: Trace,
+    *,
+    messages: Sequence[Message] | None = None,
+    media_root: str | Path | None = None,
+    measured: Callable[[np.ndarray], None] | None = None,
+) -> Trace:
+    """Return a trace whose response was written before, with supports that are verified now.
+
+    See ``Tracer.verify``.
+    """
+    if not (trace.spans and trace.units):
+        return trace
+    scorer = functools.partial(
+        scorer_of, setup, trace, messages=messages, media_root=media_root, measured=measured
+    )
+    return _verified(setup.verify or Verify(), trace, scorer)
+
+
+def _verified(verify: Verify, trace: Trace, scorer: Callable[[], ResponseScorer]) -> Trace:
+    signal = Verified(verify, ranking=_ranking(trace))
+    found = _with_effects(trace, signal, scorer, timing="verify")
     made = found.provenance
-    record = {**setup.verify.to_dict(), "passes": round(signal.passes, 3)}
+    record = {**verify.to_dict(), "passes": round(signal.passes, 3)}
     provenance = dataclasses.replace(made, signal={**made.signal, "verify": record})
     return dataclasses.replace(found, provenance=provenance)
 
 
 def with_measured(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     trace: Trace,
     signal: SpanSignal,
     *,
@@ -81,13 +114,24 @@ def with_measured(
     OmnitraceError
         What the signal or the scorer raises, with the response's text.
     """
+    scorer = functools.partial(
+        response_scorer, setup, session.request, trace.token_ids, foils, measured=measured
+    )
+    return _with_effects(trace, signal, scorer, timing=timing, package=package)
+
+
+def _with_effects(
+    trace: Trace,
+    signal: SpanSignal,
+    scorer: Callable[[], ResponseScorer],
+    *,
+    timing: str,
+    package: str | None = None,
+) -> Trace:
     started = time.perf_counter()
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            scorer = response_scorer(
-                setup, session.request, trace.token_ids, foils, measured=measured
-            )
-            effects = measured_effects(signal, scorer, trace.spans, package=package)
+            effects = measured_effects(signal, scorer(), trace.spans, package=package)
     except OmnitraceError as error:
         error.text = trace.text
         raise

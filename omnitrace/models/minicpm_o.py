@@ -32,6 +32,7 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.token_map import Geometry, GridTokens
 from omnitrace.sources.unitizers.user_defined import name_of
+from omnitrace.types import Modality
 
 __all__ = ["MiniCPMOAdapter"]
 
@@ -63,6 +64,11 @@ class MiniCPMOAdapter(ProcessorAdapter):
     """
 
     name = "minicpm-o"
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the model takes."""
+        return ("text", "image", "audio", "video")
 
     def __init__(self, model: Any, processor: Any, **kwargs: Any) -> None:
         for owner, needed in (

@@ -21,6 +21,7 @@ from omnitrace.errors import InputError, MediaError, ModelError
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.models.chat_template import locate_texts, refuse_reserved, text_geometry
+from omnitrace.models.collate import Side, joined_media, media_names, padded
 from omnitrace.models.expanded_prompt import Replaced, expanded_prompt
 from omnitrace.models.families import Family, family_of, place_of
 from omnitrace.models.forward import decoder_inputs, forward_parameters, undisturbed
@@ -36,6 +37,7 @@ from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import MediaPart, TextPart
 from omnitrace.sources.token_map import Geometry, GridTokens, TimeTokens
 from omnitrace.sources.unitizers.user_defined import name_of
+from omnitrace.types import Modality
 
 __all__ = ["ProcessorAdapter"]
 
@@ -113,6 +115,15 @@ class ProcessorAdapter(ModelAdapter):
         return self.processor.tokenizer
 
     @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the model takes; of a family that is not known, what its configuration names."""
+        if self.family is not None:
+            return self.family.modalities
+        found = placeholder_ids(self.model.config)
+        media: tuple[Modality, ...] = ("image", "audio", "video")
+        return ("text", *(kind for kind in media if found[kind]))
+
+    @property
     def media_tokens(self) -> frozenset[int]:
         """Ids of the placeholders that the processor repeats for every token of a medium."""
         ids = placeholder_ids(self.model.config)
@@ -183,6 +194,25 @@ class ProcessorAdapter(ModelAdapter):
             geometry=geometry,
             generate_options={"use_audio_in_video": True} if media.video_sound else {},
         )
+
+    def collate(
+        self, inputs: Sequence[Mapping[str, torch.Tensor]], *, side: Side = "left"
+    ) -> dict[str, torch.Tensor]:
+        """Join the inputs of several requests into those of one batch.
+
+        Raises
+        ------
+        NotSupportedError
+            If they hold media and nothing is known of the family, or their media have sizes that
+            do not fit into one tensor.
+        """
+        media = media_names(inputs[0])
+        if not media or self.family is None:
+            return super().collate(inputs, side=side)
+        joined = padded(inputs, side=side, silent=self.media_tokens)
+        return joined | {
+            name: joined_media(name, [each[name] for each in inputs]) for name in sorted(media)
+        }
 
     def _check_modalities(self, conversation: Conversation) -> None:
         family = self.family

@@ -133,6 +133,7 @@ class SectionSegmenter:
         self._end = 0  # how far the response is read, without what is held
         self._held = ""  # may yet become a marker
         self._starts = [0]
+        self._marks: list[tuple[int, int]] = []
         self._sections: list[Section] = ["thought" if self.opened else "answer"]
 
     @classmethod
@@ -197,6 +198,12 @@ class SectionSegmenter:
         """Return the section of the span that begins at this character."""
         return self._sections[bisect_right(self._starts, start) - 1]
 
+    def section_of(self, start: int, end: int) -> Section | None:
+        """Return the section of the characters ``[start, end)``; None where a marker lies there."""
+        if any(start < there[1] and there[0] < end for there in self._marks):
+            return None
+        return self.section_at(start)
+
     def _begun(self, text: str) -> int:
         """Return how many of the last characters may be the beginning of a marker."""
         longest = max(map(len, self._markers), default=1) - 1
@@ -220,6 +227,7 @@ class SectionSegmenter:
     def _cross(self, width: int, section: Section) -> list[tuple[int, int]]:
         """End the section at a marker of so many characters, and begin the one behind it."""
         spans = self._close()
+        self._marks.append((self._end, self._end + width))
         self._end += width
         self._base = self._end
         self._segmenter = self._new()

@@ -23,6 +23,7 @@ from omnitrace.errors import NotSupportedError
 from omnitrace.streaming.openmp import release_team
 from omnitrace.streaming.worker import Backlog, Stopped, carrying_thread, stops_are_errors
 from omnitrace.trace.events import Event, ProvisionalEvent
+from omnitrace.trace.trace import Trace
 
 __all__ = ["Channel", "Emitter", "EventStream", "Launched", "Work"]
 
@@ -150,14 +151,42 @@ class EventStream(Launched):
     ``with`` block, or dropping it stops the worker at the next token; the model is then as it was.
     An exception in the worker is raised where the events are read.
 
+    Parameters
+    ----------
+    work, backlog:
+        What to do in the worker, and how it will keep pace.
+    begun:
+        Returns the trace as it is before the first token, where the request is read already.
+
     Attributes
     ----------
     backlog:
         How decoding and the work beside it kept pace so far.
     """
 
-    def __init__(self, work: Work, backlog: Backlog | None = None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        backlog: Backlog | None = None,
+        begun: Callable[[], Trace] | None = None,
+    ) -> None:
         super().__init__(work, backlog)
+        self._begun = begun
+
+    def begun(self) -> Trace:
+        """Return the trace as it is before the first token: the request, and no response yet.
+
+        Raises
+        ------
+        NotSupportedError
+            If nothing was asked of a model, or some events have been read.
+        """
+        if self._begun is None or self._launched:
+            raise NotSupportedError(
+                "the stream has no request that is still to be answered",
+                legal="what Tracer.stream() returned, before its first event is read",
+            )
+        return self._begun()
 
     def __iter__(self) -> Self:
         return self
@@ -192,6 +221,13 @@ class EventStream(Launched):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def stop(self) -> None:
+        """Tell the worker to stop at its next token, from any thread, and wait for nothing.
+
+        The loop over the events, in whatever thread it is, then ends without a last event.
+        """
+        self._stop()
 
     def close(self) -> None:
         """Stop the worker at its next token and wait until the model is as it was."""

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Span, TokenTrace
+from omnitrace.types import Section, Span, TokenTrace
 
 __all__ = ["EndEvent", "Event", "ProvisionalEvent", "SpanEvent", "TokenEvent"]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """A token was generated and traced."""
+    """A token was generated and traced.
+
+    ``section`` is that of its text; None where a marker lies in it, which is in no section.
+    """
 
     token: TokenTrace
+    section: Section | None = "answer"
     type: Literal["token"] = "token"
 
 

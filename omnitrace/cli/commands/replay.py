@@ -45,8 +45,7 @@ from omnitrace.cli.options import (
 from omnitrace.cli.run_options import RunChoices, TraceOutput
 from omnitrace.cli.runner import Runner
 from omnitrace.runs.attempts import ATTEMPTS
-from omnitrace.runs.inputs import Requests
-from omnitrace.sources.request_files import read_requests
+from omnitrace.runs.inputs import Requests, open_requests
 from omnitrace.sources.response_files import ResponseFile
 
 __all__ = ["replay"]
@@ -120,12 +119,9 @@ def replay(
     output = TraceOutput.asked(out, html, media, as_json, keep_metadata)
     chosen = chosen_signal(signal, estimator_file, heads)
     found = ResponseFile(responses, choice)
-    asked = read_requests(requests, media_root=root_of(media_root, confine))
-    matched = marked(Requests.of([*found.matched(asked)], requests.name), source or ())
-    if found.unused:
-        shown = ", ".join([*found.unused][:_SHOWN])
-        more = f" and {len(found.unused) - _SHOWN} more" if len(found.unused) > _SHOWN else ""
-        say(f"no request has the id of {len(found.unused)} responses: {shown}{more}")
+    asked = open_requests(requests, media_root=root_of(media_root, confine))
+    found.matched(asked)  # refuses what cannot match, before a model is loaded
+    matched = Requests(asked.name, lambda: found.matched(asked), asked.counted)
     runner = Runner(
         model,
         chosen,
@@ -146,4 +142,9 @@ def replay(
         output=output,
         choices=RunChoices.asked(limit, shard, on_change, resume, attempts),
     )
-    raise typer.Exit(runner.run(matched))
+    code = runner.run(marked(matched, source or ()))
+    if found.unused and limit is None and code < 128:  # all requests have come
+        shown = ", ".join([*found.unused][:_SHOWN])
+        more = f" and {len(found.unused) - _SHOWN} more" if len(found.unused) > _SHOWN else ""
+        say(f"no request has the id of {len(found.unused)} responses: {shown}{more}")
+    raise typer.Exit(code)
