@@ -68,6 +68,8 @@ def run_elsewhere(
 ) -> Generator[RequestSaved | RequestFailed, None, None]:
     """Trace requests in the processes of an executor, as :func:`run_requests` does in this one.
 
+    Leaving the loop ends the processes, and takes back that they began requests.
+
     Parameters
     ----------
     executor:
@@ -111,18 +113,23 @@ def run_elsewhere(
                 yield requests
 
     worker = functools.partial(RequestWorker, load, run, options)
-    with contextlib.closing(executor.map(worker, batches())) as finished:
-        for results in finished:
-            if not run.manifest.model:
-                run.update()
-            while problems:
-                yield problems.popleft()
-            for name, path, error in results:
-                entry = handed_out.pop(name)
-                if error is not None:
-                    yield RequestFailed(entry, error)
-                elif path is not None:
-                    yield RequestSaved(entry, path)
+    try:
+        with contextlib.closing(executor.map(worker, batches())) as finished:
+            for results in finished:
+                if not run.manifest.model:
+                    run.update()
+                while problems:
+                    yield problems.popleft()
+                for name, path, error in results:
+                    entry = handed_out.pop(name)
+                    if error is not None:
+                        yield RequestFailed(entry, error)
+                    elif path is not None:
+                        yield RequestSaved(entry, path)
+    except BaseException:  # the processes are gone, and their requests not to blame
+        for entry in handed_out.values():
+            run.take_back(entry)
+        raise
     yield from problems
 
 

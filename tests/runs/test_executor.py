@@ -93,6 +93,38 @@ def test_what_ends_its_process_is_given_up_and_the_others_are_done(
     assert run.summary().done == 2
 
 
+def test_leaving_takes_the_attempts_back(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that ended a process once, and was running when the run was stopped."""
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise Death
+
+    monkeypatch.setattr(Tracer, "trace", interrupted)
+    monkeypatch.setattr(Run, "abandoned", left)
+    monkeypatch.setattr(InProcess, "map", _stopped)
+    run = open_run(tmp_path, asked_of(load().setup, generation=OPTIONS))
+    marker = tmp_path / "attempts" / "a"
+    with pytest.raises(KeyboardInterrupt):
+        [*run_elsewhere(InProcess(), load, entries()[:1], run, **OPTIONS)]
+    assert not marker.exists()
+    marker.parent.mkdir()
+    marker.write_text("died\n")
+    with pytest.raises(KeyboardInterrupt):
+        [*run_elsewhere(InProcess(), load, entries()[:1], run, **OPTIONS)]
+    assert marker.read_text() == "died\n"
+
+
+def _stopped(executor: InProcess, make_worker: Any, items: Any) -> Any:
+    worker = make_worker()
+    for item in items:
+        try:
+            yield worker(item)
+        except Death:
+            raise KeyboardInterrupt from None
+
+
 def test_a_defect_is_named_and_another_model_refused(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ _R = TypeVar("_R")
 _END: Final = object()
 #: Processes that may end, one after another, before any of them has loaded its model.
 _DEATHS: Final = 3
+#: Seconds until processes that were killed are taken as gone.
+_PATIENCE: Final = 5.0
 
 
 class RayExecutor:
@@ -136,6 +138,8 @@ class _Pool:
     def close(self) -> None:
         for process, _ in self._busy.values():
             ray.kill(process)
+        if self._busy:
+            ray.wait([*self._busy], num_returns=len(self._busy), timeout=_PATIENCE)
         self._busy.clear()
 
     def _start(self) -> None:
