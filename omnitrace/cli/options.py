@@ -15,6 +15,7 @@ __all__ = [
     "AsJson",
     "Attempts",
     "AudioUnits",
+    "BatchSize",
     "Calibration",
     "Changes",
     "Confine",
@@ -146,6 +147,14 @@ Attempts: TypeAlias = Annotated[
     int,
     typer.Option(
         min=1, help="With --out: after how many processes that it ended a request is given up."
+    ),
+]
+BatchSize: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="How many requests the model runs at once. Spans are then printed when their batch is "
+        "done.",
     ),
 ]
 On: TypeAlias = Annotated[

@@ -76,6 +76,8 @@ class Runner:
         What is written and printed.
     choices:
         Which requests, and how a run goes on.
+    batch_size:
+        How many requests the model runs at once.
     executor:
         Whose processes trace; None: this one. It needs a folder.
     """
@@ -90,6 +92,7 @@ class Runner:
     options: Mapping[str, Any] = field(default_factory=dict)
     output: TraceOutput = field(default_factory=TraceOutput)
     choices: RunChoices = field(default_factory=RunChoices)
+    batch_size: int = 1
     executor: Executor | None = None
 
     _status: StatusLine = field(default_factory=StatusLine)
@@ -191,7 +194,7 @@ class Runner:
         from omnitrace.runs.executor import run_elsewhere  # not for --help
         from omnitrace.runs.loop import run_requests
 
-        options = {"live": True, **self._generation}
+        options = {"live": True, "batch_size": self.batch_size, **self._generation}
         if self.executor is None or run is None:
             return run_requests(self._load, entries, run, **options)
         self._status.show("starting processes")

@@ -63,7 +63,7 @@ def run_elsewhere(
     entries: Iterable[FileEntry],
     run: Run,
     *,
-    together: int = 1,
+    batch_size: int = 1,
     **options: Any,
 ) -> Generator[RequestSaved | RequestFailed, None, None]:
     """Trace requests in the processes of an executor, as :func:`run_requests` does in this one.
@@ -80,8 +80,8 @@ def run_elsewhere(
         The requests, read as they are needed.
     run:
         Where traces are kept; every process opens it.
-    together:
-        How many requests are handed out at once.
+    batch_size:
+        How many requests are handed out, and run by the model, at once.
     options:
         As for :func:`run_requests`.
 
@@ -93,25 +93,22 @@ def run_elsewhere(
     problems: deque[RequestFailed] = deque()
     handed_out: dict[str, RequestEntry] = {}
 
-    def batches() -> Iterator[tuple[RequestEntry, ...]]:
+    def requests() -> Iterator[RequestEntry]:
         # What is to be made again is decided where the model is: it may be another.
-        todo = iter(entries if run.on_change == "redo" else run.todo(entries))
-        for batch in iter(lambda: tuple(itertools.islice(todo, together)), ()):
-            for entry in batch:
-                if isinstance(entry, RequestProblem):
-                    run.failed(entry, entry.error)
-                    problems.append(RequestFailed(entry, entry.error))
-                else:
-                    handed_out[entry.id] = entry
-            # A process may work in another folder.
-            requests = tuple(
-                replace(each, media_root=each.media_root.absolute())
-                for each in batch
-                if isinstance(each, RequestEntry)
-            )
-            if requests:
-                yield requests
+        for entry in entries if run.on_change == "redo" else run.todo(entries):
+            if isinstance(entry, RequestProblem):
+                run.failed(entry, entry.error)
+                problems.append(RequestFailed(entry, entry.error))
+            else:
+                handed_out[entry.id] = entry
+                # A process may work in another folder.
+                yield replace(entry, media_root=entry.media_root.absolute())
 
+    def batches() -> Iterator[tuple[RequestEntry, ...]]:
+        following = requests()
+        return iter(lambda: tuple(itertools.islice(following, batch_size)), ())
+
+    options["batch_size"] = batch_size
     worker = functools.partial(RequestWorker, load, run, options)
     try:
         with contextlib.closing(executor.map(worker, batches())) as finished:

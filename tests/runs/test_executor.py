@@ -45,12 +45,13 @@ def entries() -> list[Any]:
     return [good[0], RequestProblem("p", InputError("no JSON")), *good[1:], request("empty", "")]
 
 
-@pytest.mark.parametrize("together", [1, 3])
-def test_the_folder_is_that_of_the_plain_loop(load: Any, tmp_path: Path, together: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_folder_is_that_of_the_plain_loop(load: Any, tmp_path: Path, batch_size: int) -> None:
     asked = asked_of(load().setup, generation=OPTIONS)
     plain, spread = (open_run(tmp_path / name, asked) for name in ("plain", "spread"))
-    expected = [*run_requests(load, entries(), plain, **OPTIONS)]
-    events = [*run_elsewhere(InProcess(), load, entries(), spread, together=together, **OPTIONS)]
+    options = {"batch_size": batch_size, **OPTIONS}
+    expected = [*run_requests(load, entries(), plain, **options)]
+    events = [*run_elsewhere(InProcess(), load, entries(), spread, **options)]
     assert _failed(events) == _failed(expected)
     saved = [each for each in events if isinstance(each, RequestSaved)]
     assert [each.entry.id for each in saved] == ["a", "b", "c"]

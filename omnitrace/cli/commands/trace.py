@@ -16,6 +16,7 @@ from omnitrace.cli.options import (
     AsJson,
     Attempts,
     AudioUnits,
+    BatchSize,
     Calibration,
     Changes,
     Confine,
@@ -130,6 +131,7 @@ def trace(
     resume: Resume = True,
     on_change: Changes = "refuse",
     attempts: Attempts = ATTEMPTS,
+    batch_size: BatchSize = 1,
     on: On = None,
     actors: Actors = None,
     gpus_per_actor: GpusPerActor = None,
@@ -158,6 +160,12 @@ def trace(
     chosen = chosen_signal(signal, estimator_file, heads)
     selection = calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
+    if batch_size > 1 and seed is not None:
+        raise InputError(
+            f"--seed {seed} for batches of {batch_size}: what is drawn for a request would depend "
+            "on the others in its batch",
+            fix="leave out --seed or --batch-size",
+        )
     requests = _requests(request, quick, root_of(media_root, confine), split)
     requests = marked(requests, source or ())
     runner = Runner(
@@ -180,6 +188,7 @@ def trace(
         options=options,
         output=output,
         choices=RunChoices.asked(limit, shard, on_change, resume, attempts),
+        batch_size=batch_size,
         executor=executor,
     )
     raise typer.Exit(runner.run(requests))
