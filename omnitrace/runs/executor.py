@@ -112,9 +112,9 @@ def run_elsewhere(
     worker = functools.partial(RequestWorker, load, run, options)
     try:
         with contextlib.closing(executor.map(worker, batches())) as finished:
-            for results in finished:
-                if not run.manifest.model:
-                    run.update()
+            for number, results in enumerate(finished):
+                if number == 0:
+                    run.update()  # they noted the model
                 while problems:
                     yield problems.popleft()
                 for name, path, error in results:

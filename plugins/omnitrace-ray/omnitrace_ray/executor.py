@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -89,6 +90,8 @@ class _Process:
     """One process: its worker is made once."""
 
     def start(self, make_worker: Callable[[], Callable[[Any], Any]]) -> None:
+        if not ray.get_gpu_ids():  # Ray hides none where none was asked for
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._worker = make_worker()
 
     def work(self, item: Any) -> Any:

@@ -24,6 +24,7 @@ def test_it_is_listed(installed: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_its_own_tests_pass(installed: Path) -> None:
     options = ("-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-rA")
     assert "PASSED" in run(installed, "-m", "pytest", *options, str(PLUGIN / "tests")).stdout
