@@ -74,9 +74,9 @@ def share_of(
     for name, wanted, most in (("GPUs", gpus, most_gpus), ("cores", cpus, most_cpus)):
         if wanted > most:
             raise InputError(
-                f"an actor needs {wanted:g} {name}, and no machine of the cluster has more than "
-                f"{most:g}",
+                f"{name} for each actor: {wanted:g}, more than any machine of the cluster has",
                 legal=f"up to {most:g}",
+                fix=f"take fewer, or add a machine with {name} to the cluster first",
             )
     return Share(max(1, actors), gpus, cpus)
 
