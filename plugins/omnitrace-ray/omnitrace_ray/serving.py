@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 
 if TYPE_CHECKING:
-    from omnitrace import Tracer
     from omnitrace.serve import ServeOptions
+
+    from omnitrace import Tracer
 
 __all__ = ["serve_app"]
 
