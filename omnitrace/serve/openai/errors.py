@@ -25,10 +25,11 @@ from omnitrace.errors import (
 )
 from omnitrace.serve.errors import ServeError, TooBusyError
 
-__all__ = ["ApiError", "Failure", "failure_of", "invalid_request"]
+__all__ = ["KINDS", "ApiError", "Failure", "failure_of", "invalid_request"]
 
 _INVALID: Final = "invalid_request_error"
-_KINDS: Final[Mapping[int, tuple[str, str | None]]] = {
+#: Type and code of an error of each status.
+KINDS: Final[Mapping[int, tuple[str, str | None]]] = {
     400: (_INVALID, None),
     401: ("authentication_error", "invalid_api_key"),
     403: ("permission_error", "forbidden"),
@@ -103,7 +104,7 @@ class Failure:
 
     def body(self) -> dict[str, Any]:
         """Return the body of the response."""
-        kind, code = _KINDS.get(
+        kind, code = KINDS.get(
             self.status, (_INVALID if self.status < 500 else "server_error",) * 2
         )
         return {
