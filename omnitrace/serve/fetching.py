@@ -99,7 +99,7 @@ def is_public(address: str) -> bool:
 async def _get(pool: httpcore.AsyncConnectionPool, url: str, most: int) -> bytes | str:
     """Return what is behind a URL, or the URL that it is redirected to."""
     seconds = dict.fromkeys(("connect", "read", "write", "pool"), _SECONDS)
-    headers = {"Accept": "image/*, audio/*, video/*", "Accept-Encoding": "identity"}
+    headers = [("Accept", "image/*, audio/*, video/*"), ("Accept-Encoding", "identity")]
     extensions: dict[str, Any] = {"timeout": seconds}
     async with pool.stream("GET", url, headers=headers, extensions=extensions) as response:
         given = {name.lower(): value.decode("latin-1") for name, value in response.headers}

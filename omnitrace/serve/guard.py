@@ -20,7 +20,7 @@ from omnitrace.serve.errors import (
     ServeError,
     TokenError,
 )
-from omnitrace.serve.logs import one_line
+from omnitrace.serve.logs import LOGGER, describe_defect, one_line
 from omnitrace.serve.options import ServeOptions
 from omnitrace.serve.responses import error_response
 
@@ -89,9 +89,14 @@ class Guard:
         passage.seconds = self._options.body_seconds
         try:
             await self._app(scope, passage.receive, passage.send)
-        except Exception:
+        except Exception as error:
+            # Raised on, it would be logged with all that it says of the request.
+            if not passage.refused and not isinstance(error, TimeoutError):
+                route = getattr(scope.get("route"), "path", "an unknown path")
+                words = describe_defect(error, content=self._options.log_content)
+                LOGGER.error("%s %s failed: %s", scope["method"], route, words)
             if not passage.refused:
-                raise
+                await passage.refuse(error)
 
     def _check(self, scope: Scope) -> int:
         """Check what the head of a request says; return how many bytes its body may have."""
@@ -172,7 +177,7 @@ class _Passage:
         self._read = 0
         self._since: float | None = None
 
-    async def refuse(self, error: ServeError) -> None:
+    async def refuse(self, error: Exception) -> None:
         """Answer with an error; nothing else is sent afterwards."""
         self.refused = True
         if not self._started:

@@ -61,10 +61,10 @@ class Job:
         What is asked of the model.
     title:
         What the client's list calls it.
-    cancel_when_unwatched:
-        Whether it is stopped as soon as nobody follows its events any more.
     seconds:
         How long the model may take.
+    told:
+        Makes of an error what the client may be told of it.
 
     Attributes
     ----------
@@ -86,13 +86,12 @@ class Job:
         task: Task,
         *,
         title: str = "",
-        cancel_when_unwatched: bool = False,
         seconds: float = 600.0,
+        told: Callable[[OmnitraceError], OmnitraceError] = lambda error: error,
     ) -> None:
         self.id: Final = secrets.token_urlsafe(18)
         self.owner: Final = owner
         self.title = title
-        self.cancel_when_unwatched = cancel_when_unwatched
         self.created: Final = time.time()
         self.log: Final = EventLog()
         self.units: tuple[SourceUnit, ...] = ()
@@ -100,6 +99,7 @@ class Job:
         self.tokens = 0
         self.times: Final = Times()
         self.seconds_allowed = seconds
+        self._told = told
         self._task = task
         self._state: State = "queued"
         self._trace: Trace | None = None
@@ -157,8 +157,8 @@ class Job:
             if self._state == "running":
                 self._stop()
                 return
+            self._end()
         self.on_cancel(self)
-        self._end()
 
     def again(self, task: Task) -> None:
         """Make ready for another task on its trace, as verification is one.
@@ -211,6 +211,8 @@ class Job:
             trace = self._task(self)
         except Stopped:
             pass
+        except OmnitraceError as caught:
+            error = self._told(caught)
         except BaseException as caught:  # a plugin may even raise SystemExit
             error = caught
         finally:

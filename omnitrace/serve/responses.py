@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from omnitrace.errors import OmnitraceError
 from omnitrace.serve.errors import TooBusyError, describe, status_of
-from omnitrace.serve.logs import LOGGER, describe_defect, one_line
+from omnitrace.serve.logs import one_line
 
 __all__ = ["add_error_handlers", "error_response"]
 
@@ -38,8 +38,8 @@ def _response(
     return JSONResponse(content, status, headers)
 
 
-def add_error_handlers(app: FastAPI, *, log_content: bool) -> None:
-    """Have an application answer every error in the form of :func:`error_response`."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Have an application answer what it refuses in the form of :func:`error_response`."""
 
     async def known(request: Request, error: Exception) -> JSONResponse:
         return error_response(error)
@@ -62,13 +62,6 @@ def add_error_handlers(app: FastAPI, *, log_content: bool) -> None:
             error.status_code, {"code": code, "message": message, "legal": "", "fix": ""}
         )
 
-    async def defect(request: Request, error: Exception) -> JSONResponse:
-        route = getattr(request.scope.get("route"), "path", "an unknown path")
-        words = describe_defect(error, content=log_content)
-        LOGGER.error("%s %s failed: %s", request.method, route, words)
-        return error_response(error)
-
     app.add_exception_handler(OmnitraceError, known)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, of_http)
-    app.add_exception_handler(Exception, defect)

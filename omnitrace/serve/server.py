@@ -8,6 +8,7 @@ from typing import Final
 
 import uvicorn
 from sse_starlette.sse import AppStatus
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from omnitrace._utils.files import reason_of
 from omnitrace.errors import InputError
@@ -19,8 +20,41 @@ from omnitrace.tracer import Tracer
 __all__ = ["Server", "bound", "make_server", "serve"]
 
 _CONNECTIONS: Final = 1000
+_HEAD_SECONDS: Final = 15.0
 _IDLE_SECONDS: Final = 15
 _LAST_SECONDS: Final = 5  # for responses to end, once their requests have
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 whose clients must send the head of a request in time."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._wait_no_more()
+        elif self._late is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._late = asyncio.get_running_loop().call_later(_HEAD_SECONDS, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class Server(uvicorn.Server):
@@ -43,8 +77,9 @@ class Server(uvicorn.Server):
             if asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(0.05)
-        await asyncio.to_thread(queue.stop)
+        await asyncio.to_thread(queue.stop, _LAST_SECONDS)
         await super().shutdown(sockets)
+        await asyncio.to_thread(self._state.close)  # the application does not where it is forced
 
 
 def serve(
@@ -79,6 +114,8 @@ def make_server(tracer: Tracer, options: ServeOptions | None = None) -> Server:
     app = create_app(tracer, options)
     config = uvicorn.Config(
         app,
+        http=_Protocol,  # h11 bounds what a head may have
+        ws="none",
         access_log=False,  # its lines hold the ids of runs
         log_level="warning",
         server_header=False,

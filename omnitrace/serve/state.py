@@ -6,18 +6,20 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from omnitrace.errors import OmnitraceError
 from omnitrace.serve.jobs import Job, Task
 from omnitrace.serve.model_queue import ModelQueue
 from omnitrace.serve.options import ServeOptions
 from omnitrace.serve.store import JobStore
-from omnitrace.serve.uploads import Upload, UploadStore
+from omnitrace.serve.uploads import Upload, UploadStore, without_folder
 from omnitrace.tracer import Tracer
 
 __all__ = ["ServerState"]
 
 _SWEEP_SECONDS: Final = 5.0
+_LAST_SECONDS: Final = 10.0  # for the model to stop at its next token
 
 
 @dataclass
@@ -33,7 +35,7 @@ class ServerState:
     queue, jobs, uploads:
         What waits for the model, what was asked, and what was sent.
     observers:
-        Called in the model's thread with each job that has run.
+        Called once with each job that has ended, most often in the model's thread.
     """
 
     tracer: Tracer
@@ -48,6 +50,14 @@ class ServerState:
         self.jobs = JobStore(self.options)
         self.uploads = UploadStore(self.options)
         self.queue = ModelQueue(self.options, self._ended)
+
+    def job(self, owner: str, task: Task, **options: Any) -> Job:
+        """Return a job within the limits of this server; ``options`` are those of :class:`Job`."""
+        options.setdefault("seconds", self.options.request_seconds)
+        return Job(owner, task, told=self._told, **options)
+
+    def _told(self, error: OmnitraceError) -> OmnitraceError:
+        return without_folder(error, self.uploads.folder)
 
     def submit(self, job: Job, uploads: Sequence[Upload] = (), *, kept: bool = True) -> int:
         """Let a job wait for the model; return how many are before it.
@@ -69,14 +79,14 @@ class ServerState:
         held = list(uploads)
         self.uploads.hold(held)
         self._held[job.id] = held
+        if kept:
+            self.jobs.add(job)  # before it can end
         try:
-            position = self.queue.submit(job)
+            return self.queue.submit(job)
         except BaseException:
             self._release(job)
+            self.jobs.remove(job)
             raise
-        if kept:
-            self.jobs.add(job)
-        return position
 
     def submit_again(self, job: Job, task: Task) -> int:
         """Let a job that is done wait for the model again, for another task on its trace.
@@ -96,7 +106,7 @@ class ServerState:
             raise
 
     def _ended(self, job: Job) -> None:
-        """Keep what a job came to; called in the model's thread."""
+        """Keep what a job came to, and let go of what it needed."""
         self._release(job)
         for observe in self.observers:
             observe(job)
@@ -113,14 +123,15 @@ class ServerState:
             await asyncio.to_thread(self.uploads.sweep)
 
     def stop_abandoned(self) -> None:
-        """Stop the requests that nobody has followed for a while."""
+        """Stop the requests that nobody has followed for a while; forget events nobody needs."""
         now = time.monotonic()
         for job in self.queue.jobs():
             if not job.log.watchers and now - job.log.watched > self.options.abandoned_seconds:
                 job.cancel("abandoned")
+        self.jobs.shorten_logs()
 
     def close(self) -> None:
         """End everything: whatever runs stops at its next token."""
-        self.queue.stop()
+        self.queue.stop(_LAST_SECONDS)
         self.jobs.close()
         self.uploads.close()

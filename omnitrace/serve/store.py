@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -84,10 +85,18 @@ class JobStore:
             return self._path(job.id) if job.id in self._disk else None
 
     def remove(self, job: Job) -> None:
-        """Forget a job, and stop it if it is not done."""
-        job.cancel()
+        """Forget a job."""
         with self._lock:
             self._forget(job.id)
+
+    def shorten_logs(self) -> None:
+        """Forget the events of requests that have been done, and unwatched, for a while."""
+        with self._lock:
+            done = [job for job in self._jobs.values() if not job.active]
+        now = time.monotonic()
+        for job in done:
+            if now - job.log.watched > self._options.abandoned_seconds:
+                job.log.shorten()
 
     def close(self) -> None:
         """Forget everything."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from omnitrace._utils.file_names import safe_name
-from omnitrace.errors import MediaError, OmnitraceError
+from omnitrace.errors import InputError, MediaError, OmnitraceError
 from omnitrace.media import MediaLimits, load_audio, load_image, load_video
 from omnitrace.serve.errors import BodyTooLargeError, MissingError, TooBusyError
 from omnitrace.serve.logs import one_line
@@ -247,7 +247,8 @@ def without_folder(error: OmnitraceError, folder: Path, name: str = "") -> Omnit
     texts = [pattern.sub(label, text) for text in (error.found, error.legal, error.fix)]
     if texts == [error.found, error.legal, error.fix]:
         return error
-    changed = MediaError(texts[0], legal=texts[1], fix=texts[2])
+    kind = MediaError if isinstance(error, MediaError) else InputError
+    changed = kind(texts[0], legal=texts[1], fix=texts[2])
     changed.text = error.text
     return changed
 

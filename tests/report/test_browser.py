@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -21,11 +20,10 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
 from omnitrace.report.html import render_page, write_report
 from omnitrace.sources.request_files import RequestEntry, read_requests
+from tests.helpers.chromium import check_accessibility
 from tests.helpers.sample_traces import multimodal_trace, text_trace
 from tests.report.hostile import EVIL, evil_trace
 from tests.report.large import large_view
-
-SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +82,6 @@ def on(page: Page, kind: str) -> Locator:
 
 def evidence(page: Page) -> Locator:
     return page.locator(".evidence")
-
-
-def check_accessibility(page: Page) -> None:
-    """Refuse what axe-core calls serious."""
-    found = Axe().run(page).response["violations"]
-    serious = [each for each in found if each["impact"] in SERIOUS]
-    assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in serious] == []
 
 
 def test_a_click_pins_and_shows_every_source(page: Page) -> None:

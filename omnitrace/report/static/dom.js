@@ -47,6 +47,14 @@ export function icon(kind) {
     next: "M6 3.5 10.5 8 6 12.5",
     close: "M4 4l8 8M12 4l-8 8",
     up: "M3.5 10 8 5.5l4.5 4.5",
+    plus: "M8 3v10M3 8h10",
+    list: "M5.5 4H14M5.5 8H14M5.5 12H14M2 4h.01M2 8h.01M2 12h.01",
+    send: "M8 13.5v-11M3.5 7 8 2.5 12.5 7",
+    stop: "M4 4h8v8H4z",
+    download: "M8 2.5v8M4.5 7.5 8 11l3.5-3.5M3 13.5h10",
+    tune: "M2.5 5h6M12 5h1.5M2.5 11H4M7.5 11h6M10.2 3.3v3.4M5.8 9.3v3.4",
+    check: "M3 8.5 6.5 12 13 4.5",
+    bin: "M3 4.5h10M6.5 4.5v-2h3v2M4.5 4.5l.5 9h6l.5-9",
   };
   return svg(
     "svg",

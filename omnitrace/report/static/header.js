@@ -51,20 +51,21 @@ export function about(trace, number) {
   );
 }
 
-// The bar on top: `show(number)` changes the trace, `look(name)` the view.
-export function topBar(traces, { show, look, search, views }) {
+// The bar on top: `show(number)` changes the trace, `look(name)` the view. `tools` are those of a
+// page around it, which has a name and a theme of its own.
+export function topBar(traces, { show, look, search, views, tools }) {
   const picker = traces.length > 1 ? tracePicker(traces, show) : null;
   const tabs = choice("View", views, Object.keys(views)[0], look);
   tabs.classList.add("views");
   const node = el(
     "header",
     { class: "top" },
-    el("span", { class: "brand" }, "Omnitrace"),
+    tools ?? el("span", { class: "brand" }, "Omnitrace"),
     picker?.node,
     el("span", { class: "space" }),
     search.node,
     tabs,
-    themeButton(),
+    tools ? null : themeButton(),
   );
   const press = (name) => {
     for (const each of tabs.children)
@@ -101,12 +102,13 @@ function tracePicker(traces, show) {
 }
 
 // Light, dark, or as the system has it. Nothing is stored: a file has nowhere to store it.
-function themeButton() {
+export function themeButton(changed = () => {}) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const button = iconButton("theme", "Light or dark", () => {
     const root = document.documentElement;
     const now = root.dataset.theme ?? (dark.matches ? "dark" : "light");
     root.dataset.theme = now === "dark" ? "light" : "dark";
+    changed(root.dataset.theme);
   });
   return button;
 }

@@ -6,7 +6,7 @@ import { count } from "./format.js";
 const FOLD = 600; // characters from which on an uncited passage is folded
 const KEPT = 2; // pieces that stay on either side of a fold: a gap and a sentence
 
-// The pieces of a text, as elements.
+// The pieces of a text, as elements. While a response grows, each may still be cited.
 export function textPieces(part, store) {
   const { units } = store.trace;
   const made = [];
@@ -18,7 +18,7 @@ export function textPieces(part, store) {
     const last = quiet.length - (atEnd ? 0 : KEPT);
     const folded = quiet.slice(first, last);
     const length = folded.reduce((sum, piece) => sum + piece.textContent.length, 0);
-    if (length < FOLD) made.push(...quiet);
+    if (length < FOLD || store.growing) made.push(...quiet);
     else made.push(...quiet.slice(0, first), fold(folded), ...quiet.slice(last));
     quiet = [];
   };

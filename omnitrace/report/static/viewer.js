@@ -15,7 +15,10 @@ import { createStore } from "./state.js";
 const SHORT = 60; // statements: a longer response is read as prose
 
 // Show traces in `root`. `data` is what the Python module report/view.py makes.
-export function mount(root, data) {
+//
+// A page around it may give `tools`, elements that take the place of the name in the bar, and
+// `chosen`, what is shown and pinned at first, as `chosen()` of an earlier viewer returned it.
+export function mount(root, data, { tools = null, chosen = null } = {}) {
   const { traces, compare } = data;
   const bubble = createBubble();
   const looks = { heat: 50 }; // what all panes share
@@ -35,6 +38,7 @@ export function mount(root, data) {
     look: (name) => look(name),
     search: field,
     views: names,
+    tools,
   });
 
   const sessionOf = (number) => {
@@ -87,7 +91,7 @@ export function mount(root, data) {
     return compared;
   };
 
-  document.addEventListener("keydown", (event) => {
+  const keys = (event) => {
     if (event.key === "Escape") {
       bubble.hide();
       now.clear();
@@ -95,12 +99,26 @@ export function mount(root, data) {
       event.preventDefault();
       field.field.focus();
     }
-  });
-  addEventListener("hashchange", () => !compare && show(numberOf(location.hash, traces.length)));
+  };
+  const follow = () => !compare && show(numberOf(location.hash, traces.length));
+  document.addEventListener("keydown", keys);
+  addEventListener("hashchange", follow);
   root.replaceChildren(el("div", { class: "app" }, bar.node, head, stage), bubble.node);
   document.documentElement.classList.add("scripted");
   if (compare) look("compare");
   else show(numberOf(location.hash, traces.length));
+  if (chosen) {
+    look(chosen.view);
+    if (chosen.pinned) now.pin(chosen.pinned);
+  }
+  return {
+    chosen: () => ({ view, pinned: now.pinned?.() ?? null }),
+    unmount() {
+      document.removeEventListener("keydown", keys);
+      removeEventListener("hashchange", follow);
+      root.replaceChildren();
+    },
+  };
 }
 
 function numberOf(hash, count) {
@@ -132,6 +150,8 @@ function createSession(trace, bubble, looks, read) {
     node,
     scrollers: () => [sources.scroller, response.scroller],
     clear: () => store.pin(null),
+    pin: (selection) => store.pin(selection),
+    pinned: () => store.pinned,
     overview() {
       overview ??= createOverview(store, {
         open(selection, unit) {

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import FileResponse, Response
 
 from omnitrace.attribution.selection import SelectionConfig
+from omnitrace.errors import InputError
 from omnitrace.export.base import ExportedFile, exported_files
 from omnitrace.report.html import render_report
 from omnitrace.serve.api.client import Client
@@ -22,6 +25,8 @@ from omnitrace.trace.trace import Trace
 
 __all__ = ["router"]
 
+#: Fields of a ``SelectionConfig`` as JSON: what is saved is what the page shows.
+Chosen: TypeAlias = Annotated[str | None, Query(max_length=2000)]
 _ZIP: Final = "application/zip"
 _TYPES: Final = {
     ".csv": "text/csv; charset=utf-8",
@@ -43,21 +48,26 @@ def router(state: ServerState) -> APIRouter:
         return await asyncio.to_thread(_selected, job, asked)
 
     @routes.get("/trace.omnitrace")
-    async def trace(run: str, client: Client) -> FileResponse:
+    async def trace(run: str, client: Client, selection: Chosen = None) -> Response:
         job = state.jobs.get(client, run)
+        name = f"{_name(job)}.omnitrace"
+        if selection is not None:
+            return _attached(await asyncio.to_thread(_saved, _trace(job, selection)), name, _ZIP)
         path = await asyncio.to_thread(_written, state, job)
-        return FileResponse(path, media_type=_ZIP, filename=f"{_name(job)}.omnitrace")
+        return FileResponse(path, media_type=_ZIP, filename=name)
 
     @routes.get("/report.html")
-    async def report(run: str, client: Client) -> Response:
+    async def report(run: str, client: Client, selection: Chosen = None) -> Response:
         job = state.jobs.get(client, run)
-        page = await asyncio.to_thread(_report, job)
+        page = await asyncio.to_thread(lambda: _report(_trace(job, selection)))
         return _attached(page.encode(), f"{_name(job)}.html", "text/html; charset=utf-8")
 
     @routes.get("/export/{to}")
-    async def export(run: str, to: str, client: Client) -> Response:
+    async def export(run: str, to: str, client: Client, selection: Chosen = None) -> Response:
         job = state.jobs.get(client, run)
-        files = await asyncio.to_thread(_exported, job, to)
+        files = await asyncio.to_thread(
+            lambda: list(exported_files([(_name(job), _trace(job, selection))], to))
+        )
         if len(files) == 1:
             ending = Path(files[0].name).suffix
             return _attached(
@@ -73,10 +83,36 @@ def router(state: ServerState) -> APIRouter:
 
 def _selected(job: Job, asked: dict[str, Any]) -> dict[str, Any]:
     """Select supports again; nothing of the run changes."""
-    trace = finished_trace(job)
+    trace = _reselected(finished_trace(job), asked)
+    return {"view": view_of(trace), "selection": trace.config.to_dict()}
+
+
+def _reselected(trace: Trace, asked: dict[str, Any]) -> Trace:
     kept = {"fitted_to": trace.config.fitted_to}  # what a threshold was fitted to, nobody chooses
-    config = SelectionConfig.from_dict({**trace.config.to_dict(), **asked, **kept})
-    return {"view": view_of(trace.reselect(config)), "selection": config.to_dict()}
+    return trace.reselect(SelectionConfig.from_dict({**trace.config.to_dict(), **asked, **kept}))
+
+
+def _trace(job: Job, selection: str | None) -> Trace:
+    """Return the trace of a run, as another selection has it where one is asked for."""
+    trace = finished_trace(job)
+    if selection is None:
+        return trace
+    try:
+        asked = json.loads(selection)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise InputError(
+            "the selection is no JSON object", legal="fields of SelectionConfig as JSON"
+        )
+    return _reselected(trace, asked)
+
+
+def _saved(trace: Trace) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="omnitrace-") as folder:
+        path = Path(folder) / "trace.omnitrace"
+        trace.save(path)
+        return path.read_bytes()
 
 
 def _written(state: ServerState, job: Job) -> Path:
@@ -91,15 +127,9 @@ def _written(state: ServerState, job: Job) -> Path:
     return path
 
 
-def _report(job: Job) -> str:
-    trace = finished_trace(job)
+def _report(trace: Trace) -> str:
     playable = [each.read for each in trace.media if each.modality != "image"]
     return render_report([trace], media=all(read is not None for read in playable))
-
-
-def _exported(job: Job, to: str) -> list[ExportedFile]:
-    trace: Trace = finished_trace(job)
-    return list(exported_files([(_name(job), trace)], to))
 
 
 def _packed(files: list[ExportedFile]) -> bytes:

@@ -15,6 +15,7 @@ from omnitrace.tracer import Tracer
 __all__ = ["generation_of", "title_of", "tracer_for"]
 
 _TITLE: Final = 90
+_BLOCK: Final = 4  # tokens
 
 
 def generation_of(state: ServerState, asked: RunIn, client: str) -> tuple[list[Upload], Generation]:
@@ -39,7 +40,12 @@ def generation_of(state: ServerState, asked: RunIn, client: str) -> tuple[list[U
         )
     uploads: list[Upload] = []
     messages = [_message(state, each, client, uploads) for each in asked.messages]
-    generation = {"max_new_tokens": tokens or min(256, options.new_tokens)}
+    generation = {
+        "max_new_tokens": tokens or min(256, options.new_tokens),
+        # Blocks so short that an open sentence is seen, and its supports, before it ends.
+        "block": _BLOCK,
+        "provisional": _BLOCK,
+    }
     sampled = {} if asked.seed is None else {"do_sample": True, "seed": asked.seed}
     return uploads, Generation(
         tracer_for(state.tracer, asked.signal, asked.verify, asked.sources),

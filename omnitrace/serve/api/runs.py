@@ -24,6 +24,7 @@ from omnitrace.trace.trace import Trace
 __all__ = ["finished_trace", "router", "state_of", "view_of"]
 
 _PING_SECONDS: Final = 10
+_STUCK_SECONDS: Final = 60  # a reader that takes nothing for so long is gone
 _PLAYED_BYTES: Final = 16 * 2**20
 
 
@@ -34,7 +35,7 @@ def router(state: ServerState) -> APIRouter:
     @routes.post("")
     async def start(asked: RunIn, client: Client) -> dict[str, Any]:
         uploads, task = await asyncio.to_thread(generation_of, state, asked, client)
-        job = Job(client, task, title=title_of(asked), seconds=state.options.request_seconds)
+        job = state.job(client, task, title=title_of(asked))
         position = state.submit(job, uploads)
         return {"run": job.id, "position": position}
 
@@ -62,7 +63,9 @@ def router(state: ServerState) -> APIRouter:
         job = state.jobs.get(client, run)
         if last_event_id is not None and last_event_id.isdecimal():
             after = max(after, int(last_event_id[:18]))
-        return EventSourceResponse(_encoded(job, after), ping=_PING_SECONDS, sep="\n")
+        return EventSourceResponse(
+            _encoded(job, after), ping=_PING_SECONDS, sep="\n", send_timeout=_STUCK_SECONDS
+        )
 
     @routes.post("/{run}/cancel")
     async def cancel(run: str, client: Client) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def router(state: ServerState) -> APIRouter:
     @routes.delete("/{run}")
     async def remove(run: str, client: Client) -> dict[str, Any]:
         job = state.jobs.get(client, run)
+        job.cancel()
         state.jobs.remove(job)
         return {"run": job.id, "removed": True}
 

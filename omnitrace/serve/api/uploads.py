@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -15,7 +16,12 @@ from omnitrace.serve.state import ServerState
 
 __all__ = ["router"]
 
-_TYPES: Final = {"image": "image/*", "audio": "audio/*", "video": "video/*"}
+_TYPES: Final = {
+    "image": ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "image/bmp"),
+    "audio": ("audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/aac"),
+    "video": ("video/webm", "video/quicktime", "video/ogg"),
+}
+_USUAL: Final = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4"}
 
 
 def router(state: ServerState) -> APIRouter:
@@ -37,7 +43,9 @@ def router(state: ServerState) -> APIRouter:
     @routes.get("/{upload}")
     async def get(upload: str, client: Client) -> FileResponse:
         found = state.uploads.get(client, upload)
-        return FileResponse(found.path, media_type=_TYPES[found.modality])
+        claimed, _ = mimetypes.guess_type(found.name)
+        kind = claimed if claimed in _TYPES[found.modality] else _USUAL[found.modality]
+        return FileResponse(found.path, media_type=kind)
 
     @routes.delete("/{upload}")
     async def remove(upload: str, client: Client) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _job(
         owner = f"user {user}"
     else:
         owner = f"address {request.client.host if request.client else ''}"
-    return Job(owner, task, seconds=state.options.request_seconds, cancel_when_unwatched=True)
+    return state.job(owner, task)
 
 
 def _submitted(job: Job, state: ServerState) -> dict[str, str]:

@@ -1,0 +1,39 @@
+"""Chromium, as Debian has it, driven by Playwright; one browser for all tests of a module."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+__all__ = ["browser", "check_accessibility"]
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Return a browser. Without one tests are skipped, but in CI they fail."""
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None and "CI" not in os.environ:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    assert path is not None, "CI has no Chromium: .ci/run installs it"
+    with sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(executable_path=path)
+        except Error as error:  # pragma: no cover
+            pytest.fail(f"{path} does not start: {error}")
+        yield found
+        found.close()
+
+
+def check_accessibility(page: Page) -> None:
+    """Refuse what axe-core calls serious."""
+    found = Axe().run(page).response["violations"]
+    serious = [each for each in found if each["impact"] in _SERIOUS]
+    assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in serious] == []
