@@ -88,8 +88,8 @@ raised where a field is removed or changes its meaning; fields may be added.
 
 ERRORS: Final = """## Errors
 
-`{"error": {"message", "type", "param", "code"}}`; those of the guard (host, origin, token, body)
-also have `legal` and `fix`. An error after the first chunk comes as a chunk of this form.
+`{"error": {"message", "type", "param", "code"}}`. An error after the first chunk comes as a chunk
+of this form.
 
 | status | `type` | `code`, where there is no other | what `openai` raises |
 |---|---|---|---|

@@ -34,7 +34,7 @@ KINDS: Final[Mapping[int, tuple[str, str | None]]] = {
     401: ("authentication_error", "invalid_api_key"),
     403: ("permission_error", "forbidden"),
     404: (_INVALID, "not_found"),
-    405: (_INVALID, "method_not_allowed"),
+    405: (_INVALID, "not_allowed"),
     408: (_INVALID, "request_timeout"),
     413: (_INVALID, "request_too_large"),
     415: (_INVALID, "unsupported_media_type"),
@@ -132,8 +132,10 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, NotSupportedError):
         return Failure(400, str(error), _param(error), "unsupported_value")
     if isinstance(error, ServeError):
-        later = {"Retry-After": str(error.retry_after)} if isinstance(error, TooBusyError) else {}
-        return Failure(error.status, str(error), headers=later)
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        if isinstance(error, TooBusyError):
+            headers["Retry-After"] = str(error.retry_after)
+        return Failure(error.status, str(error), headers=headers)
     again = {"x-should-retry": "false"}
     if isinstance(error, OmnitraceError):
         return Failure(500, str(error), headers=again)
