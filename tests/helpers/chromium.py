@@ -35,5 +35,9 @@ def browser() -> Iterator[Browser]:
 def check_accessibility(page: Page) -> None:
     """Refuse what axe-core calls serious."""
     found = Axe().run(page).response["violations"]
-    serious = [each for each in found if each["impact"] in _SERIOUS]
-    assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in serious] == []
+    serious = [
+        (each["id"], [(node["html"][:200], node["failureSummary"]) for node in each["nodes"]])
+        for each in found
+        if each["impact"] in _SERIOUS
+    ]
+    assert not serious, serious

@@ -3,10 +3,11 @@
 
 import { unitPreview } from "../report/bubble.js";
 import { el, icon, named } from "../report/dom.js";
-import { count } from "../report/format.js";
+import { count, shorten } from "../report/format.js";
 import { statement } from "../report/statement.js";
 
 const MOST = 3; // provisional supports that are named
+const QUOTE = 40; // characters of a passage
 
 export function createLiveResponse(store, { reveal }) {
   const { trace } = store;
@@ -124,12 +125,12 @@ function provisional(trace, supports) {
   const chips = supports.slice(0, MOST).map(({ unit: index }) => {
     const unit = trace.units[index];
     const part = trace.parts[unit.part];
-    const where = unit.kind === "text" ? "" : ` ${unit.place}`;
+    const where = unit.kind === "text" ? shorten(unit.quote ?? "", QUOTE) : unit.place;
     return el(
       "span",
       { class: `chip k-${unit.kind}` },
       icon(unit.kind),
-      named(`${part.title ?? part.name}${where}`),
+      named(`${part.title ?? part.name} · ${where}`),
     );
   });
   return [el("span", { class: "provisional-word" }, "Provisional"), ...chips];

@@ -75,6 +75,9 @@ export function createLive(run, { cancel }) {
       store.subscribe(() =>
         sources.scroller.classList.toggle("provisional", store.active?.kind === "open"),
       );
+      // Before anything is cited nothing in them takes the focus, by which keys scroll.
+      sources.scroller.tabIndex = 0;
+      response.body.tabIndex = 0;
       const side = el("div", { class: "side-pane" }, response.node);
       createSheet(side);
       stage.replaceChildren(el("div", { class: "panes" }, sources.node, side));
