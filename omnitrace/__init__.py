@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 from omnitrace._utils.lazy import lazy_names
 from omnitrace.errors import (
     ConformanceError,
+    GivenUpError,
     InputError,
     MediaError,
     ModelError,
     NotSupportedError,
     OmnitraceError,
     PluginError,
+    RunError,
     SourceWarning,
     TraceFileError,
 )
@@ -71,6 +73,7 @@ __all__ = [
     "DocumentCitation",
     "Effect",
     "EndEvent",
+    "GivenUpError",
     "ImageRegion",
     "InputError",
     "Layout",
@@ -86,6 +89,7 @@ __all__ = [
     "PositionKind",
     "Provenance",
     "ProvisionalEvent",
+    "RunError",
     "SelectionConfig",
     "SignalCost",
     "SourceOptions",

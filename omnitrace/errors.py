@@ -14,12 +14,14 @@ from typing import Final
 
 __all__ = [
     "ConformanceError",
+    "GivenUpError",
     "InputError",
     "MediaError",
     "ModelError",
     "NotSupportedError",
     "OmnitraceError",
     "PluginError",
+    "RunError",
     "SourceWarning",
     "TraceFileError",
     "unknown_name",
@@ -75,6 +77,14 @@ class InputError(OmnitraceError):
 
 class MediaError(InputError):
     """An image, audio or video that is missing, broken or over a limit, or kills its decoder."""
+
+
+class RunError(InputError):
+    """A run folder, or a request in it, that is not what the run was begun with."""
+
+
+class GivenUpError(RunError):
+    """A request that ended its process so often that it is not tried again."""
 
 
 class ModelError(OmnitraceError):

@@ -31,6 +31,7 @@ from omnitrace.models.base import LoadOptions, ModelAdapter
 from omnitrace.models.loading import adapter_for, load_adapter
 from omnitrace.signals.resolution import resolve
 from omnitrace.sources.messages import Asked, Conversation
+from omnitrace.sources.responses.given import Response
 from omnitrace.streaming.async_stream import AsyncEventStream
 from omnitrace.streaming.stream import Emitter, EventStream
 from omnitrace.streaming.worker import Backlog
@@ -259,7 +260,7 @@ class Tracer:
         raise AssertionError("the worker ends with a trace or an error")
 
     def replay(
-        self, messages: Asked, response: str | Sequence[int], **options: Unpack[ReplayOptions]
+        self, messages: Asked, response: Response, **options: Unpack[ReplayOptions]
     ) -> Trace:
         """Attribute a response that exists already: from a server, a file, or a person.
 
@@ -271,17 +272,25 @@ class Tracer:
         messages:
             The request, as for :meth:`trace`.
         response:
-            The response, as text or as token ids. Text is tokenized again; pass ids to be exact.
+            The response: a text, token ids (a list, an array, a tensor), or a server's object: of
+            OpenAI's chat completions, completions, Batch API and Responses API, or vLLM's
+            ``RequestOutput``; as a mapping, or as an object of the ``openai`` package. Of an
+            object, the most exact form is taken: ``token_ids``, ``token_id:N`` or the bytes in its
+            log-probabilities, its text. Text is tokenized again; pass ids to be exact. Which it was
+            is in ``trace.provenance.generation["response_ids"]``: ``"given"``, ``"logprobs"``,
+            ``"bytes"`` or ``"text"``.
         options:
             See :class:`~omnitrace.engine.options.ReplayOptions`: ``media_root``, ``block``,
-            ``against`` (another response to contrast with), ``measured``.
+            ``choice`` (of a response object), ``against`` (another response to contrast with),
+            ``measured``.
 
         Raises
         ------
         InputError
             If the request is malformed, the response is empty, or prompt and response are too long;
-            or if the response has a token that stands for a medium, and the signal has no
-            gradients: it is then read in one pass, where such a token asks for a medium.
+            if the server had another prompt or another tokenizer; or if the response has a token
+            that stands for a medium, and the signal has no gradients: it is then read in one pass,
+            where such a token asks for a medium.
         NotSupportedError
             If ``against`` is given and the signal has no gradients and is no span signal.
         """
@@ -323,9 +332,10 @@ class Tracer:
     def scorer(
         self,
         messages: Asked,
-        response: str | Sequence[int],
+        response: Response,
         *,
-        against: str | Sequence[int] | None = None,
+        choice: int = 0,
+        against: Response | None = None,
         media_root: str | Path | None = None,
         tools: Sequence[Any] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
@@ -336,7 +346,7 @@ class Tracer:
         """
         template = template_arguments(tools, chat_template_kwargs)
         given = read_request_and_response(
-            self.setup, messages, response, against, media_root, template
+            self.setup, messages, response, against, media_root, template, choice=choice
         )
         return response_scorer(self.setup, given.request, given.ids, given.foils)
 

@@ -19,6 +19,7 @@ FACES = (
     "omnitrace.evaluation",
     "omnitrace.export",
     "omnitrace.models",
+    "omnitrace.runs",
     "omnitrace.signals",
     "omnitrace.sources",
     "omnitrace.testing",

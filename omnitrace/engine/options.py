@@ -15,6 +15,7 @@ from omnitrace.segmentation.thinking import Thinking
 from omnitrace.signals.base import Signal
 from omnitrace.signals.verified.options import Verify
 from omnitrace.sources.options import SourceOptions
+from omnitrace.sources.responses.given import Response
 
 __all__ = [
     "PROVISIONAL",
@@ -100,17 +101,20 @@ class ReplayOptions(_RequestOptions, total=False):
     ----------
     media_root, block, tools, chat_template_kwargs:
         As for ``trace``.
+    choice:
+        Of a response object with several choices, which is meant, by its ``index``.
     against:
-        Another response: each token that differs from its counterpart there, its *foil*, is
-        explained by what supports it over the foil, in the context of the response; all
-        other tokens get no scores. Needs a signal with gradients, or a span signal that measures:
-        its effects are then on the difference of the two log-probabilities.
+        Another response, in any of the forms: each token that differs from its counterpart there,
+        its *foil*, is explained by what supports it over the foil, in the context of the response;
+        all other tokens get no scores. Needs a signal with gradients, or a span signal that
+        measures: its effects are then on the difference of the two log-probabilities.
     measured:
         Called with the keep-masks, bool ``[m, K]``, under which a span signal measures the
         response: they must not evaluate it.
     """
 
-    against: str | Sequence[int] | None
+    choice: int
+    against: Response | None
     measured: Callable[[np.ndarray], None] | None
 
 

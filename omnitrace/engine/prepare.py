@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from omnitrace._utils.checks import check_text
 from omnitrace._utils.paths import as_root
 from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
@@ -27,10 +26,13 @@ from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError, NotSupportedError, SourceWarning
 from omnitrace.models.base import ModelAdapter
 from omnitrace.models.encoded_request import EncodedRequest
+from omnitrace.models.response_ids import check_prompt, response_ids
 from omnitrace.sources.layout import build_layout
 from omnitrace.sources.messages import Asked, Conversation, read_messages
 from omnitrace.sources.options import SourceOptions
 from omnitrace.sources.parts import TextPart
+from omnitrace.sources.responses.given import GivenResponse, Response, ResponseIds
+from omnitrace.sources.responses.reading import read_response
 from omnitrace.sources.token_map import GridTokens, TimeTokens
 from omnitrace.sources.unitizers.base import FeatureSource
 
@@ -49,13 +51,16 @@ __all__ = [
 class RequestAndResponse:
     """A request with a response that exists already.
 
-    ``ids`` are the response's tokens; ``foils`` has for each the id of the one that it is
-    contrasted with, or None; it is None itself where there is no contrast.
+    ``ids`` are the response's tokens, and ``ids_from`` where they come from; ``foils`` has for each
+    the id of the one that it is contrasted with, or None; it is None itself where there is no
+    contrast. ``finished`` is false where the response was cut off at its longest length.
     """
 
     request: EncodedRequest
     ids: list[int]
+    ids_from: ResponseIds
     foils: list[int | None] | None
+    finished: bool = True
 
 
 def template_arguments(
@@ -175,20 +180,36 @@ def _without_weights(tokens: GridTokens | TimeTokens) -> np.ndarray:
 def read_request_and_response(
     setup: Setup,
     asked: Asked,
-    response: str | Sequence[int],
-    against: str | Sequence[int] | None,
+    response: Response,
+    against: Response | None,
     media_root: str | Path | None,
     template: Mapping[str, Any] | None = None,
+    *,
+    choice: int = 0,
 ) -> RequestAndResponse:
     """Read a request and its response, and pair the response with the one it is contrasted with."""
+    given = read_response(response, choice)
+    other = None if against is None else read_response(against, where="against")
     request = read_request(setup, asked, media_root, template)
-    ids = _token_ids(setup.adapter, response, "response")
+    ids, ids_from = _token_ids(setup, request, given)
     setup.adapter.check_length(request.prompt_length + len(ids) - 1)
-    if against is None:
-        return RequestAndResponse(request, ids, None)
-    return RequestAndResponse(
-        request, ids, foils_of(ids, _token_ids(setup.adapter, against, "against"))
+    foils = None if other is None else foils_of(ids, _token_ids(setup, request, other)[0])
+    return RequestAndResponse(request, ids, ids_from, foils, given.finished)
+
+
+def _token_ids(
+    setup: Setup, request: EncodedRequest, given: GivenResponse
+) -> tuple[list[int], ResponseIds]:
+    """Return the ids of a response to this request, and where they come from."""
+    adapter, thinking = setup.adapter, setup.thinking
+    prompt_ids = request.encoded.prompt_ids
+    check_prompt(adapter.tokenizer, given, prompt_ids, adapter.media_tokens)
+    opened = (
+        thinking is not None
+        and given.thought is not None
+        and thinking.begins_opened(adapter.tokenizer, prompt_ids, request.layout)
     )
+    return response_ids(adapter, given, thinking=thinking, opened=opened)
 
 
 def response_scorer(
@@ -211,18 +232,3 @@ def response_scorer(
         rewriting=Rewriting(request, lambda new: adapter.encode(new, setup.sources)),
         measured=measured,
     )
-
-
-def _token_ids(adapter: ModelAdapter, text: str | Sequence[int], what: str) -> list[int]:
-    if isinstance(text, str):
-        check_text(text, what)
-        adapter.check_characters(len(text))
-        ids = adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
-    else:
-        ids = list(text)
-    size = int(adapter.model.get_input_embeddings().num_embeddings)
-    if not ids or not all(isinstance(i, int) and 0 <= i < size for i in ids):
-        raise InputError(
-            f"{what} is {text!r}"[:200], legal=f"text, or token ids of 0 to {size - 1}"
-        )
-    return [int(i) for i in ids]

@@ -23,6 +23,7 @@ from omnitrace.engine.verification import verified, with_measured
 from omnitrace.errors import NotSupportedError
 from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
+from omnitrace.sources.responses.given import Response
 from omnitrace.streaming.stream import Emitter
 from omnitrace.streaming.worker import Backlog, stops_are_errors
 from omnitrace.trace.events import EndEvent
@@ -96,9 +97,7 @@ def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
     return Streamed(setup, session, queue_size)
 
 
-def replayed(
-    setup: Setup, messages: Asked, response: str | Sequence[int], options: ReplayOptions
-) -> Trace:
+def replayed(setup: Setup, messages: Asked, response: Response, options: ReplayOptions) -> Trace:
     """Attribute a response that exists already; see ``Tracer.replay``."""
     check_options("replay()", options, ReplayOptions.__annotations__)
     against = options.get("against")
@@ -115,9 +114,15 @@ def replayed(
     check_whole("block", block, 1)
     template = template_arguments(options.get("tools"), options.get("chat_template_kwargs"))
     given = read_request_and_response(
-        setup, messages, response, against, options.get("media_root"), template
+        setup,
+        messages,
+        response,
+        against,
+        options.get("media_root"),
+        template,
+        choice=options.get("choice", 0),
     )
-    session = replay_session(setup, given.request, given.ids, given.foils, block=block)
+    session = replay_session(setup, given, block=block)
     return finished(setup, session, given.foils, measured=options.get("measured"))
 
 

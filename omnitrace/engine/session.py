@@ -21,6 +21,7 @@ from omnitrace.capture.parameters import input_device
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.engine.assembler import Assembler, Block
 from omnitrace.engine.decode_loop import Engine
+from omnitrace.engine.prepare import RequestAndResponse
 from omnitrace.engine.provenance import provenance_of
 from omnitrace.engine.setup import Setup
 from omnitrace.models.detokenize import Detokenizer
@@ -214,18 +215,17 @@ def live_session(
 
 def replay_session(
     setup: Setup,
-    request: EncodedRequest,
-    response: Sequence[int],
-    foils: Sequence[int | None] | None,
+    given: RequestAndResponse,
     *,
     block: int,
 ) -> Session:
-    """Prepare to attribute ``response``, which the model need not have written.
+    """Prepare to attribute a response that exists, and that the model need not have written.
 
     Rows come from one pass over prompt and response. Gradients come step by step from the cache, as
     in generation: ``generate`` runs, and can choose only the tokens of the response.
     """
     model = setup.adapter.model
+    request, response, foils = given.request, given.ids, given.foils
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
         return ReplayCapture(layers, request.prompt_length, values=values)
@@ -260,8 +260,13 @@ def replay_session(
         rows,
         step_by_step if stepwise else one_pass,
         block=block,
-        generation={"replay": True, "contrast": foils is not None},
+        generation={
+            "replay": True,
+            "contrast": foils is not None,
+            "response_ids": given.ids_from,
+        },
         foils=foils,
+        finished=lambda ids: given.finished,
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -15,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
+from omnitrace.serve import openai
 from omnitrace.serve.api import about, downloads, runs, uploads
 from omnitrace.serve.guard import Guard
 from omnitrace.serve.options import ServeOptions
@@ -27,7 +26,6 @@ __all__ = ["create_app"]
 _PACKAGE: Final = Path(__file__).parent
 _PAGE: Final = _PACKAGE / "page"
 _VIEWER: Final = _PACKAGE.parent / "report" / "static"
-_OPENAI: Final = "omnitrace.serve.openai"
 
 
 def create_app(tracer: Tracer, options: ServeOptions | None = None) -> FastAPI:
@@ -72,10 +70,8 @@ def create_app(tracer: Tracer, options: ServeOptions | None = None) -> FastAPI:
     add_error_handlers(app)
     for part in (about, uploads, runs, downloads):
         app.include_router(part.router(state))
-    if importlib.util.find_spec(_OPENAI) is not None:
-        app.include_router(importlib.import_module(_OPENAI).router(state))
-    if _PAGE.is_dir():
-        _add_page(app)
+    app.include_router(openai.router(state))
+    _add_page(app)
     return app
 
 

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from omnitrace.errors import InputError, OmnitraceError
@@ -16,12 +17,22 @@ from omnitrace.serve.log import EventLog
 from omnitrace.trace.trace import Trace
 from omnitrace.types import SourceUnit
 
-__all__ = ["Job", "Reason", "State", "Stopped", "Task"]
+__all__ = ["Job", "Reason", "State", "Stopped", "Task", "Times"]
 
 State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
 # Why a request was stopped: by its client, because nobody watches it any more, because it took too
 # long, or because the server ends.
 Reason: TypeAlias = Literal["client", "abandoned", "time", "closing"]
+
+
+@dataclass(slots=True)
+class Times:
+    """When a job was made, began, wrote its first token, and ended, by ``time.monotonic()``."""
+
+    asked: float = field(default_factory=time.monotonic)
+    began: float | None = None
+    first: float | None = None
+    ended: float | None = None
 
 
 class Stopped(Exception):  # noqa: N818 - control flow, not an error
@@ -50,8 +61,6 @@ class Job:
         What is asked of the model.
     title:
         What the client's list calls it.
-    cancel_when_unwatched:
-        Whether it is stopped as soon as nobody follows its events any more.
     seconds:
         How long the model may take.
     told:
@@ -67,6 +76,8 @@ class Job:
         The units of the request, as soon as it is read; events name them by their index here.
     error:
         What went wrong, where it failed.
+    tokens, times:
+        How many tokens it has written, and when it went on.
     """
 
     def __init__(
@@ -75,19 +86,18 @@ class Job:
         task: Task,
         *,
         title: str = "",
-        cancel_when_unwatched: bool = False,
         seconds: float = 600.0,
         told: Callable[[OmnitraceError], OmnitraceError] = lambda error: error,
     ) -> None:
         self.id: Final = secrets.token_urlsafe(18)
         self.owner: Final = owner
         self.title = title
-        self.cancel_when_unwatched = cancel_when_unwatched
         self.created: Final = time.time()
-        self.log: Final = EventLog(self._left)
+        self.log: Final = EventLog()
         self.units: tuple[SourceUnit, ...] = ()
         self.error: BaseException | None = None
         self.tokens = 0
+        self.times: Final = Times()
         self.seconds_allowed = seconds
         self._told = told
         self._task = task
@@ -99,7 +109,6 @@ class Job:
         self._stop: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._verifying = False
-        self._began = 0.0
         self.on_cancel: Callable[[Job], None] = lambda job: None
         """Set by the queue that holds it: takes a job out that was cancelled while it waits."""
 
@@ -148,8 +157,8 @@ class Job:
             if self._state == "running":
                 self._stop()
                 return
+            self._end()
         self.on_cancel(self)
-        self._end()
 
     def again(self, task: Task) -> None:
         """Make ready for another task on its trace, as verification is one.
@@ -172,10 +181,6 @@ class Job:
             self._task, self._state, self._verifying = _nothing, "done", False
             self.log.close()
 
-    def _left(self) -> None:
-        if self.cancel_when_unwatched:
-            self.cancel("abandoned")
-
     # --- for the queue ------------------------------------------------------------------------
 
     def moved(self, position: int, seconds: float) -> None:
@@ -192,7 +197,7 @@ class Job:
             if self._state != "queued" or self._reason is not None:
                 return None
             self._state = "running"
-            self._began = time.monotonic()
+            self.times.began = time.monotonic()
             if self._verifying:
                 self.log.append("verifying", {"position": 0, "seconds": 0.0}, passing=True)
             else:
@@ -219,12 +224,13 @@ class Job:
         with self._lock:
             reason = self._reason
             self._stop = lambda: None
+            self.times.ended = time.monotonic()
             if trace is not None:
                 self._trace, self._load, self._state = trace, None, "done"
                 self.units = trace.units
                 self._index = {unit.id: i for i, unit in enumerate(trace.units)}
                 self.tokens = len(trace.tokens)
-                seconds = time.monotonic() - self._began
+                seconds = self.times.ended - (self.times.began or self.times.ended)
                 self._close("end", end_data(trace, self._index, seconds))
             elif error is None and reason in ("client", "abandoned"):
                 self._state = "done" if self._verifying else "cancelled"
@@ -258,6 +264,12 @@ class Job:
         finally:
             with self._lock:
                 self._stop = lambda: None
+
+    def wrote(self) -> None:
+        """Count a token."""
+        if self.times.first is None:
+            self.times.first = time.monotonic()
+        self.tokens += 1
 
     def begin(self, begun: Trace, view: Mapping[str, Any]) -> None:
         """Take the request as it was read, and tell its readers.

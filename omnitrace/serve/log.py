@@ -14,7 +14,7 @@ import json
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,11 +41,6 @@ class Entry:
 class EventLog:
     """The events of one request.
 
-    Parameters
-    ----------
-    on_leave:
-        Called when the last one that followed it does so no more.
-
     Attributes
     ----------
     watchers:
@@ -54,8 +49,7 @@ class EventLog:
         When somebody last did, by ``time.monotonic()``.
     """
 
-    def __init__(self, on_leave: Callable[[], None] = lambda: None) -> None:
-        self._on_leave = on_leave
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: list[Entry] = []
         self._number = 0
@@ -156,9 +150,6 @@ class EventLog:
                 self._bells.discard(bell)
                 self.watchers -= 1
                 self.watched = time.monotonic()
-                alone = self.watchers == 0
-            if alone:
-                self._on_leave()
 
     def _drop(self, type_: str) -> None:
         number = self._passing.pop(type_, None)

@@ -30,7 +30,8 @@ class ModelQueue:
     options:
         The limits.
     on_end:
-        Called in the model's thread with each job that has run.
+        Called once with each job that has ended: in the model's thread, or in that which cancels
+        one that waits.
 
     Attributes
     ----------
@@ -146,8 +147,9 @@ class ModelQueue:
 
     def _forget(self, job: Job) -> None:
         with self._changed:
-            if job in self._waiting:
-                self._waiting.remove(job)
+            if job not in self._waiting:
+                return  # the model's thread has it already, and says that it has ended
+            self._waiting.remove(job)
             self._tell_positions()
         self._on_end(job)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ class ServerState:
         What the server allows.
     queue, jobs, uploads:
         What waits for the model, what was asked, and what was sent.
+    observers:
+        Called once with each job that has ended, most often in the model's thread.
     """
 
     tracer: Tracer
@@ -41,6 +43,7 @@ class ServerState:
     jobs: JobStore = field(init=False)
     uploads: UploadStore = field(init=False)
     queue: ModelQueue = field(init=False)
+    observers: list[Callable[[Job], None]] = field(init=False, default_factory=list)
     _held: dict[str, list[Upload]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,14 +79,14 @@ class ServerState:
         held = list(uploads)
         self.uploads.hold(held)
         self._held[job.id] = held
+        if kept:
+            self.jobs.add(job)  # before it can end
         try:
-            position = self.queue.submit(job)
+            return self.queue.submit(job)
         except BaseException:
             self._release(job)
+            self.jobs.remove(job)
             raise
-        if kept:
-            self.jobs.add(job)
-        return position
 
     def submit_again(self, job: Job, task: Task) -> int:
         """Let a job that is done wait for the model again, for another task on its trace.
@@ -103,8 +106,10 @@ class ServerState:
             raise
 
     def _ended(self, job: Job) -> None:
-        """Keep what a job came to; called in the model's thread."""
+        """Keep what a job came to, and let go of what it needed."""
         self._release(job)
+        for observe in self.observers:
+            observe(job)
         self.jobs.keep(job)
 
     def _release(self, job: Job) -> None:

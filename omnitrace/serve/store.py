@@ -85,8 +85,7 @@ class JobStore:
             return self._path(job.id) if job.id in self._disk else None
 
     def remove(self, job: Job) -> None:
-        """Forget a job, and stop it if it is not done."""
-        job.cancel()
+        """Forget a job."""
         with self._lock:
             self._forget(job.id)
 

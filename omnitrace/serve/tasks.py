@@ -12,12 +12,33 @@ from omnitrace.errors import InputError
 from omnitrace.report.view import trace_view
 from omnitrace.serve.events import provisional_data, span_data, token_data
 from omnitrace.serve.jobs import Job, Stopped
+from omnitrace.sources.responses.given import Response
 from omnitrace.trace.events import EndEvent, ProvisionalEvent, SpanEvent, TokenEvent
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 from omnitrace.types import Message
 
-__all__ = ["Generation", "Replay", "Verification"]
+__all__ = ["Generation", "Replay", "Teller", "Verification"]
+
+
+class Teller:
+    """Writes what becomes of a request into its job's log, as the page reads it."""
+
+    def begin(self, job: Job, begun: Trace) -> None:
+        """Tell the request, before the first token."""
+        job.begin(begun, trace_view(begun))
+
+    def event(self, job: Job, event: TokenEvent | SpanEvent | ProvisionalEvent) -> None:
+        """Tell an event of the stream."""
+        if isinstance(event, TokenEvent):
+            job.log.append("token", token_data(event, job.index))
+        elif isinstance(event, SpanEvent):
+            job.log.append("span", span_data(event, job.index), ends="provisional")
+        else:
+            job.log.append("provisional", provisional_data(event, job.index), passing=True)
+
+    def end(self, job: Job, trace: Trace) -> None:
+        """Tell the end; the job's own last event follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +57,8 @@ class Generation:
         Longest prompt; None takes what the model takes.
     options:
         Of ``Tracer.stream``.
+    teller:
+        How it is told.
     """
 
     tracer: Tracer
@@ -43,6 +66,7 @@ class Generation:
     media_root: Path
     prompt_tokens: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    teller: Teller = field(default_factory=Teller)
 
     def __call__(self, job: Job, /) -> Trace:
         """Stream the response into the job's log."""
@@ -52,13 +76,16 @@ class Generation:
         with stream:
             begun = stream.begun()
             check_prompt(len(begun.prompt_ids), self.prompt_tokens)
-            job.begin(begun, trace_view(begun))
+            self.teller.begin(job, begun)
             del begun  # it holds the decoded media
             with job.stopped_by(stream.stop):
                 for event in stream:
                     if isinstance(event, EndEvent):
+                        self.teller.end(job, event.trace)
                         return event.trace
-                    tell(job, event)
+                    if isinstance(event, TokenEvent):
+                        job.wrote()
+                    self.teller.event(job, event)
         raise Stopped
 
     def _at_once(self, job: Job) -> Trace:
@@ -67,19 +94,10 @@ class Generation:
         session = prepared(setup, self.messages, media_root=self.media_root, **self.options)
         begun = session.trace()
         check_prompt(len(begun.prompt_ids), self.prompt_tokens)
-        job.begin(begun, trace_view(begun))
-        return finished(setup, session, check=job.check, measured=lambda masks: job.check())
-
-
-def tell(job: Job, event: TokenEvent | SpanEvent | ProvisionalEvent) -> None:
-    """Write an event of a stream into the job's log."""
-    if isinstance(event, TokenEvent):
-        job.tokens += 1
-        job.log.append("token", token_data(event, job.index))
-    elif isinstance(event, SpanEvent):
-        job.log.append("span", span_data(event, job.index), ends="provisional")
-    else:
-        job.log.append("provisional", provisional_data(event, job.index), passing=True)
+        self.teller.begin(job, begun)
+        trace = finished(setup, session, check=job.check, measured=lambda masks: job.check())
+        self.teller.end(job, trace)
+        return trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +109,20 @@ class Replay:
     tracer, messages, media_root, prompt_tokens:
         As for :class:`Generation`.
     response:
-        As text or as token ids.
+        As text or token ids, or the response object of a server.
     options:
         Of ``Tracer.replay``.
+    teller:
+        How it is told.
     """
 
     tracer: Tracer
     messages: Sequence[Message]
-    response: str | Sequence[int]
+    response: Response
     media_root: Path
     prompt_tokens: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    teller: Teller = field(default_factory=Teller)
 
     def __call__(self, job: Job, /) -> Trace:
         """Replay the response."""
@@ -113,7 +134,8 @@ class Replay:
             **self.options,
         )
         check_prompt(len(trace.prompt_ids), self.prompt_tokens)
-        job.begin(trace, trace_view(trace))
+        self.teller.begin(job, trace)
+        self.teller.end(job, trace)
         return trace
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from omnitrace.sources.parts import MediaPart, Part, TextPart
     from omnitrace.sources.regions import outline, pixel_mask
     from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
+    from omnitrace.sources.response_files import ResponseFile
+    from omnitrace.sources.responses.given import GivenResponse, Response
+    from omnitrace.sources.responses.reading import read_response
     from omnitrace.sources.token_map import (
         Geometry,
         GridTokens,
@@ -47,6 +50,7 @@ __all__ = [
     "Conversation",
     "FeatureSource",
     "Geometry",
+    "GivenResponse",
     "Grid",
     "GridTokens",
     "ImageUnitizer",
@@ -60,6 +64,8 @@ __all__ = [
     "RegisterUnitizer",
     "RequestEntry",
     "RequestProblem",
+    "Response",
+    "ResponseFile",
     "Slic",
     "SourceOptions",
     "Speech",
@@ -76,6 +82,7 @@ __all__ = [
     "pixel_mask",
     "read_messages",
     "read_requests",
+    "read_response",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -89,6 +96,9 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.sources.parts": ["MediaPart", "Part", "TextPart"],
         "omnitrace.sources.regions": ["outline", "pixel_mask"],
         "omnitrace.sources.request_files": ["RequestEntry", "RequestProblem", "read_requests"],
+        "omnitrace.sources.response_files": ["ResponseFile"],
+        "omnitrace.sources.responses.given": ["GivenResponse", "Response"],
+        "omnitrace.sources.responses.reading": ["read_response"],
         "omnitrace.sources.token_map": [
             "Geometry",
             "GridTokens",

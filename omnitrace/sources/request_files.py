@@ -10,26 +10,32 @@ Only the entries are checked here; what the messages hold is checked when they a
 
 from __future__ import annotations
 
-import io
+import contextlib
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from omnitrace._utils.documents import parse_json
-from omnitrace._utils.files import read_text, what_is
+from omnitrace._utils.files import MAX_TEXT_BYTES, open_regular, read_text, reason_of, what_is
 from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError
 from omnitrace.sources.formats import check_keys
-from omnitrace.types import ContentPart, Message, OpenRoot
+from omnitrace.sources.question_files import media_root_of, messages_of_question, named
+from omnitrace.sources.responses.given import GivenResponse
+from omnitrace.sources.responses.reading import read_response
+from omnitrace.types import Message, OpenRoot
 
-__all__ = ["FileEntry", "RequestEntry", "RequestProblem", "read_requests"]
+__all__ = [
+    *("FileEntry", "RequestEntry", "RequestProblem"),
+    *("KEYS", "checked_root", "iter_requests", "named_entries", "read_requests"),
+]
 
-_MEDIA: Final = ("image", "audio", "video")
-_KINDS: Final = ("text", *_MEDIA)
+_READABLE: Final = "a readable .json or .jsonl file"
 #: Keys of a request; what is under "metadata" and "title" is left alone.
-_KEYS: Final = (
+KEYS: Final = (
     *("id", "messages", "response", "tools", "chat_template_kwargs", "metadata", "title"),
     *("labels", "label"),
 )
@@ -43,15 +49,16 @@ _FORMS: Final = (
 class RequestEntry:
     """One request: a name, unique in its file, its messages, and where relative paths start.
 
-    ``response`` is one that exists already, as a text or as token ids; ``template`` holds ``tools``
-    and ``chat_template_kwargs``; ``raw`` is the entry as it stands in the file.
+    ``response`` is one that exists already: a text, token ids or what was read of an API's object;
+    ``template`` holds ``tools`` and ``chat_template_kwargs``; ``raw`` is the entry as it stands in
+    the file.
     """
 
     id: str
     messages: list[Message]
     media_root: Path
     raw: Any = field(default=None, compare=False, repr=False)
-    response: str | list[int] | None = None
+    response: str | list[int] | GivenResponse | None = None
     template: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -88,34 +95,110 @@ def read_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
         If the file cannot be read, is no JSON, or holds nothing.
     """
     path = Path(path)
-    root = as_root(media_root)
-    if root is not None and what_is(root) != "folder":
-        raise InputError(f"the media root {str(root)!r} is no folder", legal="an existing folder")
-    suffix = path.suffix.lower()
-    if suffix not in (".json", ".jsonl"):
-        raise InputError(f"{str(path)!r} is no request file", legal="a .json or .jsonl file")
-    text = read_text(path, legal="a readable .json or .jsonl file")
-    raw = _lines(path, text) if suffix == ".jsonl" else _document(path, text)
-    entries: list[FileEntry] = []
-    taken: dict[str, int] = {}
-    for where, default, value in raw:
-        entry = _entry(value, where, default, path, root)
-        unique = _unique(entry.id, taken)
-        if isinstance(entry, RequestEntry):
-            entries.append(replace(entry, id=unique, raw=value))
-        else:
-            entries.append(RequestProblem(unique, entry.error))
+    found = iter_requests(path, media_root=media_root)
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise InputError(
+                f"cannot read {str(path)!r}: it has more than {MAX_TEXT_BYTES // 2**20} MiB",
+                legal="a smaller file; `omnitrace trace` reads .jsonl files of any size",
+            )
+    entries = list(found)
     if not entries:
         raise InputError(f"{str(path)!r} holds no request", legal=_FORMS)
     return entries
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[str, str, Any]]:
+def iter_requests(path: str | Path, *, media_root: str | Path | None = None) -> Iterator[FileEntry]:
+    """Read the requests of a file one after the other: a ``.jsonl`` file may have any size.
+
+    Parameters and entries are those of :func:`read_requests`. Of what was read only the digests of
+    ids are kept.
+
+    Raises
+    ------
+    InputError
+        At once if the file is none or cannot be read.
+    """
+    path = Path(path)
+    root = checked_root(media_root)
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".jsonl"):
+        raise InputError(f"{str(path)!r} is no request file", legal="a .json or .jsonl file")
+    if suffix == ".json":
+        text = read_text(path, legal=_READABLE)
+        return named_entries(_document(path, text), path, root)
+    try:
+        open_regular(path).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read {str(path)!r}: {reason_of(error)}", legal=_READABLE
+        ) from error
+    return named_entries(_lines(path), path, root)
+
+
+def checked_root(media_root: str | Path | None) -> Path | None:
+    """Return the media root as a path.
+
+    Raises
+    ------
+    InputError
+        If it is no folder.
+    """
+    root = as_root(media_root)
+    if root is not None and what_is(root) != "folder":
+        raise InputError(f"the media root {str(root)!r} is no folder", legal="an existing folder")
+    return root
+
+
+def named_entries(
+    raw: Iterable[tuple[str, str, Any]], path: Path, root: Path | None
+) -> Iterator[FileEntry]:
+    """Yield the request, or the problem, of each value; no two have one id.
+
+    Parameters
+    ----------
+    raw:
+        For each where it stands, the id that it has without one, and the value as JSON has it.
+    path:
+        The file, whose folder media paths start from.
+    root:
+        What they start from instead.
+    """
+    unique = _UniqueNames()
+    for where, default, value in raw:
+        entry = _entry(value, where, default, path, root)
+        name = unique.of(entry.id)
+        if isinstance(entry, RequestEntry):
+            yield replace(entry, id=name, raw=value)
+        else:
+            yield RequestProblem(name, entry.error)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str, Any]]:
     # Only "\n" ends a line: other separators that str.splitlines knows may stand in JSON strings.
-    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-        if line.strip():
+    with open_regular(path) as file:
+        number = 0
+        while line := file.readline(MAX_TEXT_BYTES + 1):
+            number += 1
             where = f"{str(path)!r}, line {number}"
-            yield where, f"{path.stem}-{number}", _parse(line, where)
+            value: Any
+            if len(line) > MAX_TEXT_BYTES:
+                value = InputError(f"{where} has more than {MAX_TEXT_BYTES // 2**20} MiB")
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(MAX_TEXT_BYTES)
+            elif not line.strip():
+                continue
+            else:
+                value = _of_line(line, where)
+            yield where, f"{path.stem}-{number}", value
+
+
+def _of_line(line: bytes, where: str) -> Any:
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return InputError(f"{where} is not UTF-8 (byte {error.start})", fix="save it as UTF-8")
+    return _parse(text, where)
 
 
 def _document(path: Path, text: str) -> Iterator[tuple[str, str, Any]]:
@@ -167,9 +250,9 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
         if isinstance(value, list) and _is_messages(value):
             return RequestEntry(name, value, root or OpenRoot(path.parent))
         if not isinstance(value, Mapping):
-            raise InputError(f"{where} is {_named(value)}, not a request", legal=_FORMS)
+            raise InputError(f"{where} is {named(value)}, not a request", legal=_FORMS)
         if "messages" in value:
-            check_keys(value, _KEYS, where)
+            check_keys(value, KEYS, where)
             return RequestEntry(
                 name,
                 _messages(value["messages"], where),
@@ -178,8 +261,8 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
                 template=_template(value, where),
             )
         if "question" in value:
-            messages, files = _question(value, where)
-            return RequestEntry(name, messages, root or OpenRoot(_root_of(path, files)))
+            messages, files = messages_of_question(value, where)
+            return RequestEntry(name, messages, root or OpenRoot(media_root_of(path, files)))
         found = ", ".join(repr(str(key)) for key in list(value)[:6]) or "no field"
         raise InputError(f"{where} has no field 'messages' (it has {found})", legal=_FORMS)
     except InputError as error:
@@ -191,13 +274,13 @@ def _id(value: Any, where: str, default: str) -> str:
     if raw is None or raw == "":
         return default
     if isinstance(raw, bool) or not isinstance(raw, str | int):
-        raise InputError(f"{where}: 'id' is {_named(raw)}", legal="a string or an integer")
+        raise InputError(f"{where}: 'id' is {named(raw)}", legal="a string or an integer")
     return str(raw)
 
 
 def _check_text(value: Any, where: str) -> None:
     try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
             f"{where} holds half of a surrogate pair, {error.object[error.start]!r}",
@@ -208,19 +291,21 @@ def _check_text(value: Any, where: str) -> None:
 
 def _messages(value: Any, where: str) -> list[Message]:
     if not isinstance(value, list):
-        raise InputError(f"{where}: 'messages' is {_named(value)}", legal="a list of messages")
+        raise InputError(f"{where}: 'messages' is {named(value)}", legal="a list of messages")
     return value
 
 
-def _response(value: Mapping[str, Any], where: str) -> str | list[int] | None:
+def _response(value: Mapping[str, Any], where: str) -> str | list[int] | GivenResponse | None:
     given = value.get("response")
+    if isinstance(given, Mapping):
+        return read_response(given, where=f"{where}: response")
     if given is None or (isinstance(given, str) and given.strip()):
         return given
     if isinstance(given, list) and given and all(type(each) is int for each in given):
         return given
     raise InputError(
         f"{where}: 'response' is {given!r}"[:200],
-        legal="the response as a text or a list of token ids, or no such field",
+        legal="the response as a text, a list of token ids or an API's object, or no such field",
     )
 
 
@@ -230,84 +315,28 @@ def _template(value: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name, (kind, legal) in kinds.items():
         if value.get(name) is not None:
             if not isinstance(value[name], kind):
-                raise InputError(f"{where}: {name!r} is {_named(value[name])}", legal=legal)
+                raise InputError(f"{where}: {name!r} is {named(value[name])}", legal=legal)
             found[name] = value[name]
     return found
 
 
-def _question(value: Mapping[str, Any], where: str) -> tuple[list[Message], list[str]]:
-    """Turn an entry of a question file into messages; also return the media that it names."""
-    question = value["question"]
-    if not isinstance(question, list) or not question:
-        raise InputError(
-            f"{where}: 'question' is {_named(question)}",
-            legal='a list of parts such as {"text": "..."}',
-        )
-    prompt = value.get("prompt")
-    if prompt is not None and not isinstance(prompt, str):
-        raise InputError(f"{where}: 'prompt' is {_named(prompt)}", legal="a string")
-    content: list[ContentPart] = []
-    files: list[str] = []
-    for number, part in enumerate(question):
-        place = f"{where}: 'question' part {number}"
-        kinds = [kind for kind in _KINDS if isinstance(part, Mapping) and kind in part]
-        if len(kinds) != 1:
-            found = f"names {' and '.join(kinds)}" if kinds else f"is {_named(part)}"
-            raise InputError(f"{place} {found}", legal=f"exactly one of {', '.join(_KINDS)}")
-        kind = kinds[0]
-        for item in _strings(part[kind], kind, place):
-            content.append({"type": kind, kind: item})
-            if kind in _MEDIA:
-                files.append(item)
-    if prompt is not None and prompt.strip():
-        content.append({"type": "text", "text": prompt})
-    elif not any(part["type"] == "text" for part in content):
-        raise InputError(
-            f"{where}: 'prompt' is missing, and no question part is a text",
-            legal='an instruction such as "prompt": "Summarize the audio."',
-        )
-    return [{"role": "user", "content": content}], files
+class _UniqueNames:
+    """Gives a number to a name that is taken; keeps eight bytes of each, for files of any size."""
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+        self._last: dict[str, int] = {}
+
+    def of(self, name: str) -> str:
+        """Return the name, with the next number where it is taken."""
+        result = name
+        while (key := _short_digest(result)) in self._taken:
+            self._last[name] = self._last.get(name, 1) + 1
+            result = f"{name}-{self._last[name]}"
+        self._taken.add(key)
+        return result
 
 
-def _strings(value: Any, kind: str, place: str) -> list[str]:
-    items = value if isinstance(value, list) else [value]
-    if not items or not all(isinstance(item, str) and item for item in items):
-        legal = "a string" if kind == "text" else "the path of a file"
-        raise InputError(f"{place}: {kind!r} is {_named(value)}", legal=f"{legal}, or a list of it")
-    return items
-
-
-def _root_of(path: Path, files: list[str]) -> Path:
-    """Choose the file's folder, or the one above where the media lie only there."""
-    folder = path.absolute().parent
-
-    def found(root: Path) -> int:
-        try:
-            return sum((root / file).is_file() for file in files)
-        except (OSError, ValueError):  # a name that no file can have
-            return 0
-
-    return folder.parent if found(folder.parent) > found(folder) else path.parent
-
-
-def _named(value: Any) -> str:
-    """Say what a JSON value is."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    if isinstance(value, str):
-        return "a string" if value else "an empty string"
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    return "an object" if value else "an empty object"
-
-
-def _unique(name: str, taken: dict[str, int]) -> str:
-    """Return the name, with a number where it is taken; ``taken`` remembers the last number."""
-    result = name
-    while result in taken:
-        taken[name] += 1
-        result = f"{name}-{taken[name]}"
-    taken[result] = 1
-    return result
+def _short_digest(text: str) -> int:
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

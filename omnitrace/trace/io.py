@@ -1,7 +1,8 @@
 """Traces in files: a folder, or a single zip whose name ends in ``.omnitrace``.
 
-Both hold ``trace.json`` (see :mod:`omnitrace.trace.schema`), ``scores.safetensors`` and, where
-asked for, the original media as ``media/<index>``. The same trace gives the same bytes. Nothing is
+Both hold ``trace.json`` (see :mod:`omnitrace.trace.schema`), ``scores.safetensors``, where asked
+for the original media as ``media/<index>``, and of a run which request is answered
+(:mod:`omnitrace.trace.request_record`). The same trace gives the same bytes. Nothing is
 pickled, members are read by these names alone, and none larger than what the document describes or
 :mod:`omnitrace.trace.archive` allows, so a foreign file can do no more than be refused.
 """
@@ -39,6 +40,7 @@ from omnitrace.trace.archive import (
 from omnitrace.trace.citations import documents_by_part, quote_of
 from omnitrace.trace.codec import from_model, redacted, to_model
 from omnitrace.trace.record import TraceRecord
+from omnitrace.trace.request_record import RECORD, RequestRecord
 from omnitrace.trace.schema import FORMAT, VERSION, Arrays, TraceModel, parse
 
 __all__ = ["DOCUMENT", "SUFFIX", "load", "redacted", "save", "to_document"]
@@ -48,6 +50,7 @@ T = TypeVar("T", bound=TraceRecord)
 DOCUMENT: Final = "trace.json"
 TENSORS: Final = "scores.safetensors"
 MEDIA: Final = "media"
+_NAMES: Final = (DOCUMENT, TENSORS, MEDIA, RECORD)
 
 _TENSOR_HEADER_BYTES: Final = 2**16
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
@@ -130,7 +133,14 @@ def to_document(trace: TraceRecord) -> dict[str, Any]:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def save(trace: TraceRecord, path: Path, *, media: bool = False, metadata: bool = False) -> Path:
+def save(
+    trace: TraceRecord,
+    path: Path,
+    *,
+    media: bool = False,
+    metadata: bool = False,
+    request: RequestRecord | None = None,
+) -> Path:
     """Write ``trace`` to ``path`` whole or not at all; see :meth:`Trace.save`.
 
     Raises
@@ -143,6 +153,8 @@ def save(trace: TraceRecord, path: Path, *, media: bool = False, metadata: bool 
     """
     members = _members(trace, _originals(trace, metadata) if media else {})
     as_zip = path.suffix == SUFFIX
+    if request is not None:
+        members[RECORD] = request.to_bytes()
     _check_target(path, as_zip)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +231,7 @@ def _check_target(path: Path, as_zip: bool) -> None:
             f"{path} is a file; without the ending {SUFFIX} a trace is a folder",
             fix=f"choose another name, or one that ends in {SUFFIX}",
         )
-    foreign = [each.name for each in path.iterdir() if each.name not in (DOCUMENT, TENSORS, MEDIA)]
+    foreign = [each.name for each in path.iterdir() if each.name not in _NAMES]
     if (path / MEDIA).is_dir():
         foreign += [f"{MEDIA}/{e.name}" for e in (path / MEDIA).iterdir() if not e.name.isdigit()]
     if foreign:

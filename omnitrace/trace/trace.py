@@ -18,6 +18,7 @@ from omnitrace.errors import InputError, did_you_mean
 from omnitrace.trace import api_shapes, io, markdown
 from omnitrace.trace.citations import Document, SpanCitations, citations_of, documents_of
 from omnitrace.trace.record import TraceRecord
+from omnitrace.trace.request_record import RequestRecord
 from omnitrace.types import Effect, Message, Section, Span, SpanEffects
 
 __all__ = ["Trace"]
@@ -225,14 +226,22 @@ class Trace(TraceRecord):
         """
         return io.redacted(self)
 
-    def save(self, path: str | Path, *, media: bool = False, metadata: bool = False) -> Path:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        media: bool = False,
+        metadata: bool = False,
+        request: RequestRecord | None = None,
+    ) -> Path:
         """Write the trace to ``path``: a folder, or a zip if it ends in ``.omnitrace``.
 
         ``media=True`` also stores the original media bytes; otherwise only their digests and
         small previews are stored. What a camera or an editor wrote into images, MP4 and QuickTime
         files (EXIF, places, dates, names) is left out of them, unless ``metadata=True``.
+        ``request`` says which request of a run this trace answers.
         """
-        return io.save(self, Path(path), media=media, metadata=metadata)
+        return io.save(self, Path(path), media=media, metadata=metadata, request=request)
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:

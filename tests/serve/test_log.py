@@ -56,23 +56,6 @@ def test_several_readers_see_what_a_thread_writes() -> None:
     assert log.watchers == 0
 
 
-def test_leaving_is_told_once_the_last_one_has_left() -> None:
-    left: list[int] = []
-    log = EventLog(lambda: left.append(log.watchers))
-    log.append("token", {})
-
-    async def leave() -> None:
-        one, two = log.follow(), log.follow()
-        await anext(one)
-        await anext(two)
-        await one.aclose()
-        assert left == []
-        await two.aclose()
-
-    asyncio.run(leave())
-    assert left == [0]
-
-
 def test_an_event_is_one_message_whatever_it_says() -> None:
     log = EventLog()
     log.append("token", {"text": "a\n\nevent: end\r\ndata: {}\u2028ü"})

@@ -76,6 +76,7 @@ def router(state: ServerState) -> APIRouter:
     @routes.delete("/{run}")
     async def remove(run: str, client: Client) -> dict[str, Any]:
         job = state.jobs.get(client, run)
+        job.cancel()
         state.jobs.remove(job)
         return {"run": job.id, "removed": True}
 

@@ -1,0 +1,5 @@
+"""The server's endpoints in OpenAI's format: chat completions with attributions, and models."""
+
+from omnitrace.serve.openai.routes import router
+
+__all__ = ["router"]

@@ -1,0 +1,1 @@
+"""Responses that exist already, in the forms in which servers give them."""
