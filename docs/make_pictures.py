@@ -1,4 +1,4 @@
-"""Make the pictures of the docs: a report, and the page of ``omnitrace serve`` while a model writes.
+"""Make the pictures of the docs: a report, and the page of ``omnitrace serve``.
 
 ``docs/assets/report.png`` is the report of ``omnitrace demo``, at its first request;
 ``docs/assets/live.png`` the page at another one, when two statements have ended.

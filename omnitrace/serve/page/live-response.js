@@ -26,9 +26,10 @@ export function createLiveResponse(store, { reveal }) {
   const maybe = el("span", { class: "maybe" });
   const open = el("div", { class: "statement open", hidden: true }, words, maybe);
   const end = el("div", { class: "end" });
+  const awaited = el("p", { class: "awaited" }, "The response appears here as it is written.");
   // Statements are read out as they end; the open words change too often for that.
   const log = el("div", { role: "log", "aria-label": "Statements" }, thought, answer);
-  const body = el("div", { class: "body", "data-layout": "lines" }, log, end);
+  const body = el("div", { class: "body", "data-layout": "lines" }, log, awaited, end);
   const follow = el("input", { type: "checkbox", role: "switch" });
   follow.checked = true;
   const node = el(
@@ -42,6 +43,10 @@ export function createLiveResponse(store, { reveal }) {
     ),
     body,
   );
+
+  // Whoever scrolls wants to look, and not to be carried on.
+  for (const event of ["wheel", "touchmove"])
+    body.addEventListener(event, () => (follow.checked = false), { passive: true });
 
   const stay = () => {
     if (follow.checked) body.scrollTop = body.scrollHeight;
@@ -76,6 +81,7 @@ export function createLiveResponse(store, { reveal }) {
   });
 
   const settle = (section) => {
+    awaited.hidden = true;
     const home = section === "thought" ? thought : answer;
     if (open.parentElement !== home) home.append(open);
     if (section === "thought") thought.hidden = false;
@@ -114,6 +120,7 @@ export function createLiveResponse(store, { reveal }) {
     },
     finish(...said) {
       open.classList.add("ended");
+      awaited.hidden = true;
       end.replaceChildren(...said);
       stay();
     },

@@ -104,6 +104,10 @@ export function createLive(run, { cancel }) {
       store.show();
       response.write(openText(), section);
     },
+    verifying() {
+      response?.write("", section);
+      say("Verifying by ablation", "running");
+    },
     end() {
       stop.hidden = true;
       store?.rest();

@@ -61,6 +61,19 @@ def send(page: Page) -> None:
     expect(page.locator(".run")).to_be_visible()
 
 
+def drop(page: Page, file: Path) -> None:
+    """Drop a file on the page, as from a folder."""
+    data = page.evaluate_handle(
+        """([bytes, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          return data;
+        }""",
+        [list(file.read_bytes()), file.name],
+    )
+    page.get_by_role("main").dispatch_event("drop", {"dataTransfer": data})
+
+
 def step_until(lead: Lead, seen: Locator) -> None:
     """Let the model step until something is seen."""
     for _ in range(_MOST_STEPS):
@@ -124,7 +137,7 @@ def test_cancel_frees_the_model_within_two_steps(tab: Page, lead: Lead, asked: A
 def test_a_corrupt_upload_shows_a_message(tab: Page, tmp_path: Path, asked: Asked) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(asked.files[0].read_bytes()[:300])
-    tab.get_by_label("Files").set_input_files(broken)
+    drop(tab, broken)
     alert = tab.get_by_role("alert")
     expect(alert).to_contain_text("Image not added")
     expect(alert).to_contain_text("broken.png")
@@ -244,8 +257,11 @@ def test_it_fits_a_phone(context: BrowserContext, server: str, lead: Lead, asked
     page.close()
 
 
-def test_the_token_is_asked_for(reference: Tracer, context: BrowserContext) -> None:
-    with serving(reference, ServeOptions(token="open-sesame")) as address:
+def test_what_a_server_refuses_is_said(
+    reference: Tracer, context: BrowserContext, lead: Lead, asked: Asked
+) -> None:
+    options = ServeOptions(token="open-sesame", upload_bytes=1000, requests_per_client=1)
+    with serving(reference, options) as address:
         page = context.new_page()
         page.goto(address)
         for token in ("wrong", "open-sesame"):
@@ -253,5 +269,16 @@ def test_the_token_is_asked_for(reference: Tracer, context: BrowserContext) -> N
             page.get_by_role("button", name="Continue").click()
             if token == "wrong":
                 expect(page.get_by_role("alert")).to_contain_text("That token is wrong")
-        expect(page.get_by_role("button", name="Add files")).to_be_visible()
+        page.get_by_label("Files").set_input_files(asked.files[0])
+        expect(page.get_by_role("alert")).to_contain_text("a file of at most 1.0 kB")
+        page.get_by_role("button", name=re.compile("Remove part 1")).click()
+
+        lead.hold()
+        write(page, *_SHORT)
+        send(page)
+        page.get_by_role("link", name="New request").click()
+        expect(page.get_by_label("Question")).to_have_value(_SHORT[1])
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("alert")).to_contain_text("The server is busy")
+        lead.free()
         page.close()
