@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "ConformanceError",
@@ -63,6 +63,16 @@ class OmnitraceError(Exception):
         if fix:
             parts.append(f"Fix: {fix}" if fix.endswith("?") else f"Fix: {fix.rstrip('.')}.")
         super().__init__(" ".join(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From another process as it was there: no class is called with the text of its parts.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[OmnitraceError], args: tuple[Any, ...]) -> OmnitraceError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 def _shortened(text: str) -> str:

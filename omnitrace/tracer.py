@@ -16,6 +16,7 @@ from omnitrace.ablation.lazy_scorer import LazyScorer
 from omnitrace.ablation.measurement import Effects, Operators, Progress, measure
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.engine import rescore
+from omnitrace.engine.many_requests import ManyRequests
 from omnitrace.engine.options import ReplayOptions, StreamOptions, TraceOptions, TracerOptions
 from omnitrace.engine.prepare import (
     read_conversation,
@@ -42,7 +43,7 @@ from omnitrace.types import Message
 __all__ = ["Tracer"]
 
 
-class Tracer:
+class Tracer(ManyRequests):
     """Traces what a model writes to its sources.
 
     Parameters

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, Literal
 
@@ -17,12 +17,14 @@ __all__ = [
     "MAX_TEXT_BYTES",
     "check_output",
     "make_folder",
+    "open_output",
     "open_regular",
     "read_bytes",
     "read_text",
     "reason_of",
     "what_is",
     "write_atomically",
+    "write_blocks",
     "write_bytes",
     "write_text",
 ]
@@ -199,14 +201,33 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     InputError
         If it cannot be written.
     """
+    return write_blocks(path, (data,))
+
+
+def write_blocks(path: str | Path, blocks: Iterable[bytes]) -> Path:
+    """Write a file as :func:`write_bytes` does, of blocks that are made while it is written."""
     path = Path(path)
+    with open_output(path) as file:
+        for block in blocks:
+            file.write(block)
+    return path
+
+
+@contextlib.contextmanager
+def open_output(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that a user named, as :func:`write_atomically`; its folder is made.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as file:
-            file.write(data)
+            yield file
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         raise _unwritable(path, error) from error
-    return path
 
 
 def _unwritable(path: Path, error: Exception) -> InputError:

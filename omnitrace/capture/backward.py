@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.attention_rows import attention_rows
 from omnitrace.capture.context_count import ContextCount
-from omnitrace.capture.decode import attention_rows
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.capture.visibility import last_mask
@@ -200,15 +200,15 @@ class GradientTap:
         self.steps.append((row, gradient))
         self.row = self.gradient = None
 
-    def read(self, steps: int, batch: int) -> LayerRows:
-        """Return what the first steps left, such that no later step changes it."""
-        rows, gradients = zip(*itertools.islice(self.steps, steps), strict=True)
+    def read(self, steps: int, batch: int, first: int, pad: int) -> LayerRows:
+        """Return what steps from ``first`` on left, such that no later step changes it."""
+        rows, gradients = zip(*itertools.islice(self.steps, first, first + steps), strict=True)
         width = rows[-1].shape[-1]
         return LayerRows(
             self.layer,
-            lambda reuse: _join([row[batch] for row in rows]),
-            gradients=lambda: _join([gradient[batch] for gradient in gradients]),
-            value_norms=None if self.norms is None else self.norms.reader(width, batch),
+            lambda reuse: _join([row[batch, ..., pad:] for row in rows]),
+            gradients=lambda: _join([gradient[batch, ..., pad:] for gradient in gradients]),
+            value_norms=None if self.norms is None else self.norms.reader(width, batch, pad),
         )
 
 

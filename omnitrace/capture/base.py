@@ -28,11 +28,11 @@ class Capture(Protocol):
         """Take note of the token that was written after the last step."""
         ...
 
-    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
+    def rows(self, steps: int) -> Iterator[LayerRows]:
         """Yield the rows of the first ``steps`` pending tokens, layer by layer."""
         ...
 
-    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+    def take(self, steps: int) -> list[LayerRows]:
         """Hand over the rows of the first ``steps`` pending tokens, and forget these tokens.
 
         What is handed over is read later, in one other thread if need be: no step that the model

@@ -9,7 +9,6 @@ windows) or that may be rewritten gets its rows computed at once, one step at a 
 from __future__ import annotations
 
 import functools
-import math
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,113 +18,14 @@ import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
+from omnitrace.capture.attention_rows import Scratch, attention_rows
 from omnitrace.capture.context_count import ContextCount
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.value_norms import ValueNorms
-from omnitrace.capture.visibility import last_mask
+from omnitrace.capture.visibility import PaddingMasks, last_mask
 from omnitrace.errors import NotSupportedError
 
-__all__ = ["RowCapture", "attention_rows"]
-
-
-class Scratch:
-    """Memory that consecutive layers share, so that no layer waits for fresh pages."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, torch.Tensor] = {}
-
-    def take(self, name: str, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
-        """Return a float32 tensor of ``shape`` whose content is whatever it held before."""
-        size = math.prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < size or buffer.device != like.device:
-            # Some room to grow: the context is a little longer with every block.
-            buffer = torch.empty(size + size // 8, dtype=torch.float32, device=like.device)
-            self._buffers[name] = buffer
-        return buffer[:size].view(*shape)
-
-
-@functools.lru_cache(maxsize=64)
-def _hidden(visible: tuple[int, ...], columns: int, device: torch.device) -> torch.Tensor:
-    """Return bool ``[rows, columns]``: which of these last columns a row must not see."""
-    limits = torch.tensor(visible, device=device)[:, None]
-    return torch.arange(columns, device=device) >= limits
-
-
-def _logits(
-    query: torch.Tensor, key: torch.Tensor, scale: float, scratch: Scratch | None
-) -> torch.Tensor:
-    """Scaled products of the queries with the keys, float32 ``[batch, heads, rows, keys]``."""
-    batch, heads, rows, dim = query.shape
-    groups, keys = key.shape[1], key.shape[2]
-    shape = (batch, heads, rows, keys)
-    if query.dtype != torch.float32:
-        packed = query.reshape(batch, groups, heads // groups * rows, dim)
-        return torch.matmul(packed, key.transpose(2, 3)).float().mul_(scale).view(shape)
-    packed = (query * scale).reshape(batch, groups, heads // groups * rows, dim)
-    if scratch is None or batch > 1:
-        return torch.matmul(packed, key.transpose(2, 3)).view(shape)
-    out = scratch.take("logits", (groups, heads // groups * rows, keys), query)
-    return torch.bmm(packed[0], key[0].transpose(1, 2), out=out).view(shape)
-
-
-def attention_rows(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    *,
-    scale: float,
-    visible: Sequence[int],
-    mask: torch.Tensor | None = None,
-    softcap: float | None = None,
-    sinks: torch.Tensor | None = None,
-    scratch: Scratch | None = None,
-) -> torch.Tensor:
-    """Softmax rows of a few queries over the keys, in float32.
-
-    Parameters
-    ----------
-    query:
-        ``[batch, heads, rows, dim]``.
-    key:
-        ``[batch, key-value heads, keys, dim]``.
-    scale:
-        Factor of the logits.
-    visible:
-        For each row, how many leading keys it may see.
-    mask:
-        Bool (True = visible) or additive, broadcastable to ``[batch, heads, rows, keys]``.
-    softcap:
-        Logits become ``softcap * tanh(logits / softcap)`` (Gemma 2).
-    sinks:
-        ``[heads]`` logits that take part in the softmax and are dropped (gpt-oss).
-    scratch:
-        Memory for the result, which is then valid until the next call with the same scratch.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 ``[batch, heads, rows, keys]``; zero beyond the visible keys.
-    """
-    batch, heads, rows, _ = query.shape
-    logits = _logits(query, key, scale, scratch)
-    if softcap is not None:
-        logits = torch.tanh(logits / softcap) * softcap
-    first = min(visible)
-    if first < key.shape[2]:
-        relative = tuple(limit - first for limit in visible)
-        hidden = _hidden(relative, key.shape[2] - first, logits.device)
-        logits[..., first:].masked_fill_(hidden, -torch.inf)
-    if mask is not None:
-        if mask.dtype == torch.bool:
-            logits.masked_fill_(~mask, -torch.inf)
-        else:
-            logits += mask
-    if sinks is None:
-        if scratch is None:
-            return torch.softmax(logits, dim=-1)
-        return torch.softmax(logits, dim=-1, out=scratch.take("rows", logits.shape, logits))
-    extra = sinks.float().view(1, -1, 1, 1).expand(batch, heads, rows, 1)
-    return torch.softmax(torch.cat([logits, extra], dim=-1), dim=-1)[..., :-1]
+__all__ = ["RowCapture"]
 
 
 @dataclass(slots=True)
@@ -160,13 +60,21 @@ class _LayerTap:
     """Collects the steps of one decoder layer."""
 
     def __init__(
-        self, layer: int, prompt_length: int, *, count: ContextCount, deferred: bool, values: bool
+        self,
+        layer: int,
+        prompt_length: int,
+        *,
+        count: ContextCount,
+        masks: PaddingMasks,
+        deferred: bool,
+        values: bool,
     ) -> None:
         self.layer = layer
         self.norms = ValueNorms() if values else None
         self.steps: deque[_Step] = deque()
         self._prompt_length = prompt_length
         self._count = count
+        self._masks = masks
         self._deferred = deferred
         self._keys = _Keys()
         self._taken: weakref.ref[_Pending] | None = None
@@ -196,7 +104,7 @@ class _LayerTap:
         if call.weights is not None:
             step.row = call.weights[:, :, -1:, :keys].detach().float().clone()
         elif self._may_defer(call, mask):
-            step.query, step.mask = query, mask
+            step.query, step.mask = query, self._masks.needed(call, mask)
             self._keys.newest = _loose(call.key)
         else:
             step.row = self._row_now(call, query, keys, mask)
@@ -228,16 +136,16 @@ class _LayerTap:
         if self._taken is None or self._taken() is None:
             self._keys.newest = None
 
-    def pending(self, steps: int) -> _Pending:
-        """Return what the first steps left, such that no later call of the layer changes it."""
-        chosen = [self.steps[i] for i in range(steps)]
+    def pending(self, steps: int, first: int = 0) -> _Pending:
+        """Return what steps from ``first`` on left, such that no later call changes it."""
+        chosen = [self.steps[first + i] for i in range(steps)]
         pending = _Pending(chosen, self._keys, self._scale, self._softcap, self._sinks)
         self._taken = weakref.ref(pending)  # steps are read in order: those before go first
         return pending
 
-    def rows(self, steps: int, scratch: Scratch | None = None) -> torch.Tensor:
+    def rows(self, steps: int) -> torch.Tensor:
         """Return float32 ``[batch, heads, steps, context of the last]`` of the first steps."""
-        return self.pending(steps).rows(scratch)
+        return self.pending(steps).rows()
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -259,23 +167,34 @@ class _Pending:
         """How many positions the last step saw."""
         return self.steps[-1].context
 
-    def rows(self, scratch: Scratch | None = None) -> torch.Tensor:
-        """Return float32 ``[batch, heads, steps, context of the last]``."""
+    def rows(
+        self, scratch: Scratch | None = None, *, batch: slice = slice(None), pad: int = 0
+    ) -> torch.Tensor:
+        """Return float32 ``[batch, heads, steps, context of the last]``.
+
+        Of the sequences in ``batch`` alone, and without their first ``pad`` positions.
+        """
         if all(step.query is not None for step in self.steps):
-            return self._deferred_rows(self.steps, self.context, scratch)
+            return self._deferred_rows(self.steps, self.context, batch, pad, scratch)
         finished = [
-            step.row if step.row is not None else self._deferred_rows([step], step.context, None)
+            nn.functional.pad(step.row[batch], (step.context - step.row.shape[-1], 0))[..., pad:]
+            if step.row is not None  # a windowed cache holds the most recent keys only
+            else self._deferred_rows([step], step.context, batch, pad, None)
             for step in self.steps
         ]
-        batch, heads = finished[0].shape[:2]
-        result = finished[0].new_zeros(batch, heads, len(self.steps), self.context)
-        for i, (step, row) in enumerate(zip(self.steps, finished, strict=True)):
-            # A windowed cache holds the most recent keys only.
-            result[:, :, i, step.context - row.shape[-1] : step.context] = row[:, :, 0]
+        shape = (*finished[0].shape[:2], len(self.steps), self.context - pad)
+        result = finished[0].new_zeros(shape)
+        for i, row in enumerate(finished):
+            result[:, :, i, : row.shape[-1]] = row[:, :, 0]
         return result
 
     def _deferred_rows(
-        self, chosen: Sequence[_Step], context: int, scratch: Scratch | None
+        self,
+        chosen: Sequence[_Step],
+        context: int,
+        batch: slice,
+        pad: int,
+        scratch: Scratch | None,
     ) -> torch.Tensor:
         key = self.keys.newest
         assert key is not None, "a deferred step always keeps the keys"
@@ -288,14 +207,15 @@ class _Pending:
                 else torch.ones(1, 1, context, dtype=torch.bool, device=key.device)
                 for step in chosen
             ]
-            batch = max(part.shape[0] for part in parts)
-            mask = torch.stack([part.expand(batch, -1, -1) for part in parts], dim=2)
+            sequences = max(part.shape[0] for part in parts)
+            whole = torch.stack([part.expand(sequences, -1, -1) for part in parts], dim=2)
+            mask = (whole if sequences == 1 else whole[batch])[..., pad:]
         queries = [step.query for step in chosen if step.query is not None]
         return attention_rows(
-            torch.cat(queries, dim=2),
-            key[:, :, :context],
+            torch.cat(queries, dim=2)[batch],
+            key[batch, :, pad:context],
             scale=self.scale,
-            visible=[step.context for step in chosen],
+            visible=[step.context - pad for step in chosen],
             mask=mask,
             softcap=self.softcap,
             sinks=self.sinks,
@@ -318,6 +238,9 @@ class RowCapture:
         Whether the cached keys stay valid until a block of steps is read (dynamic caches).
     values:
         Whether the norms of the value vectors are needed too.
+    pads:
+        How many positions at the beginning of each sequence of a batch are padding, where each is
+        read without it.
     """
 
     def __init__(
@@ -328,10 +251,14 @@ class RowCapture:
         use_cache: bool = True,
         deferred: bool = True,
         values: bool = False,
+        pads: Sequence[int] = (),
     ) -> None:
         count = ContextCount(use_cache=use_cache, dynamic=deferred)
+        masks = PaddingMasks(pads)
         self.taps = [
-            _LayerTap(layer, prompt_length, count=count, deferred=deferred, values=values)
+            _LayerTap(
+                layer, prompt_length, count=count, masks=masks, deferred=deferred, values=values
+            )
             for layer in layers
         ]
         # The first layer's call begins a step. The others then let go of the keys of the step
@@ -346,8 +273,10 @@ class RowCapture:
         """Whether some layer holds finished rows, so that blocks should be as short as can be."""
         return any(tap.steps and tap.steps[0].row is not None for tap in self.taps)
 
-    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
-        """Yield the rows of the first ``steps`` pending steps, layer by layer.
+    def rows(
+        self, steps: int, *, batch: int = 0, first: int = 0, pad: int = 0
+    ) -> Iterator[LayerRows]:
+        """Yield the rows of ``steps`` pending steps, layer by layer; see :class:`BatchCapture`.
 
         Raises
         ------
@@ -356,30 +285,34 @@ class RowCapture:
             token-by-token decoding ran).
         """
         for tap in self.taps:
-            if len(tap.steps) < steps:
+            if len(tap.steps) < first + steps:
                 raise NotSupportedError(
-                    f"layer {tap.layer} attended {len(tap.steps)} times for {steps} tokens, so "
-                    "rows cannot be matched with tokens",
+                    f"layer {tap.layer} attended {len(tap.steps)} times for {first + steps} "
+                    "tokens, so rows cannot be matched with tokens",
                     legal="greedy decoding or sampling, one token a step",
                 )
-            pending = tap.pending(steps)
+            pending = tap.pending(steps, first)
+            norms = tap.norms
             yield LayerRows(
                 tap.layer,
-                functools.partial(self._read, pending, batch),
-                value_norms=None if tap.norms is None else tap.norms.reader(pending.context, batch),
+                functools.partial(self._read, pending, slice(batch, batch + 1), pad),
+                value_norms=None if norms is None else norms.reader(pending.context, batch, pad),
             )
 
-    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+    def take(self, steps: int) -> list[LayerRows]:
         """Hand over the first ``steps`` pending steps; see :meth:`Capture.take`."""
-        taken = list(self.rows(steps, batch=batch))
+        taken = list(self.rows(steps))
         self.drop(steps)
         return taken
 
     def select(self, token_id: int) -> None:
         """Take note of the token that was selected; rows do not depend on it."""
 
-    def _read(self, pending: _Pending, batch: int, reuse: bool) -> torch.Tensor:
-        return pending.rows(self._scratch if reuse else None)[batch]
+    def select_all(self, ids: Sequence[int | None]) -> None:
+        """Take note of the tokens of a batch; rows do not depend on them."""
+
+    def _read(self, pending: _Pending, batch: slice, pad: int, reuse: bool) -> torch.Tensor:
+        return pending.rows(self._scratch if reuse else None, batch=batch, pad=pad)[0]
 
     def drop(self, steps: int) -> None:
         """Forget the first ``steps`` pending steps."""

@@ -135,6 +135,13 @@ class GradientCapture:
 
     def select(self, token_id: int) -> None:
         """Differentiate the score of the token that the model has just selected."""
+        self.select_all([token_id])
+
+    def select_all(self, ids: Sequence[int | None]) -> None:
+        """Do so for the tokens of a batch; None stands for a sequence that has ended.
+
+        No sequence depends on another, so one backward pass serves all of them.
+        """
         if self._logits is None:
             self._first_step()
         logits, self._logits = self._logits, None
@@ -143,26 +150,29 @@ class GradientCapture:
         self._selected += 1
         with torch.enable_grad():
             scores = logits.float()
+            if self._target == "logprob" and self._foils is None:
+                scores = torch.log_softmax(scores, dim=-1)
+            rows = [row for row, token in enumerate(ids) if token is not None]
+            tokens = [token for token in ids if token is not None]
+            score = scores[rows, tokens].sum()
             if foil is not None:
-                score = (scores[..., token_id] - scores[..., foil]).sum()
+                score = score - scores[rows, foil].sum()
             elif self._foils is not None:
-                score = scores[..., token_id].sum() * 0.0
-            elif self._target == "logit":
-                score = scores[..., token_id].sum()
-            else:
-                score = torch.log_softmax(scores, dim=-1)[..., token_id].sum()
+                score = score * 0.0
         torch.autograd.backward(score)
         for tap in self.taps:
             tap.commit()
 
-    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
-        """Yield rows and gradients of the first ``steps`` pending steps, layer by layer."""
+    def rows(
+        self, steps: int, *, batch: int = 0, first: int = 0, pad: int = 0
+    ) -> Iterator[LayerRows]:
+        """Yield rows and gradients of ``steps`` pending steps; see :class:`BatchCapture`."""
         for tap in self._wanted:
-            yield tap.read(steps, batch)
+            yield tap.read(steps, batch, first, pad)
 
-    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+    def take(self, steps: int) -> list[LayerRows]:
         """Hand over the first ``steps`` pending steps; see :meth:`Capture.take`."""
-        taken = list(self.rows(steps, batch=batch))
+        taken = list(self.rows(steps))
         self.drop(steps)
         return taken
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from omnitrace.capture.attention_hooks import AttentionCall
-from omnitrace.capture.decode import Scratch, attention_rows
+from omnitrace.capture.attention_rows import Scratch, attention_rows
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.capture.value_norms import ValueNorms
 from omnitrace.capture.visibility import pass_mask
@@ -45,26 +45,29 @@ class _PassTap:
             "sinks": call.sinks,
         }
 
-    def read(self, first: int, steps: int, scratch: Scratch | None) -> torch.Tensor:
-        """Return float32 ``[batch, heads, steps, context of the last]``."""
+    def read(
+        self, first: int, steps: int, batch: slice, pad: int, scratch: Scratch | None
+    ) -> torch.Tensor:
+        """Return float32 ``[batch, heads, steps, context of the last - pad]``."""
         assert self._query is not None, "the model has not run"
         assert self._key is not None
         context = self._first + first + steps
         rows = slice(first, first + steps)
         if self._weights is not None:
-            return self._weights[:, :, rows, :context]
+            return self._weights[batch, :, rows, pad:context]
         return attention_rows(
-            self._query[:, :, rows],
-            self._key[:, :, :context],
-            visible=range(context - steps + 1, context + 1),
-            mask=None if self._mask is None else self._mask_of(rows, context),
+            self._query[batch, :, rows],
+            self._key[batch, :, pad:context],
+            visible=range(context - pad - steps + 1, context - pad + 1),
+            mask=None if self._mask is None else self._mask_of(batch, rows, pad, context),
             scratch=scratch,
             **self._settings,  # type: ignore[arg-type]
         )
 
-    def _mask_of(self, rows: slice, context: int) -> torch.Tensor:
+    def _mask_of(self, batch: slice, rows: slice, pad: int, context: int) -> torch.Tensor:
         assert self._mask is not None
-        mask = self._mask[..., :context]
+        mask = self._mask[..., pad:context]
+        mask = mask if mask.shape[0] == 1 else mask[batch]
         return mask if mask.shape[2] == 1 else mask[:, :, rows]
 
 
@@ -79,7 +82,7 @@ class ReplayCapture:
     layers:
         Indices of the layers to capture, ascending.
     prompt_length:
-        Number of prompt tokens.
+        Number of prompt tokens; in a batch, of the shortest prompt.
     values:
         Whether the norms of the value vectors are needed too.
     """
@@ -95,20 +98,27 @@ class ReplayCapture:
     def select(self, token_id: int) -> None:
         """Take note of a token; rows do not depend on it."""
 
-    def rows(self, steps: int, *, batch: int = 0) -> Iterator[LayerRows]:
-        """Yield the rows of the next ``steps`` tokens, layer by layer."""
-        first = self._first
+    def select_all(self, ids: Sequence[int | None]) -> None:
+        """Take note of the tokens of a batch; rows do not depend on them."""
+
+    def rows(
+        self, steps: int, *, batch: int = 0, first: int = 0, pad: int = 0
+    ) -> Iterator[LayerRows]:
+        """Yield the rows of ``steps`` tokens, layer by layer; see :class:`BatchCapture`."""
+        first += self._first
         context = self._prompt_length - 1 + first + steps
+        chosen = slice(batch, batch + 1)
         for tap in self.taps:
+            norms = tap.norms
             yield LayerRows(
                 tap.layer,
-                functools.partial(self._read, tap, first, steps, batch),
-                value_norms=None if tap.norms is None else tap.norms.reader(context, batch),
+                functools.partial(self._read, tap, first, steps, chosen, pad),
+                value_norms=None if norms is None else norms.reader(context, batch, pad),
             )
 
-    def take(self, steps: int, *, batch: int = 0) -> list[LayerRows]:
+    def take(self, steps: int) -> list[LayerRows]:
         """Hand over the next ``steps`` tokens; see :meth:`Capture.take`."""
-        taken = list(self.rows(steps, batch=batch))
+        taken = list(self.rows(steps))
         self.drop(steps)
         return taken
 
@@ -116,5 +126,7 @@ class ReplayCapture:
         """Go on to the tokens after the next ``steps``."""
         self._first += steps
 
-    def _read(self, tap: _PassTap, first: int, steps: int, batch: int, reuse: bool) -> torch.Tensor:
-        return tap.read(first, steps, self._scratch if reuse else None)[batch]
+    def _read(
+        self, tap: _PassTap, first: int, steps: int, batch: slice, pad: int, reuse: bool
+    ) -> torch.Tensor:
+        return tap.read(first, steps, batch, pad, self._scratch if reuse else None)[0]

@@ -39,11 +39,14 @@ class ValueNorms:
         squares = (torch.matmul(value, gram) * value).sum(dim=-1)
         self._blocks.append(squares.clamp_min_(0.0).sqrt_())
 
-    def reader(self, context: int, batch: int) -> Callable[[], torch.Tensor]:
-        """Return what returns float32 ``[heads, context]``, whatever is added in the meantime."""
+    def reader(self, context: int, batch: int, pad: int = 0) -> Callable[[], torch.Tensor]:
+        """Return what returns float32 ``[heads, context - pad]``, whatever is added later.
+
+        The norms are those of one sequence of the batch, from position ``pad`` on.
+        """
         if len(self._blocks) > 1:
             self._blocks = [torch.cat(self._blocks, dim=-1)]
-        norms = self._blocks[0][batch, :, :context]
+        norms = self._blocks[0][batch, :, pad:context]
         return lambda: norms
 
 

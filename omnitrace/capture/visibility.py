@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import AttentionCall
 
-__all__ = ["AttentionReach", "last_mask", "pass_mask"]
+__all__ = ["AttentionReach", "PaddingMasks", "last_mask", "pass_mask"]
 
 
 class AttentionReach:
@@ -60,6 +62,34 @@ def last_mask(call: AttentionCall, keys: int) -> torch.Tensor | None:
         return padding
     recent = (torch.arange(keys, device=call.key.device) >= keys - window)[None, None]
     return recent if padding is None else padding & recent
+
+
+class PaddingMasks:
+    """Leaves out masks that hide nothing but the padding that a batch is read without.
+
+    On an accelerator one would have to wait to know, so there they stay.
+
+    Parameters
+    ----------
+    pads:
+        How many positions at the beginning of each sequence are padding; empty leaves every mask
+        as it is.
+    """
+
+    def __init__(self, pads: Sequence[int] = ()) -> None:
+        self._pads = torch.tensor(pads)[:, None, None] if pads else None
+        self._whole: torch.Tensor | None = None
+        self._needed = True
+
+    def needed(self, call: AttentionCall, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """Return the last query's bool mask in a call, or None where it hides only padding."""
+        if mask is None or self._pads is None or mask.device.type != "cpu":
+            return mask
+        if call.mask is not self._whole:  # most layers share one
+            own = (torch.arange(mask.shape[-1]) >= self._pads).expand(-1, mask.shape[1], -1)
+            self._needed = not torch.equal(mask.expand_as(own), own)
+            self._whole = call.mask
+        return mask if self._needed else None
 
 
 def pass_mask(call: AttentionCall, first: int = 0) -> torch.Tensor | None:

@@ -21,11 +21,13 @@ from omnitrace.cli.commands.label import label
 from omnitrace.cli.commands.list import list_
 from omnitrace.cli.commands.plan import plan
 from omnitrace.cli.commands.reference import reference
+from omnitrace.cli.commands.replay import replay
 from omnitrace.cli.commands.report import report
 from omnitrace.cli.commands.sanity import sanity
 from omnitrace.cli.commands.select_heads import select_heads
 from omnitrace.cli.commands.serve import serve
 from omnitrace.cli.commands.show import show
+from omnitrace.cli.commands.table import table
 from omnitrace.cli.commands.trace import trace
 from omnitrace.cli.loading import TRUSTS_CODE, TRUSTS_MEDIA, VIDEO_READER, VideoReader
 
@@ -44,10 +46,12 @@ app = typer.Typer(
     "2 a mistake in what it was given, 130 interrupted, 143 ended by SIGTERM.",
 )
 app.command()(trace)
+app.command()(replay)
 app.command()(plan)
 app.command()(show)
 app.command()(report)
 app.command()(export)
+app.command()(table)
 app.command()(serve)
 app.command()(demo)
 app.command("list")(list_)

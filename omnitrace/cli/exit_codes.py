@@ -108,7 +108,7 @@ def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
                 _forget_output()
                 say_mistake(f"cannot write to the standard output: {reason_of(error)}")
                 raise typer.Exit(MISTAKE) from None
-            say_defect()
+            say_defect(error)
             raise typer.Exit(DEFECT) from None
 
     return run
@@ -150,7 +150,7 @@ def say_problems(problems: Iterable[object]) -> None:
         say(f"and {len(found) - _SHOWN} more mistakes")
 
 
-def say_defect() -> None:
-    """Print the exception that is being handled, and that it is ours."""
-    traceback.print_exc()
+def say_defect(error: Exception) -> None:
+    """Print an exception with its traceback, and that it is ours."""
+    traceback.print_exception(error)
     say("this is a defect of omnitrace; please report it with the traceback above")

@@ -9,6 +9,7 @@ from typing import Any
 
 from omnitrace._utils.files import read_text, what_is
 from omnitrace.errors import InputError
+from omnitrace.runs.inputs import Requests
 from omnitrace.sources.request_files import RequestEntry, RequestProblem
 from omnitrace.types import ContentPart, Message, OpenRoot
 
@@ -74,14 +75,12 @@ class QuickForm:
             part["transcript"] = transcript
 
 
-def marked(
-    entries: Sequence[RequestEntry | RequestProblem], places: Sequence[str]
-) -> Sequence[RequestEntry | RequestProblem]:
+def marked(requests: Requests, places: Sequence[str]) -> Requests:
     """Mark parts of every request as sources, as ``"source": true`` does.
 
     Parameters
     ----------
-    entries:
+    requests:
         The requests.
     places:
         ``"0"`` for a message, ``"1.2"`` for one of its parts.
@@ -99,7 +98,7 @@ def marked(
                 f"--source is {place!r}", legal="the index of a message, or of its part: 0 or 1.2"
             )
         indices.append((int(message), int(part) if dot else None))
-    return [_marked(entry, indices) for entry in entries] if indices else entries
+    return requests.changed(lambda entry: _marked(entry, indices)) if indices else requests
 
 
 def _marked(

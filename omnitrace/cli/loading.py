@@ -39,18 +39,19 @@ __all__ = [
 def load_tracer(
     model: str,
     signal: str | Signal | None,
-    status: StatusLine,
+    status: StatusLine | None = None,
     *,
     device: str | None = None,
     **options: Any,
 ) -> Tracer:
     """Load a model, quietly, to the device of ``--device``; ``options`` are those of ``Tracer``."""
-    status.show(f"loading {model}")
+    if status is not None:
+        status.show(f"loading {model}")
     quiet_loading()
     from omnitrace.tracer import Tracer
 
     options.setdefault("limits", media_limits())
-    return Tracer.from_pretrained(model, signal=signal, **_placed(device), **options)
+    return Tracer.from_pretrained(model, signal=signal, **(_placed(device) | options))
 
 
 def load_model(model: str, status: StatusLine, *, device: str | None = None) -> ModelAdapter:

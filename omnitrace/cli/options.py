@@ -7,26 +7,166 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from omnitrace.runs.run import OnChange
 from omnitrace.types import OpenRoot
 
 __all__ = [
+    "AsJson",
+    "Attempts",
     "AudioUnits",
+    "Calibration",
+    "Changes",
     "Confine",
     "Device",
+    "EstimatorFile",
+    "Heads",
     "HistorySources",
+    "Html",
     "ImageUnits",
+    "KeepMedia",
+    "KeepMetadata",
     "Language",
+    "Limit",
+    "Markers",
     "MaxNewTokens",
     "MediaRoot",
+    "Model",
+    "Out",
+    "Part",
+    "Resume",
+    "SignalName",
+    "SourceParts",
+    "Split",
     "SystemSources",
     "TextUnits",
     "Traces",
+    "VerifyOrNot",
     "VideoFps",
     "VideoUnits",
     "listed",
     "root_of",
 ]
 
+Model: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="'reference' (the small model in the package; 'reference-thinking' writes its "
+        "thoughts first), a hub id, a folder or a GGUF file."
+    ),
+]
+SignalName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="What selects the sources, instead of verification; see 'omnitrace list signals'.",
+        show_default=False,
+    ),
+]
+VerifyOrNot: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Whether the supports of a finished response are verified by ablation; by "
+        "default they are where no signal is named.",
+        show_default=False,
+    ),
+]
+Calibration: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file of 'omnitrace calibrate': which verified effects are too small to be a "
+        "source, for this model.",
+    ),
+]
+EstimatorFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--estimator",
+        metavar="FILE",
+        help="Instead of --signal: a file of 'omnitrace estimator train', whose effects choose "
+        "the supports.",
+    ),
+]
+Heads: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead of --signal: a file of 'omnitrace select-heads', whose attention chooses "
+        "the supports.",
+    ),
+]
+SourceParts: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MESSAGE[.PART]",
+        help="Mark a message, or one of its parts, as a source, by their indices: 0 or 1.2. "
+        "Repeatable.",
+    ),
+]
+Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write <id>.omnitrace for each request into this folder; a run that was ended there "
+        "goes on."
+    ),
+]
+Limit: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Only the first so many requests of the file.")
+]
+Part: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Only the I-th of N parts of the requests, for N processes or machines.",
+    ),
+]
+Split: TypeAlias = Annotated[
+    str | None, typer.Option(help="Which split of a dataset that has several.")
+]
+Resume: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--no-resume",
+        help="With --out: go on with the run in that folder, or make all of its traces again.",
+    ),
+]
+Changes: TypeAlias = Annotated[
+    OnChange,
+    typer.Option(
+        "--on-change",
+        help="With --out: whether options and requests that differ from those of the folder are "
+        "refused, or their traces made again.",
+    ),
+]
+Attempts: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        min=1, help="With --out: after how many processes that it ended a request is given up."
+    ),
+]
+Html: TypeAlias = Annotated[
+    bool, typer.Option("--html", help="With --out: also write report.html.")
+]
+AsJson: TypeAlias = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document a request, one a line, and no more."),
+]
+KeepMedia: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--media",
+        help="With --out: keep the original media in the trace files and, to be played, in "
+        "the report, without EXIF, places, dates and names.",
+    ),
+]
+KeepMetadata: TypeAlias = Annotated[
+    bool, typer.Option("--keep-metadata", help="With --media: keep all that is in the media.")
+]
+Markers: TypeAlias = Annotated[
+    tuple[str, str],
+    typer.Option(metavar="OPEN CLOSE", help="What the model writes before and after its thoughts."),
+]
 Device: TypeAlias = Annotated[
     str | None,
     typer.Option(

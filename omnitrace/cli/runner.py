@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from omnitrace._utils.file_names import safe_name
-from omnitrace._utils.files import what_is
 from omnitrace.cli.console import (
     StatusLine,
     make_console,
@@ -32,41 +31,31 @@ from omnitrace.cli.exit_codes import (
     say_defect,
     say_mistake,
 )
-from omnitrace.cli.loading import load_tracer
-from omnitrace.errors import OmnitraceError
-from omnitrace.sources.request_files import RequestEntry, RequestProblem
+from omnitrace.cli.loading import TRUSTS_CODE, load_tracer, media_limits
+from omnitrace.cli.run_options import RunChoices, TraceOutput
+from omnitrace.errors import GivenUpError, OmnitraceError
+from omnitrace.runs.inputs import Requests
+from omnitrace.runs.pace import Pace
+from omnitrace.runs.run import Run, open_run
+from omnitrace.runs.shards import Shard, chosen, count_chosen
+from omnitrace.sources.request_files import FileEntry
 from omnitrace.types import Section, Span
 
 if TYPE_CHECKING:
     from omnitrace.attribution.selection import SelectionConfig
+    from omnitrace.cli.console import PartNames
+    from omnitrace.runs.loop import RequestDone, RequestEvent, RequestFailed, RunEvent
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.signals.base import Signal
     from omnitrace.sources.options import SourceOptions
-    from omnitrace.trace.events import Event
-    from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
-__all__ = ["Runner", "TraceOutput"]
+__all__ = ["Runner"]
 
 _SAID: Final = 1000  # mistakes, each in a line
 _NAMED: Final = 50  # of the requests that failed
 _BLOCK: Final = 8  # tokens between two signs of life; spans come when they end all the same
-
-
-@dataclass(frozen=True, slots=True)
-class TraceOutput:
-    """What becomes of traces.
-
-    ``out`` is the folder that they are kept in, if they are; ``html`` also writes a report there,
-    ``media`` also keeps the original media, ``metadata`` with all that is in them. ``as_json``
-    prints one JSON document a request, instead of the spans.
-    """
-
-    out: Path | None = None
-    html: bool = False
-    media: bool = False
-    as_json: bool = False
-    metadata: bool = False
+_NEWS: Final = 60.0  # seconds between two lines about the progress, where nobody sees the status
 
 
 @dataclass(slots=True)
@@ -85,6 +74,8 @@ class Runner:
         What ``Tracer.stream`` is given besides the request (or ``trace``, with a span signal).
     output:
         What is written and printed.
+    choices:
+        Which requests, and how a run goes on.
     """
 
     model: str
@@ -95,225 +86,249 @@ class Runner:
     thinking: Thinking | None = None
     device: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    output: TraceOutput = TraceOutput()
+    output: TraceOutput = field(default_factory=TraceOutput)
+    choices: RunChoices = field(default_factory=RunChoices)
 
-    _saved: dict[str, Path] = field(default_factory=dict)
-    _taken: set[str] = field(default_factory=set)
+    _status: StatusLine = field(default_factory=StatusLine)
+    _pace: Pace = field(default_factory=lambda: Pace(0))
+    _tracer: Tracer | None = None
+    _shown: _Shown | None = None
     _mistakes: list[str] = field(default_factory=list)
     _defects: list[str] = field(default_factory=list)
-    _done: int = 0
+    _given_up: list[str] = field(default_factory=list)
+    _news: float = 0.0
 
-    def run(self, entries: Sequence[RequestEntry | RequestProblem]) -> int:
-        """Trace all entries, and return the exit code; a failed one does not stop the others."""
+    def run(self, requests: Requests) -> int:
+        """Trace the requests, and return the exit code; a failed one does not stop the others."""
         interrupt: KeyboardInterrupt | None = None
-        with StatusLine() as status:
-            tracer: Tracer | None = None
+        total = count_chosen(len(requests), limit=self.choices.limit, shard=self.choices.shard)
+        self._pace = Pace(total)
+        self._news = time.monotonic()
+        run = self._opened(requests)
+        with self._status:
             try:
-                for number, entry in enumerate(entries):
-                    if isinstance(entry, RequestEntry) and tracer is None:
-                        tracer = load_tracer(
-                            self.model,
-                            self.signal,
-                            status,
-                            verify=self.verify,
-                            selection=self.selection,
-                            sources=self.sources,
-                            thinking=self.thinking,
-                            device=self.device,
-                        )
-                    where = f" ({number + 1} of {len(entries)})" if len(entries) > 1 else ""
-                    status.show(f"{entry.id}{where}: reading")
-                    self._one(entry, tracer, status, where, several=len(entries) > 1)
+                self._follow(requests, run)
             except KeyboardInterrupt as error:
                 interrupt = error
                 words, code = ended_by(error)
-                with status.paused():
-                    self._say_kept(words, len(entries))
+                with self._status.paused():
+                    self._say_kept(words)
             except BrokenPipeError:
                 raise
             except OSError:  # of the output: the requests to come could not be shown either
-                with status.paused():
-                    self._say_kept("stopped", len(entries))
+                with self._status.paused():
+                    self._say_kept("stopped")
                 raise
-        if self.output.html and self._saved:
-            self._report()
-        return code if interrupt is not None else self._sum_up(len(entries))
+        if self.output.html and run is not None:
+            self._report(requests, run)
+        return code if interrupt is not None else self._sum_up(run)
 
-    def _say_kept(self, ended: str, count: int) -> None:
-        kept = f"; kept in {self.output.out}" if self._saved else ""
-        say(f"{ended} after {self._done} of {count} requests{kept}")
+    def _opened(self, requests: Requests) -> Run | None:
+        """Open the folder of ``--out``, before a model is loaded for it."""
+        self.choices.check(self.output.out)
+        if self.output.out is None:
+            return None
+        from omnitrace.runs.manifest import asked_of
 
-    def _one(
-        self,
-        entry: RequestEntry | RequestProblem,
-        tracer: Tracer | None,
-        status: StatusLine,
-        where: str,
-        *,
-        several: bool,
-    ) -> None:
-        try:
-            if isinstance(entry, RequestProblem):
-                raise entry.error
-            assert tracer is not None
-            self._trace(entry, tracer, status, where, several=several)
-            self._done += 1
-        except OmnitraceError as error:
-            self._mistakes.append(entry.id)
-            text = error.text
-            with status.paused():
-                if text and not self.output.as_json:
-                    print_unsupported(make_console(), text)
-                if len(self._mistakes) <= _SAID:
-                    say_mistake(f"{entry.id}: {error}" if several else str(error))
-                elif len(self._mistakes) == _SAID + 1:
-                    say("further mistakes are only counted")
-            self._print_failure(entry.id, str(error), text)
-        except Exception as error:
-            if is_of_output(error):
-                raise
-            self._defects.append(entry.id)
-            with status.paused():
-                say_defect()
-            self._print_failure(entry.id, f"{type(error).__name__}: {error}")
+        return open_run(
+            self.output.out,
+            asked_of(generation=self._generation, **self._tracer_options),
+            input=requests.name,
+            on_change=self.choices.on_change,
+            resume=self.choices.resume,
+            attempts=self.choices.attempts,
+            media=self.output.media,
+            metadata=self.output.metadata,
+        )
 
-    def _trace(
-        self,
-        request: RequestEntry,
-        tracer: Tracer,
-        status: StatusLine,
-        where: str,
-        *,
-        several: bool,
-    ) -> None:
-        from omnitrace.trace.events import EndEvent, SpanEvent  # not for --help
+    @property
+    def _generation(self) -> dict[str, Any]:
+        return {"block": _BLOCK, **self.options}
 
-        console = make_console()
-        names = names_of_request(request.messages)
-        with self._events(request, tracer) as events:
-            if several and not self.output.as_json:
-                with status.paused():
-                    console.print(Text(plain(request.id), style="bold underline"), soft_wrap=True)
-            tokens = 0
-            section: Section = "answer"
+    @property
+    def _tracer_options(self) -> dict[str, Any]:
+        return {
+            "signal": self.signal,
+            "verify": self.verify,
+            "selection": self.selection,
+            "sources": self.sources,
+            "thinking": self.thinking,
+        }
 
-            def show(span: Span) -> None:
-                nonlocal section
-                if not self.output.as_json:
-                    with status.paused():
-                        section = print_section(console, span.section, section)
-                        print_span(console, span, names)
+    @property
+    def loader(self) -> Callable[..., Tracer]:
+        """What loads the tracer; it can be sent to another process."""
+        return functools.partial(
+            load_tracer,
+            self.model,
+            device=self.device,
+            limits=media_limits(),
+            trust_remote_code=TRUSTS_CODE.get(),
+            **self._tracer_options,
+        )
 
-            verifies = tracer.setup.verify is not None  # spans are printed with what that finds
+    def _load(self) -> Tracer:
+        self._tracer = self.loader(status=self._status)
+        self._pace.begin()
+        return self._tracer
+
+    def _chosen(self, requests: Requests, shard: Shard | None) -> Iterator[FileEntry]:
+        return chosen(requests, limit=self.choices.limit, shard=shard)
+
+    def _follow(self, requests: Requests, run: Run | None) -> None:
+        from omnitrace.runs.loop import run_requests  # not for --help
+
+        entries = self._chosen(requests, self.choices.shard)
+        events = run_requests(self._load, entries, run, live=True, **self._generation)
+        with contextlib.closing(events):  # leaving takes back that a request was begun
             for event in events:
-                if isinstance(event, EndEvent):
-                    for span in event.trace.spans if verifies else ():
-                        show(span)
-                    self._keep(request.id, event.trace, status)
-                elif isinstance(event, SpanEvent):
-                    if not verifies:
-                        show(event.span)
-                else:
-                    tokens += 1
-                    status.show(f"{request.id}{where}: {tokens} tokens")
+                if run is not None:
+                    self._pace.kept = run.kept
+                try:
+                    self._show(event)
+                except Exception as error:
+                    if is_of_output(error):
+                        raise
+                    self._fail(event.entry.id, error)
+                self._tell_news()
 
-    def _events(
-        self, request: RequestEntry, tracer: Tracer
-    ) -> contextlib.AbstractContextManager[Iterable[Event]]:
-        """Return what happens, as it happens where the signal allows it; replay a response."""
-        if request.response is not None:
-            from omnitrace.trace.events import EndEvent, SpanEvent
+    def _show(self, event: RunEvent) -> None:
+        from omnitrace.runs.loop import RequestDone, RequestEvent, RequestStarted
 
-            found = tracer.replay(
-                request.messages,
-                request.response,
-                media_root=request.media_root,
-                **request.template,
-            )
-            return contextlib.nullcontext([*map(SpanEvent, found.spans), EndEvent(found)])
-        if tracer.streams:
-            return tracer.stream(
-                request.messages,
-                media_root=request.media_root,
-                block=_BLOCK,
-                provisional=None,
-                **request.template,
-                **self.options,
-            )
+        name = event.entry.id
+        if name in self._defects:  # what could not be shown was told already
+            return
+        if isinstance(event, RequestStarted):
+            self._shown = None
+            self._status.show(f"{name}{self._where}: reading")
+        elif isinstance(event, RequestEvent):
+            self._show_event(event)
+        elif isinstance(event, RequestDone):
+            self._show_end(event)
+        else:
+            self._show_failure(event)
+
+    def _show_event(self, happened: RequestEvent) -> None:
         from omnitrace.trace.events import EndEvent, SpanEvent
 
-        trace = tracer.trace(
-            request.messages, media_root=request.media_root, **request.template, **self.options
-        )
-        return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])
+        name, event = happened.entry.id, happened.event
+        if self._shown is None:
+            self._shown = _Shown(names_of_request(happened.entry.messages))
+            if self._several and not self.output.as_json:
+                with self._status.paused():
+                    line = Text(plain(name), style="bold underline")
+                    make_console().print(line, soft_wrap=True)
+        assert self._tracer is not None
+        verifies = self._tracer.setup.verify is not None  # spans are printed with what that finds
+        if isinstance(event, EndEvent):
+            for span in event.trace.spans if verifies else ():
+                self._show_span(span, self._shown)
+        elif isinstance(event, SpanEvent):
+            if not verifies:
+                self._show_span(event.span, self._shown)
+        else:
+            self._shown.tokens += 1
+            self._status.show(f"{name}{self._where}: {self._shown.tokens} tokens")
 
-    def _keep(self, name: str, trace: Trace, status: StatusLine) -> None:
-        if self.output.out is not None:
-            path = self._free_path(self.output.out, name, trace, status)
-            self._saved[name] = trace.save(
-                path, media=self.output.media, metadata=self.output.metadata
-            )
-        with status.paused():
+    def _show_span(self, span: Span, shown: _Shown) -> None:
+        if self.output.as_json:
+            return
+        console = make_console()
+        with self._status.paused():
+            shown.section = print_section(console, span.section, shown.section)
+            print_span(console, span, shown.names)
+
+    def _show_end(self, event: RequestDone) -> None:
+        with self._status.paused():
             if self.output.as_json:
-                print_json({"id": name, **trace.to_dict()})
-            elif not trace.spans:
+                print_json({"id": event.entry.id, **event.trace.to_dict()})
+            elif not event.trace.spans:
                 make_console().print(Text("(the response is empty)", style="dim"))
+        self._pace.done += 1
 
-    def _free_path(self, out: Path, name: str, trace: Trace, status: StatusLine) -> Path:
-        """Return where a trace is kept: what is there of another request stays."""
-        first = path = out / f"{self._file_name(name)}.omnitrace"
-        while what_is(path) and not _is_of_same_request(path, trace):
-            path = out / f"{self._file_name(name)}.omnitrace"
-        if path != first:
-            with status.paused():
-                say(f"{first} is not of this request and stays; this trace is kept as {path.name}")
-        return path
+    def _show_failure(self, event: RequestFailed) -> None:
+        error, name = event.error, event.entry.id
+        if not isinstance(error, OmnitraceError):
+            self._fail(name, error)
+            return
+        (self._given_up if isinstance(error, GivenUpError) else self._mistakes).append(name)
+        self._pace.failed += 1
+        with self._status.paused():
+            if error.text and not self.output.as_json:
+                print_unsupported(make_console(), error.text)
+            if self._pace.failed <= _SAID:
+                say_mistake(f"{name}: {error}" if self._several else str(error))
+            elif self._pace.failed == _SAID + 1:
+                say("further mistakes are only counted")
+        self._print_failure(name, str(error), error.text)
 
-    def _file_name(self, name: str) -> str:
-        safe = base = safe_name(name)
-        number = 1
-        while safe.casefold() in self._taken:
-            number += 1
-            safe = f"{base}-{number}"
-        self._taken.add(safe.casefold())
-        return safe
+    def _fail(self, name: str, error: Exception) -> None:
+        """Tell of a defect of ours."""
+        self._defects.append(name)
+        self._pace.failed += 1
+        with self._status.paused():
+            say_defect(error)
+        self._print_failure(name, f"{type(error).__name__}: {error}")
 
     def _print_failure(self, name: str, reason: str, text: str = "") -> None:
         """Keep the documents on stdout in step with the requests."""
         if self.output.as_json:
             print_json({"id": name, "error": reason} | ({"text": text} if text else {}))
 
-    def _report(self) -> None:
+    @property
+    def _several(self) -> bool:
+        return self._pace.total > 1
+
+    @property
+    def _where(self) -> str:
+        return f" ({self._pace})" if self._several else ""
+
+    def _tell_news(self) -> None:
+        """Say now and then how far the run is, where there is no status line."""
+        if self._several and not sys.stderr.isatty() and time.monotonic() - self._news >= _NEWS:
+            self._news = time.monotonic()
+            say(str(self._pace))
+
+    def _say_kept(self, ended: str) -> None:
+        kept = f"; kept in {self.output.out}" if self.output.out and self._pace.done else ""
+        say(f"{ended} after {self._pace.done} of {self._pace.total} requests{kept}")
+
+    def _report(self, requests: Requests, run: Run) -> None:
         from omnitrace.report.html import write_report
-        from omnitrace.trace.trace import Trace
 
         assert self.output.out is not None
-        traces = [Trace.load(path) for path in self._saved.values()]
+        done = [*run.finished(self._chosen(requests, None))]
+        if not done:
+            return
         path = self.output.out / "report.html"
-        write_report(traces, path, titles=list(self._saved), media=self.output.media)
+        traces = (run.load(name) for name in done)
+        write_report(traces, path, titles=done, media=self.output.media)
         say(f"wrote {path}")
 
-    def _sum_up(self, count: int) -> int:
-        if self._saved:
-            say(f"wrote {len(self._saved)} of {count} traces to {self.output.out}")
-        failed = [*self._mistakes, *self._defects]
-        if failed and count > 1:
-            more = f", and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-            names = ", ".join(failed[:_NAMED]) + more
-            say(f"{len(failed)} of {count} requests failed: {names}")
-        if self._defects:
+    def _sum_up(self, run: Run | None) -> int:
+        pace = self._pace
+        if run is not None:
+            if pace.done or not run.kept:
+                say(f"wrote {pace.done} of {pace.total} traces to {self.output.out}")
+            if run.kept:
+                say(f"{run.kept} of {pace.total} traces were in {self.output.out} already")
+        for names, what in (
+            ([*self._mistakes, *self._defects], "failed"),
+            (self._given_up, "were given up"),
+        ):
+            if names and pace.total > 1:
+                more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+                said = ", ".join(names[:_NAMED]) + more
+                say(f"{len(names)} of {pace.total} requests {what}: {said}")
+        if self._defects or self._given_up:
             return DEFECT
         return MISTAKE if self._mistakes else 0
 
 
-def _is_of_same_request(path: Path, trace: Trace) -> bool:
-    """Whether a file holds a trace of the same messages and media."""
-    try:
-        found = type(trace).load(path)
-    except OmnitraceError:
-        return False
-    one, other = (
-        (json.dumps(each.messages, sort_keys=True, default=str), [m.sha256 for m in each.media])
-        for each in (found, trace)
-    )
-    return one == other
+@dataclass(slots=True)
+class _Shown:
+    """What was printed of the request that is being traced."""
+
+    names: PartNames
+    tokens: int = 0
+    section: Section = "answer"

@@ -20,6 +20,7 @@ from omnitrace.sources.responses.given import Response
 __all__ = [
     "PROVISIONAL",
     "QUEUE_SIZE",
+    "BatchReplayOptions",
     "ReplayOptions",
     "StreamOptions",
     "TraceOptions",
@@ -92,6 +93,10 @@ class StreamOptions(TraceOptions, total=False):
 
     provisional: int | None
     queue_size: int
+
+
+class BatchReplayOptions(_RequestOptions, total=False):
+    """Options of ``replay_many``, as for ``trace``."""
 
 
 class ReplayOptions(_RequestOptions, total=False):

@@ -11,6 +11,7 @@ import numpy as np
 
 from omnitrace._utils.checks import check_options, check_whole
 from omnitrace.capture.exclusive import model_lock
+from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.options import PROVISIONAL, QUEUE_SIZE, ReplayOptions, StreamOptions
 from omnitrace.engine.prepare import (
     read_request,
@@ -29,7 +30,7 @@ from omnitrace.streaming.worker import Backlog, stops_are_errors
 from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
 
-__all__ = ["Streamed", "finished", "prepared", "replayed", "streamed"]
+__all__ = ["Streamed", "completed", "finished", "prepared", "replayed", "streamed"]
 
 
 def prepared(
@@ -71,7 +72,7 @@ class Streamed:
     def run(self, backlog: Backlog, emit: Emitter) -> None:
         """Do the work that is to be done in the stream's thread."""
         self.session.run(emit, check=emit.check, queue_size=self.queue_size, backlog=backlog)
-        trace = _completed(self.setup, self.session, measured=lambda masks: emit.check())
+        trace = completed(self.setup, self.session, measured=lambda masks: emit.check())
         emit(EndEvent(trace))
 
 
@@ -137,12 +138,12 @@ def finished(
     """Run to the end; then ask the span signal, if there is one that needs the whole response."""
     with stops_are_errors():
         session.run(lambda event: None, check=check)
-        return _completed(setup, session, foils, measured=measured)
+        return completed(setup, session, foils, measured=measured)
 
 
-def _completed(
+def completed(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     foils: Sequence[int | None] | None = None,
     *,
     measured: Callable[[np.ndarray], None] | None = None,

@@ -5,63 +5,48 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import LogitsProcessor, LogitsProcessorList
 
-from omnitrace.capture.attention_hooks import tapped
 from omnitrace.capture.base import Capture
 from omnitrace.capture.decode import RowCapture
 from omnitrace.capture.exclusive import evaluated, model_lock
-from omnitrace.capture.gradients import GradientCapture
 from omnitrace.capture.parameters import input_device
 from omnitrace.capture.replay import ReplayCapture
-from omnitrace.engine.assembler import Assembler, Block
-from omnitrace.engine.decode_loop import Engine
+from omnitrace.engine.assembler import Block
+from omnitrace.engine.attributed import Attributed
+from omnitrace.engine.capturing import capturing, listening
 from omnitrace.engine.prepare import RequestAndResponse
-from omnitrace.engine.provenance import provenance_of
 from omnitrace.engine.setup import Setup
-from omnitrace.models.detokenize import Detokenizer
 from omnitrace.models.encoded_request import EncodedRequest
 from omnitrace.models.forward import kept_logits
 from omnitrace.models.generation import (
     TokenStreamer,
     defers,
     ended,
+    forced,
     generation_config,
     generation_record,
     seeded,
     stop_at_last_position,
 )
-from omnitrace.segmentation.thinking import SectionSegmenter
-from omnitrace.signals.base import gradient_target, subject_of
-from omnitrace.signals.contract import chosen_layers
-from omnitrace.sources.media_records import media_record
+from omnitrace.signals.base import gradient_target
 from omnitrace.streaming.worker import Backlog, Worker
 from omnitrace.trace.events import Event
-from omnitrace.trace.trace import Trace
 
-__all__ = ["Session", "live_session", "replay_session"]
+__all__ = ["Session", "live_session", "replay_record", "replay_session"]
 
 
-@dataclass(slots=True)
-class Session:
-    """What is running: the engine, the capture that feeds it, and the data for the provenance."""
+@dataclass(slots=True, kw_only=True)
+class Session(Attributed):
+    """What is running: a request and its engine, the capture that feeds it, and the work itself."""
 
-    setup: Setup
-    request: EncodedRequest
     capture: Capture
     modules: Sequence[nn.Module]
-    layers: Sequence[int]
-    engine: Engine
     work: Callable[[Session, Callable[[int], None]], None]
-    generation: Mapping[str, Any]
-    seed: int | None = None
-    finished: Callable[[Sequence[int]], bool] = lambda ids: True
-    timings: dict[str, float] = field(default_factory=dict)
 
     def run(
         self,
@@ -92,7 +77,7 @@ class Session:
         with lock.held(check), lock.working(), seeded(self.seed), evaluated(model):
             started = time.perf_counter()
             with (
-                _listening(model, adapter.decoder, self.modules, self.capture),
+                listening(model, adapter.decoder, self.modules, self.capture),
                 self._blocks_to(emit, check, queue_size, backlog) as (hand_over, check_worker),
             ):
 
@@ -134,38 +119,6 @@ class Session:
             return
         with Worker(process, queue_size, backlog, check) as worker:
             yield worker.put, worker.check
-
-    def trace(self) -> Trace:
-        """Assemble the result."""
-        conversation, found = self.request.conversation, self.engine.assembler
-        return Trace(
-            messages=conversation.records(),
-            text=found.text,
-            token_ids=tuple(found.ids),
-            prompt_ids=self.request.encoded.prompt_ids,
-            layout=found.layout,
-            scores=found.scores(),
-            tokens=tuple(found.tokens),
-            spans=tuple(found.spans),
-            salience=found.salience_weights(),
-            media=tuple(media_record(part) for part in conversation.media()),
-            config=found.config,
-            provenance=provenance_of(
-                self.setup,
-                layers=self.layers,
-                generation={
-                    **self.generation,
-                    **({"template": dict(conversation.template)} if conversation.template else {}),
-                },
-                seed=self.seed,
-                segmentation={
-                    **self.engine.segmenter.record(),
-                    **({"notes": list(conversation.notes)} if conversation.notes else {}),
-                },
-                timings=self.timings,
-                finished=self.finished(self.engine.ids),
-            ),
-        )
 
 
 def live_session(
@@ -250,7 +203,7 @@ def replay_session(
             **request.encoded.generate_options,
             generation_config=config,
             streamer=TokenStreamer(push),
-            logits_processor=LogitsProcessorList([_Forced(response, request.prompt_length)]),
+            logits_processor=forced([response], request.prompt_length),
         )
 
     stepwise = gradient_target(setup.needs) is not None
@@ -260,27 +213,21 @@ def replay_session(
         rows,
         step_by_step if stepwise else one_pass,
         block=block,
-        generation={
-            "replay": True,
-            "contrast": foils is not None,
-            "response_ids": given.ids_from,
-        },
         foils=foils,
-        finished=lambda ids: given.finished,
+        **replay_record(given),
     )
 
 
-class _Forced(LogitsProcessor):  # type: ignore[misc]
-    """Leaves ``generate`` one choice a step: the response's own token."""
-
-    def __init__(self, response: Sequence[int], prompt_length: int) -> None:
-        self._response = response
-        self._prompt_length = prompt_length
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        forced = torch.full_like(scores, -torch.inf)
-        forced[:, self._response[input_ids.shape[1] - self._prompt_length]] = 0.0
-        return forced
+def replay_record(given: RequestAndResponse) -> dict[str, Any]:
+    """Return what the provenance says of a response that was given."""
+    return {
+        "generation": {
+            "replay": True,
+            "contrast": given.foils is not None,
+            "response_ids": given.ids_from,
+        },
+        "finished": lambda ids: given.finished,
+    }
 
 
 def _session(
@@ -290,71 +237,20 @@ def _session(
     work: Callable[[Session, Callable[[int], None]], None],
     *,
     block: int,
-    generation: Mapping[str, Any],
     foils: Sequence[int | None] | None = None,
     **options: Any,
 ) -> Session:
-    by_index = dict(setup.layers)
-    every = sorted(by_index)
-    signal, live = setup.signals.token, setup.live_signal
-    layers = chosen_layers(signal, every, subject=subject_of(signal, setup.signals.token_package))
-    read = list[int]()
-    if live is not None:
-        read = chosen_layers(live, every, subject=subject_of(live, setup.signals.span_package))
-        layers = sorted({*layers, *read})
-    values = "values" in setup.needs
-    target = gradient_target(setup.needs)
-    if target is None:
-        capture = rows(layers, values)
-        captured = layers
-    else:
-        capture = GradientCapture(
-            layers, every, request.prompt_length, target=target, foils=foils, values=values
-        )
-        captured = every
-    engine = Engine(
-        capture=capture,
-        assembler=Assembler(
-            layout=request.layout,
-            signal=signal,
-            package=setup.signals.token_package,
-            live=live,
-            live_package=setup.signals.span_package,
-            live_layers=frozenset(read),
-            salience=setup.salience,
-            config=setup.selection,
-        ),
-        detokenizer=Detokenizer(setup.adapter.tokenizer),
-        segmenter=SectionSegmenter.after_prompt(
-            setup.thinking,
-            setup.adapter.tokenizer,
-            request.encoded.prompt_ids,
-            request.layout,
-            unit=setup.span_unit,
-            language=setup.sources.language,
-        ),
-        block=block,
-    )
+    wanted = capturing(setup)
+    capture: Capture | None = wanted.gradients(request.prompt_length, foils)
+    if capture is None:
+        capture = rows(wanted.layers, wanted.values)
     return Session(
-        setup,
-        request,
-        capture,
-        [by_index[layer] for layer in captured],
-        layers,
-        engine,
-        work,
-        generation,
+        setup=setup,
+        request=request,
+        layers=wanted.layers,
+        engine=wanted.engine(request, capture, block),
+        capture=capture,
+        modules=wanted.modules,
+        work=work,
         **options,
     )
-
-
-@contextlib.contextmanager
-def _listening(
-    model: Any, decoder: nn.Module, modules: Sequence[nn.Module], capture: Capture
-) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(tapped(model, modules, capture.taps))
-        if isinstance(capture, GradientCapture):
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(capture.attached(model, decoder))
-        yield

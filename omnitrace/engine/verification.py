@@ -15,9 +15,9 @@ import torch
 
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.attribution.effects import measured_effects
+from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.prepare import response_scorer
 from omnitrace.engine.rescore import scorer_of
-from omnitrace.engine.session import Session
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import ModelError, NotSupportedError, OmnitraceError
 from omnitrace.signals.base import SpanSignal
@@ -34,7 +34,7 @@ _TO_THE_USER: Final = 5  # frames from here to the call of trace()
 
 def verified(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     trace: Trace,
     *,
     measured: Callable[[np.ndarray], None] | None = None,
@@ -87,7 +87,7 @@ def _verified(verify: Verify, trace: Trace, scorer: Callable[[], ResponseScorer]
 
 def with_measured(
     setup: Setup,
-    session: Session,
+    session: Attributed,
     trace: Trace,
     signal: SpanSignal,
     *,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omnitrace.estimator.finished import FinishedEstimator, load_signal
     from omnitrace.estimator.fit import fit_weights
     from omnitrace.estimator.fit_options import FitOptions
+    from omnitrace.estimator.gather import Spread
     from omnitrace.estimator.signal import SHIPPED, Estimator
     from omnitrace.estimator.store import Card, Learned, load, save
     from omnitrace.estimator.train import TrainOptions, calibrated, quality, train_estimator
@@ -40,6 +41,7 @@ __all__ = [
     "Learned",
     "Network",
     "RowReducer",
+    "Spread",
     "TrainOptions",
     "calibrate",
     "calibrated",
@@ -61,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
         "omnitrace.estimator.examples": ["Example", "HeldOut"],
         "omnitrace.estimator.features": ["FeatureRecipe", "RowReducer", "pooled"],
         "omnitrace.estimator.finished": ["FinishedEstimator", "load_signal"],
+        "omnitrace.estimator.gather": ["Spread"],
         "omnitrace.estimator.fit": ["fit_weights"],
         "omnitrace.estimator.fit_options": ["FitOptions"],
         "omnitrace.estimator.signal": ["Estimator", "SHIPPED"],

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from omnitrace._utils.paths import base_of_path
-from omnitrace.ablation.masks import generator
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.estimator.calibration import Calibration, CalibrationExample, calibrate
 from omnitrace.estimator.collect import CollectOptions, Collector
 from omnitrace.estimator.examples import Example, HeldOut, digest_of_examples
 from omnitrace.estimator.fit import fit_weights, usual_noise
 from omnitrace.estimator.fit_options import FitOptions
+from omnitrace.estimator.gather import Gathering, Spread, examples_maker
 from omnitrace.estimator.store import (
     CalibrationFacts,
     Card,
@@ -31,14 +31,12 @@ from omnitrace.estimator.weights import Fitted
 from omnitrace.evaluation.metrics.bootstrap import bootstrap_mean
 from omnitrace.evaluation.metrics.faithfulness import control_scores, lds
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
-from omnitrace.sources.request_files import FileEntry, RequestEntry, RequestProblem
+from omnitrace.sources.request_files import FileEntry
 from omnitrace.tracer import Tracer
 
 __all__ = ["TrainOptions", "calibrated", "quality", "train_estimator"]
 
 _PACKAGES: Final = ("omnitrace-attribution", "torch", "transformers", "numpy", "scipy")
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +76,7 @@ def train_estimator(
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
     failed: Callable[[str, OmnitraceError], None] | None = None,
+    spread: Spread | None = None,
 ) -> Learned:
     """Train an estimator for the model of a tracer.
 
@@ -96,6 +95,8 @@ def train_estimator(
     failed:
         Called with the id and the error of each request that cannot be used; without it the first
         error is raised.
+    spread:
+        The processes that measure, with a ``cache``; by default this one does.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def train_estimator(
     """
     given = options or TrainOptions()
     collector = Collector(tracer, given.collect, cache=cache)
-    run = _Run(collector, progress, failed or _raise)
+    run = Gathering(examples_maker(collector, spread, cache), given.collect.seed, progress, failed)
     held, rest = run.held_out(requests, given.held_out)
     examples = run.learning(rest)
     if not held:
@@ -160,60 +161,6 @@ def quality(fitted: Fitted, held: Sequence[HeldOut], *, seed: int = 0) -> dict[s
         metric: {method: bootstrap_mean(groups, seed=seed) for method, groups in methods.items()}
         for metric, methods in found.items()
     }
-
-
-def _raise(name: str, error: OmnitraceError) -> None:
-    raise error
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Makes examples of requests, one by one, and reports what fails."""
-
-    collector: Collector
-    progress: ProgressCallback
-    failed: Callable[[str, OmnitraceError], None]
-
-    def held_out(
-        self, requests: Sequence[FileEntry], share: float
-    ) -> tuple[list[HeldOut], list[FileEntry]]:
-        """Hold a share of the requests out, drawn by the seed; return also those that are left.
-
-        One that cannot be used is replaced by the next that is drawn.
-        """
-        count = len(requests)
-        if count < 3:
-            raise InputError(
-                f"{count} requests to train on",
-                legal="at least 3: two to learn from, one held out; 100 or more for use",
-            )
-        wanted = min(max(1, round(share * count)), count - 2)
-        found: list[HeldOut] = []
-        order = generator(self.collector.options.seed, "held out").permutation(count).tolist()
-        used = 0
-        while len(found) < wanted and used < count:
-            entry = requests[order[used]]
-            self.progress(f"{entry.id}: held out ({len(found) + 1} of {wanted})")
-            found += self._one(entry, self.collector.held_out)
-            used += 1
-        return found, [requests[i] for i in sorted(order[used:])]
-
-    def learning(self, requests: Sequence[FileEntry]) -> list[Example]:
-        """Make the examples that are learnt from."""
-        found: list[Example] = []
-        for number, entry in enumerate(requests, start=1):
-            self.progress(f"{entry.id}: to learn from ({number} of {len(requests)})")
-            found += self._one(entry, self.collector.example)
-        return found
-
-    def _one(self, entry: FileEntry, make: Callable[[RequestEntry], _T]) -> list[_T]:
-        try:
-            if isinstance(entry, RequestProblem):
-                raise entry.error
-            return [make(entry)]
-        except OmnitraceError as error:
-            self.failed(entry.id, error)
-            return []
 
 
 def _card(

@@ -15,6 +15,7 @@ from omnitrace.evaluation.labels.io import LabelScan
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
 from omnitrace.sources.request_files import FileEntry, RequestEntry, RequestProblem, read_requests
 from omnitrace.trace.io import DOCUMENT, SUFFIX
+from omnitrace.trace.request_record import request_name
 from omnitrace.trace.trace import Trace
 from omnitrace.types import OpenRoot
 
@@ -32,7 +33,7 @@ class Examples:
 
     def __iter__(self) -> Iterator[tuple[str, FileEntry | Path]]:
         yield from ((entry.id, entry) for entry in self.requests)
-        yield from ((path.stem, path) for path in self.traces)
+        yield from ((request_name(path), path) for path in self.traces)
 
 
 def read_examples(paths: Sequence[Path], media_root: Path | None = None) -> Examples:
@@ -102,17 +103,18 @@ def request_of(example: FileEntry | Path) -> RequestEntry:
     if isinstance(example, Path):
         trace = Trace.load(example)
         template = trace.provenance.template
-        return RequestEntry(example.stem, trace.request(), OpenRoot(), template=template)
+        return RequestEntry(request_name(example), trace.request(), OpenRoot(), template=template)
     return example
 
 
 def label_id(path: Path, labels: LabelScan) -> str:
-    """Return the id of the label that a trace file is named after; its own name without one."""
+    """Return the id of a trace's label: its request's, or what its file is named after."""
     ids = [entry.label.id for entry in labels.entries]
-    if path.stem in ids:
-        return path.stem
+    name = request_name(path)
+    if name in ids:
+        return name
     of_name = [each for each in ids if safe_name(each) == path.stem]
-    return of_name[0] if len(of_name) == 1 else path.stem
+    return of_name[0] if len(of_name) == 1 else name
 
 
 def load_traces(
@@ -120,5 +122,5 @@ def load_traces(
 ) -> Iterator[tuple[str, Trace]]:
     """Load one trace after the other, by the id of the label that its file is named after."""
     for number, path in enumerate(files):
-        progress(f"{path.stem} ({number + 1} of {len(files)})")
+        progress(f"{request_name(path)} ({number + 1} of {len(files)})")
         yield label_id(path, labels), Trace.load(path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         exported_files,
         write_exports,
     )
-    from omnitrace.export.table import TABLE, TABLE_VERSION, Column, rows_of, schema
+    from omnitrace.export.table import TABLE, TABLE_VERSION, Column, rows_of, schema, write_table
     from omnitrace.plugins.hookspecs import RegisterExporter
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "rows_of",
     "schema",
     "write_exports",
+    "write_table",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -46,7 +47,14 @@ __getattr__, __dir__ = lazy_names(
             "exported_files",
             "write_exports",
         ],
-        "omnitrace.export.table": ["TABLE", "TABLE_VERSION", "Column", "rows_of", "schema"],
+        "omnitrace.export.table": [
+            "TABLE",
+            "TABLE_VERSION",
+            "Column",
+            "rows_of",
+            "schema",
+            "write_table",
+        ],
         "omnitrace.plugins.hookspecs": ["RegisterExporter"],
     },
 )

@@ -11,9 +11,11 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from omnitrace._utils.documents import inert_cell
+from omnitrace._utils.files import open_output
 from omnitrace.errors import InputError
 from omnitrace.export.base import ExportedFile, NamedTrace, joint_name
 from omnitrace.trace.citations import Citation, SpanCitations
@@ -29,12 +31,13 @@ __all__ = [
     "Parquet",
     "rows_of",
     "schema",
+    "write_table",
 ]
 
 TABLE_VERSION: Final = 1
 """The version of the table's columns."""
-#: Rows that Parquet holds in memory at once.
-_GROUP: Final = 65_536
+#: Rows that are in memory at once, and that a reader of Parquet takes together.
+_GROUP: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +139,38 @@ class Parquet:
         InputError
             If pyarrow is not installed.
         """
-        kind = schema()
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         names: list[str] = []
-        sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, kind) as writer:
-            for group in _groups(rows_of(_noted(traces, names))):
-                writer.write_table(pa.Table.from_pylist(group, schema=kind))
-        yield ExportedFile(joint_name(names, ".parquet"), sink.getvalue().to_pybytes(), False)
+        sink = io.BytesIO()
+        _write_parquet(_noted(traces, names), sink)
+        yield ExportedFile(joint_name(names, ".parquet"), sink.getvalue(), False)
+
+
+def write_table(traces: Iterable[NamedTrace], path: str | Path) -> int:
+    """Write the table of any number of traces as Parquet; return how many rows it has.
+
+    Traces are read while it is written, one at a time; a file of the same name is replaced once
+    all are there.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is not installed, or the file cannot be written.
+    """
+    schema()  # before anything is read
+    with open_output(Path(path)) as file:
+        return _write_parquet(traces, file)
+
+
+def _write_parquet(traces: Iterable[NamedTrace], sink: IO[bytes]) -> int:
+    kind, count = schema(), 0
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(sink, kind, compression="zstd") as writer:
+        for group in _groups(rows_of(traces)):
+            writer.write_table(pa.Table.from_pylist(group, schema=kind))
+            count += len(group)
+    return count
 
 
 def schema() -> pa.Schema:

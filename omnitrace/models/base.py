@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.models.collate import Side, media_names, padded
 from omnitrace.models.wrappers import unwrapped
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.options import SourceOptions
@@ -114,6 +115,40 @@ class ModelAdapter(abc.ABC):
         InputError, MediaError, NotSupportedError
             If the model cannot take what the conversation holds.
         """
+
+    def collate(
+        self, inputs: Sequence[Mapping[str, torch.Tensor]], *, side: Side = "left"
+    ) -> dict[str, torch.Tensor]:
+        """Join the inputs of several requests into those of one batch.
+
+        Parameters
+        ----------
+        inputs:
+            The ``inputs`` of what :meth:`encode` returned, batch 1 each, perhaps with the tokens of
+            a response behind them. All have entries of the same names.
+        side:
+            Where shorter sequences are filled up: "left" to generate, "right" for one pass.
+
+        Returns
+        -------
+        dict
+            The inputs of the batch, in the same order. Sequence ``i`` has ``attention_mask`` 0 at
+            its padding, which makes it as long as the longest.
+
+        Raises
+        ------
+        NotSupportedError
+            If there are inputs that this adapter cannot join, such as those of media: the requests
+            then run one at a time.
+        """
+        media = sorted(media_names(inputs[0]))
+        if media:
+            raise NotSupportedError(
+                f"the adapter {self.name!r} cannot join the media of several requests "
+                f"({', '.join(media)})",
+                legal="requests of text alone",
+            )
+        return padded(inputs, side=side, silent=self.media_tokens)
 
     def features(self, encoded: Encoded, tokens: GridTokens | TimeTokens) -> np.ndarray:
         """Return what the model's own tower makes of a medium, for unitizers that cut by it.

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from omnitrace.models.base import Encoded, ModelAdapter
+from omnitrace.models.collate import PER_TOKEN
 from omnitrace.sources.messages import Conversation
 from omnitrace.types import Layout
 
 __all__ = ["EncodedRequest"]
-
-
-# Inputs with one entry a prompt token, and what a token of the response has there.
-_PER_TOKEN = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class EncodedRequest:
         inputs = self.inputs(device)
         ids = torch.tensor([list(response[:-1])], dtype=torch.long, device=device)
         inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
-        for name, fill in _PER_TOKEN.items():
+        for name, fill in PER_TOKEN.items():
             if name in inputs:
                 inputs[name] = torch.cat([inputs[name], torch.full_like(ids, fill)], dim=1)
         return inputs

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.generation.configuration_utils import GenerationMode
 from transformers.generation.streamers import BaseStreamer
 
@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from omnitrace.models.base import Encoded, ModelAdapter
 
 __all__ = [
+    "StepStreamer",
     "TokenStreamer",
+    "alone",
     "defers",
     "ended",
+    "forced",
     "generation_config",
     "generation_record",
     "greedy_ids",
     "seeded",
     "stop_at_last_position",
+    "stop_tokens",
 ]
 
 DEFAULT_NEW_TOKENS: Final = 256
@@ -38,28 +42,41 @@ _PLAIN = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 
-class TokenStreamer(BaseStreamer):  # type: ignore[misc]
-    """Hands each selected token to a callback, and to the user's own streamer if there is one."""
+class StepStreamer(BaseStreamer):  # type: ignore[misc]
+    """Hands the tokens of each step to a callback, and to the user's streamer if there is one.
 
-    def __init__(self, push: Callable[[int], None], also: BaseStreamer | None = None) -> None:
+    There is one token for every sequence of the batch.
+    """
+
+    def __init__(self, push: Callable[[list[int]], None], also: BaseStreamer | None = None) -> None:
         self._push = push
         self._also = also
         self._prompt_seen = False
 
     def put(self, value: torch.Tensor) -> None:
-        """Take what ``generate`` streams: first the prompt, then one token at a time."""
+        """Take what ``generate`` streams: first the prompt, then the tokens of a step."""
         if self._also is not None:
             self._also.put(value)
         if not self._prompt_seen:
             self._prompt_seen = True
             return
-        for token_id in value.flatten().tolist():
-            self._push(int(token_id))
+        self._push(value.flatten().tolist())
 
     def end(self) -> None:
         """Pass the end on to the user's streamer."""
         if self._also is not None:
             self._also.end()
+
+
+class TokenStreamer(StepStreamer):
+    """Hands each selected token to a callback, and to the user's own streamer if there is one."""
+
+    def __init__(self, push: Callable[[int], None], also: BaseStreamer | None = None) -> None:
+        def each(ids: list[int]) -> None:
+            for token_id in ids:
+                push(token_id)
+
+        super().__init__(each, also)
 
 
 def generation_config(
@@ -199,6 +216,59 @@ def stop_at_last_position(
         config.max_new_tokens = left
 
 
+class _Forced(LogitsProcessor):  # type: ignore[misc]
+    """Leaves ``generate`` one choice a step: each response's own token."""
+
+    def __init__(self, responses: Sequence[Sequence[int]], prompt_length: int) -> None:
+        self._responses = responses
+        self._prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        step = input_ids.shape[1] - self._prompt_length
+        forced = torch.full_like(scores, -torch.inf)
+        for row, response in enumerate(self._responses):
+            # What follows a response that is shorter than others is not read.
+            forced[row, response[min(step, len(response) - 1)]] = 0.0
+        return forced
+
+
+def forced(responses: Sequence[Sequence[int]], prompt_length: int) -> LogitsProcessorList:
+    """Return what lets ``generate`` choose only the tokens of ``responses``, one a sequence."""
+    return LogitsProcessorList([_Forced(responses, prompt_length)])
+
+
+# Settings that count or compare the prompt's tokens, and so would see the padding of a batch; what
+# they are where they do nothing.
+_SEE_PADDING: Final[Mapping[str, Any]] = {
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "max_length": None,
+}
+# Settings and arguments that end a response or look at it in a way of their own.
+_OWN_WAYS: Final = (
+    "stop_strings",
+    "max_time",
+    "logits_processor",
+    "stopping_criteria",
+    "streamer",
+    "prefix_allowed_tokens_fn",
+    "synced_gpus",
+)
+
+
+def alone(config: GenerationConfig, rest: Mapping[str, Any]) -> str | None:
+    """Return why requests with these settings and arguments cannot share a batch, if so."""
+    for name, nothing in _SEE_PADDING.items():
+        if (getattr(config, name, nothing) or nothing) != nothing:
+            if name == "max_length" and config.max_new_tokens is not None:
+                continue
+            return f"{name} would count the padding of a batch"
+    for name in _OWN_WAYS:
+        if rest.get(name) is not None or getattr(config, name, None) is not None:
+            return f"{name} is made for one response at a time"
+    return None
+
+
 def generation_record(config: GenerationConfig) -> dict[str, Any]:
     """Return the settings that differ from the defaults, JSON-ready, for the provenance."""
     record = {}
@@ -214,8 +284,13 @@ def ended(config: GenerationConfig, ids: Sequence[int]) -> bool:
     """Whether the response ended by itself, and not because it reached ``max_new_tokens``."""
     if config.max_new_tokens is None or len(ids) < config.max_new_tokens:
         return True
+    return ids[-1] in stop_tokens(config)
+
+
+def stop_tokens(config: GenerationConfig) -> list[int]:
+    """Return the tokens that end a response."""
     stops = config.eos_token_id
-    return ids[-1] in (stops if isinstance(stops, list) else [stops])
+    return [] if stops is None else list(stops) if isinstance(stops, list | tuple) else [stops]
 
 
 def greedy_ids(adapter: ModelAdapter, encoded: Encoded, max_new_tokens: int) -> tuple[int, ...]:

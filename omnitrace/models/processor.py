@@ -21,6 +21,7 @@ from omnitrace.errors import InputError, MediaError, ModelError
 from omnitrace.models.base import Encoded, LoadOptions, ModelAdapter
 from omnitrace.models.causal_lm import CausalLMAdapter
 from omnitrace.models.chat_template import locate_texts, refuse_reserved, text_geometry
+from omnitrace.models.collate import Side, joined_media, media_names, padded
 from omnitrace.models.expanded_prompt import Replaced, expanded_prompt
 from omnitrace.models.families import Family, family_of, place_of
 from omnitrace.models.forward import decoder_inputs, forward_parameters, undisturbed
@@ -193,6 +194,25 @@ class ProcessorAdapter(ModelAdapter):
             geometry=geometry,
             generate_options={"use_audio_in_video": True} if media.video_sound else {},
         )
+
+    def collate(
+        self, inputs: Sequence[Mapping[str, torch.Tensor]], *, side: Side = "left"
+    ) -> dict[str, torch.Tensor]:
+        """Join the inputs of several requests into those of one batch.
+
+        Raises
+        ------
+        NotSupportedError
+            If they hold media and nothing is known of the family, or their media have sizes that
+            do not fit into one tensor.
+        """
+        media = media_names(inputs[0])
+        if not media or self.family is None:
+            return super().collate(inputs, side=side)
+        joined = padded(inputs, side=side, silent=self.media_tokens)
+        return joined | {
+            name: joined_media(name, [each[name] for each in inputs]) for name in sorted(media)
+        }
 
     def _check_modalities(self, conversation: Conversation) -> None:
         family = self.family

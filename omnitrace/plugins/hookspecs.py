@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import pluggy
 
 __all__ = [
+    "RegisterExecutor",
     "RegisterExporter",
     "RegisterMetric",
     "RegisterModel",
@@ -133,6 +134,13 @@ class RegisterExporter(Protocol):
         """Register ``factory`` as ``name``; raises PluginError if the name is taken."""
 
 
+class RegisterExecutor(Protocol):
+    """Registers an executor: ``factory(**options)`` makes an :class:`omnitrace.runs.Executor`."""
+
+    def __call__(self, name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
+        """Register ``factory`` as ``name``, for ``--on name``; the name must be free."""
+
+
 @hookspec
 def register_signals(register: RegisterSignal) -> None:
     """Register signals: what scores the context for each token or span."""
@@ -171,3 +179,8 @@ def register_recognisers(register: RegisterRecogniser) -> None:
 @hookspec
 def register_exporters(register: RegisterExporter) -> None:
     """Register exporters: formats of other tools that traces can be written in."""
+
+
+@hookspec
+def register_executors(register: RegisterExecutor) -> None:
+    """Register executors: what spreads the requests of a run over processes and machines."""

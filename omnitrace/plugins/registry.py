@@ -20,6 +20,8 @@ __all__ = ["Entry", "Registry", "build_registry", "registry"]
 _BUILTIN_PACKAGE = "omnitrace"
 # By name: what it registers is above this package, and is imported only when needed.
 _BUILTIN_MODULE = "omnitrace.builtin"
+#: Packages of this repository that bring executors.
+_EXECUTOR_PACKAGES = {"ray": "omnitrace-ray"}
 _CUT = ("image", "audio", "video")
 
 
@@ -60,6 +62,7 @@ class Registry:
     unitizers: dict[str, Entry] = field(default_factory=dict)
     recognisers: dict[str, Entry] = field(default_factory=dict)
     exporters: dict[str, Entry] = field(default_factory=dict)
+    executors: dict[str, Entry] = field(default_factory=dict)
 
     def signal(self, name: str) -> Entry:
         """Return the signal's entry; raises PluginError with near matches if there is none."""
@@ -81,6 +84,18 @@ class Registry:
             return self.exporters[name]
         except KeyError:
             raise unknown_name("exporter", name, self.exporters) from None
+
+    def executor(self, name: str) -> Entry:
+        """Return the executor's entry; raises PluginError that says what to install."""
+        try:
+            return self.executors[name]
+        except KeyError:
+            if package := _EXECUTOR_PACKAGES.get(name):
+                raise PluginError(
+                    f"the executor {name!r} is not installed",
+                    fix=f"pip install {package}, or in a clone: pip install ./plugins/{package}",
+                ) from None
+            raise unknown_name("executor", name, self.executors) from None
 
     def model_for(self, config: object) -> Entry:
         """Return the adapter entry for a ``transformers`` configuration object.
@@ -158,6 +173,9 @@ def _collect(plugin: object, package: str) -> Registry:
     def register_exporter(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
         _add(found.exporters, "exporter", Entry(name, factory, summary, package))
 
+    def register_executor(name: str, factory: Callable[..., Any], *, summary: str = "") -> None:
+        _add(found.executors, "executor", Entry(name, factory, summary, package))
+
     manager.hook.register_signals(register=register_signal)
     manager.hook.register_models(register=register_model)
     manager.hook.register_pretrained(register=register_pretrained)
@@ -166,6 +184,7 @@ def _collect(plugin: object, package: str) -> Registry:
     manager.hook.register_unitizers(register=register_unitizer)
     manager.hook.register_recognisers(register=register_recogniser)
     manager.hook.register_exporters(register=register_exporter)
+    manager.hook.register_executors(register=register_executor)
     return found
 
 
@@ -208,6 +227,8 @@ def build_registry(plugins: Mapping[str, object]) -> Registry:
             _add(merged.recognisers, "recogniser", entry)
         for entry in found.exporters.values():
             _add(merged.exporters, "exporter", entry)
+        for entry in found.executors.values():
+            _add(merged.executors, "executor", entry)
         for entry in found.models.values():
             for other in merged.models.values():
                 if shared := set(other.config_classes) & set(entry.config_classes):

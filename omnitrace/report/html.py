@@ -12,16 +12,17 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from omnitrace._utils.files import write_text
+from omnitrace._utils.files import write_blocks
 from omnitrace.errors import InputError
 from omnitrace.report.compare import compare_view
 from omnitrace.report.modules import link
@@ -29,14 +30,17 @@ from omnitrace.report.truth import SpanTruth
 from omnitrace.report.view import trace_view
 from omnitrace.trace.trace import Trace
 
-__all__ = ["asset", "environment", "notebook_html", "render_page", "render_report", "write_report"]
+__all__ = ["asset", "environment", "notebook_html", "render_report", "write_report"]
 
 _STYLES: Final = ("base.css", "viewer.css", "sources.css", "narrow.css")
 _NOTEBOOK_HEIGHT: Final = 640  # pixels
+_SPOOLED: Final = 2**24  # characters that are kept in memory
+_BLOCK: Final = 2**20
+_HOLE: Final = "\0"  # what no page holds
 
 
 def write_report(
-    traces: Sequence[Trace],
+    traces: Iterable[Trace],
     path: Path,
     *,
     titles: Sequence[str] | None = None,
@@ -50,7 +54,7 @@ def write_report(
     Parameters
     ----------
     traces:
-        At least one.
+        At least one; of an iterator one is in memory at a time.
     path:
         The file; its folder is created, and what was there is replaced.
     titles:
@@ -76,14 +80,12 @@ def write_report(
         If the numbers of things do not fit, the traces cannot be compared, or the file cannot be
         written.
     """
-    page = render_report(
-        traces, titles=titles, notes=notes, truths=truths, media=media, compare=compare
-    )
-    return write_text(path, page)
+    blocks = _blocks(_views(traces, titles, notes, truths, media), compare=compare)
+    return write_blocks(path, (block.encode("utf-8", "replace") for block in blocks))
 
 
 def render_report(
-    traces: Sequence[Trace],
+    traces: Iterable[Trace],
     *,
     titles: Sequence[str] | None = None,
     notes: Sequence[Sequence[str]] | None = None,
@@ -92,42 +94,90 @@ def render_report(
     compare: bool = False,
 ) -> str:
     """Return the HTML that :func:`write_report` writes."""
-    if not traces:
-        raise InputError("a report of no traces", legal="at least one trace")
-    for name, given in (("titles", titles), ("notes", notes), ("truths", truths)):
-        if given is not None and len(given) != len(traces):
-            raise InputError(
-                f"{len(given)} {name} for {len(traces)} traces", legal=f"one of {name} a trace"
-            )
-    views = [
-        trace_view(
+    return "".join(_blocks(_views(traces, titles, notes, truths, media), compare=compare))
+
+
+def _views(
+    traces: Iterable[Trace],
+    titles: Sequence[str] | None,
+    notes: Sequence[Sequence[str]] | None,
+    truths: Sequence[Sequence[SpanTruth | None] | None] | None,
+    media: bool,
+) -> Iterator[tuple[Trace, dict[str, Any]]]:
+    """Yield each trace with its view, one at a time."""
+    given = {"titles": titles, "notes": notes, "truths": truths}
+    if isinstance(traces, Sequence):
+        _check_counts(len(traces), given)
+    count = 0
+    for number, trace in enumerate(traces):
+        count += 1
+        for name, each in given.items():
+            if each is not None and len(each) < count:
+                raise InputError(f"{len(each)} {name} for more traces", legal="one of each")
+        yield (
             trace,
-            title=titles[number] if titles else None,
-            notes=notes[number] if notes else (),
-            truths=truths[number] if truths else None,
-            media=media,
+            trace_view(
+                trace,
+                title=titles[number] if titles else None,
+                notes=notes[number] if notes else (),
+                truths=truths[number] if truths else None,
+                media=media,
+            ),
         )
-        for number, trace in enumerate(traces)
-    ]
-    return render_page({"traces": views, "compare": compare_view(traces) if compare else None})
+    _check_counts(count, given)
 
 
-def render_page(data: dict[str, Any]) -> str:
-    """Return the page for what :func:`~omnitrace.report.view.trace_view` says of traces.
+def _check_counts(count: int, given: Mapping[str, Sequence[Any] | None]) -> None:
+    if not count:
+        raise InputError("a report of no traces", legal="at least one trace")
+    for name, each in given.items():
+        if each is not None and len(each) != count:
+            raise InputError(
+                f"{len(each)} {name} for {count} traces", legal=f"one of {name} a trace"
+            )
 
-    Parameters
-    ----------
-    data:
-        ``traces``, the views, and ``compare``, what
-        :func:`~omnitrace.report.compare.compare_view` returned, or None.
+
+def _blocks(views: Iterator[tuple[Trace, dict[str, Any]]], *, compare: bool) -> Iterator[str]:
+    compared: list[Trace] = []
+
+    def noted() -> Iterator[dict[str, Any]]:
+        for trace, view in views:
+            if compare:
+                compared.append(trace)
+            yield view
+
+    return _page(noted(), lambda: compare_view(compared) if compare else None)
+
+
+def _page(views: Iterator[dict[str, Any]], compare: Callable[[], Any]) -> Iterator[str]:
+    """Yield the page in blocks; what views become waits on the disk, so that none stays in memory.
+
+    A view is needed twice, as plain HTML and as data, and the heading needs their number.
     """
+    article = environment().get_template("article.html.j2")
+    with _spool() as plain, _spool() as data:
+        title = ""
+        for count, view in enumerate(views, start=1):
+            title = (view["title"] or "Trace 1") if count == 1 else f"{count} traces"
+            plain.write(article.render(view=view, number=count))
+            data.write(("," if count > 1 else "") + _json(view))
+        before, between, after = _frame(title).split(_HOLE)
+        yield before
+        yield from _read(plain)
+        yield between + '{"traces":['
+        yield from _read(data)
+        yield f'],"compare":{_json(compare())}}}{after}'
+
+
+def _frame(title: str) -> str:
+    """Return the page, with a hole for the plain HTML and one for the data."""
     style, script = "".join(map(asset, _STYLES)), _script()
     page: str = (
         environment()
         .get_template("report.html.j2")
         .render(
-            views=data["traces"],
-            data=_json(data),
+            title=title.replace(_HOLE, ""),
+            hole=Markup(_HOLE),
             style=Markup(style),
             script=Markup(script),
             style_digest=_digest(style),
@@ -135,6 +185,18 @@ def render_page(data: dict[str, Any]) -> str:
         )
     )
     return page
+
+
+def _spool() -> IO[str]:
+    return tempfile.SpooledTemporaryFile(
+        _SPOOLED, "w+", encoding="utf-8", errors="replace", newline=""
+    )
+
+
+def _read(spool: IO[str]) -> Iterator[str]:
+    spool.seek(0)
+    while block := spool.read(_BLOCK):
+        yield block
 
 
 def notebook_html(trace: Trace) -> str:
@@ -173,9 +235,9 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def _json(value: Any) -> Markup:
+def _json(value: Any) -> str:
     """Dump for a script element, where only ``<`` could end or change it."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
+    return text

@@ -78,6 +78,10 @@ class Folder(Protocol):
         """Write a trace with its record, whole or not at all; return where it is."""
         ...
 
+    def load_trace(self, name: str) -> Trace:
+        """Read a trace."""
+        ...
+
     def record(self, name: str) -> RequestRecord | None:
         """Return the record of a trace, None where there is none."""
         ...
@@ -148,6 +152,12 @@ class LocalFolder:
     def save_trace(self, name: str, trace: Trace, request: RequestRecord, **options: Any) -> Path:
         """Write a trace with its record, whole or not at all; return where it is."""
         return trace.save(self.path / name, request=request, **options)
+
+    def load_trace(self, name: str) -> Trace:
+        """Read a trace."""
+        from omnitrace.trace.trace import Trace
+
+        return Trace.load(self.path / name)
 
     def record(self, name: str) -> RequestRecord | None:
         """Return the record of a trace, None where there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -70,7 +70,7 @@ def run_requests(
     *,
     live: bool = False,
     **options: Any,
-) -> Iterator[RunEvent]:
+) -> Generator[RunEvent, None, None]:
     """Trace requests one after the other, and yield what happens.
 
     What is done is left out, if there is a run. Leaving the loop stops the model and takes back
@@ -151,7 +151,7 @@ def _events(
     if entry.response is not None:
         trace = tracer.replay(entry.messages, entry.response, **given)
     elif live and tracer.streams:
-        return tracer.stream(entry.messages, **given, **options)
+        return tracer.stream(entry.messages, provisional=None, **given, **options)
     else:
         trace = tracer.trace(entry.messages, **given, **options)
     return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])

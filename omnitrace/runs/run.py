@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from omnitrace._utils.checks import check_whole
 from omnitrace.errors import GivenUpError, InputError, OmnitraceError, RunError
+from omnitrace.runs.attempts import ATTEMPTS, marker_of, note_attempt
 from omnitrace.runs.digests import digest_of_request
 from omnitrace.runs.folder import Claim, Folder, LocalFolder
 from omnitrace.runs.manifest import Manifest, differences, model_record
@@ -37,13 +37,10 @@ if TYPE_CHECKING:
     from omnitrace.models.base import ModelAdapter
     from omnitrace.trace.trace import Trace
 
-__all__ = ["ATTEMPTS", "Failure", "OnChange", "Run", "Summary", "open_run"]
+__all__ = ["Failure", "OnChange", "Run", "Summary", "open_run"]
 
 OnChange: TypeAlias = Literal["refuse", "redo"]
 """What becomes of a request or option that differs from that of the folder."""
-
-ATTEMPTS: Final = 3
-"""Processes that a request may end before it is given up: one more than a stray kill or two."""
 
 MANIFEST: Final = "run.json"
 FAILURES: Final = "failures.jsonl"
@@ -179,11 +176,7 @@ class Run:
         RunError
             If the run was begun with another model, and ``on_change`` is "refuse".
         """
-        data = self.folder.read(MANIFEST)
-        if data is not None:  # another process may have noted its model meanwhile
-            current = Manifest.from_bytes(data, f"{MANIFEST} of {self.folder}")
-            if (current.asked, current.salt) == (self.manifest.asked, self.manifest.salt):
-                self.manifest = current
+        self.update()
         model, known = model_record(adapter), self.manifest.model
         if known.get("fingerprint") == model["fingerprint"]:
             return
@@ -196,6 +189,14 @@ class Run:
             )
         self.manifest = replace(self.manifest, model=model)
         self.folder.write(MANIFEST, self.manifest.to_bytes())
+
+    def update(self) -> None:
+        """Read the manifest again: another process may have noted its model meanwhile."""
+        data = self.folder.read(MANIFEST)
+        if data is not None:
+            current = Manifest.from_bytes(data, f"{MANIFEST} of {self.folder}")
+            if (current.asked, current.salt) == (self.manifest.asked, self.manifest.salt):
+                self.manifest = current
 
     def path_of(self, request_id: str) -> str:
         """Return the name, within the folder, of the trace of a request."""
@@ -219,7 +220,7 @@ class Run:
                 continue
             if done:
                 self.kept += 1
-            elif self.folder.exists(self._marker(entry)):
+            elif self.folder.exists(marker_of(entry.id)):
                 suspects.append(entry)
             else:
                 yield entry
@@ -239,21 +240,14 @@ class Run:
             If it was changed since its trace was written, or the folder cannot be written to.
         """
         digest = digest_of_request(entry)
-        claim = self.folder.claim(self._marker(entry))
+        claim = self.folder.claim(marker_of(entry.id))
         if claim is None:
             return False
         try:
             if self._is_done(entry, digest):
                 claim.remove()
                 return False
-            before = len(_attempts_of(claim.lines(), digest))
-            if before >= self.attempts:
-                raise GivenUpError(
-                    f"the request {entry.id!r} is given up: {before} processes that tried it died",
-                    fix=f"allow more (--attempts {before + 1}), or look at what it asks for",
-                )
-            line = {"id": entry.id, "digest": digest, "process": os.getpid(), "time": _now()}
-            claim.add(json.dumps(line))
+            note_attempt(claim, entry.id, digest, self.attempts)
         except BaseException:
             claim.withdraw()
             raise
@@ -299,6 +293,23 @@ class Run:
         if found is not None:
             found[1].withdraw()
 
+    def finished(self, entries: Iterable[FileEntry]) -> Iterator[str]:
+        """Yield the ids of those requests whose trace of this run is there."""
+        for entry in entries:
+            record = self.folder.record(self.path_of(entry.id))
+            if record is not None and (record.id, record.run) == (entry.id, self.manifest.digest):
+                yield entry.id
+
+    def load(self, request_id: str) -> Trace:
+        """Read the trace of a request.
+
+        Raises
+        ------
+        TraceFileError
+            If there is none, or it is damaged.
+        """
+        return self.folder.load_trace(self.path_of(request_id))
+
     def summary(self) -> Summary:
         """Read how far the folder is; failures count whose trace has not been written since."""
         done = {
@@ -313,9 +324,6 @@ class Run:
                 failure = Failure(**json.loads(line))
                 last[failure.id] = failure
         return Summary(len(done), tuple(each for each in last.values() if each.id not in done))
-
-    def _marker(self, entry: RequestEntry) -> str:
-        return f"attempts/{trace_name(entry.id)}"
 
     def _is_done(self, entry: RequestEntry, digest: str) -> bool:
         """Return whether the trace of this request is there.
@@ -344,11 +352,6 @@ class Run:
                 fix=_REDO,
             )
         return False
-
-
-def _attempts_of(lines: Iterable[str], digest: str) -> list[str]:
-    """Return the attempts at this request; those before it was changed do not count."""
-    return [line for line in lines if f'"{digest}"' in line]
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from omnitrace.errors import InputError
 
-__all__ = ["Shard", "chosen"]
+__all__ = ["Shard", "chosen", "count_chosen"]
 
 T = TypeVar("T")
 
@@ -61,3 +61,9 @@ def chosen(
     if shard is None:
         return taken
     return itertools.islice(taken, shard.index - 1, None, shard.count)
+
+
+def count_chosen(total: int, *, limit: int | None = None, shard: Shard | None = None) -> int:
+    """Return how many of ``total`` items :func:`chosen` yields."""
+    taken = total if limit is None else min(total, limit)
+    return taken if shard is None else len(range(shard.index - 1, taken, shard.count))

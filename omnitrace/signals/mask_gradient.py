@@ -166,7 +166,7 @@ def _attend(bias: torch.Tensor, call: AttentionCall) -> torch.Tensor:
 
 
 def _attended(bias: torch.Tensor, call: AttentionCall) -> torch.Tensor:
-    from omnitrace.capture.decode import attention_rows
+    from omnitrace.capture.attention_rows import attention_rows
 
     query, key, value = call.query, call.key, call.value
     rows = attention_rows(

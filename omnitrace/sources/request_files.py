@@ -3,7 +3,8 @@
 A ``.json`` file holds one request ``{"id"?, "messages": [...]}``, one bare list of messages, or a
 list of requests; every line of a ``.jsonl`` file holds one request. An entry of a question file,
 ``{"id"?, "prompt", "question": [{"text" | "image" | "audio" | "video": ...}]}``, may stand wherever
-a request may: its question parts become the sources in their order, its prompt the instruction.
+a request may: its question parts become the sources in their order, its prompt the instruction. So
+may a line of OpenAI's Batch API, ``{"custom_id", "body": {"messages": [...], ...}}``.
 
 Only the entries are checked here; what the messages hold is checked when they are traced.
 """
@@ -245,6 +246,7 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
     try:
         if isinstance(value, InputError):
             raise value
+        value = _of_batch(value)
         name = _id(value, where, default)
         _check_text(value, where)
         if isinstance(value, list) and _is_messages(value):
@@ -269,6 +271,15 @@ def _entry(value: Any, where: str, default: str, path: Path, root: Path | None) 
         return RequestProblem(name, error)
 
 
+def _of_batch(value: Any) -> Any:
+    """Return the request in a line of OpenAI's Batch API, of which sampling is left out."""
+    body = value.get("body") if isinstance(value, Mapping) else None
+    if not isinstance(body, Mapping) or "messages" in value:
+        return value
+    read = ("messages", "tools", "chat_template_kwargs")
+    return {"id": value.get("custom_id"), **{name: body[name] for name in read if name in body}}
+
+
 def _id(value: Any, where: str, default: str) -> str:
     raw = value.get("id") if isinstance(value, Mapping) else None
     if raw is None or raw == "":
@@ -280,7 +291,7 @@ def _id(value: Any, where: str, default: str) -> str:
 
 def _check_text(value: Any, where: str) -> None:
     try:
-        json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+        json.dumps(value, ensure_ascii=False, default=lambda _: None).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
             f"{where} holds half of a surrogate pair, {error.object[error.start]!r}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,9 +83,10 @@ class ResponseFile:
         self.unused = dict.fromkeys(self._by_id)
 
     def matched(self, entries: Iterable[FileEntry]) -> Iterator[FileEntry]:
-        """Yield the requests with their responses, in place of those that they may have.
+        """Return the requests with their responses, in place of those that they may have.
 
-        A request without a response, or whose response cannot be read, becomes a problem.
+        A request without a response, or whose response cannot be read, becomes a problem. Responses
+        are read as the requests are iterated over.
 
         Raises
         ------
@@ -93,7 +94,7 @@ class ResponseFile:
             If lines have no ids, and there are not as many as requests.
         """
         if not self._by_id:
-            entries = list(entries)
+            entries = entries if isinstance(entries, Sized) else list(entries)
             if len(entries) != len(self._places):
                 raise InputError(
                     f"{str(self._path)!r} has {len(self._places)} responses without ids, and there "
@@ -101,8 +102,7 @@ class ResponseFile:
                     legal="as many of them, or responses with ids",
                     fix='write lines such as {"id": …, "response": …}',
                 )
-        for index, entry in enumerate(entries):
-            yield self._with_response(entry, index)
+        return (self._with_response(entry, index) for index, entry in enumerate(entries))
 
     def _with_response(self, entry: FileEntry, index: int) -> FileEntry:
         if self._by_id:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from omnitrace.capture.attention_hooks import attention_modules, tapped
-from omnitrace.capture.decode import RowCapture, attention_rows
+from omnitrace.capture.attention_rows import attention_rows
+from omnitrace.capture.decode import RowCapture
 from tests.helpers.attention_rows import assert_same, captured_rows, eager_rows
 from tests.helpers.tiny_models import FAMILIES, tiny
 

@@ -9,7 +9,7 @@ import torch
 import transformers as tf
 
 from omnitrace.capture.attention_hooks import AttentionCall
-from omnitrace.capture.decode import attention_rows
+from omnitrace.capture.attention_rows import attention_rows
 from omnitrace.capture.gradients import GradientCapture
 from tests.helpers.attention_gradients import (
     assert_exact,

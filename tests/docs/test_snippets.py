@@ -34,6 +34,7 @@ REASONS: Final = (
     "installs packages",
     "needs a model from a hub",
     "needs a server",
+    "needs the plugin omnitrace-ray",
     "is a test module",
 )
 _FENCE: Final = re.compile(r"^```(\S*)[^\n]*\n.*?^```$", re.MULTILINE | re.DOTALL)

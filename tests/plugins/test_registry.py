@@ -114,6 +114,20 @@ def test_an_unknown_signal_names_near_matches() -> None:
         registry().signal("attention_last")
 
 
+def test_an_executor_is_registered_by_a_plugin_or_says_what_to_install() -> None:
+    class Elsewhere:
+        @hookimpl
+        def register_executors(self, register: hookspecs.RegisterExecutor) -> None:
+            register("elsewhere", object, summary="on another machine")
+
+    found = build_registry({"mine": Elsewhere()})
+    assert found.executor("elsewhere").package == "mine"
+    with pytest.raises(PluginError, match=r"'ray' is not installed.*pip install omnitrace-ray"):
+        found.executor("ray")
+    with pytest.raises(PluginError, match=r"unknown executor 'elsewhen'.*'elsewhere'"):
+        found.executor("elsewhen")
+
+
 def test_the_adapter_is_chosen_by_configuration_class() -> None:
     found = registry()
     assert found.model_for(tf.LlamaConfig()).name == "causal_lm"

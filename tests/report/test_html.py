@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gc
 import hashlib
 import html
 import json
 import re
+import weakref
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -210,3 +213,25 @@ def test_an_empty_response_has_a_page(trace: Trace) -> None:
     (view,) = page.data["traces"]
     assert (view["spans"], view["rest"]) == ([], "")
     assert "The response is empty." in [p["text"] for p in page.all("p")]
+
+
+def test_traces_are_read_one_at_a_time(tmp_path: Path) -> None:
+    alive: list[weakref.ref[Trace]] = []
+
+    def traces() -> Iterator[Trace]:
+        for number in range(3):
+            gc.collect()
+            assert sum(each() is not None for each in alive) <= 1, "the one before, at most"
+            trace = text_trace(["One."], "Which?", f"{number}.")
+            alive.append(weakref.ref(trace))
+            yield trace
+            del trace
+
+    page = write_report(traces(), tmp_path / "a.html", titles=["a", "b\0", "c"]).read_text()
+    assert "<title>3 traces" in page
+    assert [f'<h2 dir="auto">{title}</h2>' in page for title in "ac"] == [True, True]
+    with pytest.raises(InputError, match="1 titles for more traces"):
+        write_report(traces(), tmp_path / "b.html", titles=["a"])
+    with pytest.raises(InputError, match="no traces"):
+        write_report(iter(()), tmp_path / "b.html")
+    assert not (tmp_path / "b.html").exists()

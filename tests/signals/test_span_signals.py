@@ -23,6 +23,7 @@ from omnitrace import (
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.cli import runner as running
 from omnitrace.errors import ConformanceError
+from omnitrace.runs.inputs import Requests
 from omnitrace.signals.base import Effect, SpanSignal
 from omnitrace.sources.request_files import RequestEntry
 from tests.helpers.leave_one_out import LeaveOneOut
@@ -181,6 +182,6 @@ def test_the_command_line_traces_with_a_span_signal(
 ) -> None:
     monkeypatch.setattr(running, "load_tracer", lambda *_, **__: tracer)
     runner = running.Runner("reference", "leave-one-out")
-    assert runner.run([RequestEntry("weights", MESSAGES, Path())]) == 0
+    assert runner.run(Requests.of([RequestEntry("weights", MESSAGES, Path())])) == 0
     assert "The cup weighs five grams." in (out := capsys.readouterr().out)
     assert "nats" in out

@@ -222,3 +222,15 @@ def test_only_a_root_that_was_given_confines(tmp_path: Path) -> None:
     assert isinstance(only(path).media_root, OpenRoot)
     assert not isinstance(only(path, media_root=tmp_path).media_root, OpenRoot)
     assert isinstance(only(path, media_root=OpenRoot(tmp_path)).media_root, OpenRoot)
+
+
+def test_a_line_of_the_batch_api_is_a_request(tmp_path: Path) -> None:
+    body = {"model": "m", "temperature": 1, "messages": [{"role": "user", "content": "?"}]}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    path = tmp_path / "batch.jsonl"
+    path.write_text(json.dumps(line) + "\n" + json.dumps({**line, "body": {}}), encoding="utf-8")
+    found, problem = read_requests(path)
+    assert isinstance(found, RequestEntry)
+    assert (found.id, found.messages) == ("a", body["messages"])
+    assert isinstance(problem, RequestProblem)
+    assert problem.id == "a"

@@ -94,6 +94,7 @@ def analyse(
     from omnitrace.analysis.outcomes import read_outcomes
     from omnitrace.analysis.trajectories import TrajectoryConfig, trajectory
     from omnitrace.evaluation.example_set import find_traces
+    from omnitrace.trace.request_record import request_name
     from omnitrace.trace.trace import Trace
 
     if window is not None and by is _By.span:
@@ -110,7 +111,7 @@ def analyse(
 
         check_plot(plot)
     said = None if outcomes is None else _named(read_outcomes(outcomes), outcomes)
-    found = {path.stem: trajectory(Trace.load(path), config) for path in files}
+    found = {request_name(path): trajectory(Trace.load(path), config) for path in files}
     right = None if said is None else {name: said[name] for name in found if name in said}
     predictions: list[Prediction] = []
     if right is not None:

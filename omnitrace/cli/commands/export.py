@@ -41,11 +41,12 @@ def export(
     """
     from omnitrace.evaluation.example_set import find_traces
     from omnitrace.export.base import exported_files, write_exports
+    from omnitrace.trace.request_record import request_name
     from omnitrace.trace.trace import Trace
 
     def named() -> Iterator[NamedTrace]:
         for path in paths:
-            yield path.stem, Trace.load(path)
+            yield request_name(path), Trace.load(path)
 
     paths = find_traces(traces)
     if out is not None and not out.suffix:

@@ -44,6 +44,10 @@ def _exporters() -> list[TableLine]:
     return _summaries(registry().exporters.values())
 
 
+def _executors() -> list[TableLine]:
+    return _summaries(registry().executors.values())
+
+
 def _summaries(entries: Iterable[Entry]) -> list[TableLine]:
     return [("name", "package", "summary"), *((e.name, e.package, e.summary) for e in entries)]
 
@@ -81,6 +85,7 @@ def _unitizers() -> list[TableLine]:
 
 
 _LISTINGS: Final[dict[str, Callable[[], list[TableLine]]]] = {
+    "executors": _executors,
     "exporters": _exporters,
     "metrics": _metrics,
     "models": _models,
@@ -95,11 +100,12 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="signals|models|operators|metrics|unitizers|exporters", help="What to list."
+            metavar="signals|models|operators|metrics|unitizers|exporters|executors",
+            help="What to list.",
         ),
     ],
 ) -> None:
-    """List the installed signals, models, operators, metrics, unitizers or exporters.
+    """List the installed signals, models, operators, metrics, unitizers, exporters or executors.
 
     For a signal also: what it needs, what an answer costs with it, and whether its scores come
     while the model writes.

@@ -44,6 +44,7 @@ def report(
     from omnitrace.evaluation.labels.io import LabelError, scan_labels
     from omnitrace.evaluation.labels.truth import truths_of
     from omnitrace.report.html import write_report
+    from omnitrace.trace.request_record import request_name
     from omnitrace.trace.trace import Trace
 
     if compare:
@@ -51,7 +52,6 @@ def report(
         paths = [path for each in traces for path in find_traces([each])]
     else:
         paths = find_traces(traces)
-    loaded = [Trace.load(path) for path in paths]
     truths = None
     if labels is not None:
         scan = scan_labels(labels)
@@ -60,16 +60,18 @@ def report(
         known = {entry.label.id: entry.label for entry in scan.entries}
         ids = [label_id(path, scan) for path in paths]
         truths = [
-            truths_of(known[name], trace) if name in known else None
-            for name, trace in zip(ids, loaded, strict=True)
+            truths_of(known[name], Trace.load(path)) if name in known else None
+            for name, path in zip(ids, paths, strict=True)
         ]
-        missing = [path.stem for path, found in zip(paths, truths, strict=True) if found is None]
+        missing = [
+            request_name(path) for path, found in zip(paths, truths, strict=True) if found is None
+        ]
         if missing:
             say(f"no label for {', '.join(missing)}")
     write_report(
-        loaded,
+        map(Trace.load, paths),
         out,
-        titles=None if compare or len(paths) == 1 else [path.stem for path in paths],
+        titles=None if compare or len(paths) == 1 else [*map(request_name, paths)],
         truths=truths,
         media=media,
         compare=compare,

@@ -34,6 +34,7 @@ def show(
     """Print a saved trace: the response with markers, and below it the sources they name."""
     from omnitrace.cli.trace_view import print_trace
     from omnitrace.cli.word_view import print_words, span_named
+    from omnitrace.trace.request_record import request_name
     from omnitrace.trace.trace import Trace
 
     if as_json and tokens is not None:
@@ -44,7 +45,7 @@ def show(
     elif tokens is not None:
         print_words(make_console(), loaded, span_named(loaded, tokens))
     else:
-        print_trace(make_console(), loaded, path.stem)
+        print_trace(make_console(), loaded, request_name(path))
     if html is not None:
         loaded.to_html(html)
         say(f"wrote {html}")

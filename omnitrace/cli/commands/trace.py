@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from omnitrace._utils.files import make_folder, what_is
+from omnitrace._utils.files import what_is
+from omnitrace.cli.chosen_signal import calibrated, chosen_signal
 from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.inline_request import QuickForm, marked
 from omnitrace.cli.options import (
+    AsJson,
+    Attempts,
     AudioUnits,
+    Calibration,
+    Changes,
     Confine,
     Device,
+    EstimatorFile,
+    Heads,
     HistorySources,
+    Html,
     ImageUnits,
+    KeepMedia,
+    KeepMetadata,
     Language,
+    Limit,
+    Markers,
     MaxNewTokens,
+    Model,
+    Out,
+    Part,
+    Resume,
+    SignalName,
+    SourceParts,
+    Split,
     SystemSources,
     TextUnits,
+    VerifyOrNot,
     VideoFps,
     VideoUnits,
     root_of,
 )
-from omnitrace.cli.runner import Runner, TraceOutput
+from omnitrace.cli.run_options import RunChoices, TraceOutput
+from omnitrace.cli.runner import Runner
 from omnitrace.errors import InputError
-from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
-
-if TYPE_CHECKING:
-    from omnitrace.attribution.selection import SelectionConfig
-    from omnitrace.signals.base import Signal
+from omnitrace.runs.attempts import ATTEMPTS
+from omnitrace.runs.inputs import Requests, open_requests
 
 __all__ = ["trace"]
 
@@ -43,7 +60,8 @@ def trace(
         typer.Argument(
             metavar="REQUEST",
             help="A .json file with one request or a list of them, a .jsonl file with one a line, "
-            "or a question file of the OmniTrace paper.",
+            "a question file of the OmniTrace paper, a Parquet file, or a folder of these or of "
+            "the package datasets.",
             show_default=False,
         ),
     ] = None,
@@ -64,55 +82,13 @@ def trace(
     ask: Annotated[
         str | None, typer.Option(help="The question about them; @file.txt reads a file.")
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="'reference' (the small model in the package; 'reference-thinking' writes its "
-            "thoughts first), a hub id, a folder or a GGUF file."
-        ),
-    ] = "reference",
+    model: Model = "reference",
     device: Device = None,
-    signal: Annotated[
-        str | None,
-        typer.Option(
-            help="What selects the sources, instead of verification; see 'omnitrace list signals'.",
-            show_default=False,
-        ),
-    ] = None,
-    verify: Annotated[
-        bool | None,
-        typer.Option(
-            "--verify/--no-verify",
-            help="Whether the supports of a finished response are verified by ablation; by "
-            "default they are where no signal is named.",
-            show_default=False,
-        ),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A file of 'omnitrace calibrate': which verified effects are too small to be a "
-            "source, for this model.",
-        ),
-    ] = None,
-    estimator_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--estimator",
-            metavar="FILE",
-            help="Instead of --signal: a file of 'omnitrace estimator train', whose effects choose "
-            "the supports.",
-        ),
-    ] = None,
-    heads: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Instead of --signal: a file of 'omnitrace select-heads', whose attention chooses "
-            "the supports.",
-        ),
-    ] = None,
+    signal: SignalName = None,
+    verify: VerifyOrNot = None,
+    calibration: Calibration = None,
+    estimator_file: EstimatorFile = None,
+    heads: Heads = None,
     text_units: TextUnits = "sentence",
     image_units: ImageUnits = "grid",
     audio_units: AudioUnits = "bins",
@@ -121,19 +97,9 @@ def trace(
     language: Language = "en",
     system: SystemSources = None,
     history: HistorySources = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MESSAGE[.PART]",
-            help="Mark a message, or one of its parts, as a source, by their indices: 0 or 1.2. "
-            "Repeatable.",
-        ),
-    ] = None,
+    source: SourceParts = None,
     max_new_tokens: MaxNewTokens = 256,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Write <id>.omnitrace for each request into this folder."),
-    ] = None,
+    out: Out = None,
     media_root: Annotated[
         Path | None,
         typer.Option(
@@ -143,30 +109,11 @@ def trace(
         ),
     ] = None,
     confine: Confine = True,
-    html: Annotated[
-        bool, typer.Option("--html", help="With --out: also write report.html.")
-    ] = False,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON document a request, one a line, and no more."),
-    ] = False,
-    media: Annotated[
-        bool,
-        typer.Option(
-            "--media",
-            help="With --out: keep the original media in the trace files and, to be played, in "
-            "the report, without EXIF, places, dates and names.",
-        ),
-    ] = False,
-    keep_metadata: Annotated[
-        bool, typer.Option("--keep-metadata", help="With --media: keep all that is in the media.")
-    ] = False,
-    thinking: Annotated[
-        tuple[str, str],
-        typer.Option(
-            metavar="OPEN CLOSE", help="What the model writes before and after its thoughts."
-        ),
-    ] = ("<think>", "</think>"),
+    html: Html = False,
+    as_json: AsJson = False,
+    media: KeepMedia = False,
+    keep_metadata: KeepMetadata = False,
+    thinking: Markers = ("<think>", "</think>"),
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample tokens instead of taking the likeliest.")
     ] = False,
@@ -174,6 +121,12 @@ def trace(
     temperature: Annotated[
         float | None, typer.Option(help="With --sample: the temperature, above 0.")
     ] = None,
+    limit: Limit = None,
+    shard: Part = None,
+    split: Split = None,
+    resume: Resume = True,
+    on_change: Changes = "refuse",
+    attempts: Attempts = ATTEMPTS,
 ) -> None:
     """Answer requests and say what supports each statement, while it is written.
 
@@ -184,7 +137,8 @@ def trace(
     The quick form puts the sources in the order texts, images, audios, videos, however the options
     stand on the command line, and the question last; a request file keeps any order. Parts are
     called by their index in the message. In a file of several requests a bad one is reported and
-    the others go on.
+    the others go on. With --out a run that was ended, in whatever way, goes on where it was when
+    the same command is given again.
     """
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
@@ -192,16 +146,13 @@ def trace(
     quick = QuickForm(
         text or (), image or (), audio or (), video or (), ask, transcripts=transcript or ()
     )
-    if out is None and (html or media):
-        option = "--html" if html else "--media"
-        raise InputError(f"{option} has no folder to write to", fix="add --out DIR")
-    if keep_metadata and not media:
-        raise InputError("--keep-metadata has no media to keep", fix="add --media")
+    output = TraceOutput.asked(out, html, media, as_json, keep_metadata)
     markers = Thinking(*thinking)
-    chosen = _signal(signal, estimator_file, heads)
-    selection = _calibrated(calibration, chosen, verify)
+    chosen = chosen_signal(signal, estimator_file, heads)
+    selection = calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
-    entries = marked(_entries(request, quick, root_of(media_root, confine)), source or ())
+    requests = _requests(request, quick, root_of(media_root, confine), split)
+    requests = marked(requests, source or ())
     runner = Runner(
         model,
         chosen,
@@ -220,72 +171,30 @@ def trace(
         thinking=markers,
         device=device,
         options=options,
-        output=TraceOutput(
-            None if out is None else make_folder(out), html, media, as_json, keep_metadata
-        ),
+        output=output,
+        choices=RunChoices.asked(limit, shard, on_change, resume, attempts),
     )
-    raise typer.Exit(runner.run(entries))
+    raise typer.Exit(runner.run(requests))
 
 
-def _entries(
-    request: Path | None, quick: QuickForm, media_root: Path | None
-) -> Sequence[RequestEntry | RequestProblem]:
-    """Return the requests of a file, or the one of the quick form."""
+def _requests(
+    request: Path | None, quick: QuickForm, media_root: Path | None, split: str | None
+) -> Requests:
+    """Return the requests of a file or dataset, or the one of the quick form."""
     if request is not None:
         if quick:
             raise InputError(
                 "both a REQUEST file and the quick form were given",
                 legal="either a file, or --text, --image, --audio, --video and --ask",
             )
-        return read_requests(request, media_root=media_root)
+        return open_requests(request, media_root=media_root, split=split)
     if not quick:
         raise InputError(
             "there is no request", legal="a REQUEST file, or --ask with sources of its own"
         )
     if media_root is not None and what_is(media_root) != "folder":
         raise InputError(f"the media root {str(media_root)!r} is no folder")
-    return [quick.request(media_root)]
-
-
-def _signal(
-    name: str | None, estimator_file: Path | None, heads: Path | None
-) -> str | Signal | None:
-    """Return what ``--signal``, ``--estimator`` or ``--heads`` names."""
-    if heads is not None and (name is not None or estimator_file is not None):
-        other = "--estimator" if name is None else f"--signal {name}"
-        raise InputError(f"both {other} and --heads are given", legal="one of them")
-    if heads is not None:
-        from omnitrace.signals.heads import load_heads
-
-        return load_heads(heads)
-    if estimator_file is None:
-        from omnitrace.plugins.registry import registry
-
-        if name is not None:
-            registry().signal(name)
-        return name
-    if name not in (None, "estimator"):
-        raise InputError(f"both --signal {name} and --estimator are given", legal="one of them")
-    from omnitrace.estimator.finished import load_signal
-
-    return load_signal(estimator_file)
-
-
-def _calibrated(
-    path: Path | None, signal: str | Signal | None, verify: bool | None
-) -> SelectionConfig | None:
-    """Return the selection of ``--calibration``."""
-    if path is None:
-        return None
-    verifies = signal is None if verify is None else verify
-    if not verifies and signal != "verified":
-        raise InputError(
-            "--calibration means nothing where supports are not verified",
-            legal="no --signal, or --verify beside it",
-        )
-    from omnitrace.evaluation.calibration.store import read_calibration
-
-    return read_calibration(path).selection()
+    return Requests.of([quick.request(media_root)])
 
 
 def _sampling(sample: bool, seed: int | None, temperature: float | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from omnitrace.evaluation.labels.schema import Label
 from omnitrace.evaluation.labels.template import template_line
 from omnitrace.evaluation.labels.validate import check_label
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
+from omnitrace.trace.request_record import request_name
 from omnitrace.trace.trace import Trace
 from omnitrace.types import MediaRecord
 
@@ -175,7 +176,7 @@ def label_traces(
     labelled: list[str] = []
     reasons: dict[str, str] = {}
     for number, path in enumerate(traces, start=1):
-        name = path.stem
+        name = request_name(path)
         if name in labels:
             continue
         progress(f"{name} ({number} of {len(traces)})")

@@ -11,6 +11,7 @@ from omnitrace._utils.files import what_is, write_text
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.matching import part_of
 from omnitrace.evaluation.labels.schema import VERSION
+from omnitrace.trace.request_record import request_name
 from omnitrace.trace.trace import Trace
 
 __all__ = ["parts_of", "template_line", "write_template"]
@@ -41,8 +42,9 @@ def write_template(traces: Sequence[Path], out: Path) -> dict[str, list[tuple[st
     parts: dict[str, list[tuple[str, ...]]] = {}
     for path in traces:
         trace = Trace.load(path)
-        lines.append(template_line(path.stem, trace))
-        parts[path.stem] = parts_of(trace)
+        name = request_name(path)
+        lines.append(template_line(name, trace))
+        parts[name] = parts_of(trace)
     write_text(out, "".join(f"{line}\n" for line in lines))
     return parts
 

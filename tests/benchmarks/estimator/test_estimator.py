@@ -33,7 +33,7 @@ from estimator.worlds import (
     compare,
 )
 from omnitrace import Tracer
-from omnitrace.estimator import CollectOptions, Collector, FeatureRecipe, FitOptions
+from omnitrace.estimator import CollectOptions, Collector, FeatureRecipe, FitOptions, mlp
 from omnitrace.evaluation.metrics.faithfulness import r_squared
 from omnitrace.signals.mask_gradient import MaskGradient
 from omnitrace.sources.request_files import RequestEntry
@@ -259,6 +259,12 @@ def test_several_processes_find_what_one_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = ["--learning", "2", "--requests", "1", "--masks", "4", "--new-tokens", "8"]
+    trained = mlp._trained
+
+    def briefly(batch: Any, steps: int, networks: int, options: FitOptions) -> Any:
+        return trained(batch, min(steps, 5), 1, options)
+
+    monkeypatch.setattr(mlp, "_trained", briefly)  # how well networks fit is not the question
 
     def figures(name: str, *more: str) -> Any:
         cache = ["--cache", str(tmp_path / name)]

@@ -11,14 +11,15 @@ from omnitrace.evaluation.labels.io import write_labels
 from omnitrace.evaluation.labels.schema import Label
 from omnitrace.trace.trace import Trace
 from omnitrace.types import Effect
-from tests.helpers.command_line import Run
+from tests.helpers.command_line import Run, run_command
 from tests.helpers.sample_labels import label, span
 from tests.helpers.sample_traces import multimodal_trace
 
 
-@pytest.fixture
-def evaluations(run: Run, tmp_path: Path) -> tuple[Path, Path]:
-    """A and B, of which B is worse."""
+@pytest.fixture(scope="module")
+def evaluations(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A and B, of which B is worse; no test changes them."""
+    tmp_path = tmp_path_factory.mktemp("evaluations")
     trace = multimodal_trace()
     worse = trace.with_effects(
         [{unit.id: Effect(float(unit.id == "video-1")) for unit in trace.units}] * 5
@@ -27,7 +28,7 @@ def evaluations(run: Run, tmp_path: Path) -> tuple[Path, Path]:
     for name, second in (("A", trace), ("B", worse)):
         trace.save(tmp_path / name / "a.omnitrace")
         second.save(tmp_path / name / "b.omnitrace")
-        result = run(
+        result = run_command(
             "evaluate", tmp_path / name, "--labels", labels, "--json", tmp_path / f"{name}.json"
         )
         assert result.exit_code == 0, result.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from omnitrace.cli import runner
+from omnitrace.runs import trace_name
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import SAMPLING, Run
 
@@ -42,7 +43,8 @@ def test_json_out_html_and_media(run: Run, model: str, sample: Path, tmp_path: P
     document = json.loads(line)
     name = json.loads(sample.read_text())["id"]
     assert document.pop("id") == name
-    assert {path.name for path in out.iterdir()} == {f"{name}.omnitrace", "report.html"}
+    files = {f"{name}.omnitrace", "report.html", "run.json"}
+    assert {path.name for path in out.iterdir()} == files
     loaded = Trace.load(out / f"{name}.omnitrace")
     assert loaded.to_dict() == document
     assert loaded.text
@@ -118,10 +120,14 @@ def test_a_bad_request_loses_no_other(
     result = run("trace", path, "--model", model, *SAMPLING, "--out", out, "--html", "--json")
     assert result.exit_code == 2
     assert {each.name for each in out.iterdir()} == {
-        "a_b.omnitrace",
-        "a_b-2.omnitrace",
-        "report.html",
+        *(f"{trace_name(name)}.omnitrace" for name in ("a/b", "a_b")),
+        *("report.html", "run.json", "failures.jsonl"),
     }
+    again = run("trace", path, "--model", model, *SAMPLING, "--out", out, "--json")
+    assert again.exit_code == 2
+    assert "wrote" not in again.stderr, "the good ones are not traced again"
+    assert "2 of 5 traces were in" in again.stderr
+    assert {"report.html"} < {each.name for each in out.iterdir()}
     documents = [json.loads(line) for line in result.stdout.splitlines()]
     assert [d["id"] for d in documents] == ["a/b", "requests-2", "no-file", "no-role", "a_b"]
     assert [("error" in d) for d in documents] == [False, True, True, True, False]
@@ -177,7 +183,8 @@ def test_ctrl_c_keeps_what_was_written(
     for each in kept:
         Trace.load(each)
     assert (out / "report.html").is_file()
-    assert {each.suffix for each in out.iterdir()} == {".omnitrace", ".html"}
+    names = {each.suffix if each.suffix == ".omnitrace" else each.name for each in out.iterdir()}
+    assert names == {".omnitrace", "report.html", "run.json"}
 
 
 def test_thoughts_have_a_heading_of_their_own(run: Run, model: str, sample: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from omnitrace.cli.app import main
+from omnitrace.runs import asked_of, open_run
 from omnitrace.trace import io as trace_io
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import SAMPLING, Run
@@ -86,23 +87,51 @@ def test_a_trace_of_another_request_stays(
 ) -> None:
     out, options = tmp_path / "out", ("--model", model, *SAMPLING, "--out", tmp_path / "out")
 
-    def traced(*requests: object) -> str:
-        result = run("trace", write_lines(*requests), *options)
-        assert result.exit_code == 0, result.stderr
+    def traced(code: int, *more: str) -> str:
+        requests = [{**ROPE, "id": "a"}, {**LAMP, "id": "b"}, {**LAMP, "id": "c"}]
+        result = run("trace", write_lines(*requests), *options, *more)
+        assert result.exit_code == code, result.stderr
         return result.stderr
 
-    assert "stays" not in traced({**LAMP, "id": "a"})
+    assert run("trace", write_lines({**LAMP, "id": "a"}), *options).exit_code == 0
     first = (out / "a.omnitrace").read_bytes()
     (out / "b.omnitrace").write_bytes(b"no trace")
-    (out / "c.omnitrace").write_bytes(first)
-    said = traced({**ROPE, "id": "a"}, {**LAMP, "id": "b"}, {**LAMP, "id": "c"})
-    assert "a.omnitrace is not of this request and stays; this trace is kept as a-2.omn" in said
-    assert "b.omnitrace is not of this request and stays; this trace is kept as b-2.omn" in said
-    assert said.count("stays") == 2, "the trace of the same request is replaced"
+    said = traced(2)
+    assert "the request 'a' was changed since its trace a.omnitrace was written" in said
+    assert "--on-change redo" in said
+    assert "b.omnitrace in" in said
+    assert "is not of this request and stays" in said
     assert (out / "a.omnitrace").read_bytes() == first
+    assert {path.stem for path in out.glob("*.omnitrace")} == {"a", "b", "c"}
+    said = traced(2, "--on-change", "redo")
     assert (out / "b.omnitrace").read_bytes() == b"no trace"
-    assert "rope" in str(Trace.load(out / "a-2.omnitrace").messages)
-    assert {path.stem for path in out.iterdir()} == {"a", "a-2", "b", "b-2", "c"}
+    assert "rope" in str(Trace.load(out / "a.omnitrace").messages)
+    assert "wrote 1 of 3 traces" in said
+    assert "1 of 3 traces were in" in said
+
+
+def test_other_options_are_refused_before_the_model_is_loaded(
+    run: Run, write_lines: Lines, tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path)
+    path = write_lines(LAMP)
+    open_run(tmp_path, asked_of(signal="attention-mean", generation={}))
+    result = run("trace", path, "--model", "/absent/model", "--signal", "grad-sam", *out)
+    assert result.exit_code == 2
+    assert 'signal was "attention-mean", now it is "grad-sam"' in result.stderr
+    assert "absent" not in result.stderr
+    for option in (("--on-change", "redo"), ("--no-resume",), ("--attempts", "2")):
+        result = run("trace", path, "--model", "/absent/model", *option)
+        assert f"{option[0]} is about a folder of traces" in result.stderr
+
+
+def test_shards_and_limits(run: Run, model: str, write_lines: Lines, tmp_path: Path) -> None:
+    path = write_lines(*[{**LAMP, "id": str(number)} for number in range(4)])
+    options = ("--model", model, *SAMPLING, "--out", tmp_path / "out", "--limit", "3")
+    for shard, wrote in (("2/2", 1), ("1/2", 2)):
+        result = run("trace", path, *options, "--shard", shard)
+        assert f"wrote {wrote} of {wrote} traces" in result.stderr
+    assert {each.stem for each in (tmp_path / "out").glob("*.omnitrace")} == {"0", "1", "2"}
 
 
 def test_a_full_disk_loses_no_other_trace_and_no_response(
@@ -123,7 +152,8 @@ def test_a_full_disk_loses_no_other_trace_and_no_response(
     assert "b: cannot write" in result.stderr
     assert "No space left on device" in result.stderr
     assert "1 of 3 requests failed: b" in result.stderr
-    assert {path.name for path in out.iterdir()} == {"a.omnitrace", "c.omnitrace"}
+    names = {path.name for path in out.iterdir()}
+    assert names == {"a.omnitrace", "c.omnitrace", "run.json", "failures.jsonl"}
     assert result.stdout.count("nats") >= 3, "the response that could not be kept was shown"
 
 
