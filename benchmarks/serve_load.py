@@ -100,7 +100,7 @@ async def ask(client: httpx.AsyncClient, number: int, question: tuple[str, str])
         async with client.stream("POST", "/v1/chat/completions", json=body) as response:
             if response.status_code == 429:
                 await response.aread()
-                # All that are turned away hear the same time: they must not come as one.
+                # All that are turned away are told one time: they must not come back as one.
                 later = float(response.headers["retry-after"]) * (1 + number % 7 / 7)
                 await asyncio.sleep(later)
                 continue

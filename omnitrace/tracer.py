@@ -218,7 +218,7 @@ class Tracer(ManyRequests):
             As for :meth:`trace`.
         options:
             See :class:`~omnitrace.engine.options.StreamOptions`: those of :meth:`trace`, and
-            ``provisional`` and ``queue_size``.
+            ``provisional``, ``queue_size`` and ``measured``.
 
         Raises
         ------

@@ -20,6 +20,7 @@ FACES = (
     "omnitrace.export",
     "omnitrace.models",
     "omnitrace.runs",
+    "omnitrace.serve",
     "omnitrace.signals",
     "omnitrace.sources",
     "omnitrace.testing",

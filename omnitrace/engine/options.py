@@ -89,10 +89,14 @@ class StreamOptions(TraceOptions, total=False):
     queue_size:
         How many blocks may wait to be worked on; decoding waits while there are more, which the
         stream's ``backlog`` counts. 0 does the work in the decoding loop.
+    measured:
+        Called in the stream's thread with the keep-masks, bool ``[m, K]``, under which supports
+        are verified once the response is written.
     """
 
     provisional: int | None
     queue_size: int
+    measured: Callable[[np.ndarray], None] | None
 
 
 class BatchReplayOptions(_RequestOptions, total=False):

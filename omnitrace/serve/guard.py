@@ -7,10 +7,13 @@ application still has to say about it is dropped.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
+
+from starlette.responses import Response
 
 from omnitrace.serve.errors import (
     BodyTooLargeError,
@@ -30,6 +33,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+#: Makes a response of an error, in the form that a path has.
+Refusal: TypeAlias = Callable[[str, Exception], Response]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -63,10 +68,13 @@ class Guard:
         What answers.
     options:
         What the server allows.
+    refusal:
+        Makes the response where a path is refused; None has all in the form of the page.
     """
 
-    def __init__(self, app: App, options: ServeOptions) -> None:
+    def __init__(self, app: App, options: ServeOptions, refusal: Refusal | None = None) -> None:
         self._app = app
+        self._refusal = refusal or (lambda path, error: error_response(error))
         self._options = options
         self._hosts = {host.lower().strip("[]") for host in options.hosts}
         self._token = None if options.token is None else options.token.encode()
@@ -79,7 +87,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(receive, send)
+        refusal = functools.partial(self._refusal, scope["path"])
+        passage = _Passage(receive, send, refusal)
         try:
             most = self._check(scope)
         except ServeError as error:
@@ -166,9 +175,12 @@ def _check_origin(headers: dict[bytes, list[str]], host: str) -> None:
 class _Passage:
     """One request and its response on their way through the guard."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, refusal: Callable[[Exception], Response]
+    ) -> None:
         self._receive = receive
         self._send = send
+        self._refusal = refusal
         self.most = 0
         self.seconds = 0.0
         self.refused = False
@@ -181,7 +193,7 @@ class _Passage:
         """Answer with an error; nothing else is sent afterwards."""
         self.refused = True
         if not self._started:
-            response = error_response(error)
+            response = self._refusal(error)
             response.headers["connection"] = "close"
             await response({"type": "http"}, self._receive, self._secured)
 

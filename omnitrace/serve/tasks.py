@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from omnitrace.engine.run import finished, prepared
 from omnitrace.errors import InputError
 from omnitrace.report.view import trace_view
@@ -33,9 +35,14 @@ class Teller:
         if isinstance(event, TokenEvent):
             job.log.append("token", token_data(event, job.index))
         elif isinstance(event, SpanEvent):
-            job.log.append("span", span_data(event, job.index), ends="provisional")
+            job.log.append("span", span_data(event, job.index), ends=["provisional"])
         else:
             job.log.append("provisional", provisional_data(event, job.index), passing=True)
+
+    def measured(self, job: Job) -> None:
+        """Tell that the response is written, and that parts of the request are being ablated."""
+        if not job.log.has("verifying"):
+            job.log.append("verifying", {}, passing=True)
 
     def end(self, job: Job, trace: Trace) -> None:
         """Tell the end; the job's own last event follows."""
@@ -72,7 +79,12 @@ class Generation:
         """Stream the response into the job's log."""
         if not self.tracer.streams:
             return self._at_once(job)
-        stream = self.tracer.stream(self.messages, media_root=self.media_root, **self.options)
+        stream = self.tracer.stream(
+            self.messages,
+            media_root=self.media_root,
+            measured=lambda masks: self.teller.measured(job),
+            **self.options,
+        )
         with stream:
             begun = stream.begun()
             check_prompt(len(begun.prompt_ids), self.prompt_tokens)
@@ -95,7 +107,12 @@ class Generation:
         begun = session.trace()
         check_prompt(len(begun.prompt_ids), self.prompt_tokens)
         self.teller.begin(job, begun)
-        trace = finished(setup, session, check=job.check, measured=lambda masks: job.check())
+
+        def measured(masks: np.ndarray) -> None:
+            job.check()
+            self.teller.measured(job)
+
+        trace = finished(setup, session, check=job.check, measured=measured)
         self.teller.end(job, trace)
         return trace
 

@@ -226,15 +226,16 @@ def test_errors(
 
 
 def test_a_wrong_token(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.AuthenticationError):
+    with pytest.raises(openai.AuthenticationError) as caught:
         client.with_options(api_key="wrong-token").models.list()
+    assert caught.value.code == "invalid_api_key"
 
 
 def test_a_body_that_is_too_large(client: openai.OpenAI) -> None:
     messages: Any = [{"role": "user", "content": "x" * 2_000_000}]
     with pytest.raises(openai.APIStatusError) as caught:
         client.chat.completions.create(model="reference", messages=messages)
-    assert caught.value.status_code == 413
+    assert (caught.value.status_code, caught.value.code) == (413, "request_too_large")
 
 
 @pytest.mark.usefixtures("busy")
