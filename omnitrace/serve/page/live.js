@@ -19,8 +19,12 @@ export function createLive(run, { cancel }) {
   const node = el(
     "div",
     { class: "app live" },
-    el("header", { class: "top" }, state, figures, el("span", { class: "space" }), stop),
-    el("div", { class: "head live-head" }, title),
+    el(
+      "header",
+      { class: "live-header" },
+      el("div", { class: "top" }, state, figures, el("span", { class: "space" }), stop),
+      el("div", { class: "head live-head" }, title),
+    ),
     stage,
   );
 

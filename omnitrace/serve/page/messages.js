@@ -29,7 +29,7 @@ export function problem(error, { again = null, close = null, title = null } = {}
 // A message as a sentence. The name of a file at its beginning stays as it is.
 export function sentence(text) {
   const words = stopped(text);
-  return /^[a-z]+\s/.test(words) ? words.charAt(0).toUpperCase() + words.slice(1) : words;
+  return /^[a-z]+,?\s/.test(words) ? words.charAt(0).toUpperCase() + words.slice(1) : words;
 }
 
 function stopped(text) {

@@ -29,8 +29,8 @@ export function createSide(api, about, active) {
   const theme = localStorage.getItem(THEME);
   if (theme) document.documentElement.dataset.theme = theme;
   const node = el(
-    "header",
-    { class: "side" },
+    "aside",
+    { class: "side", "aria-label": "Omnitrace" },
     el(
       "div",
       { class: "side-top" },

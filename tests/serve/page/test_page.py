@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from omnitrace import Tracer
 from omnitrace.serve import ServeOptions
-from tests.helpers.chromium import check_accessibility
+from tests.helpers.chromium import ALL_IMPACTS, check_accessibility
 from tests.serve.page.conftest import Asked, Lead, serving
 
 _SHORT = ("The kettle costs nine coins. The lamp costs two coins.", "What does the lamp cost?")
@@ -94,7 +94,7 @@ def test_supports_are_provisional_then_final_before_the_response_ends_and_a_relo
     write(tab, asked.text, asked.question, asked.files)
     expect(tab.locator(".part-card .preview img")).to_have_count(1)
     expect(tab.locator(".part-card audio")).to_have_count(1)
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
     lead.hold()
     send(tab)
     expect(tab.get_by_role("status").first).to_have_text(re.compile("Reading|Writing"))
@@ -102,7 +102,7 @@ def test_supports_are_provisional_then_final_before_the_response_ends_and_a_relo
     expect(tab.locator(".statement.open")).to_contain_text("Provisional")
     expect(tab.locator(".sources .provisional")).to_have_count(1)
     assert tab.locator(".sources .on").count() >= 1
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
 
     step_until(lead, tab.locator(".statement .ref"))
     number = tab.locator(".statement .ref").first.inner_text()
@@ -143,7 +143,7 @@ def test_a_corrupt_upload_shows_a_message(tab: Page, tmp_path: Path, asked: Aske
     expect(alert).to_contain_text("broken.png")
     tab.get_by_label("Question").fill("What is it?")
     expect(tab.get_by_role("button", name="Send")).to_have_attribute("aria-disabled", "true")
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
     tab.get_by_role("button", name=re.compile("Remove part 1")).click()
     expect(tab.get_by_role("button", name="Send")).to_have_attribute("aria-disabled", "false")
 
@@ -177,7 +177,7 @@ def test_after_the_end_it_is_selected_again_verified_and_saved(tab: Page, tmp_pa
     tab.get_by_label("Least grounding").fill("1")
     expect(refs).to_have_count(0)
     expect(tab.locator("[data-span='0']")).to_have_attribute("aria-pressed", "true")
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
     tab.get_by_role("button", name="As it was").click()
     expect(refs).to_have_count(1)
     tab.keyboard.press("Escape")
@@ -240,12 +240,12 @@ def test_it_fits_a_phone(context: BrowserContext, server: str, lead: Lead, asked
     page.emulate_media(color_scheme="dark")
     write(page, asked.text, asked.question, asked.files)
     check_width(page)
-    check_accessibility(page)
+    check_accessibility(page, impacts=ALL_IMPACTS)
     lead.hold()
     send(page)
     step_until(lead, page.locator(".statement .ref"))
     check_width(page)
-    check_accessibility(page)
+    check_accessibility(page, impacts=ALL_IMPACTS)
     lead.free()
     expect(page.locator(".finished")).to_be_visible()
     page.get_by_role("button", name="Selection", exact=True).click()
