@@ -1,4 +1,4 @@
-// The server's page API: requests with this tab's key and the token, errors as the server says them.
+// The server's page API: requests with this tab's key and the token, errors as the server has them.
 
 import { readEvents } from "./events.js";
 

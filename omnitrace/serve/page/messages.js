@@ -53,7 +53,11 @@ export function askToken(root, wrong) {
       "form",
       { method: "dialog" },
       el("h1", { id: "token-title" }, "This server needs a token"),
-      el("p", { class: "quiet" }, "Whoever started it with --token knows it. It is kept in this tab."),
+      el(
+        "p",
+        { class: "quiet" },
+        "Whoever started it with --token knows it. It is kept in this tab.",
+      ),
       wrong
         ? el("p", { class: "alarm", id: "token-wrong", role: "alert" }, "That token is wrong.")
         : null,
