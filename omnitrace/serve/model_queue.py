@@ -18,7 +18,7 @@ from omnitrace.serve.options import ServeOptions
 __all__ = ["ModelQueue"]
 
 _FIRST_GUESS: Final = 5.0  # seconds a request, before there was one
-_RECENT: Final = 32  # requests of whose times the mean is taken
+_RECENT: Final = 100  # requests of whose times the mean is taken
 _LONGEST_WAIT: Final = 3600
 
 

@@ -15,7 +15,7 @@ def test_the_server_says_what_can_be_asked_of_it(client: TestClient) -> None:
     assert about["default_signal"] == "attention-mean"
     assert about["verifies"] is False
     assert {unitizer["name"] for unitizer in about["unitizers"]["image"]} >= {"grid", "whole"}
-    assert [each["name"] for each in about["unitizers"]["text"]][0] == "sentence"
+    assert about["unitizers"]["text"][0]["name"] == "sentence"
     assert about["selection"]["coverage"] == 0.85
     assert about["limits"]["requests_per_client"] == 8
     assert "markdown" in {each["name"] for each in about["exports"]}
