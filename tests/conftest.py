@@ -15,6 +15,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from omnitrace import Tracer
+from tests.helpers.smollm2 import convert
 
 pytest_plugins = ("pytester",)
 
@@ -44,14 +45,11 @@ def smollm2(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Tra
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent  # of all processes of this run
-    folder = shared / "smollm2"
+    folder = shared / "SmolLM2-135M-Instruct"
     # Reading the GGUF file takes ten times as long as reading what it gives from safetensors.
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            read = Tracer.from_pretrained(str(smollm2_path), signal="attention-mean")
-            read.adapter.model.save_pretrained(folder)
-            read.adapter.tokenizer.save_pretrained(folder)
-            return read
+            convert(smollm2_path, folder)
     return Tracer.from_pretrained(str(folder), signal="attention-mean")
 
 

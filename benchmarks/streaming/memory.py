@@ -85,13 +85,13 @@ def small_tracer() -> Tracer:
 def story_tokens(decoder: Decoder, tokens: int) -> list[Any]:
     """Return what makes ``generate`` write the first tokens of a story."""
     from common.decoding import story
-    from omnitrace.engine.session import _Forced
+    from omnitrace.models.generation import forced
 
     text = story(2 + tokens // _TOKENS_A_SENTENCE, seed=1)
     ids = decoder.tracer.adapter.tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) < tokens:
         raise BenchmarkError(f"the story has {len(ids)} tokens, {tokens} are wanted")
-    return [_Forced(ids[:tokens], decoder.prompt_tokens)]
+    return list(forced([ids[:tokens]], decoder.prompt_tokens))
 
 
 def write(decoder: Decoder, mode: str, tokens: int) -> None:

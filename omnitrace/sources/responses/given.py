@@ -81,7 +81,7 @@ class GivenResponse:
         }
 
 
-#: A text, token ids, the object of an API, or what was read of one.
 Response: TypeAlias = (
     str | Sequence[int] | Mapping[str, Any] | _Array | _Dumped | _Offline | GivenResponse
 )
+"""A text, token ids, the object of an API, or what was read of one."""
