@@ -107,6 +107,10 @@ class EventLog:
         with self._lock:
             self._closed = False
 
+    def touch(self) -> None:
+        """Note that somebody has asked for the run."""
+        self.watched = time.monotonic()
+
     def shorten(self) -> None:
         """Forget all but the last event, for a request that is done and followed by nobody."""
         with self._lock:

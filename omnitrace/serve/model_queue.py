@@ -75,7 +75,8 @@ class ModelQueue:
                 raise TooBusyError(
                     f"{len(self._waiting)} requests wait for the model",
                     legal=f"at most {options.queue_length}",
-                    retry_after=self._seconds_for(1),
+                    # Who comes as soon as one has left finds many others at the door.
+                    retry_after=self._seconds_for(max(1, len(self._waiting) // 2)),
                 )
             mine = sum(each.owner == job.owner for each in self._all())
             if mine >= options.requests_per_client:
