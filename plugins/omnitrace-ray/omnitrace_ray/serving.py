@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 
 if TYPE_CHECKING:
-    from omnitrace.serve import ServeOptions
-
     from omnitrace import Tracer
+    from omnitrace.serve import ServeOptions
 
 __all__ = ["serve_app"]
 
