@@ -40,6 +40,10 @@ class Claim(Protocol):
         """Take the line back that was added last, and let others have the file."""
         ...
 
+    def drop(self) -> None:
+        """Take the last line back, whoever added it, and let others have the file."""
+        ...
+
     def remove(self) -> None:
         """Remove the file, and let others have its name."""
         ...
@@ -108,6 +112,9 @@ class LocalFolder:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path.absolute()}  # another process may work in another folder
 
     def read(self, name: str) -> bytes | None:
         """Return a small file, None where there is none."""
@@ -188,6 +195,11 @@ class _LocalClaim:
             os.fsync(self._handle)
         except OSError as error:
             raise _unusable("write", self._path, error) from error
+
+    def drop(self) -> None:
+        kept = self.lines()[:-1]
+        self._length = sum(len(line.encode()) + 1 for line in kept)
+        self.withdraw()
 
     def withdraw(self) -> None:
         if self._length == 0:
