@@ -217,6 +217,8 @@ class Job:
             error = caught
         finally:
             timer.cancel()
+        if self._reason is not None:
+            error = None  # a signal that is stopped within may call that a defect of its own
         self._end(trace, error)
         return error
 

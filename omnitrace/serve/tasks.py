@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from omnitrace.engine.run import finished, prepared
 from omnitrace.errors import InputError
@@ -90,7 +89,8 @@ class Generation:
             check_prompt(len(begun.prompt_ids), self.prompt_tokens)
             self.teller.begin(job, begun)
             del begun  # it holds the decoded media
-            with job.stopped_by(stream.stop):
+            # What verifies the response knows nothing of the stream: it is left at its next pass.
+            with job.stopped_by(stream.stop), checked(self.tracer, job):
                 for event in stream:
                     if isinstance(event, EndEvent):
                         self.teller.end(job, event.trace)
@@ -108,11 +108,8 @@ class Generation:
         check_prompt(len(begun.prompt_ids), self.prompt_tokens)
         self.teller.begin(job, begun)
 
-        def measured(masks: np.ndarray) -> None:
-            job.check()
-            self.teller.measured(job)
-
-        trace = finished(setup, session, check=job.check, measured=measured)
+        with checked(self.tracer, job):
+            trace = finished(setup, session, measured=lambda masks: self.teller.measured(job))
         self.teller.end(job, trace)
         return trace
 
@@ -143,13 +140,10 @@ class Replay:
 
     def __call__(self, job: Job, /) -> Trace:
         """Replay the response."""
-        trace = self.tracer.replay(
-            self.messages,
-            self.response,
-            media_root=self.media_root,
-            measured=lambda masks: job.check(),
-            **self.options,
-        )
+        with checked(self.tracer, job):
+            trace = self.tracer.replay(
+                self.messages, self.response, media_root=self.media_root, **self.options
+            )
         check_prompt(len(trace.prompt_ids), self.prompt_tokens)
         self.teller.begin(job, trace)
         self.teller.end(job, trace)
@@ -166,7 +160,18 @@ class Verification:
         """Measure the trace's response again."""
         trace = job.trace
         assert trace is not None  # again() is for jobs that are done
-        return self.tracer.verify(trace, measured=lambda masks: job.check())
+        with checked(self.tracer, job):
+            return self.tracer.verify(trace)
+
+
+@contextlib.contextmanager
+def checked(tracer: Tracer, job: Job) -> Iterator[None]:
+    """Let a job that is told to stop leave the model at its next pass, whatever runs it."""
+    handle = tracer.adapter.decoder.register_forward_pre_hook(lambda *_: job.check())
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def check_prompt(tokens: int, most: int | None) -> None:

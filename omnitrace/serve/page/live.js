@@ -132,12 +132,13 @@ export function createLive(run, { cancel }) {
       say("Failed", "failed");
       end(problem(error, { title: "The run failed" }), newRequest());
     },
-    cancelled() {
+    cancelled({ reason }) {
       stop.hidden = true;
       store?.rest();
       say("Cancelled", "cancelled");
       const when = written ? `after ${count(written, "token")}` : "before the model wrote anything";
-      end(el("p", { class: "ended" }, `Cancelled ${when}.`), newRequest());
+      const why = reason === "abandoned" ? ": no page followed it" : "";
+      end(el("p", { class: "ended" }, `Cancelled ${when}${why}.`), newRequest());
     },
   };
 

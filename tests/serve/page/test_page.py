@@ -125,13 +125,23 @@ def test_cancel_frees_the_model_within_two_steps(tab: Page, lead: Lead, asked: A
     lead.hold()
     send(tab)
     step_until(lead, tab.locator(".statement.open .open-words:not(:empty)"))
+
+    tab.get_by_role("link", name="New request").click()
+    send(tab)
+    expect(tab.locator(".waiting")).to_contain_text("1 request before yours")
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.locator(".waiting")).to_contain_text("Cancelled before the model wrote anything")
+    tab.go_back()
+    tab.go_back()
+    expect(tab.locator(".statement.open")).to_be_visible()
+
     with tab.expect_response(re.compile("/cancel$")):
         tab.get_by_role("button", name="Cancel").click()
     steps = lead.steps
     lead.free()
     expect(tab.locator(".end")).to_contain_text("Cancelled after")
     assert lead.steps <= steps + 2
-    expect(tab.get_by_role("navigation").get_by_text("cancelled")).to_be_visible()
+    expect(tab.get_by_role("navigation").get_by_text("cancelled")).to_have_count(2)
 
 
 def test_a_corrupt_upload_shows_a_message(tab: Page, tmp_path: Path, asked: Asked) -> None:
@@ -169,9 +179,15 @@ def test_two_tabs_never_see_each_others_run(
 
 def test_after_the_end_it_is_selected_again_verified_and_saved(tab: Page, tmp_path: Path) -> None:
     write(tab, *_SHORT)
+    tab.get_by_label("Signal").select_option("value-attention")
+    tab.get_by_text("Options").click()
+    tab.get_by_label("Texts").select_option("whole")
+    tab.get_by_text("Verify by ablation when").set_checked(False)
     send(tab)
     refs = tab.locator(".statement .ref")
     expect(refs).to_have_count(1)
+    expect(tab.locator(".head")).to_contain_text("Signal value-attention")
+    expect(tab.locator(".piece.cited")).to_contain_text(_SHORT[0])
     tab.locator("[data-span='0']").click()
     tab.get_by_role("button", name="Selection", exact=True).click()
     tab.get_by_label("Least grounding").fill("1")
