@@ -73,7 +73,7 @@ class JobStore:
 
     def keep(self, job: Job) -> Future[None] | None:
         """Write the trace of a job that has ended to disk, in a thread of its own."""
-        if job.trace is None or job.id not in self._jobs:
+        if not job.unsaved or job.id not in self._jobs:
             return None
         return self._writer.submit(self._write, job)
 
