@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from omnitrace.engine.prepare import (
 )
 from omnitrace.engine.session import Session, live_session, replay_session
 from omnitrace.engine.setup import Setup
-from omnitrace.engine.verification import verified, with_measured
-from omnitrace.errors import NotSupportedError
+from omnitrace.engine.verification import verified, with_measured, with_verdicts
+from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
 from omnitrace.sources.responses.given import Response
@@ -100,9 +101,30 @@ def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
     check_whole("queue_size", queue_size, 0)
     if provisional is not None:
         check_whole("provisional", provisional, 1)
+    verify_spans = trace_options.pop("verify_spans", False)
+    if verify_spans:
+        _check_verifies(setup)
+        queue_size = 0
     session = prepared(setup, messages, **trace_options)
+    if verify_spans and session.request.layout.units:
+        session.checked = functools.partial(with_verdicts, setup, session)
     session.engine.assembler.provisional = provisional
     return Streamed(setup, session, queue_size, measured)
+
+
+def _check_verifies(setup: Setup) -> None:
+    """Refuse to verify spans while the model writes where that cannot be."""
+    if setup.verify is None:
+        raise InputError(
+            "verify_spans is set, and the tracer does not verify supports",
+            legal="a tracer with verify=True, or no signal",
+        )
+    if gradient_target(setup.needs) is not None:
+        raise NotSupportedError(
+            f"the signal {setup.signals.token.name!r} needs gradients of every step, and the model "
+            "cannot be called between two of them",
+            legal="verify_spans with a signal of attention, such as 'value-attention'",
+        )
 
 
 def replayed(setup: Setup, messages: Asked, response: Response, options: ReplayOptions) -> Trace:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.ablation.measurement import Effects, measure
 from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.attribution.effects import measured_effects, select_by_effect
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
@@ -30,13 +31,18 @@ from omnitrace.plugins.registry import registry
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.mask_gradient import mask_gradients
 from omnitrace.signals.shared_pass import averaged_and_read
+from omnitrace.signals.verified.signal import Verified
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.parts import TextPart
 from omnitrace.sources.request_files import RequestEntry
+from omnitrace.sources.responses.given import Response, record_of
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 
-__all__ = ["CollectOptions", "Collector", "FeatureReader"]
+__all__ = ["CollectOptions", "Collector", "FeatureReader", "Target"]
+
+#: What an estimator learns to predict.
+Target: TypeAlias = Literal["masks", "verified"]
 
 _FEWEST: Final = 2  # masks of an example of two units
 
@@ -56,6 +62,10 @@ class CollectOptions:
         Masks that evaluate a held-out example, for either form of LDS.
     operator:
         Name of the operator that ablates units.
+    target:
+        What is learnt: ``"masks"``, the log-probability under masks; or ``"verified"``, the effects
+        that verification finds of the units that support a span, and that a span has no source. No
+        masks are then drawn to learn from.
     max_new_tokens:
         Longest response, where the request has none.
     seed:
@@ -67,6 +77,7 @@ class CollectOptions:
     keep_rates: tuple[float, ...] = (0.5, 0.7)
     evaluation_masks: int = 64
     operator: str = "attention"
+    target: Target = "masks"
     max_new_tokens: int = 256
     seed: int = 0
 
@@ -80,6 +91,8 @@ class CollectOptions:
                 legal="numbers above 0 and below 1, at least one",
             )
         registry().operator(self.operator)
+        if self.target not in get_args(Target):
+            raise InputError(f"target is {self.target!r}", legal=", ".join(get_args(Target)))
 
 
 class Collector:
@@ -133,13 +146,16 @@ class Collector:
             return found
         seen = self._look(request, asked)
         options = self.options
-        masks = as_many(
-            lambda count: seen.dealer.fit(count, rates=options.keep_rates),
-            options.masks,
-            seen.dealer.units,
-            fewest=_FEWEST,
-        )
-        made = seen.example(masks, self._measured(seen, masks).span_logprobs)
+        if options.target == "verified":
+            made = seen.example(*_alone(self._verified(seen)))
+        else:
+            masks = as_many(
+                lambda count: seen.dealer.fit(count, rates=options.keep_rates),
+                options.masks,
+                seen.dealer.units,
+                fewest=_FEWEST,
+            )
+            made = seen.example(masks, self._measured(seen, masks).span_logprobs)
         if path is not None:
             save_example(path, made)
         return made
@@ -175,7 +191,9 @@ class Collector:
             sized_masks=sized,
             sized_logprobs=same,
             sizes=dealer.sizes,
-            effects=(measured.full_spans - single).T,
+            effects=self._verified(seen)
+            if self.options.target == "verified"
+            else (measured.full_spans - single).T,
             baseline=span_scores(seen.trace)[seen.spoken],
         )
         if path is not None:
@@ -211,11 +229,10 @@ class Collector:
         dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
         return _Seen(request.id, scorer, trace, spoken, features, dealer)
 
-    def _response(self, request: RequestEntry, asked: Conversation) -> str | list[int]:
+    def _response(self, request: RequestEntry, asked: Conversation) -> Response:
         """Return the response of the record, or let the model write one."""
-        given = _given_response(request)
-        if given is not None:
-            return given
+        if request.response is not None:
+            return request.response
         trace = self._writer.trace(asked, max_new_tokens=self.options.max_new_tokens)
         if not trace.token_ids:
             raise InputError("the model's response is empty", legal="a response with a word")
@@ -225,6 +242,17 @@ class Collector:
         spans = [seen.trace.spans[i] for i in seen.spoken]
         cache = None if self._cache is None else self._cache / "effects"
         return measure(seen.scorer, spans, masks, operator=self.options.operator, cache=cache)
+
+    def _verified(self, seen: _Seen) -> np.ndarray:
+        """Return float64 ``[S, K]``: effects of the units that verification names, 0 of others."""
+        spans = [seen.trace.spans[i] for i in seen.spoken]
+        found = measured_effects(Verified(), seen.scorer, spans)
+        effects = np.zeros((len(spans), len(seen.scorer.units)))
+        config = self.tracer.setup.selection
+        for row, each in zip(effects, found, strict=True):
+            for support in select_by_effect(each, seen.scorer.source_units, config):
+                row[support.unit_index] = support.effect
+        return effects
 
     def _path(self, request: RequestEntry, asked: Conversation, *, held_out: bool) -> Path | None:
         """Return where an example is kept: a name by all that it depends on."""
@@ -236,7 +264,7 @@ class Collector:
             "model": self.fingerprint,
             "id": request.id,
             "request": _content(asked),
-            "response": _given_response(request),
+            "response": record_of(request.response),
             "held_out": held_out,
             "sources": sources_record(tracer.setup.sources),
             "span_unit": tracer.setup.span_unit,
@@ -246,6 +274,7 @@ class Collector:
                 self.options.keep_rates,
                 self.options.evaluation_masks,
                 self.options.operator,
+                self.options.target,
                 self.options.max_new_tokens,
                 self.options.seed,
             ],
@@ -298,19 +327,14 @@ class FeatureReader(AttentionMean):
         return mean
 
 
-def _given_response(request: RequestEntry) -> str | list[int] | None:
-    """Return the response that the record has: a text, or token ids; None where it has none."""
-    given = request.raw.get("response") if isinstance(request.raw, Mapping) else None
-    if given is None:
-        return None
-    if isinstance(given, str) and given.strip():
-        return given
-    if isinstance(given, list) and given and all(type(each) is int for each in given):
-        return given
-    raise InputError(
-        f"'response' is {given!r}"[:200],
-        legal="the response as a text or a list of token ids, or no such field",
-    )
+def _alone(effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what an example says of effects ``[S, K]``: that a unit alone gives its own back.
+
+    Its masks keep no unit, and one unit each, bool ``[1 + K, K]``; values are ``[1 + K, S]``.
+    """
+    spans, units = effects.shape
+    masks = np.concatenate([np.zeros((1, units), dtype=bool), np.eye(units, dtype=bool)])
+    return masks, np.concatenate([np.zeros((1, spans)), effects.T])
 
 
 def _content(conversation: Conversation) -> Any:
