@@ -33,6 +33,8 @@ SIGNALS: Final = (
     "feature-ablation",
     "verified",
 )
+#: Not among them: it is trained, on what verification finds.
+ESTIMATOR: Final = "estimator"
 #: Of context-cite: about as many passes as verification takes, more, and its own default.
 _ABLATIONS: Final = (8, 16, 32, 64)
 _QUICK: Final = ("attention-mean", "value-attention", "grad-sam", "mask-gradient", "verified")
@@ -61,8 +63,21 @@ def namers(given: argparse.Namespace) -> tuple[list[Namer], list[str]]:
     if any(isinstance(peer, ContextCite) for peer in peers):
         peers = [peer for peer in peers if not isinstance(peer, ContextCite)]
         peers += map(ContextCite, given.ablations)
-    made: list[Namer] = [SignalNamer(name) for name in wanted]
+    made: list[Namer] = [
+        _estimator(given) if name == ESTIMATOR else SignalNamer(name) for name in wanted
+    ]
     return [*made, *(PeerNamer(peer, given.train_texts) for peer in peers)], notes
+
+
+def _estimator(given: argparse.Namespace) -> Namer:
+    """Return an estimator that learns from the cases for choices."""
+    from citations.cases import cases
+    from citations.naming import EstimatorNamer
+
+    if given.split == "dev":
+        raise BenchmarkError("the estimator learns from the split dev: judge it on test")
+    lessons = [case for case in cases("dev") if len(case.documents) <= given.documents]
+    return EstimatorNamer(ESTIMATOR, lessons[: given.train_cases])
 
 
 def measure(given: argparse.Namespace) -> Result:
@@ -128,6 +143,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--ablations", type=int, nargs="+", default=_ABLATIONS, help="of context-cite, a row each"
     )
     made.add_argument("--train-texts", type=int, default=30, help="what at2 learns from")
+    made.add_argument(
+        "--train-cases", type=int, default=60, help="what --methods estimator learns from"
+    )
     made.add_argument("--cache", type=Path, default=CACHE / "citations", metavar="FOLDER")
     made.add_argument("--threads", type=int, default=1)
     given = made.parse_args(arguments)

@@ -20,8 +20,27 @@ from common.texts import read_split
 from faithfulness.run import fit
 from omnitrace import Effect, SelectionConfig, Trace
 from omnitrace.attribution.effects import select_by_effect
+from omnitrace.estimator import (
+    CollectOptions,
+    FeatureRecipe,
+    Learned,
+    TrainOptions,
+    load_signal,
+    train_estimator,
+)
+from omnitrace.estimator.collect import Target
+from omnitrace.signals.base import Signal
+from omnitrace.sources.request_files import RequestEntry
 
-__all__ = ["Namer", "Naming", "PeerNamer", "SignalNamer", "example_of", "writing_seconds"]
+__all__ = [
+    "EstimatorNamer",
+    "Namer",
+    "Naming",
+    "PeerNamer",
+    "SignalNamer",
+    "example_of",
+    "writing_seconds",
+]
 
 _FOLDER: Final = Path(__file__).parents[1]
 _HERE: Final = code_digest(Path(__file__), _FOLDER / "common" / "meter.py")
@@ -76,7 +95,7 @@ class SignalNamer:
     def name_documents(self, subject: Subject, case: Case) -> Naming:
         """Replay the response, or find what was named."""
         key = {
-            "signal": self.name,
+            "signal": self._key,
             "model": subject.digest,
             "messages": case.messages,
             "response": case.response,
@@ -102,8 +121,51 @@ class SignalNamer:
         return Naming(tuple(map(tuple, kept["documents"])), kept["passes"], kept["seconds"])
 
     @property
-    def _signal(self) -> str | None:
+    def _signal(self) -> str | Signal | None:
         return None if self.name == "verified" else self.name
+
+    @property
+    def _key(self) -> Any:
+        return self.name
+
+
+@dataclass
+class EstimatorNamer(SignalNamer):
+    """An estimator that learns from the cases for choices, by default what verification finds.
+
+    Parameters
+    ----------
+    lessons:
+        What it learns from.
+    target:
+        As for ``omnitrace.estimator.CollectOptions``.
+    """
+
+    lessons: Sequence[Case] = ()
+    target: Target = "verified"
+    _learned: Learned | None = field(default=None, init=False)
+
+    def prepare(self, subject: Subject) -> None:
+        """Train it, or find what was measured of the lessons."""
+        recipe = FeatureRecipe(pooling="max", values=True, normalise="raw")
+        collect = CollectOptions(recipe=recipe, target=self.target, masks=8, evaluation_masks=8)
+        requests = [
+            RequestEntry(case.id, case.messages, Path(), {"response": case.response})
+            for case in self.lessons
+        ]
+        tracer = subject.tracer.with_options(signal="attention-mean", verify=False)
+        folder = subject.kept.folder / "estimator"
+        self._learned = train_estimator(tracer, requests, TrainOptions(collect), cache=folder)
+
+    @property
+    def _signal(self) -> str | Signal | None:
+        return load_signal(self._learned)
+
+    @property
+    def _key(self) -> Any:
+        assert self._learned is not None
+        training = self._learned.card.training
+        return [self.name, training.target, training.data, self._learned.calibration.least]
 
 
 @dataclass

@@ -34,6 +34,7 @@ __all__ = [
     "attention_layers",
     "attention_modules",
     "tapped",
+    "untapped",
 ]
 
 _PREFIX = "omnitrace_"
@@ -245,3 +246,14 @@ def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) 
             config._attn_implementation_internal = implementations[key]
         for module, value in deltas:
             module.rope_deltas = value
+
+
+@contextlib.contextmanager
+def untapped(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Show no attention call of ``modules`` inside the block to the taps that they carry."""
+    taps = [(module, module.__dict__.pop(_TAP)) for module in modules if _TAP in module.__dict__]
+    try:
+        yield
+    finally:
+        for module, tapping in taps:
+            module.__dict__[_TAP] = tapping

@@ -69,6 +69,16 @@ class ModelLock:
             if new:
                 self._workers.discard(thread)
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let this thread, which computes for the run that has the model, call it by itself."""
+        thread = threading.get_ident()
+        self._workers.remove(thread)
+        try:
+            yield
+        finally:
+            self._workers.add(thread)
+
     def refuse_nested(self) -> None:
         """Refuse to wait for a run that waits for this thread.
 

@@ -50,6 +50,11 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         chosen += f", noise {fit.noise:g} nats"
     sources = ", ".join(f"{name} {spelled(value)}" for name, value in card.sources.items())
     rates = ", ".join(f"{rate:g}" for rate in training.keep_rates)
+    learnt = (
+        f"{training.masks} a request, keeping {rates}; operator {training.operator}"
+        if training.target == "masks"
+        else "none: verified effects"
+    )
     interval = (
         f"too few examples for {calibration.level:.0%}"
         if calibration.quantile is None
@@ -64,12 +69,13 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         ("fit", f"{fit.kind}, {chosen}{', offsets by modality' if fit.offsets else ''}"),
         ("trained on", f"{training.examples} requests, {training.spans} {training.span_unit}s"),
         ("modalities", ", ".join(training.modalities)),
-        ("masks", f"{training.masks} a request, keeping {rates}; operator {training.operator}"),
+        ("masks", learnt),
         ("held out", f"{training.held_out} requests"),
         ("data", training.data),
         ("seed", str(training.seed)),
         ("nats", f"{calibration.factor:.4g} x tokens^{calibration.power:g} x score"),
         ("intervals", interval),
+        *([("no source below", f"{calibration.least:.3g} nats")] if calibration.least else []),
         ("versions", ", ".join(f"{name} {found}" for name, found in card.versions.items())),
         ("created", card.created),
     ]

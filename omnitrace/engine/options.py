@@ -89,10 +89,19 @@ class StreamOptions(TraceOptions, total=False):
     queue_size:
         How many blocks may wait to be worked on; decoding waits while there are more, which the
         stream's ``backlog`` counts. 0 does the work in the decoding loop.
+    verify_spans:
+        Whether a span is verified as soon as it ends, so that its event carries a verdict. The
+        model stands still meanwhile, for as long as verifying a response takes that ends there, and
+        all work is done in the decoding loop. The finished response is verified as a whole as well.
+    measured:
+        Called in the stream's thread with the keep-masks, bool ``[m, K]``, under which supports
+        are verified once the response is written.
     """
 
     provisional: int | None
     queue_size: int
+    verify_spans: bool
+    measured: Callable[[np.ndarray], None] | None
 
 
 class BatchReplayOptions(_RequestOptions, total=False):

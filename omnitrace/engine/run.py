@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from omnitrace.engine.prepare import (
 )
 from omnitrace.engine.session import Session, live_session, replay_session
 from omnitrace.engine.setup import Setup
-from omnitrace.engine.verification import verified, with_measured
-from omnitrace.errors import NotSupportedError
+from omnitrace.engine.verification import verified, with_measured, with_verdicts
+from omnitrace.errors import InputError, NotSupportedError
 from omnitrace.signals.base import LiveSpanSignal, gradient_target
 from omnitrace.sources.messages import Asked
 from omnitrace.sources.responses.given import Response
@@ -64,6 +65,7 @@ class Streamed:
     setup: Setup
     session: Session
     queue_size: int
+    measured: Callable[[np.ndarray], None] | None = None
 
     def begun(self) -> Trace:
         """Return the trace as it is before the first token: the request and its units."""
@@ -72,8 +74,13 @@ class Streamed:
     def run(self, backlog: Backlog, emit: Emitter) -> None:
         """Do the work that is to be done in the stream's thread."""
         self.session.run(emit, check=emit.check, queue_size=self.queue_size, backlog=backlog)
-        trace = completed(self.setup, self.session, measured=lambda masks: emit.check())
-        emit(EndEvent(trace))
+
+        def measured(masks: np.ndarray) -> None:
+            emit.check()
+            if self.measured is not None:
+                self.measured(masks)
+
+        emit(EndEvent(completed(self.setup, self.session, measured=measured)))
 
 
 def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
@@ -90,12 +97,34 @@ def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
     trace_options: dict[str, Any] = {**options}
     queue_size = trace_options.pop("queue_size", QUEUE_SIZE)
     provisional = trace_options.pop("provisional", PROVISIONAL)
+    measured = trace_options.pop("measured", None)
     check_whole("queue_size", queue_size, 0)
     if provisional is not None:
         check_whole("provisional", provisional, 1)
+    verify_spans = trace_options.pop("verify_spans", False)
+    if verify_spans:
+        _check_verifies(setup)
+        queue_size = 0
     session = prepared(setup, messages, **trace_options)
+    if verify_spans and session.request.layout.units:
+        session.checked = functools.partial(with_verdicts, setup, session)
     session.engine.assembler.provisional = provisional
-    return Streamed(setup, session, queue_size)
+    return Streamed(setup, session, queue_size, measured)
+
+
+def _check_verifies(setup: Setup) -> None:
+    """Refuse to verify spans while the model writes where that cannot be."""
+    if setup.verify is None:
+        raise InputError(
+            "verify_spans is set, and the tracer does not verify supports",
+            legal="a tracer with verify=True, or no signal",
+        )
+    if gradient_target(setup.needs) is not None:
+        raise NotSupportedError(
+            f"the signal {setup.signals.token.name!r} needs gradients of every step, and the model "
+            "cannot be called between two of them",
+            legal="verify_spans with a signal of attention, such as 'value-attention'",
+        )
 
 
 def replayed(setup: Setup, messages: Asked, response: Response, options: ReplayOptions) -> Trace:

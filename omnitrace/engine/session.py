@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from omnitrace.capture.attention_hooks import untapped
 from omnitrace.capture.base import Capture
 from omnitrace.capture.decode import RowCapture
 from omnitrace.capture.exclusive import evaluated, model_lock
@@ -42,11 +43,17 @@ __all__ = ["Session", "live_session", "replay_record", "replay_session"]
 
 @dataclass(slots=True, kw_only=True)
 class Session(Attributed):
-    """What is running: a request and its engine, the capture that feeds it, and the work itself."""
+    """What is running: a request and its engine, the capture that feeds it, and the work itself.
+
+    ``checked`` may call the model on what a block has completed, before its events are passed on,
+    and is given what to call meanwhile; ``interruptions`` are the seconds that this took.
+    """
 
     capture: Capture
     modules: Sequence[nn.Module]
     work: Callable[[Session, Callable[[int], None]], None]
+    checked: Callable[[Sequence[Event], Callable[[], None]], Iterator[Event]] | None = None
+    interruptions: float = 0.0
 
     def run(
         self,
@@ -92,8 +99,20 @@ class Session(Attributed):
             "encode": self.request.seconds,
             "generate": time.perf_counter() - started,
             **({"waiting": backlog.seconds} if queue_size else {}),
+            **({"verify_spans": self.interruptions} if self.checked is not None else {}),
         }
         self.engine.check()
+
+    @contextlib.contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Let this thread call the model inside the block, between two tokens of the response.
+
+        What the model keeps for its next token is left as it is, and nothing is captured.
+        """
+        started = time.perf_counter()
+        with model_lock(self.setup.adapter.model).lent(), untapped(self.modules):
+            yield
+        self.interruptions += time.perf_counter() - started
 
     @contextlib.contextmanager
     def _blocks_to(
@@ -111,7 +130,10 @@ class Session(Attributed):
 
         def process(block: Block) -> None:
             with lock.working():
-                for event in self.engine.assembler.process(block):
+                events: Iterable[Event] = self.engine.assembler.process(block)
+                if self.checked is not None:
+                    events = self.checked([*events], check)
+                for event in events:
                     emit(event)
 
         if not queue_size:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,16 +18,18 @@ from omnitrace.attribution.effects import measured_effects
 from omnitrace.engine.attributed import Attributed
 from omnitrace.engine.prepare import response_scorer
 from omnitrace.engine.rescore import scorer_of
+from omnitrace.engine.session import Session
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import ModelError, NotSupportedError, OmnitraceError
 from omnitrace.signals.base import SpanSignal
 from omnitrace.signals.verified.options import Verify
 from omnitrace.signals.verified.ranking import by_size
 from omnitrace.signals.verified.signal import Verified
+from omnitrace.trace.events import Event, SpanEvent
 from omnitrace.trace.trace import Trace
-from omnitrace.types import Message
+from omnitrace.types import Message, Span
 
-__all__ = ["verified", "verified_again", "with_measured"]
+__all__ = ["verified", "verified_again", "with_measured", "with_verdicts"]
 
 _TO_THE_USER: Final = 5  # frames from here to the call of trace()
 
@@ -83,6 +85,29 @@ def _verified(verify: Verify, trace: Trace, scorer: Callable[[], ResponseScorer]
     record = {**verify.to_dict(), "passes": round(signal.passes, 3)}
     provenance = dataclasses.replace(made, signal={**made.signal, "verify": record})
     return dataclasses.replace(found, provenance=provenance)
+
+
+def with_verdicts(
+    setup: Setup, session: Session, events: Sequence[Event], check: Callable[[], None]
+) -> Iterator[Event]:
+    """Yield the events, each span verified in the response as far as it is written.
+
+    The model does nothing else meanwhile. Words that follow cannot change what those of a span
+    need, but a finished response is verified as a whole, at a budget of its own. ``check`` is
+    called at every measurement, to leave by an exception.
+    """
+    spans = tuple(event.span for event in events if isinstance(event, SpanEvent))
+    checked: dict[int, Span] = {}
+    for event in events:
+        if isinstance(event, SpanEvent):
+            if not checked:
+                written = dataclasses.replace(session.trace(), spans=spans)
+                with session.interrupted():
+                    found = verified(setup, session, written, measured=lambda masks: check())
+                checked = {span.index: span for span in found.spans}
+            yield SpanEvent(checked[event.span.index])
+        else:
+            yield event
 
 
 def with_measured(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,7 +25,13 @@ from omnitrace.errors import InputError
 if TYPE_CHECKING:
     from omnitrace.evaluation.metrics.faithfulness import Array
 
-__all__ = ["Calibration", "CalibrationExample", "calibrate", "conformal_quantile"]
+__all__ = [
+    "Calibration",
+    "CalibrationExample",
+    "calibrate",
+    "conformal_quantile",
+    "with_threshold",
+]
 
 _POWERS: Final = (0.0, 0.5, 1.0)
 
@@ -59,6 +65,9 @@ class Calibration:
         Share of units that the intervals cover, in (0, 1).
     examples:
         How many held-out examples it is from.
+    least:
+        Nats that the strongest unit of a span must reach: below it the span has no source. 0 where
+        nothing says what a span without a source looks like.
     """
 
     factor: float
@@ -66,6 +75,7 @@ class Calibration:
     quantile: float | None
     level: float
     examples: int
+    least: float = 0.0
 
     def effects(self, scores: Array, tokens: float) -> Array:
         """Return the effects in nats on a span of so many tokens."""
@@ -127,6 +137,47 @@ def calibrate(examples: Sequence[CalibrationExample], *, level: float = 0.9) -> 
         level=level,
         examples=len(used),
     )
+
+
+def with_threshold(calibration: Calibration, examples: Sequence[CalibrationExample]) -> Calibration:
+    """Return the calibration with the threshold that tells spans without a source best.
+
+    Parameters
+    ----------
+    calibration:
+        What turns scores into nats.
+    examples:
+        Their effects are verified: a span that has none above 0 has no source.
+
+    Returns
+    -------
+    Calibration
+        With the ``least`` of the largest F1 of "no source", halfway between two spans; 0 where the
+        examples have no span with a source, or none without.
+    """
+    strongest, empty = _strongest(calibration, examples)
+    if empty.all() or not empty.any():
+        return calibration
+    order = np.argsort(strongest, kind="stable")
+    strongest, empty = strongest[order], empty[order]
+    said = np.arange(1, len(empty) + 1)
+    f1 = 2 * np.cumsum(empty) / (said + empty.sum())
+    last = np.append(strongest[1:] > strongest[:-1], True)  # equal ones cannot be told apart
+    best = int(np.argmax(np.where(last, f1, -1.0)))
+    above = strongest[best + 1] if best + 1 < len(strongest) else 2 * strongest[best]
+    return replace(calibration, least=max(0.0, float(strongest[best] + above) / 2))
+
+
+def _strongest(
+    calibration: Calibration, examples: Sequence[CalibrationExample]
+) -> tuple[Array, np.ndarray]:
+    """Return the largest predicted effect of each span, and whether it has no source."""
+    spans = [
+        (calibration.effects(scores, float(tokens)).max(), not (effects > 0).any())
+        for each in examples
+        for scores, effects, tokens in zip(each.scores, each.effects, each.tokens, strict=True)
+    ]
+    return np.array([found for found, _ in spans]), np.array([empty for _, empty in spans])
 
 
 def conformal_quantile(groups: Sequence[Array], level: float) -> float:

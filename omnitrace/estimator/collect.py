@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.ablation.masks import MaskDealer, as_many, leave_one_out
 from omnitrace.ablation.measurement import Effects, measure
 from omnitrace.ablation.scorer import ResponseScorer
+from omnitrace.attribution.effects import measured_effects, select_by_effect
 from omnitrace.capture.layer_rows import LayerRows
 from omnitrace.errors import InputError
 from omnitrace.estimator.examples import Example, HeldOut, load_example, save_example
@@ -30,6 +31,7 @@ from omnitrace.plugins.registry import registry
 from omnitrace.signals.attention import AttentionMean
 from omnitrace.signals.mask_gradient import mask_gradients
 from omnitrace.signals.shared_pass import averaged_and_read
+from omnitrace.signals.verified.signal import Verified
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.parts import TextPart
 from omnitrace.sources.request_files import RequestEntry
@@ -37,7 +39,10 @@ from omnitrace.sources.responses.given import Response, record_of
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 
-__all__ = ["CollectOptions", "Collector", "FeatureReader"]
+__all__ = ["CollectOptions", "Collector", "FeatureReader", "Target"]
+
+#: What an estimator learns to predict.
+Target: TypeAlias = Literal["masks", "verified"]
 
 _FEWEST: Final = 2  # masks of an example of two units
 
@@ -57,6 +62,10 @@ class CollectOptions:
         Masks that evaluate a held-out example, for either form of LDS.
     operator:
         Name of the operator that ablates units.
+    target:
+        What is learnt: ``"masks"``, the log-probability under masks; or ``"verified"``, the effects
+        that verification finds of the units that support a span, and that a span has no source. No
+        masks are then drawn to learn from.
     max_new_tokens:
         Longest response, where the request has none.
     seed:
@@ -68,6 +77,7 @@ class CollectOptions:
     keep_rates: tuple[float, ...] = (0.5, 0.7)
     evaluation_masks: int = 64
     operator: str = "attention"
+    target: Target = "masks"
     max_new_tokens: int = 256
     seed: int = 0
 
@@ -81,6 +91,8 @@ class CollectOptions:
                 legal="numbers above 0 and below 1, at least one",
             )
         registry().operator(self.operator)
+        if self.target not in get_args(Target):
+            raise InputError(f"target is {self.target!r}", legal=", ".join(get_args(Target)))
 
 
 class Collector:
@@ -134,13 +146,16 @@ class Collector:
             return found
         seen = self._look(request, asked)
         options = self.options
-        masks = as_many(
-            lambda count: seen.dealer.fit(count, rates=options.keep_rates),
-            options.masks,
-            seen.dealer.units,
-            fewest=_FEWEST,
-        )
-        made = seen.example(masks, self._measured(seen, masks).span_logprobs)
+        if options.target == "verified":
+            made = seen.example(*_alone(self._verified(seen)))
+        else:
+            masks = as_many(
+                lambda count: seen.dealer.fit(count, rates=options.keep_rates),
+                options.masks,
+                seen.dealer.units,
+                fewest=_FEWEST,
+            )
+            made = seen.example(masks, self._measured(seen, masks).span_logprobs)
         if path is not None:
             save_example(path, made)
         return made
@@ -176,7 +191,9 @@ class Collector:
             sized_masks=sized,
             sized_logprobs=same,
             sizes=dealer.sizes,
-            effects=(measured.full_spans - single).T,
+            effects=self._verified(seen)
+            if self.options.target == "verified"
+            else (measured.full_spans - single).T,
             baseline=span_scores(seen.trace)[seen.spoken],
         )
         if path is not None:
@@ -226,6 +243,17 @@ class Collector:
         cache = None if self._cache is None else self._cache / "effects"
         return measure(seen.scorer, spans, masks, operator=self.options.operator, cache=cache)
 
+    def _verified(self, seen: _Seen) -> np.ndarray:
+        """Return float64 ``[S, K]``: effects of the units that verification names, 0 of others."""
+        spans = [seen.trace.spans[i] for i in seen.spoken]
+        found = measured_effects(Verified(), seen.scorer, spans)
+        effects = np.zeros((len(spans), len(seen.scorer.units)))
+        config = self.tracer.setup.selection
+        for row, each in zip(effects, found, strict=True):
+            for support in select_by_effect(each, seen.scorer.source_units, config):
+                row[support.unit_index] = support.effect
+        return effects
+
     def _path(self, request: RequestEntry, asked: Conversation, *, held_out: bool) -> Path | None:
         """Return where an example is kept: a name by all that it depends on."""
         if self._cache is None:
@@ -246,6 +274,7 @@ class Collector:
                 self.options.keep_rates,
                 self.options.evaluation_masks,
                 self.options.operator,
+                self.options.target,
                 self.options.max_new_tokens,
                 self.options.seed,
             ],
@@ -296,6 +325,16 @@ class FeatureReader(AttentionMean):
         mean, reduced = averaged_and_read(rows, self._wanted, self._reduce)
         self._blocks.append(reduced)
         return mean
+
+
+def _alone(effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what an example says of effects ``[S, K]``: that a unit alone gives its own back.
+
+    Its masks keep no unit, and one unit each, bool ``[1 + K, K]``; values are ``[1 + K, S]``.
+    """
+    spans, units = effects.shape
+    masks = np.concatenate([np.zeros((1, units), dtype=bool), np.eye(units, dtype=bool)])
+    return masks, np.concatenate([np.zeros((1, spans)), effects.T])
 
 
 def _content(conversation: Conversation) -> Any:

@@ -36,7 +36,7 @@ class Example:
     masks:
         bool ``[m, K]``, True where a unit is kept.
     logprobs:
-        float64 ``[m, S]``: ``f(v)``, the log-probability of each span, in nats.
+        float64 ``[m, S]``: ``f(v)``, the log-probability of each span, in nats, up to a constant.
     modalities:
         Of the units.
     tokens:
@@ -86,7 +86,8 @@ class HeldOut:
     sizes:
         int64 ``[K]``: tokens of each unit.
     effects:
-        float64 ``[S, K]``: the measured effect of each unit alone, ``f(1) - f(1 - e_k)``.
+        float64 ``[S, K]``: the measured effect of each unit alone, ``f(1) - f(1 - e_k)``; or, of
+        an estimator of verified effects, what verification found, 0 for units that it did not name.
     baseline:
         float64 ``[S, K]``: the scores of "attention-mean", to compare with.
     """

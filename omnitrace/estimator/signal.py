@@ -129,6 +129,9 @@ class Trained:
     ) -> dict[str, Effect]:
         """Return each unit's effect on a span in nats, with its interval where there is one.
 
+        None is returned of a span of which an estimator of verified effects says that it has no
+        source.
+
         Parameters
         ----------
         features:
@@ -142,6 +145,8 @@ class Trained:
         modalities = [unit.modality for unit in units]
         scores = learned.fitted.scores(features, modalities)
         effects = learned.calibration.effects(scores, count)
+        if effects.max(initial=0.0) < learned.calibration.least:
+            return {}
         if learned.calibration.quantile is None:
             return {u.id: Effect(float(e)) for u, e in zip(units, effects, strict=True)}
         spreads = learned.fitted.spreads(features, modalities)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Figures", "Learned", "ModelFacts", "TrainingFacts", "load", "save"]
 
 FORMAT: Final = "omnitrace-estimator"
-VERSION: Final = 3
+VERSION: Final = 4
+_FIRST_SEALED: Final = 3  # files of earlier versions may have no checksum
 _UNSEALED: Final = "0" * 64
 _MAX_BYTES: Final = 256 * 2**20
 
@@ -65,7 +66,8 @@ class TrainingFacts(_Model):
     """What it was trained on: ``data`` is the digest of all that was learnt from.
 
     ``masks`` were dealt for each of the ``examples`` and ``spans``, with units ablated by
-    ``operator``; ``held_out`` examples evaluated and calibrated it.
+    ``operator``; ``held_out`` examples evaluated and calibrated it. With the ``target``
+    "verified" it learnt the effects that verification finds, from no masks.
     """
 
     data: _Sha256
@@ -78,6 +80,7 @@ class TrainingFacts(_Model):
     modalities: tuple[Modality, ...]
     span_unit: str
     seed: int
+    target: Literal["masks", "verified"] = "masks"
 
 
 class FitFacts(_Model):
@@ -98,6 +101,7 @@ class CalibrationFacts(_Model):
     quantile: float | None
     level: float
     examples: Count
+    least: float = 0.0
 
 
 class Figures(_Model):
@@ -118,7 +122,7 @@ class Card(_Model):
     """
 
     format: Literal["omnitrace-estimator"] = FORMAT
-    version: Literal[3] = VERSION
+    version: Literal[4] = VERSION
     model: ModelFacts
     sources: dict[str, Any]
     recipe: FeatureRecipe
@@ -240,7 +244,7 @@ def _card(path: Path, content: bytes, legal: str) -> Card:
             fix="update omnitrace",
         )
     checksum = about.pop("checksum", None)
-    if checksum is not None or version == VERSION:  # older files have none
+    if checksum is not None or version in range(_FIRST_SEALED, VERSION + 1):
         unsealed = _with_checksum(content, str(checksum), _UNSEALED)
         if hashlib.sha256(unsealed).hexdigest() != checksum:
             raise InputError(
@@ -250,7 +254,7 @@ def _card(path: Path, content: bytes, legal: str) -> Card:
             )
     if version == 1:
         about = _with_rollout(about)
-    if version in (1, 2):
+    if version in range(1, VERSION):
         about["version"] = VERSION
     try:
         return Card.model_validate_json(json.dumps(about))

@@ -11,7 +11,12 @@ from typing import Any, Final
 
 from omnitrace._utils.paths import base_of_path
 from omnitrace.errors import InputError, OmnitraceError
-from omnitrace.estimator.calibration import Calibration, CalibrationExample, calibrate
+from omnitrace.estimator.calibration import (
+    Calibration,
+    CalibrationExample,
+    calibrate,
+    with_threshold,
+)
 from omnitrace.estimator.collect import CollectOptions, Collector
 from omnitrace.estimator.examples import Example, HeldOut, digest_of_examples
 from omnitrace.estimator.fit import fit_weights, usual_noise
@@ -113,13 +118,19 @@ def train_estimator(
     progress("fitting")
     fit = given.fit or FitOptions(noise=usual_noise(given.collect.recipe))
     fitted = fit_weights(examples, fit)
-    calibration = calibrated(fitted, held, level=given.level)
+    verified = given.collect.target == "verified"
+    calibration = calibrated(fitted, held, level=given.level, verified=verified)
     card = _card(collector, given.collect, fit, examples, held, fitted, calibration)
     return Learned(card, fitted, calibration)
 
 
-def calibrated(fitted: Fitted, held: Sequence[HeldOut], *, level: float = 0.9) -> Calibration:
-    """Calibrate a fit on held-out examples; see :func:`~omnitrace.estimator.calibrate`."""
+def calibrated(
+    fitted: Fitted, held: Sequence[HeldOut], *, level: float = 0.9, verified: bool = False
+) -> Calibration:
+    """Calibrate a fit on held-out examples; see :func:`~omnitrace.estimator.calibrate`.
+
+    Where their effects are ``verified``, also below which effect a span has no source.
+    """
     measured = []
     for each in held:
         features, modalities = each.example.features, each.example.modalities
@@ -131,7 +142,8 @@ def calibrated(fitted: Fitted, held: Sequence[HeldOut], *, level: float = 0.9) -
                 each.example.tokens,
             )
         )
-    return calibrate(measured, level=level)
+    found = calibrate(measured, level=level)
+    return with_threshold(found, measured) if verified else found
 
 
 def quality(fitted: Fitted, held: Sequence[HeldOut], *, seed: int = 0) -> dict[str, Any]:
@@ -198,18 +210,20 @@ def _card(
             quantile=calibration.quantile,
             level=calibration.level,
             examples=calibration.examples,
+            least=calibration.least,
         ),
         training=TrainingFacts(
             data=digest_of_examples(examples),
             examples=len(examples),
             spans=sum(len(each.tokens) for each in examples),
             held_out=len(held),
-            masks=collect.masks,
-            keep_rates=collect.keep_rates,
+            masks=collect.masks if collect.target == "masks" else 0,
+            keep_rates=collect.keep_rates if collect.target == "masks" else (),
             operator=collect.operator,
             modalities=tuple(sorted({kind for each in everything for kind in each.modalities})),
             span_unit=tracer.setup.span_unit,
             seed=collect.seed,
+            target=collect.target,
         ),
         quality={
             metric: {method: Figures(**estimate.figures()) for method, estimate in methods.items()}

@@ -25,7 +25,7 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class SpanEvent:
-    """A span ended; its supports are final."""
+    """A span ended; its supports are the signal's, or verified with ``verify_spans``."""
 
     span: Span
     type: Literal["span"] = "span"

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnitrace import InputError
-from omnitrace.estimator.calibration import CalibrationExample, calibrate, conformal_quantile
+from omnitrace.estimator.calibration import (
+    Calibration,
+    CalibrationExample,
+    calibrate,
+    conformal_quantile,
+    with_threshold,
+)
 
 
 def judged(
@@ -118,3 +124,31 @@ def test_nothing_to_calibrate_on() -> None:
     bad.effects[0, 0] = np.nan
     with pytest.raises(InputError, match="effects have nan"):
         calibrate([bad])
+
+
+def spans_of(*strongest: tuple[float, bool]) -> list[CalibrationExample]:
+    """Return an example a span: its largest score, and whether it has a source."""
+    return [
+        CalibrationExample(
+            np.array([[score, -1.0]]), np.ones((1, 2)), np.array([[3.0 * sourced, 0.0]]), np.ones(1)
+        )
+        for score, sourced in strongest
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spans", "least"),
+    [
+        ([(0.5, False), (1.0, False), (2.0, True), (4.0, True)], 3.0),  # 2 x the middle of 1 and 2
+        ([(0.5, False), (1.0, True), (2.0, False), (4.0, True)], 6.0),  # one wrong "none" for two
+        ([(1.0, False), (1.0, True), (2.0, True)], 3.0),  # equal ones cannot be told apart
+        ([(1.0, False), (2.0, False)], 0.0),  # nothing has a source
+        ([(1.0, True), (2.0, True)], 0.0),  # everything has
+        ([], 0.0),
+    ],
+)
+def test_the_threshold_tells_spans_without_a_source(
+    spans: list[tuple[float, bool]], least: float
+) -> None:
+    calibration = Calibration(factor=2.0, power=0.0, quantile=None, level=0.9, examples=4)
+    assert with_threshold(calibration, spans_of(*spans)).least == pytest.approx(least)

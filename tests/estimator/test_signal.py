@@ -54,6 +54,16 @@ def test_effects_are_calibrated_scores_with_intervals() -> None:
         assert effect.high == pytest.approx(value + 2.0 * 0.5 * 4**0.5 * spread)
 
 
+def test_below_its_threshold_a_span_has_no_source() -> None:
+    learned = made_learned()
+    largest = max(e.value for e in Estimator(learned).effects_of(reduced(), SOURCES).values())
+    assert largest > 0
+    for least, expected in ((0.9 * largest, 3), (1.1 * largest, 0)):
+        calibration = dataclasses.replace(learned.calibration, least=least)
+        signal = Estimator(dataclasses.replace(learned, calibration=calibration))
+        assert len(signal.effects_of(reduced(), SOURCES)) == expected
+
+
 def test_without_a_quantile_there_is_no_interval() -> None:
     learned = made_learned()
     plain = dataclasses.replace(

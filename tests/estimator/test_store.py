@@ -89,7 +89,7 @@ def rewritten(
     ("change", "message"),
     [
         (lambda card, _: card.update(format="other"), "is no estimator"),
-        (lambda card, _: card.update(version=4), "version 4.*update omnitrace"),
+        (lambda card, _: card.update(version=5), "version 5.*update omnitrace"),
         (lambda card, _: card.pop("recipe"), "card of .* is damaged: recipe: Field required"),
         (lambda card, _: card["model"].update(heads="4"), r"damaged: model\.heads"),
         (lambda card, _: card["model"].update(heads=4), "weights.*2 layers of 4 heads"),
@@ -120,7 +120,7 @@ def test_no_changed_bit_passes(tmp_path: Path) -> None:
     assert load(path).card == made_learned().card
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 def test_a_file_without_a_checksum_is_an_older_one(tmp_path: Path, version: int) -> None:
     learned = made_learned()
     card = json.dumps(learned.card.model_dump(mode="json") | {"version": version})

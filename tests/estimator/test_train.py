@@ -303,6 +303,36 @@ def test_every_modality(reference: Tracer, tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_allclose(example.features.sum(axis=2), 1.0, atol=1e-4)
 
 
+def weighing(number: int) -> RequestEntry:
+    """Return a request about weights; the response says one that is there, and one that is not."""
+    things = ("cup", "key", "ring", "lamp", "book")
+    weights = ("five", "eight", "two", "six", "nine")
+    first, absent = number % 4, 4
+    texts = [f"The {things[i]} weighs {weights[i]} grams." for i in range(4)]
+    content = [{"type": "text", "text": each, "source_id": str(i)} for i, each in enumerate(texts)]
+    content.append({"type": "text", "text": f"What does the {things[first]} weigh?"})
+    response = f"The {things[first]} weighs {weights[first]} grams."
+    raw = {"response": response if number % 2 else f"{response} It weighs {weights[absent]} grams."}
+    return RequestEntry(f"w{number}", [{"role": "user", "content": content}], Path(), raw)
+
+
+def test_verified_effects_teach(reference: Tracer, tmp_path: Path) -> None:
+    collect = dataclasses.replace(SMALL, target="verified")
+    example = Collector(reference, collect, cache=tmp_path).example(weighing(1))
+    np.testing.assert_array_equal(example.masks, np.concatenate([np.zeros((1, 4)), np.eye(4)]))
+    effects = example.logprobs[1:, 0]
+    assert not example.logprobs[0].any()
+    assert effects[1] > 1.0  # the unit that says it
+    assert not effects[[0, 2, 3]].any()
+    options = dataclasses.replace(OPTIONS, collect=collect)
+    requests = [weighing(number) for number in range(4)]
+    learned = train_estimator(reference, requests, options, cache=tmp_path)
+    training = learned.card.training
+    assert (training.target, training.masks, training.keep_rates) == ("verified", 0, ())
+    assert learned.card.calibration.least == learned.calibration.least
+    assert load(save(tmp_path / "e", learned)).calibration == learned.calibration
+
+
 def test_too_few_requests(tracer: Tracer, requests: list[RequestEntry]) -> None:
     with pytest.raises(InputError, match="2 requests to train on"):
         train_estimator(tracer, requests[:2], OPTIONS)
@@ -316,6 +346,7 @@ def test_too_few_requests(tracer: Tracer, requests: list[RequestEntry]) -> None:
         ({"keep_rates": (0.5, 1.0)}, "keep rates"),
         ({"keep_rates": ()}, "keep rates"),
         ({"operator": "atention"}, "did you mean 'attention'"),
+        ({"target": "effects"}, "target is 'effects'"),
     ],
 )
 def test_options_that_are_refused(options: dict[str, Any], message: str) -> None:

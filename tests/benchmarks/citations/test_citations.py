@@ -13,7 +13,14 @@ import pytest
 from citations import benchmark, run
 from citations.cases import BERLIN_PARIS, Case, Source, Statement, cases
 from citations.models import gemma_file
-from citations.naming import Naming, PeerNamer, SignalNamer, example_of, writing_seconds
+from citations.naming import (
+    EstimatorNamer,
+    Naming,
+    PeerNamer,
+    SignalNamer,
+    example_of,
+    writing_seconds,
+)
 from citations.run import Found, judge_all
 from citations.scoring import Figures, judge
 from citations.table import COLUMNS, result_of
@@ -113,6 +120,22 @@ def test_methods_are_compared_on_the_same_statements() -> None:
 
 
 # --- naming
+
+
+def test_an_estimator_learns_from_the_cases_for_choices(subject: Subject) -> None:
+    few = [case for case in cases("dev") if len(case.documents) == 2]
+    # A random model has no sources to verify: this one learns from masks.
+    namer = EstimatorNamer("estimator", few[:3], target="masks")
+    namer.prepare(subject)
+    found = namer.name_documents(subject, few[3])
+    assert len(found.documents) == len(few[3].statements)
+    assert found.passes == pytest.approx(1.0, abs=0.1)
+    given = benchmark.parse(["--methods", "estimator", "--peers", "none", "--train-cases", "5"])
+    (made,), _ = benchmark.namers(given)
+    assert isinstance(made, EstimatorNamer)
+    assert [case.id.split("-")[0] for case in made.lessons] == ["dev"] * 5
+    with pytest.raises(BenchmarkError, match="judge it on test"):
+        benchmark.namers(benchmark.parse(["--methods", "estimator", "--split", "dev"]))
 
 
 def test_a_signal_names_documents(subject: Subject) -> None:
