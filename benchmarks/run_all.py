@@ -14,8 +14,8 @@ from typing import Final
 from common.report import FOLDER, RESULTS
 from write_results import PAGE, write_results
 
-# Programs of this folder that are no benchmarks.
-_OTHERS: Final = ("run_all", "write_results")
+# Programs of this folder that are no benchmarks, and one that needs a GPU.
+_OTHERS: Final = ("run_all", "write_results", "gpu")
 
 
 def benchmarks(folder: Path = FOLDER) -> list[Path]:

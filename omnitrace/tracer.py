@@ -212,7 +212,7 @@ class Tracer(ManyRequests, FinishedTraces):
             As for :meth:`trace`.
         options:
             See :class:`~omnitrace.engine.options.StreamOptions`: those of :meth:`trace`, and
-            ``provisional``, ``queue_size`` and ``verify_spans``.
+            ``provisional``, ``queue_size``, ``verify_spans`` and ``measured``.
 
         Raises
         ------

@@ -133,7 +133,7 @@ def test_features_of_estimators(
 ) -> None:
     sample, folder = asked
     options = CollectOptions(masks=4, recipe=recipe)
-    request = RequestEntry("r", sample.messages, folder, {"response": sample.answer})
+    request = RequestEntry("r", sample.messages, folder, response=sample.answer)
     expected, found = (Collector(tracer, options).example(request) for tracer in (reference, there))
     limit = 1e-4 * float(np.abs(expected.features).max())
     np.testing.assert_allclose(found.features, expected.features, rtol=1e-3, atol=limit)
@@ -142,7 +142,7 @@ def test_features_of_estimators(
 
 def test_an_estimator_of_finished_responses(there: Tracer, asked: tuple[Sample, Path]) -> None:
     sample, folder = asked
-    request = RequestEntry("r", sample.messages, folder, {"response": sample.answer})
+    request = RequestEntry("r", sample.messages, folder, response=sample.answer)
     recipe = FeatureRecipe(values=True, mask_gradient=True)
     options = CollectOptions(masks=8, evaluation_masks=8, recipe=recipe)
     learned = train_estimator(there, [request] * 3, TrainOptions(collect=options))
@@ -172,7 +172,7 @@ def test_effects(
 def test_training_an_estimator(there: Tracer, asked: tuple[Sample, Path]) -> None:
     sample, folder = asked
     requests = [
-        RequestEntry(f"r{number}", sample.messages, folder, {"response": sample.answer})
+        RequestEntry(f"r{number}", sample.messages, folder, response=sample.answer)
         for number in range(3)
     ]
     options = TrainOptions(

@@ -31,8 +31,12 @@ class Scratch:
 @functools.lru_cache(maxsize=64)
 def _hidden(visible: tuple[int, ...], columns: int, device: torch.device) -> torch.Tensor:
     """Return bool ``[rows, columns]``: which of these last columns a row must not see."""
-    limits = torch.tensor(visible, device=device)[:, None]
-    return torch.arange(columns, device=device) >= limits
+    first, rows = visible[0], len(visible)
+    if visible == tuple(range(first, first + rows)):  # made on the device: a copy would wait for it
+        limits = torch.arange(first, first + rows, device=device)
+    else:
+        limits = torch.tensor(visible, device=device)
+    return torch.arange(columns, device=device) >= limits[:, None]
 
 
 def _logits(

@@ -115,6 +115,10 @@ class Batch:
             for index, (pad, first) in enumerate(zip(pads, firsts or [0] * len(pads), strict=True))
         ]
 
+    def close(self) -> None:
+        """Let go of the capture, and the keys that it holds, once every sequence was read."""
+        del self.capture
+
     def forget(self) -> None:
         """Let go of what every sequence has read, or needs no more because it has ended."""
         reading = [each.read for each in self.sequences if not each.ended]

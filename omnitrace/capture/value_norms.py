@@ -34,10 +34,13 @@ class ValueNorms:
         heads = call.query.shape[1]
         if self._gram is None:
             self._gram = _gram(call.module, heads, value.shape[-1])
-        value = value.repeat_interleave(heads // value.shape[1], dim=1)
-        gram = self._gram.to(value.device)
-        squares = (torch.matmul(value, gram) * value).sum(dim=-1)
-        self._blocks.append(squares.clamp_min_(0.0).sqrt_())
+        # The sequences of a batch behind each other, so that no head's matrix is copied for each.
+        batch, groups, _, dim = value.shape
+        joined = value.transpose(0, 1).reshape(groups, 1, batch * new, dim)
+        joined = joined.expand(-1, heads // groups, -1, -1).reshape(heads, batch * new, dim)
+        squares = (torch.bmm(joined, self._gram.to(value.device)) * joined).sum(dim=-1)
+        norms = squares.clamp_min_(0.0).sqrt_().view(heads, batch, new)
+        self._blocks.append(norms.transpose(0, 1))
 
     def reader(self, context: int, batch: int, pad: int = 0) -> Callable[[], torch.Tensor]:
         """Return what returns float32 ``[heads, context - pad]``, whatever is added later.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -33,6 +35,7 @@ __all__ = [
     "load_tracer",
     "media_limits",
     "quiet_loading",
+    "tracer_loader",
 ]
 
 
@@ -52,6 +55,21 @@ def load_tracer(
 
     options.setdefault("limits", media_limits())
     return Tracer.from_pretrained(model, signal=signal, **(_placed(device) | options))
+
+
+def tracer_loader(
+    model: str, signal: str | Signal | None, *, device: str | None = None, **options: Any
+) -> Callable[..., Tracer]:
+    """Return :func:`load_tracer` with these arguments; it can be sent to another process."""
+    return functools.partial(
+        load_tracer,
+        model,
+        signal,
+        device=device,
+        limits=media_limits(),
+        trust_remote_code=TRUSTS_CODE.get(),
+        **options,
+    )
 
 
 def load_model(model: str, status: StatusLine, *, device: str | None = None) -> ModelAdapter:

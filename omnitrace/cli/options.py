@@ -11,14 +11,17 @@ from omnitrace.runs.run import OnChange
 from omnitrace.types import OpenRoot
 
 __all__ = [
+    "Actors",
     "AsJson",
     "Attempts",
     "AudioUnits",
+    "BatchSize",
     "Calibration",
     "Changes",
     "Confine",
     "Device",
     "EstimatorFile",
+    "GpusPerActor",
     "Heads",
     "HistorySources",
     "Html",
@@ -31,6 +34,7 @@ __all__ = [
     "MaxNewTokens",
     "MediaRoot",
     "Model",
+    "On",
     "Out",
     "Part",
     "Resume",
@@ -143,6 +147,37 @@ Attempts: TypeAlias = Annotated[
     int,
     typer.Option(
         min=1, help="With --out: after how many processes that it ended a request is given up."
+    ),
+]
+BatchSize: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="How many requests the model runs at once. Spans are then printed when their batch is "
+        "done.",
+    ),
+]
+On: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXECUTOR",
+        help="Run in processes of their own, on this machine or on many: 'ray', or another of "
+        "'omnitrace list executors'.",
+    ),
+]
+Actors: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="With --on: how many processes; by default as many as the GPUs allow, one without.",
+    ),
+]
+GpusPerActor: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="With --on: GPUs of each process, 0.5 where two share one; by default 1 where there "
+        "are any.",
     ),
 ]
 Html: TypeAlias = Annotated[

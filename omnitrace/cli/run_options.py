@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omnitrace._utils.files import make_folder
 from omnitrace.errors import InputError
@@ -11,7 +12,36 @@ from omnitrace.runs.attempts import ATTEMPTS
 from omnitrace.runs.run import OnChange
 from omnitrace.runs.shards import Shard
 
-__all__ = ["RunChoices", "TraceOutput"]
+if TYPE_CHECKING:
+    from omnitrace.runs.executor import Executor
+
+__all__ = ["RunChoices", "TraceOutput", "asked_executor"]
+
+
+def asked_executor(
+    name: str | None, actors: int | None, gpus: float | None, out: Path | None
+) -> Executor | None:
+    """Return the executor of ``--on``, or None where this process works.
+
+    Raises
+    ------
+    PluginError
+        If there is none of that name; the text says what to install.
+    InputError
+        If other options mean nothing without it, or it has no folder to write to.
+    """
+    if name is None:
+        for option, value in (("--actors", actors), ("--gpus-per-actor", gpus)):
+            if value is not None:
+                raise InputError(f"{option} means nothing without --on", fix="add --on ray")
+        return None
+    from omnitrace.plugins.registry import registry
+
+    entry = registry().executor(name)
+    if out is None:
+        raise InputError(f"--on {name} has no folder to write to", fix="add --out DIR")
+    executor: Executor = entry.make(actors=actors, gpus=gpus)
+    return executor
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,19 +30,20 @@ from omnitrace.cli.exit_codes import (
     say_defect,
     say_mistake,
 )
-from omnitrace.cli.loading import TRUSTS_CODE, load_tracer, media_limits
+from omnitrace.cli.loading import tracer_loader
 from omnitrace.cli.run_options import RunChoices, TraceOutput
 from omnitrace.errors import GivenUpError, OmnitraceError
 from omnitrace.runs.inputs import Requests
 from omnitrace.runs.pace import Pace
 from omnitrace.runs.run import Run, open_run
 from omnitrace.runs.shards import Shard, chosen, count_chosen
-from omnitrace.sources.request_files import FileEntry
+from omnitrace.sources.request_files import FileEntry, RequestEntry
 from omnitrace.types import Section, Span
 
 if TYPE_CHECKING:
     from omnitrace.attribution.selection import SelectionConfig
     from omnitrace.cli.console import PartNames
+    from omnitrace.runs.executor import Executor, RequestSaved
     from omnitrace.runs.loop import RequestDone, RequestEvent, RequestFailed, RunEvent
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.signals.base import Signal
@@ -76,6 +76,10 @@ class Runner:
         What is written and printed.
     choices:
         Which requests, and how a run goes on.
+    batch_size:
+        How many requests the model runs at once.
+    executor:
+        Whose processes trace; None: this one. It needs a folder.
     """
 
     model: str
@@ -88,6 +92,8 @@ class Runner:
     options: Mapping[str, Any] = field(default_factory=dict)
     output: TraceOutput = field(default_factory=TraceOutput)
     choices: RunChoices = field(default_factory=RunChoices)
+    batch_size: int = 1
+    executor: Executor | None = None
 
     _status: StatusLine = field(default_factory=StatusLine)
     _pace: Pace = field(default_factory=lambda: Pace(0))
@@ -158,14 +164,7 @@ class Runner:
     @property
     def loader(self) -> Callable[..., Tracer]:
         """What loads the tracer; it can be sent to another process."""
-        return functools.partial(
-            load_tracer,
-            self.model,
-            device=self.device,
-            limits=media_limits(),
-            trust_remote_code=TRUSTS_CODE.get(),
-            **self._tracer_options,
-        )
+        return tracer_loader(self.model, device=self.device, **self._tracer_options)
 
     def _load(self) -> Tracer:
         self._tracer = self.loader(status=self._status)
@@ -176,10 +175,7 @@ class Runner:
         return chosen(requests, limit=self.choices.limit, shard=shard)
 
     def _follow(self, requests: Requests, run: Run | None) -> None:
-        from omnitrace.runs.loop import run_requests  # not for --help
-
-        entries = self._chosen(requests, self.choices.shard)
-        events = run_requests(self._load, entries, run, live=True, **self._generation)
+        events = self._events(self._chosen(requests, self.choices.shard), run)
         with contextlib.closing(events):  # leaving takes back that a request was begun
             for event in events:
                 if run is not None:
@@ -192,7 +188,21 @@ class Runner:
                     self._fail(event.entry.id, error)
                 self._tell_news()
 
-    def _show(self, event: RunEvent) -> None:
+    def _events(
+        self, entries: Iterator[FileEntry], run: Run | None
+    ) -> Generator[RunEvent | RequestSaved, None, None]:
+        from omnitrace.runs.executor import run_elsewhere  # not for --help
+        from omnitrace.runs.loop import run_requests
+
+        options = {"live": True, "batch_size": self.batch_size, **self._generation}
+        if self.executor is None or run is None:
+            return run_requests(self._load, entries, run, **options)
+        self._status.show("starting processes")
+        self._pace.begin()
+        return run_elsewhere(self.executor, self.loader, entries, run, **options)
+
+    def _show(self, event: RunEvent | RequestSaved) -> None:
+        from omnitrace.runs.executor import RequestSaved
         from omnitrace.runs.loop import RequestDone, RequestEvent, RequestStarted
 
         name = event.entry.id
@@ -205,19 +215,25 @@ class Runner:
             self._show_event(event)
         elif isinstance(event, RequestDone):
             self._show_end(event)
+        elif isinstance(event, RequestSaved):
+            self._show_saved(event)
         else:
             self._show_failure(event)
+
+    def _begin(self, entry: RequestEntry) -> _Shown:
+        """Print the heading of a request."""
+        if self._several and not self.output.as_json:
+            with self._status.paused():
+                line = Text(plain(entry.id), style="bold underline")
+                make_console().print(line, soft_wrap=True)
+        return _Shown(names_of_request(entry.messages))
 
     def _show_event(self, happened: RequestEvent) -> None:
         from omnitrace.trace.events import EndEvent, SpanEvent
 
         name, event = happened.entry.id, happened.event
         if self._shown is None:
-            self._shown = _Shown(names_of_request(happened.entry.messages))
-            if self._several and not self.output.as_json:
-                with self._status.paused():
-                    line = Text(plain(name), style="bold underline")
-                    make_console().print(line, soft_wrap=True)
+            self._shown = self._begin(happened.entry)
         assert self._tracer is not None
         verifies = self._tracer.setup.verify is not None  # spans are printed with what that finds
         if isinstance(event, EndEvent):
@@ -229,6 +245,18 @@ class Runner:
         else:
             self._shown.tokens += 1
             self._status.show(f"{name}{self._where}: {self._shown.tokens} tokens")
+
+    def _show_saved(self, event: RequestSaved) -> None:
+        """Print what another process wrote."""
+        from omnitrace.runs.loop import RequestDone
+        from omnitrace.trace.trace import Trace
+
+        trace = Trace.load(event.path)
+        shown = self._begin(event.entry)
+        for span in trace.spans:
+            self._show_span(span, shown)
+        self._show_end(RequestDone(event.entry, trace, event.path))
+        self._status.show(str(self._pace))
 
     def _show_span(self, span: Span, shown: _Shown) -> None:
         if self.output.as_json:

@@ -80,6 +80,7 @@ class BatchSession:
                 self.work(self._push)
                 for index in range(len(self.members)):
                     self._end(index)
+        self.batch.close()
         seconds = time.perf_counter() - started
         for member in self.members:
             member.timings = {"encode": member.request.seconds, "generate": seconds}

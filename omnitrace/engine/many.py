@@ -44,7 +44,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 _BATCHES: Final = 4  # of requests that are read ahead and sorted, unless told otherwise
-_TO_THE_USER: Final = 6  # frames from the warning to the loop over the traces
+_TO_THE_USER: Final = 4  # frames from the warning to the loop over the traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,20 +221,27 @@ class _Runner(Generic[Item, T]):
         return sorted(batches, key=lambda each: min(index for index, _ in each[1]))
 
     def _together(self, batch: Sequence[tuple[int, T]]) -> Iterator[tuple[int, Result]]:
-        reason = None
+        ran = self._ran([each for _, each in batch])
+        if isinstance(ran, str):
+            yield from self._alone(batch, ran)
+            return
+        for (index, _), member in zip(batch, ran, strict=True):
+            yield index, _outcome(functools.partial(self._finished, member))
+
+    def _ran(self, several: Sequence[T]) -> Sequence[Attributed] | str:
+        """Run a batch; return its members, or why they must run alone.
+
+        What the batch and its error hold of the model's tensors is let go of with the return.
+        """
         try:
             with stops_are_errors():
-                session = self.way.batch([each for _, each in batch])
+                session = self.way.batch(several)
                 session.run()
         except NotSupportedError as error:
-            reason = str(error)
+            return str(error)
         except Exception as error:  # whose fault it is, only running them alone can say
-            reason = f"the batch failed: {type(error).__name__}: {error}"
-        if reason is not None:  # no longer in the handler, whose error keeps tensors alive
-            yield from self._alone(batch, reason)
-            return
-        for (index, _), member in zip(batch, session.members, strict=True):
-            yield index, _outcome(functools.partial(self._finished, member))
+            return f"the batch failed: {type(error).__name__}: {error}"
+        return session.members
 
     def _finished(self, member: Attributed) -> Trace:
         member.engine.check()

@@ -93,11 +93,15 @@ class StreamOptions(TraceOptions, total=False):
         Whether a span is verified as soon as it ends, so that its event carries a verdict. The
         model stands still meanwhile, for as long as verifying a response takes that ends there, and
         all work is done in the decoding loop. The finished response is verified as a whole as well.
+    measured:
+        Called in the stream's thread with the keep-masks, bool ``[m, K]``, under which supports
+        are verified once the response is written.
     """
 
     provisional: int | None
     queue_size: int
     verify_spans: bool
+    measured: Callable[[np.ndarray], None] | None
 
 
 class BatchReplayOptions(_RequestOptions, total=False):

@@ -65,6 +65,7 @@ class Streamed:
     setup: Setup
     session: Session
     queue_size: int
+    measured: Callable[[np.ndarray], None] | None = None
 
     def begun(self) -> Trace:
         """Return the trace as it is before the first token: the request and its units."""
@@ -73,8 +74,13 @@ class Streamed:
     def run(self, backlog: Backlog, emit: Emitter) -> None:
         """Do the work that is to be done in the stream's thread."""
         self.session.run(emit, check=emit.check, queue_size=self.queue_size, backlog=backlog)
-        trace = completed(self.setup, self.session, measured=lambda masks: emit.check())
-        emit(EndEvent(trace))
+
+        def measured(masks: np.ndarray) -> None:
+            emit.check()
+            if self.measured is not None:
+                self.measured(masks)
+
+        emit(EndEvent(completed(self.setup, self.session, measured=measured)))
 
 
 def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
@@ -91,6 +97,7 @@ def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
     trace_options: dict[str, Any] = {**options}
     queue_size = trace_options.pop("queue_size", QUEUE_SIZE)
     provisional = trace_options.pop("provisional", PROVISIONAL)
+    measured = trace_options.pop("measured", None)
     check_whole("queue_size", queue_size, 0)
     if provisional is not None:
         check_whole("provisional", provisional, 1)
@@ -102,7 +109,7 @@ def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
     if verify_spans and session.request.layout.units:
         session.checked = functools.partial(with_verdicts, setup, session)
     session.engine.assembler.provisional = provisional
-    return Streamed(setup, session, queue_size)
+    return Streamed(setup, session, queue_size, measured)
 
 
 def _check_verifies(setup: Setup) -> None:

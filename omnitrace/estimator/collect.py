@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -35,6 +35,7 @@ from omnitrace.signals.verified.signal import Verified
 from omnitrace.sources.messages import Conversation
 from omnitrace.sources.parts import TextPart
 from omnitrace.sources.request_files import RequestEntry
+from omnitrace.sources.responses.given import Response, record_of
 from omnitrace.trace.trace import Trace
 from omnitrace.tracer import Tracer
 
@@ -228,11 +229,10 @@ class Collector:
         dealer = MaskDealer(sizes, seed=self.options.seed, example=request.id)
         return _Seen(request.id, scorer, trace, spoken, features, dealer)
 
-    def _response(self, request: RequestEntry, asked: Conversation) -> str | list[int]:
+    def _response(self, request: RequestEntry, asked: Conversation) -> Response:
         """Return the response of the record, or let the model write one."""
-        given = _given_response(request)
-        if given is not None:
-            return given
+        if request.response is not None:
+            return request.response
         trace = self._writer.trace(asked, max_new_tokens=self.options.max_new_tokens)
         if not trace.token_ids:
             raise InputError("the model's response is empty", legal="a response with a word")
@@ -264,7 +264,7 @@ class Collector:
             "model": self.fingerprint,
             "id": request.id,
             "request": _content(asked),
-            "response": _given_response(request),
+            "response": record_of(request.response),
             "held_out": held_out,
             "sources": sources_record(tracer.setup.sources),
             "span_unit": tracer.setup.span_unit,
@@ -335,21 +335,6 @@ def _alone(effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spans, units = effects.shape
     masks = np.concatenate([np.zeros((1, units), dtype=bool), np.eye(units, dtype=bool)])
     return masks, np.concatenate([np.zeros((1, spans)), effects.T])
-
-
-def _given_response(request: RequestEntry) -> str | list[int] | None:
-    """Return the response that the record has: a text, or token ids; None where it has none."""
-    given = request.raw.get("response") if isinstance(request.raw, Mapping) else None
-    if given is None:
-        return None
-    if isinstance(given, str) and given.strip():
-        return given
-    if isinstance(given, list) and given and all(type(each) is int for each in given):
-        return given
-    raise InputError(
-        f"'response' is {given!r}"[:200],
-        legal="the response as a text or a list of token ids, or no such field",
-    )
 
 
 def _content(conversation: Conversation) -> Any:

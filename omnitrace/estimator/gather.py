@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -173,9 +174,10 @@ def _elsewhere(
             yield index, entry.error
         else:
             items.append((index, entry, held_out))
-    for index, made in executor.map(worker, items):
-        show(entries[index])
-        yield index, made
+    with contextlib.closing(executor.map(worker, items)) as finished:
+        for index, made in finished:
+            show(entries[index])
+            yield index, made
 
 
 def _made_by(collector: Collector, entry: RequestEntry, held_out: bool) -> _Made:

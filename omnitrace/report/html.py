@@ -30,7 +30,14 @@ from omnitrace.report.truth import SpanTruth
 from omnitrace.report.view import trace_view
 from omnitrace.trace.trace import Trace
 
-__all__ = ["asset", "environment", "notebook_html", "render_report", "write_report"]
+__all__ = [
+    "asset",
+    "environment",
+    "notebook_html",
+    "render_page",
+    "render_report",
+    "write_report",
+]
 
 _STYLES: Final = ("base.css", "viewer.css", "sources.css", "narrow.css")
 _NOTEBOOK_HEIGHT: Final = 640  # pixels
@@ -146,13 +153,21 @@ def _blocks(views: Iterator[tuple[Trace, dict[str, Any]]], *, compare: bool) -> 
                 compared.append(trace)
             yield view
 
-    return _page(noted(), lambda: compare_view(compared) if compare else None)
+    return render_page(noted(), lambda: compare_view(compared) if compare else None)
 
 
-def _page(views: Iterator[dict[str, Any]], compare: Callable[[], Any]) -> Iterator[str]:
+def render_page(views: Iterator[dict[str, Any]], compare: Callable[[], Any]) -> Iterator[str]:
     """Yield the page in blocks; what views become waits on the disk, so that none stays in memory.
 
     A view is needed twice, as plain HTML and as data, and the heading needs their number.
+
+    Parameters
+    ----------
+    views:
+        What :func:`~omnitrace.report.view.trace_view` says of each trace.
+    compare:
+        Called behind the last view; returns what
+        :func:`~omnitrace.report.compare.compare_view` says of two traces, or None.
     """
     article = environment().get_template("article.html.j2")
     with _spool() as plain, _spool() as data:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from omnitrace._utils.files import open_regular, what_is
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import RequestEntry
-from omnitrace.sources.responses.given import GivenResponse
+from omnitrace.sources.responses.given import record_of
 
 __all__ = ["digest_of_request", "digest_of_values"]
 
@@ -39,16 +39,10 @@ def digest_of_request(entry: RequestEntry) -> str:
     return digest_of_values(
         {
             "messages": _plain(entry.messages, entry.media_root),
-            "response": _response(entry.response),
+            "response": record_of(entry.response),
             "template": _plain(dict(entry.template), entry.media_root),
         }
     )
-
-
-def _response(given: str | Sequence[int] | GivenResponse | None) -> Any:
-    if isinstance(given, GivenResponse):
-        return given.record()
-    return given if isinstance(given, str | None) else [*given]
 
 
 def digest_of_values(values: Mapping[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -32,11 +33,11 @@ class Executor(Protocol):
 
     def map(
         self, make_worker: Callable[[], Callable[[_T], _R]], items: Iterable[_T]
-    ) -> Iterator[_R]:
+    ) -> Generator[_R, None, None]:
         """Yield the result of each item, in the order in which they are ready.
 
         An item whose process dies is handed out again, to another one: the worker counts how often
-        it begins an item, and gives it up. Leaving the iterator ends the processes.
+        it begins an item, and gives it up. Closing the generator ends the processes.
 
         Parameters
         ----------
@@ -62,10 +63,12 @@ def run_elsewhere(
     entries: Iterable[FileEntry],
     run: Run,
     *,
-    together: int = 1,
+    batch_size: int = 1,
     **options: Any,
-) -> Iterator[RequestSaved | RequestFailed]:
+) -> Generator[RequestSaved | RequestFailed, None, None]:
     """Trace requests in the processes of an executor, as :func:`run_requests` does in this one.
+
+    Leaving the loop ends the processes, and takes back that they began requests.
 
     Parameters
     ----------
@@ -77,8 +80,8 @@ def run_elsewhere(
         The requests, read as they are needed.
     run:
         Where traces are kept; every process opens it.
-    together:
-        How many requests are handed out at once.
+    batch_size:
+        How many requests are handed out, and run by the model, at once.
     options:
         As for :func:`run_requests`.
 
@@ -90,31 +93,40 @@ def run_elsewhere(
     problems: deque[RequestFailed] = deque()
     handed_out: dict[str, RequestEntry] = {}
 
-    def batches() -> Iterator[tuple[RequestEntry, ...]]:
+    def requests() -> Iterator[RequestEntry]:
         # What is to be made again is decided where the model is: it may be another.
-        todo = iter(entries if run.on_change == "redo" else run.todo(entries))
-        for batch in iter(lambda: tuple(itertools.islice(todo, together)), ()):
-            for entry in batch:
-                if isinstance(entry, RequestProblem):
-                    run.failed(entry, entry.error)
-                    problems.append(RequestFailed(entry, entry.error))
-                else:
-                    handed_out[entry.id] = entry
-            if requests := tuple(each for each in batch if isinstance(each, RequestEntry)):
-                yield requests
+        for entry in entries if run.on_change == "redo" else run.todo(entries):
+            if isinstance(entry, RequestProblem):
+                run.failed(entry, entry.error)
+                problems.append(RequestFailed(entry, entry.error))
+            else:
+                handed_out[entry.id] = entry
+                # A process may work in another folder.
+                yield replace(entry, media_root=entry.media_root.absolute())
 
+    def batches() -> Iterator[tuple[RequestEntry, ...]]:
+        following = requests()
+        return iter(lambda: tuple(itertools.islice(following, batch_size)), ())
+
+    options["batch_size"] = batch_size
     worker = functools.partial(RequestWorker, load, run, options)
-    for results in executor.map(worker, batches()):
-        if not run.manifest.model:
-            run.update()
-        while problems:
-            yield problems.popleft()
-        for name, path, error in results:
-            entry = handed_out.pop(name)
-            if error is not None:
-                yield RequestFailed(entry, error)
-            elif path is not None:
-                yield RequestSaved(entry, path)
+    try:
+        with contextlib.closing(executor.map(worker, batches())) as finished:
+            for number, results in enumerate(finished):
+                if number == 0:
+                    run.update()  # they noted the model
+                while problems:
+                    yield problems.popleft()
+                for name, path, error in results:
+                    entry = handed_out.pop(name)
+                    if error is not None:
+                        yield RequestFailed(entry, error)
+                    elif path is not None:
+                        yield RequestSaved(entry, path)
+    except BaseException:  # the processes are gone, and their requests not to blame
+        for entry in handed_out.values():
+            run.take_back(entry)
+        raise
     yield from problems
 
 

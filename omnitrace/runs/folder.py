@@ -40,6 +40,10 @@ class Claim(Protocol):
         """Take the line back that was added last, and let others have the file."""
         ...
 
+    def drop(self) -> None:
+        """Take the last line back, whoever added it, and let others have the file."""
+        ...
+
     def remove(self) -> None:
         """Remove the file, and let others have its name."""
         ...
@@ -88,12 +92,14 @@ class Folder(Protocol):
 
 
 class LocalFolder:
-    """A folder of this machine, which is made.
+    """A folder of this machine.
 
     Parameters
     ----------
     path:
         The folder.
+    read_only:
+        Whether it is only read; else it is made, and tried.
 
     Raises
     ------
@@ -101,11 +107,14 @@ class LocalFolder:
         If it cannot be made or written to.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = make_folder(Path(path))
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self.path = Path(path) if read_only else make_folder(Path(path))
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path.absolute()}  # another process may work in another folder
 
     def read(self, name: str) -> bytes | None:
         """Return a small file, None where there is none."""
@@ -138,8 +147,11 @@ class LocalFolder:
 
     def names(self, ending: str) -> Iterator[str]:
         """Yield the names of the files that end so, in order."""
-        with os.scandir(self.path) as entries:
-            found = [each.name for each in entries if each.name.endswith(ending)]
+        try:
+            with os.scandir(self.path) as entries:
+                found = [each.name for each in entries if each.name.endswith(ending)]
+        except OSError as error:
+            raise _unusable("read", self.path, error) from error
         yield from sorted(found)
 
     def claim(self, name: str) -> _LocalClaim | None:
@@ -173,8 +185,8 @@ class _LocalClaim:
         self._length = os.fstat(handle).st_size
 
     def lines(self) -> list[str]:
-        text = os.pread(self._handle, MAX_TEXT_BYTES, 0).decode("utf-8", "replace")
-        return text.splitlines()
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        return os.read(self._handle, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()
 
     def add(self, line: str) -> None:
         try:
@@ -183,6 +195,11 @@ class _LocalClaim:
             os.fsync(self._handle)
         except OSError as error:
             raise _unusable("write", self._path, error) from error
+
+    def drop(self) -> None:
+        kept = self.lines()[:-1]
+        self._length = sum(len(line.encode()) + 1 for line in kept)
+        self.withdraw()
 
     def withdraw(self) -> None:
         if self._length == 0:
@@ -193,8 +210,11 @@ class _LocalClaim:
         os.close(self._handle)
 
     def remove(self) -> None:
+        if fcntl is None:  # on Windows what is open cannot be removed
+            os.close(self._handle)
         self._path.unlink(missing_ok=True)
-        os.close(self._handle)
+        if fcntl is not None:  # else another process would lock a file that is gone
+            os.close(self._handle)
         with contextlib.suppress(OSError):  # others have files there
             self._path.parent.rmdir()
 

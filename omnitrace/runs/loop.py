@@ -1,19 +1,21 @@
-"""Trace requests one after the other, and keep what is done."""
+"""Trace requests, one after the other or in batches, and keep what is done."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from omnitrace.errors import InputError
+from omnitrace.runs.attempts import marker_of
 from omnitrace.runs.run import Run
 from omnitrace.sources.request_files import FileEntry, RequestEntry, RequestProblem
 from omnitrace.trace.events import EndEvent, Event, SpanEvent
 
 if TYPE_CHECKING:
+    from omnitrace.sources.messages import Conversation
     from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
 
@@ -69,9 +71,10 @@ def run_requests(
     run: Run | None = None,
     *,
     live: bool = False,
+    batch_size: int = 1,
     **options: Any,
 ) -> Generator[RunEvent, None, None]:
-    """Trace requests one after the other, and yield what happens.
+    """Trace requests one after the other, or in batches, and yield what happens.
 
     What is done is left out, if there is a run. Leaving the loop stops the model and takes back
     that the request was begun.
@@ -85,10 +88,14 @@ def run_requests(
     run:
         Where traces are kept and found again; None keeps nothing.
     live:
-        Whether spans come while the model writes, where the signal allows it.
+        Whether spans come while the model writes, where the signal allows it and no batch is run.
+    batch_size:
+        How many requests the model runs at once, those that follow each other; what happens to each
+        comes when its batch is done. A request that ended a process before is run alone.
     options:
         As for ``Tracer.trace`` (with ``live`` as for ``Tracer.stream``), the same for all requests.
     """
+    waiting: list[RequestEntry] = []
     made: Tracer | None = None
     if run is not None and run.on_change == "redo":  # the model decides what is to be redone
         made = _made(tracer, run)
@@ -99,7 +106,15 @@ def run_requests(
             yield RequestFailed(entry, entry.error)
             continue
         made = made or _made(tracer, run)
-        yield from _one(made, entry, run, live, options)
+        if batch_size == 1 or (run is not None and run.folder.exists(marker_of(entry.id))):
+            yield from _one(made, entry, run, live, options)
+            continue
+        waiting.append(entry)
+        if len(waiting) == batch_size:
+            yield from _several(made, waiting, run, options)
+            waiting = []
+    if made is not None and waiting:
+        yield from _several(made, waiting, run, options)
 
 
 def _made(tracer: Tracer | Callable[[], Tracer], run: Run | None) -> Tracer:
@@ -112,17 +127,14 @@ def _made(tracer: Tracer | Callable[[], Tracer], run: Run | None) -> Tracer:
 def _one(
     tracer: Tracer, entry: RequestEntry, run: Run | None, live: bool, options: dict[str, Any]
 ) -> Iterator[RunEvent]:
-    try:
-        if run is not None and not run.begin(entry):
-            return
-    except InputError as error:
-        assert run is not None
-        run.failed(entry, error)
-        yield RequestFailed(entry, error)
+    begun = _begun(entry, run)
+    if begun is not True:
+        if isinstance(begun, RequestFailed):
+            yield begun
         return
-    yield RequestStarted(entry)
     trace, path = None, None
     try:
+        yield RequestStarted(entry)
         with _events(tracer, entry, live, options) as events:
             for event in events:
                 if isinstance(event, EndEvent):
@@ -143,6 +155,89 @@ def _one(
         yield RequestDone(entry, trace, path)
 
 
+def _begun(entry: RequestEntry, run: Run | None) -> bool | RequestFailed:
+    """Note that a request is tried now; return whether it may be, or its failure."""
+    try:
+        return run is None or run.begin(entry)
+    except InputError as error:
+        assert run is not None
+        run.failed(entry, error)
+        return RequestFailed(entry, error)
+
+
+def _several(
+    tracer: Tracer, entries: Sequence[RequestEntry], run: Run | None, options: dict[str, Any]
+) -> Iterator[RunEvent]:
+    """Do as :func:`_one` does for the requests of one batch."""
+    open_requests: list[RequestEntry] = []
+    try:
+        for entry in entries:
+            begun = _begun(entry, run)
+            if isinstance(begun, RequestFailed):
+                yield begun
+            elif begun:
+                open_requests.append(entry)
+        for entry, result in _results(tracer, tuple(open_requests), options):
+            yield RequestStarted(entry)
+            open_requests.remove(entry)
+            yield from _kept(entry, result, run)
+    except BaseException:
+        if run is not None:
+            for entry in open_requests:
+                run.abandoned(entry)
+        raise
+
+
+def _kept(entry: RequestEntry, result: Trace | Exception, run: Run | None) -> Iterator[RunEvent]:
+    try:
+        if isinstance(result, Exception):
+            raise result
+        for event in _told(result):
+            yield RequestEvent(entry, event)
+        path = run.done(entry, result) if run is not None else None
+    except Exception as error:
+        if run is not None:
+            run.failed(entry, error)
+        yield RequestFailed(entry, error)
+    except BaseException:
+        if run is not None:
+            run.abandoned(entry)
+        raise
+    else:
+        assert not isinstance(result, Exception)
+        yield RequestDone(entry, result, path)
+
+
+def _results(
+    tracer: Tracer, entries: Sequence[RequestEntry], options: dict[str, Any]
+) -> Iterator[tuple[RequestEntry, Trace | Exception]]:
+    """Yield what each request comes to: those that are answered first, then the replays."""
+    read: list[tuple[RequestEntry, Conversation]] = []
+    for entry in entries:
+        try:
+            given = {"media_root": entry.media_root, **entry.template}
+            read.append((entry, tracer.read(entry.messages, **given)))
+        except Exception as error:
+            yield entry, error
+    live = [(entry, asked) for entry, asked in read if entry.response is None]
+    if live:
+        many: dict[str, Any] = {"batch_size": len(live), "on_error": "return"}
+        traces = tracer.trace_many([asked for _, asked in live], **many, **options)
+        yield from zip((entry for entry, _ in live), traces, strict=True)
+    pairs = [
+        (entry, (asked, entry.response)) for entry, asked in read if entry.response is not None
+    ]
+    if pairs:
+        many = {"batch_size": len(pairs), "on_error": "return"}
+        traces = tracer.replay_many([pair for _, pair in pairs], **many)
+        yield from zip((entry for entry, _ in pairs), traces, strict=True)
+
+
+def _told(trace: Trace) -> list[Event]:
+    """Return what happens in a response that comes whole."""
+    return [*map(SpanEvent, trace.spans), EndEvent(trace)]
+
+
 def _events(
     tracer: Tracer, entry: RequestEntry, live: bool, options: dict[str, Any]
 ) -> contextlib.AbstractContextManager[Iterable[Event]]:
@@ -154,4 +249,4 @@ def _events(
         return tracer.stream(entry.messages, provisional=None, **given, **options)
     else:
         trace = tracer.trace(entry.messages, **given, **options)
-    return contextlib.nullcontext([*map(SpanEvent, trace.spans), EndEvent(trace)])
+    return contextlib.nullcontext(_told(trace))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from omnitrace._utils.files import what_is
 from omnitrace.errors import InputError, OmnitraceError
 from omnitrace.export.table import write_table
 from omnitrace.runs.folder import Folder, LocalFolder
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUPPORTS", "traces_of", "write_supports"]
 
+_LEGAL: Final = "a folder that 'omnitrace trace --out' wrote"
 SUPPORTS: Final = "supports.parquet"
 """The table of a run, in its folder."""
 
@@ -44,14 +46,14 @@ def traces_of(
     TraceFileError
         If a trace cannot be read.
     """
-    place = LocalFolder(folder) if isinstance(folder, str | Path) else folder
+    place = LocalFolder(folder, read_only=True) if isinstance(folder, str | Path) else folder
     data = place.read(MANIFEST)
     run = None if data is None else Manifest.from_bytes(data, f"{MANIFEST} of {place}").digest
     found = False
     for name in place.names(SUFFIX):
         record = place.record(name)
-        if run is not None and (record is None or record.run != run):
-            continue
+        if run is not None and record is not None and record.run != run:
+            continue  # of earlier options
         found = True
         try:
             trace = place.load_trace(name)
@@ -60,9 +62,11 @@ def traces_of(
                 raise
             failed(name, error)
             continue
+        if run is not None and record is None:
+            continue  # somebody else's
         yield name.removesuffix(SUFFIX) if record is None else record.id, trace
     if not found:
-        raise InputError(f"the folder {str(place)!r} holds no trace", legal="a folder of --out")
+        raise InputError(f"the folder {str(place)!r} holds no trace", legal=_LEGAL)
 
 
 def write_supports(
@@ -87,5 +91,7 @@ def write_supports(
     TraceFileError
         If a trace cannot be read.
     """
+    if what_is(Path(folder)) != "folder":
+        raise InputError(f"{str(folder)!r} is no folder", legal=_LEGAL)
     path = Path(folder) / SUPPORTS if out is None else Path(out)
     return path, write_table(traces_of(folder, failed=failed), path)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ __all__ = ["Failure", "OnChange", "Run", "Summary", "open_run"]
 OnChange: TypeAlias = Literal["refuse", "redo"]
 """What becomes of a request or option that differs from that of the folder."""
 
+_TRIES: Final = 20
+_PAUSE: Final = 0.1  # seconds
 MANIFEST: Final = "run.json"
 FAILURES: Final = "failures.jsonl"
 _REDO: Final = "run with on_change='redo' (--on-change redo), or into another folder"
@@ -309,6 +312,17 @@ class Run:
             If there is none, or it is damaged.
         """
         return self.folder.load_trace(self.path_of(request_id))
+
+    def take_back(self, entry: RequestEntry) -> None:
+        """Take back that another process began a request: it was stopped, and is not to blame."""
+        for _ in range(_TRIES):
+            if not self.folder.exists(marker_of(entry.id)):
+                return
+            claim = self.folder.claim(marker_of(entry.id))
+            if claim is not None:
+                claim.drop()
+                return
+            time.sleep(_PAUSE)  # it takes a moment until a process is gone
 
     def summary(self) -> Summary:
         """Read how far the folder is; failures count whose trace has not been written since."""

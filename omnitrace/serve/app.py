@@ -10,14 +10,14 @@ from typing import Final
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from omnitrace.serve import openai
 from omnitrace.serve.api import about, downloads, runs, uploads
 from omnitrace.serve.guard import Guard
 from omnitrace.serve.options import ServeOptions
-from omnitrace.serve.responses import add_error_handlers
+from omnitrace.serve.responses import add_error_handlers, error_response
 from omnitrace.serve.state import ServerState
 from omnitrace.tracer import Tracer
 
@@ -64,7 +64,7 @@ def create_app(tracer: Tracer, options: ServeOptions | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        middleware=[Middleware(Guard, options=options)],
+        middleware=[Middleware(Guard, options=options, refusal=_refusal)],
     )
     app.state.server = state
     add_error_handlers(app)
@@ -73,6 +73,10 @@ def create_app(tracer: Tracer, options: ServeOptions | None = None) -> FastAPI:
     app.include_router(openai.router(state))
     _add_page(app)
     return app
+
+
+def _refusal(path: str, error: Exception) -> Response:
+    return openai.refusal(error) if path.startswith("/v1/") else error_response(error)
 
 
 def _add_page(app: FastAPI) -> None:

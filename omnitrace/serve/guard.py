@@ -7,10 +7,13 @@ application still has to say about it is dropped.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
+
+from starlette.responses import Response
 
 from omnitrace.serve.errors import (
     BodyTooLargeError,
@@ -19,6 +22,7 @@ from omnitrace.serve.errors import (
     HostError,
     ServeError,
     TokenError,
+    TooBusyError,
 )
 from omnitrace.serve.logs import LOGGER, describe_defect, one_line
 from omnitrace.serve.options import ServeOptions
@@ -30,6 +34,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+#: Makes a response of an error, in the form that a path has.
+Refusal: TypeAlias = Callable[[str, Exception], Response]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -38,6 +44,7 @@ _OPEN_BELOW: Final = "/static/"
 _UPLOADS: Final = "/api/uploads"
 _FORM_BYTES: Final = 1 << 16  # of a multipart body beside its file
 _BYTES_A_SECOND: Final = 100_000
+_RETRY_SECONDS: Final = 5
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob: data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
@@ -63,13 +70,17 @@ class Guard:
         What answers.
     options:
         What the server allows.
+    refusal:
+        Makes the response where a path is refused; None has all in the form of the page.
     """
 
-    def __init__(self, app: App, options: ServeOptions) -> None:
+    def __init__(self, app: App, options: ServeOptions, refusal: Refusal | None = None) -> None:
         self._app = app
+        self._refusal = refusal or (lambda path, error: error_response(error))
         self._options = options
         self._hosts = {host.lower().strip("[]") for host in options.hosts}
         self._token = None if options.token is None else options.token.encode()
+        self._bodies = _Bodies(options.bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -79,7 +90,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(receive, send)
+        refusal = functools.partial(self._refusal, scope["path"])
+        passage = _Passage(receive, send, refusal)
         try:
             most = self._check(scope)
         except ServeError as error:
@@ -87,6 +99,7 @@ class Guard:
             return
         passage.most = most
         passage.seconds = self._options.body_seconds
+        passage.bodies = None if _is_upload(scope) else self._bodies
         try:
             await self._app(scope, passage.receive, passage.send)
         except Exception as error:
@@ -97,6 +110,8 @@ class Guard:
                 LOGGER.error("%s %s failed: %s", scope["method"], route, words)
             if not passage.refused:
                 await passage.refuse(error)
+        finally:
+            passage.let_go()
 
     def _check(self, scope: Scope) -> int:
         """Check what the head of a request says; return how many bytes its body may have."""
@@ -109,8 +124,8 @@ class Guard:
             _check_origin(headers, host)
         if path not in _OPEN and not path.startswith(_OPEN_BELOW):
             self._check_token(headers.get(b"authorization", []))
-        upload = path.rstrip("/") == _UPLOADS and scope["method"] == "POST"
-        most = self._options.upload_bytes + _FORM_BYTES if upload else self._options.body_bytes
+        options = self._options
+        most = options.upload_bytes + _FORM_BYTES if _is_upload(scope) else options.body_bytes
         lengths = headers.get(b"content-length", [])
         if any(not each.isdecimal() or int(each[:19]) > most for each in lengths):
             raise _too_large(most)
@@ -143,6 +158,10 @@ class Guard:
             )
 
 
+def _is_upload(scope: Scope) -> bool:
+    return bool(scope["method"] == "POST" and scope["path"].rstrip("/") == _UPLOADS)
+
+
 def _check_origin(headers: dict[bytes, list[str]], host: str) -> None:
     """Refuse what the page of another site asks for, whose origin browsers name."""
     for origin in headers.get(b"origin", []):
@@ -163,12 +182,51 @@ def _check_origin(headers: dict[bytes, list[str]], host: str) -> None:
             )
 
 
-class _Passage:
-    """One request and its response on their way through the guard."""
+class _Bodies:
+    """How many bytes of bodies are in memory, of all requests that are being read."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    def hold(self, count: int) -> None:
+        """Count bytes that were read.
+
+        Raises
+        ------
+        TooBusyError
+            If they are too many.
+        """
+        self._held += count
+        if self._held > self._most:
+            raise TooBusyError(
+                "too many bodies are being read",
+                legal=f"{self._most} bytes at once",
+                retry_after=_RETRY_SECONDS,
+            )
+
+    def let_go(self, count: int) -> None:
+        """Count bytes that are needed no more."""
+        self._held -= count
+
+
+class _Passage:
+    """One request and its response on their way through the guard.
+
+    ``bodies`` is None where the body goes to disk as it comes.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        refusal: Callable[[Exception], Response],
+    ) -> None:
         self._receive = receive
         self._send = send
+        self._refusal = refusal
+        self.bodies: _Bodies | None = None
+        self._held = 0
         self.most = 0
         self.seconds = 0.0
         self.refused = False
@@ -181,7 +239,7 @@ class _Passage:
         """Answer with an error; nothing else is sent afterwards."""
         self.refused = True
         if not self._started:
-            response = error_response(error)
+            response = self._refusal(error)
             response.headers["connection"] = "close"
             await response({"type": "http"}, self._receive, self._secured)
 
@@ -197,20 +255,34 @@ class _Passage:
             async with asyncio.timeout_at(self._since + allowed):
                 message = await self._receive()
         except TimeoutError:
-            error: ServeError = BodyTooSlowError(
+            error = BodyTooSlowError(
                 f"the body did not arrive within {allowed:.3g} s",
                 legal=f"{self.seconds:g} s, and a second more for each 100 kB",
             )
             await self.refuse(error)
             raise error from None
         if message["type"] == "http.request":
-            self._read += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
-            if self._read > self.most:
-                error = _too_large(self.most)
+            try:
+                self._count(len(message.get("body", b"")))
+            except ServeError as error:
                 await self.refuse(error)
-                raise error
+                raise
         return message
+
+    def _count(self, size: int) -> None:
+        self._read += size
+        if self._read > self.most:
+            raise _too_large(self.most)
+        if self.bodies is not None:
+            self._held += size
+            self.bodies.hold(size)
+
+    def let_go(self) -> None:
+        """Forget the body: it was read, or is not needed."""
+        if self.bodies is not None:
+            self.bodies.let_go(self._held)
+            self._held = 0
 
     async def send(self, message: Message) -> None:
         """Pass on what the application answers, unless the request was refused meanwhile."""
@@ -220,6 +292,7 @@ class _Passage:
     async def _secured(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
+            self.let_go()
             given = {name.lower() for name, _ in message.get("headers", [])}
             added = [pair for pair in _HEADERS.items() if pair[0] not in given]
             message = {**message, "headers": [*message.get("headers", []), *added]}

@@ -201,7 +201,7 @@ class Job:
             if self._verifying:
                 self.log.append("verifying", {"position": 0, "seconds": 0.0}, passing=True)
             else:
-                self.log.append("started", {}, ends="queued")
+                self.log.append("started", {}, ends=["queued"])
         timer = threading.Timer(self.seconds_allowed, self.cancel, ("time",))
         timer.daemon = True
         timer.start()
@@ -217,6 +217,8 @@ class Job:
             error = caught
         finally:
             timer.cancel()
+        if self._reason is not None:
+            error = None  # a signal that is stopped within may call that a defect of its own
         self._end(trace, error)
         return error
 
@@ -242,8 +244,8 @@ class Job:
                 self._close("failed", data | ({"during": "verify"} if self._verifying else {}))
 
     def _close(self, type_: str, data: Mapping[str, Any]) -> None:
-        ends, self._verifying = ("verifying" if self._verifying else "provisional"), False
-        self.log.append(type_, data, ends=ends, last=True)
+        self._verifying = False
+        self.log.append(type_, data, ends=("queued", "provisional", "verifying"), last=True)
         self._task = _nothing
 
     # --- for tasks ----------------------------------------------------------------------------

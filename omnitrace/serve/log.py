@@ -14,7 +14,7 @@ import json
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,7 +70,7 @@ class EventLog:
         data: Mapping[str, Any],
         *,
         passing: bool = False,
-        ends: str = "",
+        ends: Collection[str] = (),
         last: bool = False,
     ) -> None:
         """Write an event down; waits for nobody.
@@ -82,13 +82,13 @@ class EventLog:
         passing:
             Whether the next event of this type replaces it.
         ends:
-            A type of passing events that are out of date with this one.
+            The types of passing events that are out of date with this one.
         last:
             Whether no more events come.
         """
         with self._lock:
-            if passing or ends:
-                self._drop(type_ if passing else ends)
+            for each in (type_, *ends) if passing else ends:
+                self._drop(each)
             self._number += 1
             self._entries.append(Entry(self._number, type_, data))
             if passing:
@@ -107,6 +107,10 @@ class EventLog:
         with self._lock:
             self._closed = False
 
+    def touch(self) -> None:
+        """Note that somebody has asked for the run."""
+        self.watched = time.monotonic()
+
     def shorten(self) -> None:
         """Forget all but the last event, for a request that is done and followed by nobody."""
         with self._lock:
@@ -118,6 +122,10 @@ class EventLog:
         """Return the entries with larger numbers."""
         with self._lock:
             return self._entries[bisect_right(self._entries, number, key=_number_of) :]
+
+    def has(self, type_: str) -> bool:
+        """Whether a passing event of this type is up to date."""
+        return type_ in self._passing
 
     @property
     def size(self) -> int:

@@ -18,7 +18,7 @@ from omnitrace.serve.options import ServeOptions
 __all__ = ["ModelQueue"]
 
 _FIRST_GUESS: Final = 5.0  # seconds a request, before there was one
-_MEMORY: Final = 0.7  # how much of the mean of earlier requests stays, with each new one
+_RECENT: Final = 100  # requests of whose times the mean is taken
 _LONGEST_WAIT: Final = 3600
 
 
@@ -45,7 +45,7 @@ class ModelQueue:
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[Job] = deque()
         self.running: Job | None = None
-        self._mean = _FIRST_GUESS
+        self._recent: deque[float] = deque(maxlen=_RECENT)
         self._began = 0.0
         self._closing = False
         self._over = False
@@ -75,7 +75,8 @@ class ModelQueue:
                 raise TooBusyError(
                     f"{len(self._waiting)} requests wait for the model",
                     legal=f"at most {options.queue_length}",
-                    retry_after=self._seconds_for(1),
+                    # Who comes as soon as one has left finds many others at the door.
+                    retry_after=self._seconds_for(max(1, len(self._waiting) // 2)),
                 )
             mine = sum(each.owner == job.owner for each in self._all())
             if mine >= options.requests_per_client:
@@ -103,7 +104,9 @@ class ModelQueue:
             if position <= 0:
                 return 0.0
             spent = time.monotonic() - self._began if self.running is not None else 0.0
-            return max(0.0, self._mean - spent) + (position - 1) * self._mean
+            recent = self._recent or (_FIRST_GUESS,)
+            mean = sum(recent) / len(recent)
+            return max(0.0, mean - spent) + (position - 1) * mean
 
     def jobs(self) -> list[Job]:
         """Return the jobs that run and wait, in their order."""
@@ -173,7 +176,7 @@ class ModelQueue:
                 LOGGER.error("the run %s… failed: %s", job.id[:6], words)
             with self._changed:
                 seconds = time.monotonic() - self._began
-                self._mean = _MEMORY * self._mean + (1 - _MEMORY) * seconds
+                self._recent.append(seconds)
                 self.running = None
             self._on_end(job)
             del job, error

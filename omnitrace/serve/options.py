@@ -57,8 +57,12 @@ class ServeOptions:
         Limits on each medium, also of those that are fetched.
     body_bytes:
         Largest body of a request other than an upload.
+    bodies_bytes:
+        Memory for the bodies that are being read at once; more of them are turned away.
     upload_bytes:
         Largest upload.
+    uploads_at_once:
+        How many uploads may be received and decoded at once; more of them are turned away.
     body_seconds:
         How long a body may take to arrive, beside one second for each 100 kB of it.
     parts:
@@ -75,10 +79,12 @@ class ServeOptions:
         How many requests of one client may wait or run at once.
     abandoned_seconds:
         After how long a request that nobody watches leaves the queue, or the model.
+    kept_runs:
+        How many runs are kept; the oldest that are done go first.
     kept_bytes:
         Memory for the traces of finished requests; older ones are read from disk.
     kept_disk_bytes:
-        Disk for traces and uploads; the oldest ones that are not in use go first.
+        Disk for traces, and as much for uploads; the oldest that are not in use go first.
     uploads_per_client:
         How many uploads a client may have.
     upload_seconds:
@@ -94,7 +100,9 @@ class ServeOptions:
     fetch_hosts: tuple[str, ...] = ()
     media: MediaLimits = field(default_factory=_media)
     body_bytes: int = 48 * _MIB
+    bodies_bytes: int = 256 * _MIB
     upload_bytes: int = 256 * _MIB
+    uploads_at_once: int = 8
     body_seconds: float = 30.0
     parts: int = 256
     prompt_tokens: int | None = None
@@ -103,6 +111,7 @@ class ServeOptions:
     queue_length: int = 64
     requests_per_client: int = 4
     abandoned_seconds: float = 30.0
+    kept_runs: int = 1000
     kept_bytes: int = 256 * _MIB
     kept_disk_bytes: int = 4096 * _MIB
     uploads_per_client: int = 32

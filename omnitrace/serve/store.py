@@ -24,8 +24,6 @@ from omnitrace.trace.trace import Trace
 
 __all__ = ["JobStore"]
 
-_MOST_JOBS: Final = 10_000
-
 
 class JobStore:
     """All jobs that clients can still ask for.
@@ -162,7 +160,10 @@ class JobStore:
             disk = sum(self._disk.values())
             done = [job for job in self._jobs.values() if not job.active]
             for job in done:
-                if disk <= self._options.kept_disk_bytes and len(self._jobs) <= _MOST_JOBS:
+                if (
+                    disk <= self._options.kept_disk_bytes
+                    and len(self._jobs) <= self._options.kept_runs
+                ):
                     break
                 disk -= self._disk.get(job.id, 0)
                 self._forget(job.id)

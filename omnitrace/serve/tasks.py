@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,14 @@ class Teller:
         if isinstance(event, TokenEvent):
             job.log.append("token", token_data(event, job.index))
         elif isinstance(event, SpanEvent):
-            job.log.append("span", span_data(event, job.index), ends="provisional")
+            job.log.append("span", span_data(event, job.index), ends=["provisional"])
         else:
             job.log.append("provisional", provisional_data(event, job.index), passing=True)
+
+    def measured(self, job: Job) -> None:
+        """Tell that the response is written, and that parts of the request are being ablated."""
+        if not job.log.has("verifying"):
+            job.log.append("verifying", {}, passing=True)
 
     def end(self, job: Job, trace: Trace) -> None:
         """Tell the end; the job's own last event follows."""
@@ -72,13 +78,19 @@ class Generation:
         """Stream the response into the job's log."""
         if not self.tracer.streams:
             return self._at_once(job)
-        stream = self.tracer.stream(self.messages, media_root=self.media_root, **self.options)
+        stream = self.tracer.stream(
+            self.messages,
+            media_root=self.media_root,
+            measured=lambda masks: self.teller.measured(job),
+            **self.options,
+        )
         with stream:
             begun = stream.begun()
             check_prompt(len(begun.prompt_ids), self.prompt_tokens)
             self.teller.begin(job, begun)
             del begun  # it holds the decoded media
-            with job.stopped_by(stream.stop):
+            # What verifies the response knows nothing of the stream: it is left at its next pass.
+            with job.stopped_by(stream.stop), checked(self.tracer, job):
                 for event in stream:
                     if isinstance(event, EndEvent):
                         self.teller.end(job, event.trace)
@@ -95,7 +107,9 @@ class Generation:
         begun = session.trace()
         check_prompt(len(begun.prompt_ids), self.prompt_tokens)
         self.teller.begin(job, begun)
-        trace = finished(setup, session, check=job.check, measured=lambda masks: job.check())
+
+        with checked(self.tracer, job):
+            trace = finished(setup, session, measured=lambda masks: self.teller.measured(job))
         self.teller.end(job, trace)
         return trace
 
@@ -126,13 +140,10 @@ class Replay:
 
     def __call__(self, job: Job, /) -> Trace:
         """Replay the response."""
-        trace = self.tracer.replay(
-            self.messages,
-            self.response,
-            media_root=self.media_root,
-            measured=lambda masks: job.check(),
-            **self.options,
-        )
+        with checked(self.tracer, job):
+            trace = self.tracer.replay(
+                self.messages, self.response, media_root=self.media_root, **self.options
+            )
         check_prompt(len(trace.prompt_ids), self.prompt_tokens)
         self.teller.begin(job, trace)
         self.teller.end(job, trace)
@@ -149,7 +160,18 @@ class Verification:
         """Measure the trace's response again."""
         trace = job.trace
         assert trace is not None  # again() is for jobs that are done
-        return self.tracer.verify(trace, measured=lambda masks: job.check())
+        with checked(self.tracer, job):
+            return self.tracer.verify(trace)
+
+
+@contextlib.contextmanager
+def checked(tracer: Tracer, job: Job) -> Iterator[None]:
+    """Let a job that is told to stop leave the model at its next pass, whatever runs it."""
+    handle = tracer.adapter.decoder.register_forward_pre_hook(lambda *_: job.check())
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def check_prompt(tokens: int, most: int | None) -> None:

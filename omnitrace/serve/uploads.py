@@ -6,6 +6,7 @@ that decodes all media. Names and types that a client claims decide nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -13,6 +14,8 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -30,6 +33,7 @@ __all__ = ["Upload", "UploadStore", "kind_of", "without_folder"]
 _CHUNK: Final = 1 << 20
 _LONGEST_NAME: Final = 120
 _HEAD: Final = 256
+_RETRY_SECONDS: Final = 10
 _NO_PICTURES: Final = "it has no video stream"
 # What files begin with. Only Pillow and FFmpeg decide what they really are.
 _IMAGES: Final = (
@@ -111,6 +115,9 @@ class UploadStore:
         self._options = options
         self._lock = threading.Lock()
         self._uploads: dict[str, Upload] = {}
+        self._receiving = 0
+        #: Decoding waits here, and holds up nothing else that threads do for the server.
+        self.decoder = ThreadPoolExecutor(1, thread_name_prefix="omnitrace-upload")
         self.folder: Final = Path(tempfile.mkdtemp(prefix="omnitrace-uploads-")).resolve()
 
     def add(self, owner: str, name: str, file: IO[bytes]) -> Upload:
@@ -188,6 +195,29 @@ class UploadStore:
                 if not each.users and each.id not in self._uploads:
                     each.delete()
 
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Take one of the places for uploads that are being received and decoded.
+
+        Raises
+        ------
+        TooBusyError
+            If all are taken.
+        """
+        with self._lock:
+            if self._receiving >= self._options.uploads_at_once:
+                raise TooBusyError(
+                    f"{self._receiving} uploads are being received",
+                    legal=f"at most {self._options.uploads_at_once} at once",
+                    retry_after=_RETRY_SECONDS,
+                )
+            self._receiving += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._receiving -= 1
+
     @property
     def size(self) -> int:
         """Bytes of all uploads."""
@@ -213,6 +243,7 @@ class UploadStore:
 
     def close(self) -> None:
         """Delete everything."""
+        self.decoder.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._uploads.clear()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -71,7 +71,6 @@ class ValueAttention(AttentionMean):
     needs = frozenset({"rows", "values"})
 
     def _of_layer(self, layer: LayerRows) -> torch.Tensor:
-        import torch  # not above: listing the signals must not wait for it
-
-        carried = torch.einsum("hrc,hc->rc", layer.weights, layer.value_norms)
+        # Not einsum: it would sum over the heads by a product for each position.
+        carried = (layer.weights * layer.value_norms[:, None]).sum(dim=0)
         return carried / carried.sum(dim=-1, keepdim=True).clamp_min(1e-20)

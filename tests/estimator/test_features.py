@@ -209,7 +209,7 @@ def hiding_by_hand(tracer: Tracer, trace: Trace) -> np.ndarray:
 def test_gradients_are_those_by_a_bias_on_a_units_logits(values: bool) -> None:
     tracer = Tracer(adapter=text_adapter())
     request = request_of(1)
-    trace = tracer.replay(request.messages, request.raw["response"])
+    trace = tracer.replay(request.messages, request.response)
     units = [unit.positions for unit in trace.units]
     expected = hiding_by_hand(tracer, trace)
     heads = expected.shape[1]

@@ -59,7 +59,7 @@ def learned(plain: Tracer) -> Learned:
 def replayed(plain: Tracer, learned: Learned, number: int) -> Trace:
     tracer = Tracer(adapter=plain.adapter, signal=load_signal(learned))
     request = request_of(number)
-    return tracer.replay(request.messages, request.raw["response"])
+    return tracer.replay(request.messages, request.response)
 
 
 def test_a_replay_has_the_effects_that_training_would_predict(
@@ -98,8 +98,7 @@ def test_features_of_every_modality_are_those_that_are_collected(
     recipe = FeatureRecipe(values=values, rollout=True, mask_gradient=True)
     options = dataclasses.replace(SMALL, recipe=recipe)
     collector = Collector(reference, options)
-    raw = {"response": sample.answer}
-    example = collector.example(RequestEntry("r", sample.messages, folder, raw))
+    example = collector.example(RequestEntry("r", sample.messages, folder, response=sample.answer))
     answer = reference.scorer(sample.messages, sample.answer, media_root=folder)
     trace = reference.replay(sample.messages, sample.answer, media_root=folder)
     found = finished_features(answer, trace.spans, recipe, collector.layers)
@@ -157,7 +156,7 @@ def test_it_neither_streams_nor_contrasts(plain: Tracer, learned: Learned) -> No
     with pytest.raises(NotSupportedError, match="cannot be streamed"):
         tracer.stream(request.messages)
     with pytest.raises(NotSupportedError, match="cannot contrast two responses"):
-        tracer.replay(request.messages, request.raw["response"], against="The lamp is red.")
+        tracer.replay(request.messages, request.response, against="The lamp is red.")
 
 
 def test_gradients_of_both_kinds_are_refused() -> None:

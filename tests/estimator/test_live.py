@@ -86,7 +86,7 @@ def test_a_replay_has_the_effects_that_training_would_predict(
     tracer: Tracer, plain: Tracer, path: Path
 ) -> None:
     request = request_of(4)
-    trace = tracer.replay(request.messages, request.raw["response"])
+    trace = tracer.replay(request.messages, request.response)
     np.testing.assert_allclose(values(trace), predicted(load(path), plain, 4), rtol=1e-4, atol=1e-9)
     assert trace.provenance.signal["name"] == "estimator"
     assert trace.provenance.signal["parameters"]["path"] == path.name
@@ -105,7 +105,7 @@ def test_supports_are_units_of_positive_effect(plain: Tracer, path: Path) -> Non
     learned = load(path)
     assert learned.calibration.quantile is None  # of one held-out request
     tracer = Tracer(adapter=plain.adapter, signal=Estimator(learned))
-    trace = tracer.replay(request_of(4).messages, request_of(4).raw["response"])
+    trace = tracer.replay(request_of(4).messages, request_of(4).response)
     for span in trace.spans:
         assert span.effects is not None
         positive = {name for name, effect in span.effects.items() if effect.value > 0}

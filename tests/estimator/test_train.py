@@ -29,7 +29,7 @@ from omnitrace.evaluation.metrics.faithfulness import lds
 from omnitrace.evaluation.unit_scores import span_scores
 from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import held_out_seed, make_sample
-from omnitrace.sources import part_reading
+from omnitrace.sources import part_reading, read_response
 from omnitrace.sources.request_files import RequestEntry, RequestProblem, read_requests
 from tests.helpers.estimator_training import OPTIONS, SMALL, request_of
 from tests.helpers.text_adapters import text_adapter
@@ -88,7 +88,7 @@ def test_the_card_says_what_was_done(learned: Learned, tracer: Tracer) -> None:
 def test_what_is_learnt_is_what_was_measured(tracer: Tracer) -> None:
     request = request_of(0)
     example = Collector(tracer, SMALL).example(request)
-    trace = tracer.replay(request.messages, request.raw["response"])
+    trace = tracer.replay(request.messages, request.response)
     found = tracer.effects(trace, example.masks, share=False)
     np.testing.assert_allclose(example.logprobs, found.span_logprobs, atol=1e-3)
     dealer = MaskDealer([len(unit.positions) for unit in trace.units], example="r0")
@@ -103,7 +103,7 @@ def test_features_are_those_of_the_signal(tracer: Tracer) -> None:
     request = request_of(1)
     options = dataclasses.replace(SMALL, recipe=FeatureRecipe(normalise="raw"))
     example = Collector(tracer, options).example(request)
-    trace = tracer.replay(request.messages, request.raw["response"])
+    trace = tracer.replay(request.messages, request.response)
     expected = span_scores(trace) / example.tokens[:, None]
     np.testing.assert_allclose(example.features.mean(axis=1), expected, rtol=1e-4, atol=1e-6)
 
@@ -111,7 +111,7 @@ def test_features_are_those_of_the_signal(tracer: Tracer) -> None:
 def test_held_out_requests_are_evaluated_by_masks_of_their_own(tracer: Tracer) -> None:
     request = request_of(2)
     held = Collector(tracer, SMALL).held_out(request)
-    trace = tracer.replay(request.messages, request.raw["response"])
+    trace = tracer.replay(request.messages, request.response)
     dealer = MaskDealer([len(unit.positions) for unit in trace.units], example="r2")
     alone = leave_one_out(5)
     for mask in np.concatenate([held.example.masks, held.sized_masks]):
@@ -193,7 +193,7 @@ def test_effects_of_a_trained_file(learned: Learned, tracer: Tracer, tmp_path: P
     made.check_model(tracer.adapter, tracer.setup.sources)
     request = request_of(3)
     example = Collector(tracer, SMALL).example(request)
-    trace = tracer.replay(request.messages, request.raw["response"])
+    trace = tracer.replay(request.messages, request.response)
     loaded = load(tmp_path / "e.safetensors")
     expected = loaded.calibration.effects(
         loaded.fitted.scores(example.features[1], example.modalities), float(example.tokens[1])
@@ -215,7 +215,7 @@ def test_through_rollout_features_while_the_model_writes(tracer: Tracer) -> None
     learned = train_estimator(tracer, requests, TrainOptions(collect=options))
     assert learned.features == 2 * len(learned.card.model.layers) * learned.card.model.heads
     with_it = Tracer(adapter=tracer.adapter, signal=Estimator(learned))
-    request = dataclasses.replace(request_of(0), raw={})
+    request = dataclasses.replace(request_of(0), response=None)
     written = with_it.trace(request.messages, max_new_tokens=6)
     example = Collector(tracer, options).example(request_of(0, response=list(written.token_ids)))
     spans = [span for span in written.spans if span.token_end > span.token_start]
@@ -250,14 +250,22 @@ def test_what_cannot_be_used_is_reported_and_left_out(tracer: Tracer, cache: Pat
         train_estimator(tracer, entries, OPTIONS, cache=cache)
 
 
-@pytest.mark.parametrize("response", ["", "  ", [], ["a"], [True], 7, {"text": "x"}])
+@pytest.mark.parametrize("response", ["", "  ", [], ["a"], [True], 7, {"words": "x"}])
 def test_responses_that_are_none(tracer: Tracer, response: Any) -> None:
-    with pytest.raises(InputError, match="'response' is"):
+    with pytest.raises(InputError, match=r"response(\[0\])? (is|has)"):
         Collector(tracer, SMALL).example(request_of(0, response=response))
 
 
+def test_the_forms_of_a_response_teach_alike(tracer: Tracer, cache: Path) -> None:
+    text = "The lamp costs two coins."
+    plain = Collector(tracer, SMALL, cache=cache).example(request_of(0, response=text))
+    given = read_response({"choices": [{"index": 0, "message": {"content": text}}]})
+    found = Collector(tracer, SMALL, cache=cache).example(request_of(0, response=given))
+    np.testing.assert_array_equal(found.logprobs, plain.logprobs)
+
+
 def test_without_a_response_the_model_answers(tracer: Tracer) -> None:
-    request = dataclasses.replace(request_of(0), raw={})
+    request = dataclasses.replace(request_of(0), response=None)
     example = Collector(tracer, SMALL).example(request)
     assert 1 <= example.tokens.sum() <= 6
     ids = list(tracer.trace(request.messages, max_new_tokens=6).token_ids)

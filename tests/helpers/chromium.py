@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-__all__ = ["browser", "check_accessibility"]
+__all__ = ["ALL_IMPACTS", "browser", "check_accessibility"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _SERIOUS = ("serious", "critical")
+ALL_IMPACTS = ("minor", "moderate", *_SERIOUS)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,12 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
-def check_accessibility(page: Page) -> None:
-    """Refuse what axe-core calls serious."""
+def check_accessibility(page: Page, *, impacts: Collection[str] = _SERIOUS) -> None:
+    """Refuse what axe-core finds of some impact; by default what it calls serious."""
     found = Axe().run(page).response["violations"]
-    serious = [each for each in found if each["impact"] in _SERIOUS]
-    assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in serious] == []
+    refused = [
+        (each["id"], [(node["html"][:200], node["failureSummary"]) for node in each["nodes"]])
+        for each in found
+        if each["impact"] in impacts
+    ]
+    assert not refused, refused

@@ -22,5 +22,6 @@ def request_of(number: int, *, response: Any = None, sentences: int = 5) -> Requ
     texts = [note, f"What does the {things[0]} cost?"]
     content = [{"type": "text", "text": text} for text in texts]
     default = f"The {things[0]} costs two coins. The {things[1]} costs three coins."
-    raw = {"response": default if response is None else response}
-    return RequestEntry(f"r{number}", [{"role": "user", "content": content}], Path(), raw)
+    given = default if response is None else response
+    messages = [{"role": "user", "content": content}]
+    return RequestEntry(f"r{number}", messages, Path(), response=given)

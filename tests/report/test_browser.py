@@ -352,7 +352,7 @@ def test_hostile_content_is_text(opened: Page, tmp_path: Path) -> None:
 def test_a_long_answer_opens_at_once(opened: Page, tmp_path: Path) -> None:
     """20,000 tokens and 2,000 units: CPU seconds of the page, whatever else the machine does."""
     path = tmp_path / "large.html"
-    path.write_text(render_page({"traces": [large_view()], "compare": None}), "utf-8")
+    path.write_text("".join(render_page(iter([large_view()]), lambda: None)), "utf-8")
     page = opened.context.new_page()
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,13 @@ Open = Callable[..., Run]
 
 def request(name: str, text: str = "What is it?", **more: Any) -> RequestEntry:
     return RequestEntry(name, [{"role": "user", "content": text}], OpenRoot(), **more)
+
+
+def die(run: Run) -> None:
+    """Leave what a process leaves that was killed: its marks, and no locks."""
+    for _, claim in run._begun.values():
+        os.close(claim._handle)  # type: ignore[attr-defined]
+    run._begun.clear()
 
 
 def adapter(seed: int = 0) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from omnitrace.runs import (
 )
 from omnitrace.sources import RequestEntry, RequestProblem
 from omnitrace.trace.trace import Trace
-from tests.helpers.executors import Death, InProcess
+from tests.helpers.executors import Death, InProcess, left
 from tests.runs.conftest import request
 
 OPTIONS = {"max_new_tokens": 2}
@@ -39,12 +38,6 @@ def load(reference: Tracer) -> Any:
     return loaded
 
 
-def left(run: Run, entry: RequestEntry) -> None:
-    """Do what a system does for a dead process: its files are closed, and stay."""
-    _, claim = run._begun.pop(entry.id)
-    os.close(claim._handle)  # type: ignore[attr-defined]
-
-
 def entries() -> list[Any]:
     question = {"type": "text", "text": "What does the lamp weigh?"}
     content = [{"type": "text", "text": FACT}, question]
@@ -52,12 +45,13 @@ def entries() -> list[Any]:
     return [good[0], RequestProblem("p", InputError("no JSON")), *good[1:], request("empty", "")]
 
 
-@pytest.mark.parametrize("together", [1, 3])
-def test_the_folder_is_that_of_the_plain_loop(load: Any, tmp_path: Path, together: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_folder_is_that_of_the_plain_loop(load: Any, tmp_path: Path, batch_size: int) -> None:
     asked = asked_of(load().setup, generation=OPTIONS)
     plain, spread = (open_run(tmp_path / name, asked) for name in ("plain", "spread"))
-    expected = [*run_requests(load, entries(), plain, **OPTIONS)]
-    events = [*run_elsewhere(InProcess(), load, entries(), spread, together=together, **OPTIONS)]
+    options = {"batch_size": batch_size, **OPTIONS}
+    expected = [*run_requests(load, entries(), plain, **options)]
+    events = [*run_elsewhere(InProcess(), load, entries(), spread, **options)]
     assert _failed(events) == _failed(expected)
     saved = [each for each in events if isinstance(each, RequestSaved)]
     assert [each.entry.id for each in saved] == ["a", "b", "c"]
@@ -98,6 +92,38 @@ def test_what_ends_its_process_is_given_up_and_the_others_are_done(
     assert failed.entry.id == "bad"
     assert {each.id for each in run.summary().given_up} == {"bad"}
     assert run.summary().done == 2
+
+
+def test_leaving_takes_the_attempts_back(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that ended a process once, and was running when the run was stopped."""
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise Death
+
+    monkeypatch.setattr(Tracer, "trace", interrupted)
+    monkeypatch.setattr(Run, "abandoned", left)
+    monkeypatch.setattr(InProcess, "map", _stopped)
+    run = open_run(tmp_path, asked_of(load().setup, generation=OPTIONS))
+    marker = tmp_path / "attempts" / "a"
+    with pytest.raises(KeyboardInterrupt):
+        [*run_elsewhere(InProcess(), load, entries()[:1], run, **OPTIONS)]
+    assert not marker.exists()
+    marker.parent.mkdir()
+    marker.write_text("died\n")
+    with pytest.raises(KeyboardInterrupt):
+        [*run_elsewhere(InProcess(), load, entries()[:1], run, **OPTIONS)]
+    assert marker.read_text() == "died\n"
+
+
+def _stopped(executor: InProcess, make_worker: Any, items: Any) -> Any:
+    worker = make_worker()
+    for item in items:
+        try:
+            yield worker(item)
+        except Death:
+            raise KeyboardInterrupt from None
 
 
 def test_a_defect_is_named_and_another_model_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from omnitrace.runs import (
     RequestEvent,
     RequestFailed,
     RequestStarted,
+    RunEvent,
     asked_of,
     open_run,
     run_requests,
 )
 from omnitrace.sources import RequestProblem
 from omnitrace.trace.trace import Trace
-from tests.runs.conftest import request
+from tests.runs.conftest import die, request
 
 OPTIONS = {"max_new_tokens": 3}
 FACT = "The lamp weighs eight grams. What is it?"
@@ -53,6 +55,58 @@ def test_good_requests_are_kept_and_bad_ones_named(reference: Tracer, tmp_path: 
     assert run.summary().done == 2
 
 
+def test_batches_keep_and_name_the_same(reference: Tracer, tmp_path: Path) -> None:
+    asked = asked_of(reference.setup, generation=OPTIONS)
+    entries = [
+        request("a", FACT),
+        request("b", ""),
+        request("c", FACT, response="eight grams"),
+        RequestProblem("d", InputError("no JSON")),
+        request("e", f"{FACT} The cup is red."),
+        request("f", FACT),
+    ]
+    run = open_run(tmp_path, asked)
+    events = [*run_requests(reference, entries, run, batch_size=4, **OPTIONS)]
+    ends = {each.entry.id: each for each in events if isinstance(each, RequestDone | RequestFailed)}
+    assert sorted(ends) == list("abcdef")
+    assert [name for name, each in ends.items() if isinstance(each, RequestFailed)] == ["d", "b"]
+    for name in "aef":
+        done = ends[name]
+        assert isinstance(done, RequestDone)
+        assert done.trace.provenance.generation.get("batch") == (
+            {"size": 2} if name < "f" else None
+        )
+        alone = reference.trace(done.entry.messages, **OPTIONS)  # type: ignore[arg-type]
+        assert done.trace.token_ids == alone.token_ids
+    assert [*run_requests(reference, entries[::2], open_run(tmp_path, asked), **OPTIONS)] == []
+
+
+def test_what_ended_a_process_runs_alone(reference: Tracer, tmp_path: Path) -> None:
+    asked = asked_of(reference.setup, generation=OPTIONS)
+    entries = [request(name, FACT) for name in "abc"]
+    before = open_run(tmp_path, asked)
+    before.bind(reference.adapter)
+    assert before.begin(entries[0])
+    die(before)
+    events = run_requests(reference, entries, open_run(tmp_path, asked), batch_size=3, **OPTIONS)
+    sizes = {
+        each.entry.id: each.trace.provenance.generation.get("batch")
+        for each in events
+        if isinstance(each, RequestDone)
+    }
+    assert sizes == {"b": {"size": 2}, "c": {"size": 2}, "a": None}
+
+
+def test_leaving_a_batch_takes_the_attempts_back(reference: Tracer, tmp_path: Path) -> None:
+    run = open_run(tmp_path, asked_of(reference.setup, generation=OPTIONS))
+    entries = [request(name, FACT) for name in "ab"]
+    events = run_requests(reference, entries, run, batch_size=2, **OPTIONS)
+    assert isinstance(next(events), RequestStarted)
+    events.close()
+    assert run._begun == {}
+    assert not list(tmp_path.glob("attempts/*"))
+
+
 def test_spans_come_while_they_are_written(reference: Tracer) -> None:
     entries = [request("a", FACT)]
     events = [*run_requests(reference, entries, live=True, max_new_tokens=3)]
@@ -65,14 +119,19 @@ def test_spans_come_while_they_are_written(reference: Tracer) -> None:
 
 def test_leaving_the_loop_takes_the_attempt_back(reference: Tracer, tmp_path: Path) -> None:
     asked = asked_of(reference.setup, generation=OPTIONS)
-    events = run_requests(
-        reference, [request("a", FACT)], open_run(tmp_path, asked), live=True, **OPTIONS
-    )
-    while not isinstance(next(events), RequestEvent):
-        pass
-    assert (tmp_path / "attempts" / "a").is_file()
-    events.close()
-    assert not (tmp_path / "attempts").exists()
+
+    def again() -> Generator[RunEvent, None, None]:
+        run = open_run(tmp_path, asked)
+        return run_requests(reference, [request("a", FACT)], run, live=True, **OPTIONS)
+
+    events = again()
+    for kind in (RequestStarted, RequestEvent):
+        while not isinstance(next(events), kind):
+            pass
+        assert (tmp_path / "attempts" / "a").is_file()
+        events.close()
+        assert not (tmp_path / "attempts").exists()
+        events = again()
 
 
 def test_options_are_the_same_before_and_after_loading(reference: Tracer) -> None:

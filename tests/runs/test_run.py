@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from pathlib import Path
 
 import pytest
 
 from omnitrace.errors import GivenUpError, InputError, RunError
-from omnitrace.runs import Run, Shard, chosen, open_run
+from omnitrace.runs import Shard, chosen, open_run
 from omnitrace.sources import RequestProblem
 from omnitrace.trace.request_record import read_record, request_name
 from tests.helpers.sample_traces import text_trace
-from tests.runs.conftest import ASKED, Open, adapter, request
+from tests.runs.conftest import ASKED, Open, adapter, die, request
 
 TRACE = text_trace(["One."], "Which?", "One.")
-
-
-def die(run: Run) -> None:
-    """Leave what a process leaves that was killed: its marks, and no locks."""
-    for _, claim in run._begun.values():
-        os.close(claim._handle)  # type: ignore[attr-defined]
-    run._begun.clear()
 
 
 def test_what_is_done_is_left_out(opened: Open) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_odd_markers(text: str, opened: bool, expected: list[tuple[str, int]]) -
             found.append([section, 0])
         found[-1][1] += 1
     assert [tuple(each) for each in found] == expected
+
+
+def test_a_marker_is_in_no_section() -> None:
+    segmenter = SectionSegmenter(Thinking())
+    for piece in ("<think>", "It is", " red.", " </thi", "nk>", " Red."):
+        segmenter.push(piece)
+    segmenter.finish()
+    starts = [0, 7, 12, 17, 23, 26, 31]
+    assert [segmenter.section_of(*each) for each in itertools.pairwise(starts)] == [
+        *(None, "thought", "thought", None, None, "answer")
+    ]
 
 
 def test_other_markers_and_none() -> None:

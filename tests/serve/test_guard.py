@@ -86,7 +86,12 @@ def test_a_token_is_demanded(reference: Tracer) -> None:
     assert token not in repr(ServeOptions(token=token))
 
 
-async def passed(options: ServeOptions, chunks: list[bytes | float], **headers: str) -> int:
+async def passed(
+    options: ServeOptions,
+    chunks: list[bytes | float],
+    guard: list[Guard] | None = None,
+    **headers: str,
+) -> int:
     """Send a body in chunks, with seconds between them, through the guard; return the status."""
     sent: list[Any] = []
     waiting = iter(chunks)
@@ -115,7 +120,9 @@ async def passed(options: ServeOptions, chunks: list[bytes | float], **headers: 
         "path": "/api/runs",
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
     }
-    await Guard(app, options)(scope, receive, send)
+    made = guard if guard is not None else []
+    made[:] = made or [Guard(app, options)]
+    await made[0](scope, receive, send)
     (status,) = [each["status"] for each in sent if each["type"] == "http.response.start"]
     return int(status)
 
@@ -128,11 +135,24 @@ def test_bodies_are_bounded_whatever_their_length_says() -> None:
         assert asyncio.run(passed(options, [], **{"content-length": length})) == 413
 
 
+def test_all_bodies_together_are_bounded() -> None:
+    options = ServeOptions(body_bytes=100, bodies_bytes=150)
+    guard: list[Guard] = []
+
+    async def together() -> list[int]:
+        return await asyncio.gather(
+            *(passed(options, [bytes(80), 0.05], guard=guard) for _ in range(3))
+        )
+
+    assert sorted(asyncio.run(together())) == [200, 429, 429]
+    assert asyncio.run(passed(options, [bytes(80)], guard=guard)) == 200
+
+
 def test_slow_bodies_are_given_up() -> None:
-    options = ServeOptions(body_seconds=0.1)
+    options = ServeOptions(body_seconds=0.6)
     assert asyncio.run(passed(options, [b"a", 0.02, b"b", 0.02, b"c"])) == 200
-    assert asyncio.run(passed(options, [b"a", 0.5, b"b"])) == 408
-    assert asyncio.run(passed(options, [b"a", 0.04, b"b", 0.04, b"c", 0.04, b"d"])) == 408
+    assert asyncio.run(passed(options, [b"a", 5.0, b"b"])) == 408
+    assert asyncio.run(passed(options, [b"a", 0.25, b"b", 0.25, b"c", 0.25, b"d"])) == 408
 
 
 def test_a_defect_is_answered_and_logged_without_what_it_says(

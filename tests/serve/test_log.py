@@ -19,11 +19,11 @@ def test_passing_events_are_kept_until_the_next_of_their_kind() -> None:
     for position in (2, 1, 0):
         log.append("queued", {"position": position}, passing=True)
     assert [(each.number, each.type) for each in log.after(0)] == [(3, "queued")]
-    log.append("started", {}, ends="queued")
+    log.append("started", {}, ends=["queued"])
     log.append("provisional", {}, passing=True)
     log.append("token", {})
     log.append("provisional", {}, passing=True)
-    log.append("span", {}, ends="provisional")
+    log.append("span", {}, ends=["provisional"])
     log.append("end", {}, last=True)
     assert [each.type for each in log.after(0)] == ["started", "token", "span", "end"]
     assert asyncio.run(followed(log, 6)) == [(8, "span"), (9, "end")]

@@ -12,10 +12,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from omnitrace import Tracer
+from omnitrace.engine import verification
 from omnitrace.serve import ServeOptions
-from omnitrace.serve.jobs import Job, Stopped
+from omnitrace.serve.jobs import Job, Stopped, Task
+from omnitrace.serve.log import EventLog
 from omnitrace.serve.state import ServerState
-from omnitrace.serve.tasks import Generation
+from omnitrace.serve.tasks import Generation, Verification
 from omnitrace.trace.trace import Trace
 from tests.serve.client import ASKED, KEY, ask, events_of, serving
 
@@ -130,6 +132,69 @@ def test_cancelling_frees_the_model_within_two_steps(
     assert job.state == "cancelled"
     assert job.log.after(0)[-1].type == "cancelled"
     assert events_of(client, ask(client))[-1].type == "end"
+
+
+@pytest.mark.parametrize("verify", ["at the end", "on demand"])
+def test_cancelling_a_verification_frees_the_model_within_two_passes(
+    client: TestClient, reference: Tracer, steps: list[float], verify: str
+) -> None:
+    state = state_of(client)
+    told: list[str] = []
+    if verify == "on demand":
+        job = Job(KEY, Generation(reference, ASKED["messages"], state.uploads.folder))
+        state.submit(job)
+        wait_for(lambda: job.state == "done")
+        task: Task = Verification(reference)
+    else:
+        tracer = reference.with_options(verify=True)
+        task = Generation(tracer, ASKED["messages"], state.uploads.folder)
+        job = Job(KEY, task)
+
+    def cancelling(job: Job, /) -> Trace:
+        scorer = verification.measured_effects
+
+        def measured(signal: Any, scores: Any, *values: Any, **options: Any) -> Any:
+            told.extend(entry.type for entry in job.log.after(0))
+            steps.clear()
+            job.cancel()
+            return scorer(signal, scores, *values, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(verification, "measured_effects", measured)
+            return task(job)
+
+    if verify == "on demand":
+        state.submit_again(job, cancelling)
+    else:
+        job._task = cancelling
+        state.submit(job)
+    wait_for(lambda: not job.active)
+    assert len(steps) <= 2
+    assert job.state == ("done" if verify == "on demand" else "cancelled")
+    assert job.log.after(0)[-1].type == "cancelled"
+    assert told
+    if verify == "on demand":
+        assert told[-1] == "verifying"
+        assert job.trace is not None
+    assert events_of(client, ask(client))[-1].type == "end"
+
+
+def test_the_end_of_a_run_says_that_it_verifies(
+    client: TestClient, reference: Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    append = EventLog.append
+
+    def appended(log: EventLog, type_: str, *values: Any, **options: Any) -> None:
+        told.append(type_)
+        append(log, type_, *values, **options)
+
+    monkeypatch.setattr(EventLog, "append", appended)
+    run = ask(client, verify=True)
+    events = events_of(client, run)
+    assert events[-1].data["verified"]
+    assert told[-2:] == ["verifying", "end"]
+    assert told.count("verifying") == 1
 
 
 def test_a_run_that_nobody_follows_is_stopped_after_a_while(reference: Tracer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zipfile
@@ -142,6 +143,12 @@ def test_media_are_bounded(reference: Tracer) -> None:
         other = {"X-Omnitrace-Client": OTHER_KEY}
         assert sent(client, png(), **other).status_code == 200
         assert len(stored(client)) == 3
+        state = client.app.state.server  # type: ignore[attr-defined]
+        with contextlib.ExitStack() as stack:
+            for _ in range(options.uploads_at_once):
+                stack.enter_context(state.uploads.place())
+            answer = sent(client, png(), **{"X-Omnitrace-Client": "a-third-tab-of-the-page"})
+            assert (answer.status_code, answer.headers["Retry-After"]) == (429, "10")
     assert stored(client) == []
 
 

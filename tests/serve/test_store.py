@@ -78,6 +78,14 @@ def test_the_oldest_runs_go_first_and_the_newest_stay_in_memory(trace: Trace) ->
     store.close()
 
 
+def test_so_many_runs_are_kept(trace: Trace) -> None:
+    store = JobStore(ServeOptions(kept_runs=2))
+    jobs = [kept(store, trace) for _ in range(4)]
+    assert store.of("somebody") == [jobs[3], jobs[2]]
+    assert store.path(jobs[0]) is None
+    store.close()
+
+
 def test_uploads_stay_while_they_are_used(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png())
     options = dataclasses.replace(ServeOptions(), upload_seconds=0.001)

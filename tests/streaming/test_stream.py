@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnitrace import InputError, ProvisionalEvent, SpanEvent, TokenEvent, Tracer
+from omnitrace import (
+    InputError,
+    NotSupportedError,
+    ProvisionalEvent,
+    SpanEvent,
+    TokenEvent,
+    Tracer,
+)
 from omnitrace.segmentation.salience import Salience
 from omnitrace.streaming.stream import EventStream
 from omnitrace.trace.events import EndEvent
@@ -235,3 +242,53 @@ def test_closing_stops_both_threads_also_when_decoding_waits(
 
 def threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("omnitrace-")]
+
+
+QUESTION = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "The lamp weighs 5 grams."},
+            {"type": "text", "text": "What is the weight of the lamp?"},
+        ],
+    }
+]
+
+
+def test_the_request_is_known_before_the_first_token(reference: Tracer) -> None:
+    stream = reference.stream(QUESTION)
+    begun = stream.begun()
+    assert (begun.text, begun.tokens, begun.spans) == ("", (), ())
+    with stream:
+        *_, last = stream
+    assert isinstance(last, EndEvent)
+    assert begun.units == last.trace.units
+    assert begun.messages == last.trace.messages
+    assert begun.prompt_ids == last.trace.prompt_ids
+    for asked in (stream, EventStream(lambda emit: None)):
+        with pytest.raises(NotSupportedError, match="no request that is still to be answered"):
+            asked.begun()
+
+
+def test_a_stream_is_stopped_from_another_thread(reference: Tracer) -> None:
+    stream = reference.stream(QUESTION, min_new_tokens=400, max_new_tokens=400, block=1)
+    read = 0
+    for event in stream:
+        assert not isinstance(event, EndEvent)
+        read += 1
+        if read == 3:
+            stopping = threading.Thread(target=stream.stop)
+            stopping.start()
+            stopping.join()
+    assert read < 400
+    assert reference.trace(QUESTION).text
+
+
+def test_what_verifies_a_stream_says_so(reference: Tracer) -> None:
+    measured: list[int] = []
+    tracer = reference.with_options(verify=True)
+    options: dict[str, Any] = {"measured": lambda masks: measured.append(masks.shape[1])}
+    *_, last = tracer.stream(QUESTION, **options)
+    assert isinstance(last, EndEvent)
+    assert set(measured) == {len(last.trace.units)}
+    assert last.trace.spans[0].verdict is not None

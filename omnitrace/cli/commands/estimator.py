@@ -11,20 +11,26 @@ import typer
 from omnitrace._utils.files import check_output
 from omnitrace.cli.console import StatusLine, print_json
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
-from omnitrace.cli.loading import load_tracer
+from omnitrace.cli.loading import tracer_loader
 from omnitrace.cli.options import (
+    Actors,
     AudioUnits,
     Confine,
     Device,
+    GpusPerActor,
     ImageUnits,
     MaxNewTokens,
     MediaRoot,
+    On,
     VideoUnits,
     root_of,
 )
+from omnitrace.cli.run_options import asked_executor
 from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.runs.attempts import ATTEMPTS
 
 if TYPE_CHECKING:
+    from omnitrace.estimator.gather import Spread
     from omnitrace.estimator.train import TrainOptions
     from omnitrace.tracer import Tracer
 
@@ -147,17 +153,27 @@ def train(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of masks and splits.")] = 0,
+    on: On = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    attempts: Annotated[
+        int,
+        typer.Option(
+            min=1, help="With --on: after how many processes that it ended a request is given up."
+        ),
+    ] = ATTEMPTS,
 ) -> None:
     """Train an estimator for a model on requests, and say how good it is on held-out ones.
 
     What is measured is kept: a run that was stopped goes on where it was when the same command is
     given again, and another fit starts from the same measurements. The estimator is for sources
-    that are cut by the same units.
+    that are cut by the same units. With --on the measurements are spread over several processes.
     """
     from omnitrace.estimator.collect import CollectOptions
     from omnitrace.estimator.features import FeatureRecipe, Gradients
     from omnitrace.estimator.fit import usual_noise
     from omnitrace.estimator.fit_options import FitOptions
+    from omnitrace.estimator.gather import Spread
     from omnitrace.estimator.train import TrainOptions
     from omnitrace.sources.options import SourceOptions
 
@@ -172,6 +188,7 @@ def train(
             f"both --gradients {gradients} and --mask-gradient are given",
             legal="one of them: the first while the model writes, the second when it has written",
         )
+    executor = asked_executor(on, actors, gpus_per_actor, out)
     recipe = FeatureRecipe(
         reduction=reduction,  # type: ignore[arg-type]  # checked above
         normalise="raw" if raw else "shares",
@@ -202,14 +219,14 @@ def train(
         level=level,
     )
     sources = SourceOptions(image=image_units, audio=audio_units, video=video_units)
+    load = tracer_loader(model, "attention-mean", device=device, sources=sources)
     raise typer.Exit(
         _train(
             requests,
             out,
             options,
-            load=lambda status: load_tracer(
-                model, "attention-mean", status, device=device, sources=sources
-            ),
+            load=load,
+            spread=None if executor is None else Spread(executor, load, attempts),
             media_root=root_of(media_root, confine),
             cache=cache or out.with_name(f"{out.name}.cache"),
         )
@@ -221,9 +238,10 @@ def _train(
     out: Path,
     options: TrainOptions,
     *,
-    load: Callable[[StatusLine], Tracer],
+    load: Callable[..., Tracer],
     media_root: Path | None,
     cache: Path,
+    spread: Spread | None,
 ) -> int:
     """Train an estimator on a file of requests, write it, print its card; return the exit code."""
     from omnitrace.cli.estimator_output import print_card
@@ -235,7 +253,7 @@ def _train(
     entries = read_requests(requests, media_root=media_root)
     failed: list[str] = []
     with StatusLine() as status:
-        tracer = load(status)
+        tracer = load(status=status)
 
         def say_failure(name: str, error: OmnitraceError) -> None:
             failed.append(name)
@@ -250,6 +268,7 @@ def _train(
                 cache=cache,
                 progress=status.show,
                 failed=say_failure,
+                spread=spread,
             )
         except KeyboardInterrupt:
             with status.paused():

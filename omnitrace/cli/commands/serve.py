@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,7 +12,7 @@ from omnitrace.cli.console import StatusLine
 from omnitrace.cli.exit_codes import guarded, say
 from omnitrace.cli.loading import load_tracer, media_limits
 from omnitrace.cli.options import AudioUnits, Device, ImageUnits, TextUnits, VideoFps, VideoUnits
-from omnitrace.errors import InputError, NotSupportedError
+from omnitrace.errors import InputError, NotSupportedError, SourceWarning
 
 if TYPE_CHECKING:
     from omnitrace.serve import ServeOptions
@@ -135,6 +136,7 @@ def serve(
         )
         status.show("starting")
         server = make_server(tracer, options)
+        warnings.simplefilter("ignore", SourceWarning)  # clients are told, in their traces
         with status.paused():
             say(f"serving {model} on {address(host, listening.getsockname()[1])} (Ctrl-C ends it)")
         server.run(sockets=[listening])

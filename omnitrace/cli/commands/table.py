@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from omnitrace._utils.files import what_is
 from omnitrace.cli.exit_codes import MISTAKE, guarded, say, say_mistake
-from omnitrace.errors import InputError, OmnitraceError
+from omnitrace.errors import OmnitraceError
 
 __all__ = ["table"]
 
@@ -31,8 +30,6 @@ def table(
     """
     from omnitrace.runs.results import write_supports
 
-    if what_is(run) != "folder":
-        raise InputError(f"{str(run)!r} is no folder", legal="a folder of 'omnitrace trace --out'")
     broken: list[str] = []
 
     def note(name: str, error: OmnitraceError) -> None:

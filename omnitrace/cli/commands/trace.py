@@ -12,14 +12,17 @@ from omnitrace.cli.chosen_signal import calibrated, chosen_signal
 from omnitrace.cli.exit_codes import guarded
 from omnitrace.cli.inline_request import QuickForm, marked
 from omnitrace.cli.options import (
+    Actors,
     AsJson,
     Attempts,
     AudioUnits,
+    BatchSize,
     Calibration,
     Changes,
     Confine,
     Device,
     EstimatorFile,
+    GpusPerActor,
     Heads,
     HistorySources,
     Html,
@@ -31,6 +34,7 @@ from omnitrace.cli.options import (
     Markers,
     MaxNewTokens,
     Model,
+    On,
     Out,
     Part,
     Resume,
@@ -44,7 +48,7 @@ from omnitrace.cli.options import (
     VideoUnits,
     root_of,
 )
-from omnitrace.cli.run_options import RunChoices, TraceOutput
+from omnitrace.cli.run_options import RunChoices, TraceOutput, asked_executor
 from omnitrace.cli.runner import Runner
 from omnitrace.errors import InputError
 from omnitrace.runs.attempts import ATTEMPTS
@@ -127,6 +131,10 @@ def trace(
     resume: Resume = True,
     on_change: Changes = "refuse",
     attempts: Attempts = ATTEMPTS,
+    batch_size: BatchSize = 1,
+    on: On = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
 ) -> None:
     """Answer requests and say what supports each statement, while it is written.
 
@@ -138,7 +146,7 @@ def trace(
     stand on the command line, and the question last; a request file keeps any order. Parts are
     called by their index in the message. In a file of several requests a bad one is reported and
     the others go on. With --out a run that was ended, in whatever way, goes on where it was when
-    the same command is given again.
+    the same command is given again; with --on its requests are spread over several processes.
     """
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.sources.options import SourceOptions
@@ -147,10 +155,17 @@ def trace(
         text or (), image or (), audio or (), video or (), ask, transcripts=transcript or ()
     )
     output = TraceOutput.asked(out, html, media, as_json, keep_metadata)
+    executor = asked_executor(on, actors, gpus_per_actor, out)
     markers = Thinking(*thinking)
     chosen = chosen_signal(signal, estimator_file, heads)
     selection = calibrated(calibration, chosen, verify)
     options = {"max_new_tokens": max_new_tokens, **_sampling(sample, seed, temperature)}
+    if batch_size > 1 and seed is not None:
+        raise InputError(
+            f"--seed {seed} for batches of {batch_size}: what is drawn for a request would depend "
+            "on the others in its batch",
+            fix="leave out --seed or --batch-size",
+        )
     requests = _requests(request, quick, root_of(media_root, confine), split)
     requests = marked(requests, source or ())
     runner = Runner(
@@ -173,6 +188,8 @@ def trace(
         options=options,
         output=output,
         choices=RunChoices.asked(limit, shard, on_change, resume, attempts),
+        batch_size=batch_size,
+        executor=executor,
     )
     raise typer.Exit(runner.run(requests))
 

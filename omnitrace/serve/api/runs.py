@@ -46,6 +46,7 @@ def router(state: ServerState) -> APIRouter:
     @routes.get("/{run}")
     async def shown(run: str, client: Client) -> dict[str, Any]:
         job = state.jobs.get(client, run)
+        job.log.touch()
         shown = {**_listed(job), "position": state.queue.position(job)}
         if job.error is not None:
             shown["error"] = describe(job.error)

@@ -30,14 +30,18 @@ def router(state: ServerState) -> APIRouter:
 
     @routes.post("")
     async def send(request: Request, client: Client) -> dict[str, Any]:
-        async with request.form(max_files=1, max_fields=0) as form:
-            files = [value for value in form.values() if isinstance(value, UploadFile)]
-            if len(files) != 1:
-                raise InputError(
-                    f"the form has {len(files)} files", legal="one file, as multipart/form-data"
-                )
-            name = files[0].filename or "file"
-            made = await asyncio.to_thread(state.uploads.add, client, name, files[0].file)
+        uploads = state.uploads
+        with uploads.place():
+            async with request.form(max_files=1, max_fields=0) as form:
+                files = [value for value in form.values() if isinstance(value, UploadFile)]
+                if len(files) != 1:
+                    raise InputError(
+                        f"the form has {len(files)} files",
+                        legal="one file, as multipart/form-data",
+                    )
+                name, file = files[0].filename or "file", files[0].file
+                loop = asyncio.get_running_loop()
+                made = await loop.run_in_executor(uploads.decoder, uploads.add, client, name, file)
         return made.describe()
 
     @routes.get("/{upload}")

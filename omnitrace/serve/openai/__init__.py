@@ -1,5 +1,5 @@
 """The server's endpoints in OpenAI's format: chat completions with attributions, and models."""
 
-from omnitrace.serve.openai.routes import router
+from omnitrace.serve.openai.routes import refusal, router
 
-__all__ = ["router"]
+__all__ = ["refusal", "router"]

@@ -25,15 +25,16 @@ from omnitrace.errors import (
 )
 from omnitrace.serve.errors import ServeError, TooBusyError
 
-__all__ = ["ApiError", "Failure", "failure_of", "invalid_request"]
+__all__ = ["KINDS", "ApiError", "Failure", "failure_of", "invalid_request"]
 
 _INVALID: Final = "invalid_request_error"
-_KINDS: Final[Mapping[int, tuple[str, str | None]]] = {
+#: Type and code of an error of each status.
+KINDS: Final[Mapping[int, tuple[str, str | None]]] = {
     400: (_INVALID, None),
     401: ("authentication_error", "invalid_api_key"),
     403: ("permission_error", "forbidden"),
     404: (_INVALID, "not_found"),
-    405: (_INVALID, "method_not_allowed"),
+    405: (_INVALID, "not_allowed"),
     408: (_INVALID, "request_timeout"),
     413: (_INVALID, "request_too_large"),
     415: (_INVALID, "unsupported_media_type"),
@@ -103,7 +104,7 @@ class Failure:
 
     def body(self) -> dict[str, Any]:
         """Return the body of the response."""
-        kind, code = _KINDS.get(
+        kind, code = KINDS.get(
             self.status, (_INVALID if self.status < 500 else "server_error",) * 2
         )
         return {
@@ -131,8 +132,10 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, NotSupportedError):
         return Failure(400, str(error), _param(error), "unsupported_value")
     if isinstance(error, ServeError):
-        later = {"Retry-After": str(error.retry_after)} if isinstance(error, TooBusyError) else {}
-        return Failure(error.status, str(error), headers=later)
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        if isinstance(error, TooBusyError):
+            headers["Retry-After"] = str(error.retry_after)
+        return Failure(error.status, str(error), headers=headers)
     again = {"x-should-retry": "false"}
     if isinstance(error, OmnitraceError):
         return Failure(500, str(error), headers=again)

@@ -196,6 +196,9 @@ REFUSED: Final[dict[str, tuple[tuple[Any, ...], str]]] = {
 }
 
 
+_ACCEPTED: Any = Field(None, description="Accepted; it changes nothing here.")
+
+
 class _Asked(_Strict):
     """What both endpoints take."""
 
@@ -207,8 +210,8 @@ class _Asked(_Strict):
     chat_template_kwargs: dict[str, Any] | None = Field(
         None, description="Further arguments that the model's chat template reads."
     )
-    user: str | None = Field(None, description="Accepted, without effect.")
-    metadata: dict[str, Any] | None = Field(None, description="Accepted, without effect.")
+    user: str | None = Field(None, description="As safety_identifier, which comes first.")
+    metadata: dict[str, Any] | None = _ACCEPTED
 
 
 class ChatRequest(_Asked):
@@ -234,15 +237,16 @@ class ChatRequest(_Asked):
         None, description="False leaves attributions out."
     )
 
-    # Accepted: they change nothing here.
-    store: bool | None = None
-    parallel_tool_calls: bool | None = None
-    prediction: dict[str, Any] | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_options: dict[str, Any] | None = None
-    prompt_cache_retention: str | None = None
-    safety_identifier: str | None = None
-    service_tier: Literal["auto", "default"] | None = None
+    safety_identifier: str | None = Field(
+        None, description="For whom the request counts, where several are behind one address."
+    )
+    store: bool | None = _ACCEPTED
+    parallel_tool_calls: bool | None = _ACCEPTED
+    prediction: dict[str, Any] | None = _ACCEPTED
+    prompt_cache_key: str | None = _ACCEPTED
+    prompt_cache_options: dict[str, Any] | None = _ACCEPTED
+    prompt_cache_retention: str | None = _ACCEPTED
+    service_tier: Literal["auto", "default"] | None = _ACCEPTED
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -92,7 +92,8 @@ class ChatWriter:
         self._usage = usage
         self._written: Written | None = None
         self._sent: set[str] = set()
-        self._read = 0  # characters of the response
+        self._tokens = 0  # of the response, that were told
+        self._read = 0  # their characters
 
     def completion(self, trace: Trace) -> dict[str, Any]:
         """Return a whole response."""
@@ -135,6 +136,7 @@ class ChatWriter:
         written = self._written
         assert written is not None, "start() comes first"
         if isinstance(event, TokenEvent):
+            self._tokens += 1
             self._read = event.token.end
             return self._texts(written.push(event.token.text, event.token.id))
         if not self._attributes or not isinstance(event, SpanEvent | ProvisionalEvent):
@@ -150,8 +152,13 @@ class ChatWriter:
         """Return the last chunks: what was held back, and the response's own attribution."""
         written = self._written
         assert written is not None, "start() comes first"
+        pieces: list[Piece] = []
+        for token in trace.tokens[self._tokens :]:  # there are no events without live supports
+            pieces += written.push(trace.text[token.start : token.end], token.id)
+            self._read = token.end
         # A last token gets what was left of a character when its event was out already.
-        chunks = self._texts([*written.push(trace.text[self._read :]), *written.finish()])
+        pieces += [*written.push(trace.text[self._read :]), *written.finish()]
+        chunks = self._texts(pieces)
         whole = read_answer(trace, self._setup, self._stops)
         annotations = annotations_of(trace, whole)
         last = self._chunk(

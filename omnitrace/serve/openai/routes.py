@@ -34,7 +34,7 @@ from omnitrace.serve.openai.requests import AttributionRequest, ChatRequest, rea
 from omnitrace.serve.openai.tellers import CHUNK, WHOLE
 from omnitrace.serve.state import ServerState
 
-__all__ = ["router"]
+__all__ = ["refusal", "router"]
 
 _PING_SECONDS: Final = 10
 # While a request waits longer than this its headers are sent, so that no proxy gives it up; what is
@@ -247,6 +247,11 @@ def _refusal(error: Exception, *, content: bool) -> Response:
         return _response(Failure(_GONE, "The client left."), {})
     if not isinstance(error, OmnitraceError):
         LOGGER.error("a request failed: %s", describe_defect(error, content=content))
+    return refusal(error)
+
+
+def refusal(error: Exception) -> Response:
+    """Return an error as OpenAI's clients expect it."""
     return _response(failure_of(error), {})
 
 

@@ -1,4 +1,4 @@
-// The server's page API: requests with this tab's key and the token, errors as the server says them.
+// The server's page API: requests with this tab's key and the token, errors as the server has them.
 
 import { readEvents } from "./events.js";
 
@@ -71,9 +71,9 @@ export async function createApi(askToken) {
       return json("uploads", { method: "POST", body: form, signal });
     },
     discard: (upload) => request(`uploads/${upload}`, { method: "DELETE" }),
-    async *events(id, after, signal) {
-      const response = await request(`runs/${id}/events?after=${after}`, { signal });
-      yield* readEvents(response.body);
+    // Resolves when the server answers, to an iterator of events.
+    async events(id, after, signal) {
+      return readEvents((await request(`runs/${id}/events?after=${after}`, { signal })).body);
     },
     // A link cannot send headers, so the file is fetched, and saved from here.
     // What is saved is what is shown: `selection` is given where it is not the run's own.

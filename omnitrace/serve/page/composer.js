@@ -5,12 +5,27 @@ import { problem } from "./messages.js";
 import { createOptions } from "./options.js";
 import { createParts } from "./parts.js";
 
-const ACCEPT = { image: "image/*", audio: "audio/*", video: "video/*", text: "text/*,.md,.csv,.json,.jsonl" };
+const ACCEPT = {
+  image: "image/*",
+  audio: "audio/*",
+  video: "video/*",
+  text: "text/*,.md,.csv,.json,.jsonl",
+};
 
 const LEGEND = [
   ["dashed", "", "Provisional", "What the open sentence rests on so far. It may still change."],
-  ["solid", "1", "A source", "Numbered when the sentence has ended: a passage, a region, some seconds."],
-  ["good", "\u2713", "Verified", "Sources are hidden and the response is measured again, when you ask for it."],
+  [
+    "solid",
+    "1",
+    "A source",
+    "Numbered when the sentence has ended: a passage, a region, some seconds.",
+  ],
+  [
+    "good",
+    "\u2713",
+    "Verified",
+    "Sources are hidden and the response is measured again, when you ask for it.",
+  ],
 ];
 
 export function createComposer(api, about, { sent }) {
@@ -158,7 +173,8 @@ export function createComposer(api, about, { sent }) {
       el(
         "p",
         { class: "quiet" },
-        "Give the model files and documents and ask. While it writes, you see which sentences, image regions and seconds support each statement.",
+        "Give the model files and documents and ask. While it writes, you see which sentences, " +
+          "image regions and seconds support each statement.",
       ),
     ),
     form,

@@ -3,10 +3,11 @@
 
 import { unitPreview } from "../report/bubble.js";
 import { el, icon, named } from "../report/dom.js";
-import { count } from "../report/format.js";
+import { count, shorten } from "../report/format.js";
 import { statement } from "../report/statement.js";
 
 const MOST = 3; // provisional supports that are named
+const QUOTE = 40; // characters of a passage
 
 export function createLiveResponse(store, { reveal }) {
   const { trace } = store;
@@ -25,9 +26,10 @@ export function createLiveResponse(store, { reveal }) {
   const maybe = el("span", { class: "maybe" });
   const open = el("div", { class: "statement open", hidden: true }, words, maybe);
   const end = el("div", { class: "end" });
+  const awaited = el("p", { class: "awaited" }, "The response appears here as it is written.");
   // Statements are read out as they end; the open words change too often for that.
   const log = el("div", { role: "log", "aria-label": "Statements" }, thought, answer);
-  const body = el("div", { class: "body", "data-layout": "lines" }, log, end);
+  const body = el("div", { class: "body", "data-layout": "lines" }, log, awaited, end);
   const follow = el("input", { type: "checkbox", role: "switch" });
   follow.checked = true;
   const node = el(
@@ -41,6 +43,10 @@ export function createLiveResponse(store, { reveal }) {
     ),
     body,
   );
+
+  // Whoever scrolls wants to look, and not to be carried on.
+  for (const event of ["wheel", "touchmove"])
+    body.addEventListener(event, () => (follow.checked = false), { passive: true });
 
   const stay = () => {
     if (follow.checked) body.scrollTop = body.scrollHeight;
@@ -75,6 +81,7 @@ export function createLiveResponse(store, { reveal }) {
   });
 
   const settle = (section) => {
+    awaited.hidden = true;
     const home = section === "thought" ? thought : answer;
     if (open.parentElement !== home) home.append(open);
     if (section === "thought") thought.hidden = false;
@@ -113,6 +120,7 @@ export function createLiveResponse(store, { reveal }) {
     },
     finish(...said) {
       open.classList.add("ended");
+      awaited.hidden = true;
       end.replaceChildren(...said);
       stay();
     },
@@ -124,12 +132,12 @@ function provisional(trace, supports) {
   const chips = supports.slice(0, MOST).map(({ unit: index }) => {
     const unit = trace.units[index];
     const part = trace.parts[unit.part];
-    const where = unit.kind === "text" ? "" : ` ${unit.place}`;
+    const where = unit.kind === "text" ? shorten(unit.quote ?? "", QUOTE) : unit.place;
     return el(
       "span",
       { class: `chip k-${unit.kind}` },
       icon(unit.kind),
-      named(`${part.title ?? part.name}${where}`),
+      named(`${part.title ?? part.name} · ${where}`),
     );
   });
   return [el("span", { class: "provisional-word" }, "Provisional"), ...chips];

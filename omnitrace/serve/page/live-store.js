@@ -22,7 +22,8 @@ export function createLiveStore(view) {
       return state.pinned;
     },
     get active() {
-      return state.hovered ?? state.pinned ?? (state.open ? { kind: "open", index: 0 } : state.last);
+      const newest = state.open ? { kind: "open", index: 0 } : state.last;
+      return state.hovered ?? state.pinned ?? newest;
     },
     hover(selection) {
       if (same(selection, state.hovered)) return;
@@ -80,10 +81,10 @@ export function createLiveStore(view) {
         for (const { index } of restingOn.get(selection.index) ?? []) found.spans.add(index);
         return found;
       }
-      const supports =
-        selection?.kind === "open" ? state.open : selection && trace.spans[selection.index]?.supports;
-      const most = Math.max(...(supports ?? []).map((each) => each.share), 1e-9);
-      for (const { unit, share } of supports ?? []) found.units.set(unit, { weight: share / most });
+      const span = selection?.kind === "span" ? trace.spans[selection.index] : null;
+      const supports = (selection?.kind === "open" ? state.open : span?.supports) ?? [];
+      const most = Math.max(...supports.map((each) => each.share), 1e-9);
+      for (const { unit, share } of supports) found.units.set(unit, { weight: share / most });
       if (selection?.kind === "span") found.spans.add(selection.index);
       return found;
     },
@@ -108,8 +109,8 @@ export function cite(sources, store, index) {
     if (k > 0) return;
     if (node.matches(".piece")) {
       node.prepend(badge("text"));
-      for (const [name, value] of [["role", "button"], ["tabindex", "0"], ["aria-pressed", "false"]])
-        node.setAttribute(name, value);
+      const button = { role: "button", tabindex: "0", "aria-pressed": "false" };
+      for (const [name, value] of Object.entries(button)) node.setAttribute(name, value);
     } else if (node.matches(".range")) {
       node.prepend(badge(node.matches(".k-audio") ? "audio" : "video"));
       node.tabIndex = 0;

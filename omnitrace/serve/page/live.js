@@ -8,7 +8,7 @@ import { createLiveResponse } from "./live-response.js";
 import { cite, createLiveStore } from "./live-store.js";
 import { problem } from "./messages.js";
 
-// `cancel` is what the button does; a run that has ended gives the text of `again` a link.
+// `cancel` is what the button does.
 export function createLive(run, { cancel }) {
   const state = el("span", { class: "state", role: "status" });
   const figures = el("span", { class: "quiet figures", "aria-hidden": "true" });
@@ -19,8 +19,12 @@ export function createLive(run, { cancel }) {
   const node = el(
     "div",
     { class: "app live" },
-    el("header", { class: "top" }, state, figures, el("span", { class: "space" }), stop),
-    el("div", { class: "head live-head" }, title),
+    el(
+      "header",
+      { class: "live-header" },
+      el("div", { class: "top" }, state, figures, el("span", { class: "space" }), stop),
+      el("div", { class: "head live-head" }, title),
+    ),
     stage,
   );
 
@@ -44,11 +48,17 @@ export function createLive(run, { cancel }) {
   });
 
   const say = (text, kind) => {
-    if (state.textContent !== text) state.replaceChildren(el("i", { class: "state-dot", "aria-hidden": "true" }), text);
+    const dot = el("i", { class: "state-dot", "aria-hidden": "true" });
+    if (state.textContent !== text) state.replaceChildren(dot, text); // it is read out
     state.dataset.state = kind;
   };
 
-  const wait = (...said) => waiting.replaceChildren(el("div", { class: "pulse-dot", "aria-hidden": "true" }), ...said);
+  const wait = (title, text) =>
+    waiting.replaceChildren(
+      el("div", { class: "pulse-dot", "aria-hidden": "true" }),
+      el("p", { class: "waiting-title" }, title),
+      el("p", { class: "quiet" }, text),
+    );
 
   const end = (...said) => {
     if (response) response.finish(...said);
@@ -60,13 +70,16 @@ export function createLive(run, { cancel }) {
       const long = seconds ? ` It may take about ${clock(Math.max(1, Math.round(seconds)))}.` : "";
       say(position > 0 ? `Waiting, ${position} before it` : "Waiting", "queued");
       wait(
-        el("p", { class: "waiting-title" }, position > 0 ? `${count(position, "request")} before yours` : "Yours is next"),
-        el("p", { class: "quiet" }, `One model answers one request after the other.${long}`),
+        position > 0 ? `${count(position, "request")} before yours` : "Yours is next",
+        `One model answers one request after the other.${long}`,
       );
     },
     started() {
       say("Reading the request", "running");
-      wait(el("p", { class: "waiting-title" }, "Reading the request"), el("p", { class: "quiet" }, "Files are decoded, cut into source units and given to the model."));
+      wait(
+        "Reading the request",
+        "Files are decoded, cut into source units and given to the model.",
+      );
     },
     units(view) {
       store = createLiveStore(view);
@@ -75,6 +88,9 @@ export function createLive(run, { cancel }) {
       store.subscribe(() =>
         sources.scroller.classList.toggle("provisional", store.active?.kind === "open"),
       );
+      // Before anything is cited nothing in them takes the focus, by which keys scroll.
+      sources.scroller.tabIndex = 0;
+      response.body.tabIndex = 0;
       const side = el("div", { class: "side-pane" }, response.node);
       createSheet(side);
       stage.replaceChildren(el("div", { class: "panes" }, sources.node, side));
@@ -101,6 +117,10 @@ export function createLive(run, { cancel }) {
       store.show();
       response.write(openText(), section);
     },
+    verifying() {
+      response?.write("", section);
+      say("Verifying by ablation", "running");
+    },
     end() {
       stop.hidden = true;
       store?.rest();
@@ -112,14 +132,13 @@ export function createLive(run, { cancel }) {
       say("Failed", "failed");
       end(problem(error, { title: "The run failed" }), newRequest());
     },
-    cancelled() {
+    cancelled({ reason }) {
       stop.hidden = true;
       store?.rest();
       say("Cancelled", "cancelled");
-      end(
-        el("p", { class: "ended" }, written ? `Cancelled after ${count(written, "token")}.` : "Cancelled before the model wrote anything."),
-        newRequest(),
-      );
+      const when = written ? `after ${count(written, "token")}` : "before the model wrote anything";
+      const why = reason === "abandoned" ? ": no page followed it" : "";
+      end(el("p", { class: "ended" }, `Cancelled ${when}${why}.`), newRequest());
     },
   };
 
@@ -135,7 +154,8 @@ export function createLive(run, { cancel }) {
 }
 
 function newRequest() {
-  return el("p", { class: "row" }, el("a", { class: "button", href: "#" }, icon("plus"), "New request"));
+  const link = el("a", { class: "button", href: "#" }, icon("plus"), "New request");
+  return el("p", { class: "row" }, link);
 }
 
 // What the viewer's modules read of a span.

@@ -20,16 +20,21 @@ export function problem(error, { again = null, close = null, title = null } = {}
     { class: "problem", role: "alert" },
     el("p", {}, el("strong", {}, title ?? TITLES[error.code] ?? "That did not work")),
     el("p", {}, isolated(sentence(error.message)), wait),
-    error.legal ? el("p", { class: "quiet" }, "Expected: ", isolated(sentence(error.legal))) : null,
+    error.legal ? el("p", { class: "quiet" }, "Expected: ", isolated(stopped(error.legal))) : null,
     error.fix ? el("p", {}, isolated(sentence(error.fix))) : null,
     buttons.length ? el("p", { class: "row" }, buttons) : null,
   );
 }
 
+// A message as a sentence. The name of a file at its beginning stays as it is.
 export function sentence(text) {
+  const words = stopped(text);
+  return /^[a-z]+,?\s/.test(words) ? words.charAt(0).toUpperCase() + words.slice(1) : words;
+}
+
+function stopped(text) {
   const words = String(text).trim();
-  const capital = words.charAt(0).toUpperCase() + words.slice(1);
-  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
+  return /[.!?…]$/.test(words) ? words : `${words}.`;
 }
 
 // Ask for the token in a dialog until one is given. It is kept for this tab only.
@@ -48,7 +53,11 @@ export function askToken(root, wrong) {
       "form",
       { method: "dialog" },
       el("h1", { id: "token-title" }, "This server needs a token"),
-      el("p", { class: "quiet" }, "Whoever started it with --token knows it. It is kept in this tab."),
+      el(
+        "p",
+        { class: "quiet" },
+        "Whoever started it with --token knows it. It is kept in this tab.",
+      ),
       wrong
         ? el("p", { class: "alarm", id: "token-wrong", role: "alert" }, "That token is wrong.")
         : null,

@@ -10,7 +10,8 @@ const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 // `changed` is called when the list of runs is out of date.
 export function createRun(id, api, about, { changed }) {
-  const node = el("div", { class: "run" }, alone(el("p", { class: "busy", role: "status" }, "Loading…")));
+  const loading = el("p", { class: "busy", role: "status" }, "Loading…");
+  const node = el("div", { class: "run", tabindex: "-1" }, alone(loading));
   const disposed = new AbortController();
   let entered = false;
   let title = "";
@@ -39,6 +40,7 @@ export function createRun(id, api, about, { changed }) {
 
   const show = (run) => {
     name(run);
+    const focused = node.contains(document.activeElement);
     if (run.view && finished) finished.update(run);
     else if (run.view) {
       live = null;
@@ -49,7 +51,11 @@ export function createRun(id, api, about, { changed }) {
       live = createLive(run, { cancel: () => api.cancel(id) });
       node.replaceChildren(live.node);
     }
+    // What had the focus is gone: keys go on from here.
+    if (focused && !node.contains(document.activeElement)) focus();
   };
+
+  const focus = () => node.focus({ preventScroll: true });
 
   const open = async () => {
     try {
@@ -68,8 +74,9 @@ export function createRun(id, api, about, { changed }) {
     follows = true;
     for (let tries = 0; !disposed.signal.aborted; tries += 1) {
       try {
-        for await (const event of api.events(id, after, disposed.signal)) {
-          if (tries) live?.lost(false);
+        const events = await api.events(id, after, disposed.signal);
+        live?.lost(false);
+        for await (const event of events) {
           tries = 0;
           after = event.id ?? after;
           (live ?? finished).on(event);
@@ -102,6 +109,7 @@ export function createRun(id, api, about, { changed }) {
       name({ title });
       addEventListener("keydown", escape);
       finished?.enter();
+      focus();
     },
     leave() {
       entered = false;

@@ -5,18 +5,45 @@ import { problem } from "./messages.js";
 
 const PAUSE_MS = 150; // after which a change is applied
 
-const VOTES = [
-  range("coverage", "Coverage", 0.05, 1, 0.05, "Share of the votes at which the selection stops."),
-  range("p_min", "Least share", 0, 0.5, 0.01, "A source with a smaller share of the votes is left out, unless its run is long."),
-  range("run_min", "Least run", 0, 0.5, 0.01, "A source with a shorter run of votes is left out, unless its share is large."),
-  range("min_grounding", "Least grounding", 0, 1, 0.01, "A statement with less of its signal on sources is ungrounded."),
-  range("alpha", "Share against run", 0, 1, 0.05, "1 ranks sources by their share of the votes alone, 0 by their longest run."),
-  range("gamma", "Confidence", 0, 8, 0.5, "How much more a confident word counts; 0 counts all alike."),
-];
-const EFFECTS = [
-  range("effect_min", "Least effect", 0, 1, 0.05, "A source with a smaller share of the largest effect is left out."),
-  range("verdict_min", "Least nats", 0.1, 5, 0.1, "With a weaker strongest effect a statement has no source."),
-];
+// By name: what it is called, its range and step, and what it does.
+const VOTES = {
+  coverage: ["Coverage", [0.05, 1, 0.05], "Share of the votes at which the selection stops."],
+  p_min: [
+    "Least share",
+    [0, 0.5, 0.01],
+    "A source with a smaller share of the votes is left out, unless its run is long.",
+  ],
+  run_min: [
+    "Least run",
+    [0, 0.5, 0.01],
+    "A source with a shorter run of votes is left out, unless its share is large.",
+  ],
+  min_grounding: [
+    "Least grounding",
+    [0, 1, 0.01],
+    "A statement with less of its signal on sources is ungrounded.",
+  ],
+};
+const WEIGHTS = {
+  alpha: [
+    "Share against run",
+    [0, 1, 0.05],
+    "1 ranks sources by their share of the votes alone, 0 by their longest run.",
+  ],
+  gamma: ["Confidence", [0, 8, 0.5], "How much more a confident word counts; 0 counts all alike."],
+};
+const EFFECTS = {
+  effect_min: [
+    "Least effect",
+    [0, 1, 0.05],
+    "A source with a smaller share of the largest effect is left out.",
+  ],
+  verdict_min: [
+    "Least nats",
+    [0.1, 5, 0.1],
+    "With a weaker strongest effect a statement has no source.",
+  ],
+};
 const RULES = [
   ["gate", "Words that repeat the question do not vote"],
   ["position_weights", "Nouns and numbers weigh more"],
@@ -25,10 +52,6 @@ const RULES = [
   ["rollout", "Follow the model’s own earlier words"],
   ["fallback", "The best source stays where all would be left out"],
 ];
-
-function range(name, text, min, max, step, help) {
-  return { name, text, min, max, step, help };
-}
 
 export function createSelection(run, { apply, close }) {
   let config = {};
@@ -52,10 +75,11 @@ export function createSelection(run, { apply, close }) {
     }
   };
 
-  const slider = ({ name, text, min, max, step, help }) => {
+  const slider = ([name, [text, [min, max, step], help]]) => {
     const id = `rule-${name}`;
     const shown = el("output", { for: id });
-    const field = el("input", { type: "range", id, min, max, step, "aria-describedby": `${id}-help` });
+    const limits = { min, max, step, "aria-describedby": `${id}-help` };
+    const field = el("input", { type: "range", id, ...limits });
     const show = () => {
       shown.textContent = Number(field.value).toFixed(step < 0.1 ? 2 : 1);
     };
@@ -100,7 +124,14 @@ export function createSelection(run, { apply, close }) {
     return el("div", { class: "option-row" }, el("label", { for: id }, text), field);
   };
 
-  const most = el("input", { type: "number", id: "rule-most", min: 1, max: 99, step: 1, placeholder: "any" });
+  const most = el("input", {
+    type: "number",
+    id: "rule-most",
+    min: 1,
+    max: 99,
+    step: 1,
+    placeholder: "any",
+  });
   most.addEventListener("input", () => {
     if (most.checkValidity()) change("max_supports", most.value ? Number(most.value) : null);
   });
@@ -108,15 +139,20 @@ export function createSelection(run, { apply, close }) {
     most.value = value ?? "";
   });
 
-  const byEffect = el("fieldset", {}, el("legend", {}, "By effect"), EFFECTS.map(slider));
-  const byVotes = el("fieldset", {}, el("legend", {}, "By votes"), VOTES.slice(0, 4).map(slider));
+  const group = (name, rules) =>
+    el("fieldset", {}, el("legend", {}, name), Object.entries(rules).map(slider));
+  const byEffect = group("By effect", EFFECTS);
+  const byVotes = group("By votes", VOTES);
   const rules = el(
     "details",
     { class: "more-rules" },
     el("summary", {}, "More rules"),
-    VOTES.slice(4).map(slider),
+    Object.entries(WEIGHTS).map(slider),
     RULES.map(tick),
-    pick("compete", "Sources compete", { joint: "all together", "per-modality": "within a modality" }),
+    pick("compete", "Sources compete", {
+      joint: "all together",
+      "per-modality": "within a modality",
+    }),
     pick("assign", "Mass of a source", {
       "unit-sum": "sum over its tokens",
       "unit-mean": "mean over its tokens",

@@ -19,22 +19,32 @@ const STATES = {
 // `active(ids)` is told of the runs that wait for the model or have it.
 export function createSide(api, about, active) {
   const list = el("ul", { class: "runs" });
-  const none = el("p", { class: "quiet none" }, "Your runs appear here. They stay as long as this tab and the server.");
+  const none = el(
+    "p",
+    { class: "quiet none" },
+    "Your runs appear here. They stay as long as this tab and the server.",
+  );
   const toggle = el(
     "button",
-    { class: "button ghost toggle", type: "button", "aria-expanded": "false", "aria-controls": "side-body" },
+    {
+      class: "button ghost toggle",
+      type: "button",
+      "aria-expanded": "false",
+      "aria-controls": "side-body",
+    },
     icon("list"),
     "Runs",
   );
+  const mark = el("img", { src: "static/page/icon.svg", alt: "", width: 22, height: 22 });
   const theme = localStorage.getItem(THEME);
   if (theme) document.documentElement.dataset.theme = theme;
   const node = el(
-    "header",
-    { class: "side" },
+    "aside",
+    { class: "side", "aria-label": "Omnitrace" },
     el(
       "div",
       { class: "side-top" },
-      el("a", { class: "name", href: "#" }, el("img", { src: "static/page/icon.svg", alt: "", width: 22, height: 22 }), "Omnitrace"),
+      el("a", { class: "name", href: "#" }, mark, "Omnitrace"),
       el(
         "a",
         { class: "button ghost new", href: "#", "aria-label": "New request" },
@@ -47,13 +57,7 @@ export function createSide(api, about, active) {
     el(
       "div",
       { class: "side-body", id: "side-body" },
-      el(
-        "nav",
-        { "aria-label": "Runs" },
-        el("h2", {}, "Recent runs"),
-        none,
-        list,
-      ),
+      el("nav", { "aria-label": "Runs" }, el("h2", {}, "Recent runs"), none, list),
       el(
         "dl",
         { class: "server" },
@@ -74,7 +78,7 @@ export function createSide(api, about, active) {
   let timer = null;
   let runs = [];
 
-  const mark = () => {
+  const markChosen = () => {
     for (const link of list.querySelectorAll("a")) {
       if (link.hash === `#run=${chosen}`) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
@@ -91,7 +95,7 @@ export function createSide(api, about, active) {
     none.hidden = runs.length > 0;
     const focused = list.contains(document.activeElement) ? document.activeElement.hash : null;
     list.replaceChildren(...runs.map((run) => item(run)));
-    mark();
+    markChosen();
     active(runs.filter((run) => ACTIVE.includes(run.state)).map((run) => run.run));
     if (focused) list.querySelector(`a[href="${focused}"]`)?.focus();
     if (runs.some((run) => ACTIVE.includes(run.state))) timer = setTimeout(refresh, POLL_MS);
@@ -131,7 +135,7 @@ export function createSide(api, about, active) {
     refresh,
     choose(id) {
       chosen = id;
-      mark();
+      markChosen();
     },
   };
 }

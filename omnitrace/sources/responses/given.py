@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-__all__ = ["GivenResponse", "Response", "ResponseIds"]
+__all__ = ["GivenResponse", "Response", "ResponseIds", "record_of"]
 
 # Where the token ids of a response come from.
 ResponseIds: TypeAlias = Literal["given", "logprobs", "bytes", "text"]
@@ -85,3 +85,10 @@ Response: TypeAlias = (
     str | Sequence[int] | Mapping[str, Any] | _Array | _Dumped | _Offline | GivenResponse
 )
 """A text, token ids, the object of an API, or what was read of one."""
+
+
+def record_of(given: str | Sequence[int] | GivenResponse | None) -> Any:
+    """Return what decides the result of a replay, as JSON values."""
+    if isinstance(given, GivenResponse):
+        return given.record()
+    return given if isinstance(given, str | None) else [*given]

@@ -141,7 +141,7 @@ def _of_text(examined: Examined, text: str) -> AdapterRequest:
 
 def _captured(examined: Examined, requests: list[AdapterRequest]) -> list[list[torch.Tensor]]:
     """Return each request's rows of every layer, ``[heads, steps, context]``."""
-    inputs = examined.placed(_padded(examined, [dict(each.encoded.inputs) for each in requests]))
+    inputs = examined.placed(examined.adapter.collate([each.encoded.inputs for each in requests]))
     every = examined.layers
     capture = RowCapture(list(every), inputs["input_ids"].shape[1])
     options = settings(examined.adapter, _STEPS, sampled=False)
@@ -155,24 +155,6 @@ def _captured(examined: Examined, requests: list[AdapterRequest]) -> list[list[t
             [layer.weights.float().cpu() for layer in capture.rows(_STEPS, batch=number)]
             for number in range(len(requests))
         ]
-
-
-def _padded(examined: Examined, rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Join inputs of texts, padded on the left to one length."""
-    pad = getattr(examined.adapter.tokenizer, "pad_token_id", None) or 0
-    length = max(row["input_ids"].shape[1] for row in rows)
-    joined: dict[str, torch.Tensor] = {}
-    for name, first in rows[0].items():
-        if first.dim() != 2 or first.shape != rows[0]["input_ids"].shape:
-            continue
-        fill = pad if name == "input_ids" else 0
-        joined[name] = torch.cat(
-            [
-                torch.nn.functional.pad(row[name], (length - row[name].shape[1], 0), value=fill)
-                for row in rows
-            ]
-        )
-    return joined
 
 
 def _decoding(examined: Examined) -> tuple[Callable[[], float], Callable[[], float]]:

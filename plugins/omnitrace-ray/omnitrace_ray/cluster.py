@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,12 +38,9 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        address=address,
-        include_dashboard=False if address == "local" else None,
-        log_to_driver=False,
-        logging_level="error",
-    )
+    # A Ray of our own tells nobody that it is used, unless the user wants it to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         yield
     finally:
@@ -76,9 +74,9 @@ def share_of(
     for name, wanted, most in (("GPUs", gpus, most_gpus), ("cores", cpus, most_cpus)):
         if wanted > most:
             raise InputError(
-                f"an actor needs {wanted:g} {name}, and no machine of the cluster has more than "
-                f"{most:g}",
+                f"{name} for each actor: {wanted:g}, more than any machine of the cluster has",
                 legal=f"up to {most:g}",
+                fix=f"take fewer, or add a machine with {name} to the cluster first",
             )
     return Share(max(1, actors), gpus, cpus)
 

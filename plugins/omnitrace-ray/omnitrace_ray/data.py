@@ -36,7 +36,7 @@ def trace_dataset(
     actors: int | None = None,
     gpus: float | None = None,
     cpus: float | None = None,
-    together: int = 1,
+    batch_size: int = 1,
     media_root: str | Path | None = None,
     **options: Any,
 ) -> ray.data.Dataset:
@@ -58,8 +58,8 @@ def trace_dataset(
         reach, as an :class:`~omnitrace_ray.FsspecFolder` is.
     actors, gpus, cpus:
         As for :class:`~omnitrace_ray.RayExecutor`; leave a core for what reads the dataset.
-    together:
-        How many requests an actor is given at once.
+    batch_size:
+        How many requests an actor is given, and its model runs, at once.
     media_root:
         Where relative paths of media start, and what media must lie in.
     options:
@@ -78,11 +78,11 @@ def trace_dataset(
     share = share_of(actors, gpus, cpus, others=1.0)  # a core reads what the actors are given
     root = None if media_root is None else Path(media_root).absolute()
     # Blocks are what actors are given, and what is read again when one dies.
-    return dataset.repartition(target_num_rows_per_block=together).map_batches(
+    return dataset.repartition(target_num_rows_per_block=batch_size).map_batches(
         TraceRows,
-        fn_constructor_args=(load, run, options, root),
+        fn_constructor_args=(load, run, {"batch_size": batch_size, **options}, root),
         batch_format="pyarrow",
-        batch_size=together,
+        batch_size=batch_size,
         compute=ray.data.ActorPoolStrategy(size=share.actors, max_tasks_in_flight_per_actor=2),
         num_cpus=share.cpus,
         num_gpus=share.gpus,

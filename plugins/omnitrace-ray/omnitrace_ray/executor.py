@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 import ray
@@ -18,6 +19,8 @@ _R = TypeVar("_R")
 _END: Final = object()
 #: Processes that may end, one after another, before any of them has loaded its model.
 _DEATHS: Final = 3
+#: Seconds until processes that were killed are taken as gone.
+_PATIENCE: Final = 5.0
 
 
 class RayExecutor:
@@ -55,7 +58,7 @@ class RayExecutor:
 
     def map(
         self, make_worker: Callable[[], Callable[[_T], _R]], items: Iterable[_T]
-    ) -> Iterator[_R]:
+    ) -> Generator[_R, None, None]:
         """Yield the result of each item, in the order in which they are ready.
 
         Parameters
@@ -87,6 +90,8 @@ class _Process:
     """One process: its worker is made once."""
 
     def start(self, make_worker: Callable[[], Callable[[Any], Any]]) -> None:
+        if not ray.get_gpu_ids():  # Ray hides none where none was asked for
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._worker = make_worker()
 
     def work(self, item: Any) -> Any:
@@ -136,6 +141,8 @@ class _Pool:
     def close(self) -> None:
         for process, _ in self._busy.values():
             ray.kill(process)
+        if self._busy:
+            ray.wait([*self._busy], num_returns=len(self._busy), timeout=_PATIENCE)
         self._busy.clear()
 
     def _start(self) -> None:

@@ -174,6 +174,11 @@ class _Claim:
         elif self._before is not None:
             self.remove()
 
+    def drop(self) -> None:
+        """Take the last line back, whoever added it."""
+        self._before = self.lines()[:-1]
+        self.withdraw()
+
     def remove(self) -> None:
         """Remove the file."""
         self._folder.remove(self._name)

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def doubler() -> Callable[[int], tuple[int, int]]:
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""  # no GPU was asked for
     return lambda item: (2 * item, os.getpid())
 
 
@@ -70,7 +71,10 @@ def dies() -> Callable[[int], int]:
     os._exit(1)
 
 
-def test_what_a_worker_cannot_be_made_of_is_raised_and_not_tried_for_ever() -> None:
+def test_what_a_worker_cannot_be_made_of_is_raised_and_not_tried_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("omnitrace_ray.executor._DEATHS", 1)
     with pytest.raises(InputError, match=r"the model is broken\. Fix: take another"):
         list(RayExecutor(actors=1).map(refuses, [1]))
     with pytest.raises(ModelError, match="die while they load the model"):
@@ -78,5 +82,5 @@ def test_what_a_worker_cannot_be_made_of_is_raised_and_not_tried_for_ever() -> N
 
 
 def test_more_than_a_machine_has_is_refused() -> None:
-    with pytest.raises(InputError, match="an actor needs 1 GPUs, and no machine"):
+    with pytest.raises(InputError, match=r"GPUs for each actor: 1, more than any.*up to 0\."):
         list(RayExecutor(gpus=1).map(doubler, [1]))

@@ -54,6 +54,10 @@ def test_claims(memory: FsspecFolder) -> None:
     assert memory.claim("attempts/a").lines() == ["died"]
     memory.claim("attempts/a").withdraw()  # it added nothing
     assert memory.claim("attempts/a").lines() == ["died"]
+    third = memory.claim("attempts/a")
+    third.add("stopped")
+    memory.claim("attempts/a").drop()  # by another process
+    assert memory.claim("attempts/a").lines() == ["died"]
     second.remove()
     second.remove()
     assert not memory.exists("attempts/a")

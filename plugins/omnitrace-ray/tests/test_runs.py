@@ -36,8 +36,9 @@ from omnitrace.trace.trace import Trace
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-OPTIONS = {"max_new_tokens": 6}
-COUNT = 5
+GENERATION = {"block": 8, "max_new_tokens": 12}  # as the command line has it
+OPTIONS = {"live": True, **GENERATION}
+COUNT = 6
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -80,7 +81,7 @@ def plain(tracer: Tracer, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(tracer: Tracer, folder: Any, **options: Any) -> Run:
-    return open_run(folder, asked_of(tracer.setup, generation=OPTIONS), **options)
+    return open_run(folder, asked_of(tracer.setup, generation=GENERATION), **options)
 
 
 def same(found: Path, expected: Path, *, but: tuple[str, ...] = ()) -> bool:
@@ -94,54 +95,43 @@ def same(found: Path, expected: Path, *, but: tuple[str, ...] = ()) -> bool:
     )
 
 
-DRIVER = """
-import json, sys
-sys.path.insert(0, {tests!r})
-import ray, test_runs
-from omnitrace_ray import RayExecutor
-from omnitrace.runs import open_run, run_elsewhere
-ray.cloudpickle.register_pickle_by_value(test_runs)
-ray.init(address={address!r}, log_to_driver=False, logging_level="error")
-run = open_run({folder!r}, json.loads({asked!r}))
-entries = test_runs.entries(poisoned=3)
-executor = RayExecutor(actors=1)
-for event in run_elsewhere(executor, test_runs.load, entries, run, **test_runs.OPTIONS):
-    print(event.entry.id, flush=True)
-"""
-
-
 def test_the_folder_is_that_of_the_plain_loop_whatever_dies(
     tracer: Tracer, plain: Path, tmp_path: Path
 ) -> None:
-    """The driver is killed after the first request, then a request kills its process."""
-    code = DRIVER.format(
-        tests=str(Path(__file__).parent),
-        address=ray.get_runtime_context().gcs_address,
-        folder=str(tmp_path),
-        asked=json.dumps(asked_of(tracer.setup, generation=OPTIONS)),
-    )
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "r0\n"
-        driver.kill()
-    before = _when_nobody_writes(tmp_path)
-    assert 1 <= len(before) < 3
+    """The command is killed after the first request, then a request kills its process."""
+    requests, folder = tmp_path / "requests.jsonl", tmp_path / "run"
+    lines = (json.dumps({"id": each.id, "messages": each.messages}) for each in entries())
+    requests.write_text("\n".join(lines))
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "omnitrace", "trace", requests, "--out", folder),
+            *("--signal", "attention-mean", "--max-new-tokens", "12", "--device", "cpu"),
+            *("--on", "ray", "--actors", "1"),
+        ],
+        env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
+        stdout=subprocess.DEVNULL,
+    ) as command:
+        while not (folder / "r0.omnitrace").exists():
+            assert command.poll() is None
+            time.sleep(0.05)
+        command.kill()
+    before = _when_nobody_writes(folder)
+    assert 1 <= len(before) < COUNT - 1
 
-    run = opened(tracer, tmp_path, attempts=1 + len(list(tmp_path.glob("attempts/r3"))))
-    executor = RayExecutor(actors=2, cpus=0.5)
-    events = [*run_elsewhere(executor, load, entries(poisoned=3), run, **OPTIONS)]
+    run = opened(tracer, folder, attempts=2)
+    executor = RayExecutor(actors=1)
+    events = [*run_elsewhere(executor, load, entries(poisoned=COUNT - 1), run, **OPTIONS)]
     saved = [each.entry.id for each in events if isinstance(each, RequestSaved)]
     assert len(saved) == COUNT - 1 - len(before)
     (failed,) = (each for each in events if isinstance(each, RequestFailed))
-    assert failed.entry.id == "r3"
+    assert failed.entry.id == "r5"
     assert isinstance(failed.error, GivenUpError)
-    assert "'r3' is given up: 1 processes that tried it died" in str(failed.error)
-    assert [each.id for each in run.summary().given_up] == ["r3"]
-    assert same(tmp_path, plain, but=("r3",))
-    kept = {name: (tmp_path / name).stat().st_mtime_ns for name in before}
+    assert "'r5' is given up: 2 processes that tried it died" in str(failed.error)
+    assert [each.id for each in run.summary().given_up] == ["r5"]
+    assert same(folder, plain, but=("r5",))
+    kept = {name: (folder / name).stat().st_mtime_ns for name in before}
     assert kept == before  # nothing is done twice
-    assert [each.name for each in tmp_path.glob("attempts/*")] == ["r3"]
+    assert [each.name for each in folder.glob("attempts/*")] == ["r5"]
 
 
 def _when_nobody_writes(folder: Path) -> dict[str, int]:
@@ -175,7 +165,7 @@ def test_a_pipeline_of_ray_data_writes_to_a_url(
     dataset = trace_dataset(ray.data.from_items(rows), load, run, actors=1, **OPTIONS)
     table = {row["id"]: row for row in dataset.iter_rows()}
     assert list(table["r0"]) == RESULTS.names
-    assert sorted(name for name, row in table.items() if row["path"]) == ["r0", "r1", "r4"]
+    assert sorted(name for name, row in table.items() if row["path"]) == ["r0", "r1", "r4", "r5"]
     assert "given up" in table["r2"]["error"]
     assert "message" in table["r3"]["error"]
     assert same(tmp_path, plain, but=("r2", "r3"))

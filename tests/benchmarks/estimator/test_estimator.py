@@ -70,8 +70,8 @@ def test_features_are_those_of_the_library(
 ) -> None:
     example = answers["train"][0]
     found = Data(subject, MASKS).features(example, recipe, spans_of(example))
-    raw = {"response": list(example.trace.token_ids)}
-    request = RequestEntry(example.name, example.request.messages, Path(), raw=raw)
+    ids = list(example.trace.token_ids)
+    request = RequestEntry(example.name, example.request.messages, Path(), response=ids)
     options = CollectOptions(recipe=recipe, masks=2)
     expected = Collector(subject.tracer, options).example(request)
     np.testing.assert_allclose(found, expected.features, rtol=1e-4, atol=1e-6)

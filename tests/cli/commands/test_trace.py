@@ -105,6 +105,20 @@ def test_an_unknown_unitizer_ends_before_the_model_is_loaded(run: Run, sample: P
     assert "no-such-model" not in result.stderr
 
 
+def test_requests_share_a_batch(run: Run, model: str, write_lines: Lines) -> None:
+    lines = write_lines({"id": "a", **TEXT}, {"id": "b", **TEXT}, {"id": "c", **TEXT})
+    asked = ("trace", lines, "--model", model, "--max-new-tokens", "3", "--no-verify", "--json")
+    result = run(*asked, "--batch-size", "2")
+    assert result.exit_code == 0, result.stderr
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [each["id"] for each in found] == ["a", "b", "c"]
+    sizes = [each["provenance"]["generation"].get("batch") for each in found]
+    assert sizes == [{"size": 2}, {"size": 2}, None]
+    refused = run(*asked, "--batch-size", "2", "--sample", "--seed", "3")
+    assert refused.exit_code == 2
+    assert "--seed 3 for batches of 2" in refused.stderr
+
+
 def test_a_bad_request_loses_no_other(
     run: Run, model: str, write_lines: Lines, tmp_path: Path
 ) -> None:

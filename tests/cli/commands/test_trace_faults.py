@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from omnitrace.cli.app import main
-from omnitrace.runs import asked_of, open_run
+from omnitrace.runs import asked_of, digest_of_request, open_run
+from omnitrace.sources import RequestEntry, read_requests
 from omnitrace.trace import io as trace_io
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import SAMPLING, Run
@@ -227,3 +229,21 @@ def test_a_killed_process_leaves_whole_traces_only(tmp_path: Path) -> None:
     kept = list(out.glob("*.omnitrace"))
     assert len(kept) == 20
     assert {Trace.load(path).text for path in kept} == {"One. Two."}
+
+
+def test_a_request_that_kills_its_process_is_named(
+    run: Run, model: str, write_lines: Lines, tmp_path: Path
+) -> None:
+    path = write_lines({**LAMP, "id": "poison"}, {**LAMP, "id": "b"})
+    out = tmp_path / "out"
+    options = ("--model", model, *SAMPLING, "--out", out, "--attempts", "1")
+    (entry, _) = read_requests(path)
+    assert isinstance(entry, RequestEntry)
+    line = json.dumps({"digest": digest_of_request(entry)})  # what a dead process leaves
+    (out / "attempts").mkdir(parents=True)
+    (out / "attempts" / "poison").write_text(f"{line}\n")
+    result = run("trace", path, *options)
+    assert result.exit_code == 1
+    assert "the request 'poison' is given up: 1 processes that tried it died" in result.stderr
+    assert "1 of 2 requests were given up: poison" in result.stderr
+    assert (out / "b.omnitrace").exists()

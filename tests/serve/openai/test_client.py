@@ -19,6 +19,8 @@ from omnitrace.reference.files import write_sample
 from omnitrace.reference.world import make_sample
 from omnitrace.serve import ServeOptions
 from omnitrace.serve.jobs import Job
+from omnitrace.serve.openai import routes
+from omnitrace.serve.openai.tellers import CHUNK
 from omnitrace.trace.trace import Trace
 from tests.serve.live import Live, live
 
@@ -226,15 +228,16 @@ def test_errors(
 
 
 def test_a_wrong_token(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.AuthenticationError):
+    with pytest.raises(openai.AuthenticationError) as caught:
         client.with_options(api_key="wrong-token").models.list()
+    assert caught.value.code == "invalid_api_key"
 
 
 def test_a_body_that_is_too_large(client: openai.OpenAI) -> None:
     messages: Any = [{"role": "user", "content": "x" * 2_000_000}]
     with pytest.raises(openai.APIStatusError) as caught:
         client.chat.completions.create(model="reference", messages=messages)
-    assert caught.value.status_code == 413
+    assert (caught.value.status_code, caught.value.code) == (413, "request_too_large")
 
 
 @pytest.mark.usefixtures("busy")
@@ -261,6 +264,55 @@ def test_a_client_that_leaves_leaves_the_queue(server: Live, stream: bool) -> No
     while len(server.state.queue.jobs()) > 1:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_long_wait_is_told_in_comments(
+    client: openai.OpenAI, server: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "_HEADERS_SECONDS", 0.1)
+    over = threading.Event()
+
+    def task(job: Job) -> Trace:
+        over.wait(20)
+        raise RuntimeError("nothing was asked")
+
+    server.state.queue.submit(Job("somebody else", task))
+    stream = client.chat.completions.create(
+        model="reference", messages=broken("data:image/png;base64,AAAA"), stream=True
+    )  # the headers are there
+    assert stream.response.headers["x-omnitrace-position"] == "1"
+    over.set()
+    with pytest.raises(openai.APIError) as caught:
+        list(stream)
+    assert caught.value.code == "invalid_media"
+
+
+def test_a_client_that_stops_reading_frees_the_model(
+    server: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[float] = []
+
+    def task(job: Job) -> Trace:
+        for _ in range(500):
+            job.check()
+            steps.append(time.monotonic())
+            job.log.append(CHUNK, {"step": len(steps)})
+            time.sleep(0.05)
+        raise RuntimeError("nobody stopped it")
+
+    monkeypatch.setattr(routes, "chat_of", lambda *_: task)
+    body = {"model": "reference", "messages": ASKED, "stream": True}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.stream(
+        "POST", f"{server.url}/v1/chat/completions", json=body, headers=headers
+    ) as response:
+        lines = response.iter_lines()
+        assert next(line for line in lines if line.startswith("data"))
+    left = time.monotonic()
+    while server.state.queue.jobs():
+        assert time.monotonic() < left + 5
+        time.sleep(0.01)
+    assert sum(step > left for step in steps) <= 2
 
 
 def test_a_crash_leaves_the_others_alone(

@@ -130,6 +130,14 @@ def test_supports_come_while_the_response_is_written(
     assert used == set(named)
 
 
+def test_all_may_come_at_the_end(reference: Tracer, trace: Trace, events: list[Event]) -> None:
+    writer = ChatWriter("reference", reference.setup)
+    chunks = chunks_of(writer, events[-1:], trace)
+    text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert text == trace.text
+    assert chunks[-1]["attribution"] == writer.completion(trace)["attribution"]
+
+
 def test_who_does_not_want_attributions_gets_none(
     reference: Tracer, trace: Trace, events: list[Event]
 ) -> None:

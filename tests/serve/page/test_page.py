@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from omnitrace import Tracer
 from omnitrace.serve import ServeOptions
-from tests.helpers.chromium import check_accessibility
+from tests.helpers.chromium import ALL_IMPACTS, check_accessibility
 from tests.serve.page.conftest import Asked, Lead, serving
 
 _SHORT = ("The kettle costs nine coins. The lamp costs two coins.", "What does the lamp cost?")
@@ -61,6 +61,19 @@ def send(page: Page) -> None:
     expect(page.locator(".run")).to_be_visible()
 
 
+def drop(page: Page, file: Path) -> None:
+    """Drop a file on the page, as from a folder."""
+    data = page.evaluate_handle(
+        """([bytes, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          return data;
+        }""",
+        [list(file.read_bytes()), file.name],
+    )
+    page.get_by_role("main").dispatch_event("drop", {"dataTransfer": data})
+
+
 def step_until(lead: Lead, seen: Locator) -> None:
     """Let the model step until something is seen."""
     for _ in range(_MOST_STEPS):
@@ -81,7 +94,7 @@ def test_supports_are_provisional_then_final_before_the_response_ends_and_a_relo
     write(tab, asked.text, asked.question, asked.files)
     expect(tab.locator(".part-card .preview img")).to_have_count(1)
     expect(tab.locator(".part-card audio")).to_have_count(1)
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
     lead.hold()
     send(tab)
     expect(tab.get_by_role("status").first).to_have_text(re.compile("Reading|Writing"))
@@ -89,7 +102,7 @@ def test_supports_are_provisional_then_final_before_the_response_ends_and_a_relo
     expect(tab.locator(".statement.open")).to_contain_text("Provisional")
     expect(tab.locator(".sources .provisional")).to_have_count(1)
     assert tab.locator(".sources .on").count() >= 1
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
 
     step_until(lead, tab.locator(".statement .ref"))
     number = tab.locator(".statement .ref").first.inner_text()
@@ -105,7 +118,6 @@ def test_supports_are_provisional_then_final_before_the_response_ends_and_a_relo
     expect(tab.locator("[data-span='0']")).to_have_text(said)
     expect(tab.get_by_role("navigation").get_by_text("done")).to_be_visible()
     expect(tab.locator(".sources")).to_contain_text(asked.files[0].name)
-    check_accessibility(tab)
 
 
 def test_cancel_frees_the_model_within_two_steps(tab: Page, lead: Lead, asked: Asked) -> None:
@@ -113,25 +125,35 @@ def test_cancel_frees_the_model_within_two_steps(tab: Page, lead: Lead, asked: A
     lead.hold()
     send(tab)
     step_until(lead, tab.locator(".statement.open .open-words:not(:empty)"))
+
+    tab.get_by_role("link", name="New request").click()
+    send(tab)
+    expect(tab.locator(".waiting")).to_contain_text("1 request before yours")
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.locator(".waiting")).to_contain_text("Cancelled before the model wrote anything")
+    tab.go_back()
+    tab.go_back()
+    expect(tab.locator(".statement.open")).to_be_visible()
+
     with tab.expect_response(re.compile("/cancel$")):
         tab.get_by_role("button", name="Cancel").click()
     steps = lead.steps
     lead.free()
     expect(tab.locator(".end")).to_contain_text("Cancelled after")
     assert lead.steps <= steps + 2
-    expect(tab.get_by_role("navigation").get_by_text("cancelled")).to_be_visible()
+    expect(tab.get_by_role("navigation").get_by_text("cancelled")).to_have_count(2)
 
 
 def test_a_corrupt_upload_shows_a_message(tab: Page, tmp_path: Path, asked: Asked) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(asked.files[0].read_bytes()[:300])
-    tab.get_by_label("Files").set_input_files(broken)
+    drop(tab, broken)
     alert = tab.get_by_role("alert")
     expect(alert).to_contain_text("Image not added")
     expect(alert).to_contain_text("broken.png")
     tab.get_by_label("Question").fill("What is it?")
     expect(tab.get_by_role("button", name="Send")).to_have_attribute("aria-disabled", "true")
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
     tab.get_by_role("button", name=re.compile("Remove part 1")).click()
     expect(tab.get_by_role("button", name="Send")).to_have_attribute("aria-disabled", "false")
 
@@ -157,15 +179,21 @@ def test_two_tabs_never_see_each_others_run(
 
 def test_after_the_end_it_is_selected_again_verified_and_saved(tab: Page, tmp_path: Path) -> None:
     write(tab, *_SHORT)
+    tab.get_by_label("Signal").select_option("value-attention")
+    tab.get_by_text("Options").click()
+    tab.get_by_label("Texts").select_option("whole")
+    tab.get_by_text("Verify by ablation when").set_checked(False)
     send(tab)
     refs = tab.locator(".statement .ref")
     expect(refs).to_have_count(1)
+    expect(tab.locator(".head")).to_contain_text("Signal value-attention")
+    expect(tab.locator(".piece.cited")).to_contain_text(_SHORT[0])
     tab.locator("[data-span='0']").click()
     tab.get_by_role("button", name="Selection", exact=True).click()
     tab.get_by_label("Least grounding").fill("1")
     expect(refs).to_have_count(0)
     expect(tab.locator("[data-span='0']")).to_have_attribute("aria-pressed", "true")
-    check_accessibility(tab)
+    check_accessibility(tab, impacts=ALL_IMPACTS)
     tab.get_by_role("button", name="As it was").click()
     expect(refs).to_have_count(1)
     tab.keyboard.press("Escape")
@@ -228,17 +256,16 @@ def test_it_fits_a_phone(context: BrowserContext, server: str, lead: Lead, asked
     page.emulate_media(color_scheme="dark")
     write(page, asked.text, asked.question, asked.files)
     check_width(page)
-    check_accessibility(page)
+    check_accessibility(page, impacts=ALL_IMPACTS)
     lead.hold()
     send(page)
     step_until(lead, page.locator(".statement .ref"))
     check_width(page)
-    check_accessibility(page)
+    check_accessibility(page, impacts=ALL_IMPACTS)
     lead.free()
     expect(page.locator(".finished")).to_be_visible()
     page.get_by_role("button", name="Selection", exact=True).click()
     check_width(page)
-    check_accessibility(page)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Runs").click()
     expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(1)
@@ -246,8 +273,11 @@ def test_it_fits_a_phone(context: BrowserContext, server: str, lead: Lead, asked
     page.close()
 
 
-def test_the_token_is_asked_for(reference: Tracer, context: BrowserContext) -> None:
-    with serving(reference, ServeOptions(token="open-sesame")) as address:
+def test_what_a_server_refuses_is_said(
+    reference: Tracer, context: BrowserContext, lead: Lead, asked: Asked
+) -> None:
+    options = ServeOptions(token="open-sesame", upload_bytes=1000, requests_per_client=1)
+    with serving(reference, options) as address:
         page = context.new_page()
         page.goto(address)
         for token in ("wrong", "open-sesame"):
@@ -255,5 +285,16 @@ def test_the_token_is_asked_for(reference: Tracer, context: BrowserContext) -> N
             page.get_by_role("button", name="Continue").click()
             if token == "wrong":
                 expect(page.get_by_role("alert")).to_contain_text("That token is wrong")
-        expect(page.get_by_role("button", name="Add files")).to_be_visible()
+        page.get_by_label("Files").set_input_files(asked.files[0])
+        expect(page.get_by_role("alert")).to_contain_text("a file of at most 1.0 kB")
+        page.get_by_role("button", name=re.compile("Remove part 1")).click()
+
+        lead.hold()
+        write(page, *_SHORT)
+        send(page)
+        page.get_by_role("link", name="New request").click()
+        expect(page.get_by_label("Question")).to_have_value(_SHORT[1])
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("alert")).to_contain_text("The server is busy")
+        lead.free()
         page.close()

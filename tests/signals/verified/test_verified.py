@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +154,18 @@ def test_a_named_signal_is_verified_only_where_that_is_asked(tracer: Tracer) -> 
     assert both.provenance.signal["name"] == "grad-sam"
     assert both.provenance.signal["verify"]["passes"] > 0
     assert tracer.with_options(verify=False).trace(request).spans[0].verdict is None
+
+
+def test_a_trace_is_verified_later_as_it_would_have_been_at_once(
+    tracer: Tracer, tmp_path: Path
+) -> None:
+    request = asked("What does the lamp cost?")
+    plain = tracer.with_options(verify=False)
+    saved = plain.trace(request).save(tmp_path / "a.omnitrace")
+    later = plain.verify(Trace.load(saved))
+    assert later.spans == tracer.trace(request).spans
+    assert later.provenance.signal["verify"]["passes"] > 0
+    assert not later.provenance.generation.get("replay")
 
 
 def test_what_cannot_be_verified_is_refused(tracer: Tracer) -> None:

@@ -1,0 +1,1 @@
+"""The files of ``gpu.py``; ``benchmark.py`` is where to begin."""

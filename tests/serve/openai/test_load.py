@@ -1,0 +1,74 @@
+"""Many clients at once: nothing lost, nobody gets another's answer, nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from omnitrace import Tracer
+from omnitrace.reference.words import OBJECTS, QUANTITIES
+from omnitrace.serve import ServeOptions
+from tests.serve.live import Live, live
+
+CLIENTS = 20
+
+
+@pytest.fixture(scope="module")
+def server(reference: Tracer) -> Iterator[Live]:
+    with live(reference, ServeOptions(queue_length=8, requests_per_client=1)) as running:
+        yield running
+
+
+def fact(number: int) -> tuple[str, str, str]:
+    name, value = OBJECTS[number], QUANTITIES[number % len(QUANTITIES)]
+    return name, value, f"The {name} weighs {value} grams."
+
+
+async def ask(client: httpx.AsyncClient, number: int) -> tuple[str, int, float, float]:
+    """Ask a question, again and again while the server is full."""
+    name, _, said = fact(number)
+    texts = [said, f"What is the weight of the {name}?"]
+    body: dict[str, Any] = {
+        "model": "reference",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": t} for t in texts]}],
+        "user": f"client {number}",
+        "attribution": False,
+    }
+    for refused in range(200):
+        answer = await client.post("/v1/chat/completions", json=body)
+        if answer.status_code != 429:
+            answer.raise_for_status()
+            text = answer.json()["choices"][0]["message"]["content"]
+            headers = answer.headers
+            return (
+                text,
+                refused,
+                float(headers["x-omnitrace-wait"]),
+                float(headers["x-omnitrace-position"]),
+            )
+        assert float(answer.headers["retry-after"]) >= 1
+        await asyncio.sleep(0.1)
+    raise AssertionError("the server never took the request")
+
+
+def test_each_of_many_clients_gets_its_own_answer(server: Live) -> None:
+    async def all_at_once() -> list[tuple[str, int, float, float]]:
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            return await asyncio.gather(*(ask(client, number) for number in range(CLIENTS)))
+
+    answers = asyncio.run(all_at_once())
+    for number, (text, *_) in enumerate(answers):
+        name, value, _ = fact(number)
+        assert name in text
+        assert value in text
+    assert any(refused for _, refused, _, _ in answers)  # more came than may wait
+    waits = {position: wait for _, _, wait, position in answers}
+    assert waits[0] == 0
+    assert waits[max(waits)] > 0
+    assert server.state.queue.jobs() == []
+    assert not server.state._held
+    assert server.state.jobs.sizes == (0, 0)
