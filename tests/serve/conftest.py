@@ -12,7 +12,7 @@ from omnitrace.serve import ServeOptions
 from tests.serve.client import serving
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def client(reference: Tracer) -> Iterator[TestClient]:
     with serving(reference, ServeOptions(requests_per_client=8, queue_length=16)) as made:
         yield made
