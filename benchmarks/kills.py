@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -30,36 +32,80 @@ POISON_ID: Final = "poison {}"
 NAMES: Final = ("q {}", "Q {}")  # which some file systems take for one
 _COLUMNS: Final = ("run", "requests", "processes", "done", "exit code", "begun again", "same bits")
 
-#: The command line, which notes what is begun and what is written, and dies of poison.
-CHILD: Final = """
-import os, signal, sys
-from omnitrace.cli.app import main
-from omnitrace.trace.trace import Trace
-from omnitrace.tracer import Tracer
 
-log = sys.argv.pop(1)
+class Process:
+    """The command line in a fork of this process, which has loaded the model.
 
-def note(word, text):
-    with open(log, "a") as file:
-        file.write(f"{word} {text}\\n")
+    So a kill meets requests, and not the minute that a model may take to load.
+    """
 
-stream, save = Tracer.stream, Trace.save
+    def __init__(self, tracer: Any, requests: Path, out: Path, log: Path) -> None:
+        self.said = log.with_suffix(".err")
+        self.code: int | None = None
+        sys.stdout.flush()
+        self._id = os.fork()
+        if self._id == 0:
+            try:
+                _run(tracer, requests, out, log, self.said)
+            finally:
+                os._exit(99)
 
-def noted_stream(self, messages, **options):
-    note("began", messages[0]["content"][0]["text"])
-    if "poison" in messages[0]["content"][0]["text"]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return stream(self, messages, **options)
+    def wait(self, seconds: float = math.inf) -> int | None:
+        """Return the exit code, negative after a signal; None if it still runs then."""
+        until = time.monotonic() + seconds
+        while self.code is None:
+            found, status = os.waitpid(self._id, os.WNOHANG)
+            if found:
+                self.code = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() >= until:
+                break
+            else:
+                time.sleep(0.01)
+        return self.code
 
-def noted_save(self, path, **options):
-    found = save(self, path, **options)
-    note("saved", self.messages[0]["content"][0]["text"])
-    return found
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
+        if self.code is None:
+            os.kill(self._id, signal.SIGKILL)
+            self.wait()
 
-Tracer.stream, Trace.save = noted_stream, noted_save
-sys.argv = ["omnitrace", *sys.argv[1:]]
-main()
-"""
+
+def _run(tracer: Any, requests: Path, out: Path, log: Path, said: Path) -> None:
+    """Be the command line: note what is begun and what is written, and die of poison."""
+    from omnitrace.cli import runner
+    from omnitrace.cli.app import main as command_line
+    from omnitrace.trace.trace import Trace
+    from omnitrace.tracer import Tracer
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    stream, save = Tracer.stream, Trace.save
+
+    def note(word: str, messages: Any) -> str:
+        text = str(messages[0]["content"][0]["text"])
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{word} {text}\n")
+        return text
+
+    def noted_stream(self: Any, messages: Any, **options: Any) -> Any:
+        if POISON in note("began", messages):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stream(self, messages, **options)
+
+    def noted_save(self: Any, path: Any, **options: Any) -> Any:
+        found = save(self, path, **options)
+        note("saved", self.messages)
+        return found
+
+    patched: Any = Tracer, Trace, runner
+    patched[0].stream, patched[1].save = noted_stream, noted_save
+    patched[2].load_tracer = lambda *_, **__: tracer
+    options = ("--model", "reference", "--no-verify", "--max-new-tokens", "8", "--json")
+    sys.argv = ["omnitrace", "trace", str(requests), *options, "--out", str(out)]
+    try:
+        command_line()
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) else 0)
 
 
 def write_requests(path: Path, count: int, *, poison: int | None = None) -> Path:
@@ -83,27 +129,6 @@ def write_requests(path: Path, count: int, *, poison: int | None = None) -> Path
     return path
 
 
-def start(requests: Path, out: Path, log: Path) -> subprocess.Popen[str]:
-    options = ("--model", "reference", "--no-verify", "--max-new-tokens", "8")
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            CHILD,
-            str(log),
-            "trace",
-            str(requests),
-            *options,
-            "--out",
-            str(out),
-            "--json",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def traces_in(out: Path) -> int:
     return len([*out.glob("*.omnitrace")])
 
@@ -120,40 +145,25 @@ def supports(out: Path) -> dict[str, Any]:
     return found
 
 
-def unbroken(folder: Path, requests: Path) -> tuple[float, float]:
-    """Run once without a kill; return the seconds up to the first trace, and those of a request."""
-    begun = time.monotonic()
-    with start(requests, folder / "whole", folder / "whole.log") as process:
-        first = 0.0
-        while process.poll() is None:
-            if not first and traces_in(folder / "whole"):
-                first = time.monotonic() - begun
-            time.sleep(0.05)
-        errors = process.stderr.read() if process.stderr else ""
-        if process.returncode:
-            raise BenchmarkError(f"the run that nobody killed failed: {errors[-500:]}")
-    count = traces_in(folder / "whole")
-    return first, (time.monotonic() - begun - first) / max(1, count - 1)
-
-
-def killed(folder: Path, requests: Path, kills: int, seed: int) -> dict[str, Any]:
-    """Kill a run again and again, and compare it with the unbroken one."""
-    loading, each = unbroken(folder, requests)
+def killed(tracer: Any, folder: Path, requests: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Kill a run again and again, and compare it with one that nobody killed."""
+    begun_at = time.monotonic()
+    whole = Process(tracer, requests, folder / "whole", folder / "whole.log")
+    if whole.wait():
+        raise BenchmarkError(f"the run that nobody killed failed: {whole.said.read_text()[-500:]}")
+    seconds, count = time.monotonic() - begun_at, traces_in(folder / "whole")
     draw = random.Random(seed)
     out, log = folder / "killed", folder / "killed.log"
-    count = traces_in(folder / "whole")
     done = []
     for _ in range(kills):
-        delay = draw.uniform(0.5 * loading, loading + 1.2 * count / kills * each)
-        with start(requests, out, log) as process:
-            try:
-                process.wait(delay)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        delay = draw.uniform(0, 2 * seconds / kills)
+        process = Process(tracer, requests, out, log)
+        process.wait(delay)
+        process.kill()
         done.append(traces_in(out))
         print(f"killed after {delay:.1f} s: {done[-1]} of {count} traces", flush=True)
-    with start(requests, out, log) as process:
-        errors = process.communicate()[1]
+    process = Process(tracer, requests, out, log)
+    process.wait()
     words = [line.split(" ", 1) for line in log.read_text(encoding="utf-8").splitlines()]
     begun = Counter(text for word, text in words if word == "began")
     saved = Counter(text for word, text in words if word == "saved")
@@ -161,40 +171,56 @@ def killed(folder: Path, requests: Path, kills: int, seed: int) -> dict[str, Any
         "requests": count,
         "kills": kills,
         "done_after_each_kill": done,
-        "exit_code": process.returncode,
-        "said": errors.strip().splitlines()[-2:],
+        "exit_code": process.code,
+        "said": process.said.read_text(encoding="utf-8").strip().splitlines()[-2:],
         "equal_to_the_bit": supports(out) == supports(folder / "whole"),
         "begun_again": sum(begun.values()) - len(begun),
         "done_twice_or_more": sum(times > 1 for times in saved.values()),
     }
 
 
-def poisoned(folder: Path, count: int) -> dict[str, Any]:
+def poisoned(tracer: Any, folder: Path, count: int) -> dict[str, Any]:
     """Give a run with one request that kills its process until it ends by itself."""
     requests = write_requests(folder / "poisoned.jsonl", count, poison=count // 3)
     out, log = folder / "poisoned", folder / "poisoned.log"
     codes: list[int] = []
-    errors = ""
+    said = ""
     while not codes or codes[-1] < 0:
-        with start(requests, out, log) as process:
-            errors = process.communicate()[1]
-        codes.append(process.returncode)
-        print(f"exit code {codes[-1]}: {traces_in(out)} of {count} traces", flush=True)
+        process = Process(tracer, requests, out, log)
+        code = process.wait()
+        assert code is not None
+        codes.append(code)
+        said = process.said.read_text(encoding="utf-8")
+        print(f"exit code {code}: {traces_in(out)} of {count} traces", flush=True)
     return {
         "requests": count,
         "exit_codes": codes,
         "done": traces_in(out),
-        "said": errors.strip().splitlines()[-1],
+        "said": said.strip().splitlines()[-1],
     }
+
+
+def load() -> Any:
+    """Load the model as the command line does, with one thread, and try it: forks begin at once."""
+    import torch
+
+    from omnitrace import Tracer
+
+    torch.set_num_threads(1)
+    tracer = Tracer.from_pretrained("reference", verify=False)
+    content = [{"type": "text", "text": "The lamp is red."}, {"type": "text", "text": "Which?"}]
+    tracer.trace([{"role": "user", "content": content}], max_new_tokens=4)
+    return tracer
 
 
 def measure(given: argparse.Namespace) -> Result:
     """Kill one run, poison another."""
+    tracer = load()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         requests = write_requests(folder / "requests.jsonl", given.requests)
-        one = killed(folder, requests, given.kills, given.seed)
-        other = poisoned(folder, given.requests)
+        one = killed(tracer, folder, requests, given.kills, given.seed)
+        other = poisoned(tracer, folder, given.requests)
     codes = other["exit_codes"]
     named = POISON_ID.format(given.requests // 3) in other["said"]
     return Result(
@@ -226,7 +252,7 @@ def measure(given: argparse.Namespace) -> Result:
         ),
         notes=[
             "`omnitrace trace` with the reference model, 8 tokens a response; kill -9 at "
-            f"moments drawn uniformly (seed {given.seed}) from half of the loading time on",
+            f"moments drawn uniformly (seed {given.seed}); processes are forks that have the model",
             "same bits: supports with all figures, and the scores, of a run that nobody killed",
             "begun again: how often a request was begun once more, at most once for each kill",
             f"the last words of the second: {other['said']}",

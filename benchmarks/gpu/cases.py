@@ -170,13 +170,14 @@ class Bench:
         return _BATCH
 
     def _eager(self, asked: Asked, watch: Stopwatch) -> int:
-        self.model.set_attn_implementation("eager")
+        # Of the decoder alone: towers with eager attention would be out of memory before it.
+        self.model.set_attn_implementation({"text_config": "eager"})
         try:
             return self._untraced(
                 asked, watch, output_attentions=True, return_dict_in_generate=True
             )
         finally:
-            self.model.set_attn_implementation(self.attention)
+            self.model.set_attn_implementation({"text_config": self.attention})
 
     def _untraced(
         self, asked: Asked, watch: Stopwatch, new_tokens: int | None = None, **more: Any

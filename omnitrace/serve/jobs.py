@@ -141,6 +141,11 @@ class Job:
             trace, load = self._trace, self._load
         return load() if trace is None and load is not None else trace
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether it has a trace that is in memory only."""
+        return self._trace is not None
+
     def keep_elsewhere(self, load: Callable[[], Trace] | None) -> None:
         """Forget the trace, which ``load`` gives back."""
         with self._lock:

@@ -7,7 +7,6 @@ decoded for the model is not kept in memory. The traces read last stay there.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import threading
 import time
@@ -40,7 +39,11 @@ class JobStore:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._disk: dict[str, int] = {}  # bytes of each trace there
         self._memory: OrderedDict[str, tuple[Trace, int]] = OrderedDict()  # read last, at the end
-        self._folder: Final = Path(tempfile.mkdtemp(prefix="omnitrace-runs-")).resolve()
+        # It goes with the process even where nothing closes the server.
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix="omnitrace-runs-", ignore_cleanup_errors=True
+        )
+        self._folder: Final = Path(self._temporary.name).resolve()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="omnitrace-keep")
 
     def add(self, job: Job) -> None:
@@ -73,7 +76,7 @@ class JobStore:
 
     def keep(self, job: Job) -> Future[None] | None:
         """Write the trace of a job that has ended to disk, in a thread of its own."""
-        if job.trace is None or job.id not in self._jobs:
+        if not job.unsaved or job.id not in self._jobs:
             return None
         return self._writer.submit(self._write, job)
 
@@ -102,7 +105,7 @@ class JobStore:
         with self._lock:
             self._jobs.clear()
             self._memory.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.cleanup()
 
     @property
     def sizes(self) -> tuple[int, int]:

@@ -118,7 +118,11 @@ class UploadStore:
         self._receiving = 0
         #: Decoding waits here, and holds up nothing else that threads do for the server.
         self.decoder = ThreadPoolExecutor(1, thread_name_prefix="omnitrace-upload")
-        self.folder: Final = Path(tempfile.mkdtemp(prefix="omnitrace-uploads-")).resolve()
+        # It goes with the process even where nothing closes the server.
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix="omnitrace-uploads-", ignore_cleanup_errors=True
+        )
+        self.folder: Final = Path(self._temporary.name).resolve()
 
     def add(self, owner: str, name: str, file: IO[bytes]) -> Upload:
         """Keep what ``file`` holds, if it is an image, audio or video within the limits.
@@ -246,7 +250,7 @@ class UploadStore:
         self.decoder.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._uploads.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._temporary.cleanup()
 
     def _check_room(self, owner: str) -> None:
         with self._lock:

@@ -36,6 +36,7 @@ REASONS: Final = (
     "needs a server",
     "needs the plugin omnitrace-ray",
     "is a test module",
+    "serves until it is ended",
 )
 _FENCE: Final = re.compile(r"^```(\S*)[^\n]*\n.*?^```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN: Final = re.compile(r"<!-- not run: ([^\n]+) -->\n+\Z")

@@ -228,9 +228,11 @@ def test_a_line_of_the_batch_api_is_a_request(tmp_path: Path) -> None:
     body = {"model": "m", "temperature": 1, "messages": [{"role": "user", "content": "?"}]}
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
     path = tmp_path / "batch.jsonl"
-    path.write_text(json.dumps(line) + "\n" + json.dumps({**line, "body": {}}), encoding="utf-8")
+    path.write_text(
+        json.dumps(line) + "\n" + json.dumps({"custom_id": "b", "body": {}}), encoding="utf-8"
+    )
     found, problem = read_requests(path)
     assert isinstance(found, RequestEntry)
     assert (found.id, found.messages) == ("a", body["messages"])
     assert isinstance(problem, RequestProblem)
-    assert problem.id == "a"
+    assert problem.id == "b"

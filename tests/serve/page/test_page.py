@@ -16,6 +16,7 @@ from tests.helpers.chromium import ALL_IMPACTS, check_accessibility
 from tests.serve.page.conftest import Asked, Lead, serving
 
 _SHORT = ("The kettle costs nine coins. The lamp costs two coins.", "What does the lamp cost?")
+_EVIL = "<img src=x onerror='document.title=1'>"
 _MOST_STEPS = 60
 
 
@@ -179,6 +180,7 @@ def test_two_tabs_never_see_each_others_run(
 
 def test_after_the_end_it_is_selected_again_verified_and_saved(tab: Page, tmp_path: Path) -> None:
     write(tab, *_SHORT)
+    tab.get_by_label("Name of the document").fill(_EVIL)
     tab.get_by_label("Signal").select_option("value-attention")
     tab.get_by_text("Options").click()
     tab.get_by_label("Texts").select_option("whole")
@@ -188,6 +190,8 @@ def test_after_the_end_it_is_selected_again_verified_and_saved(tab: Page, tmp_pa
     expect(refs).to_have_count(1)
     expect(tab.locator(".head")).to_contain_text("Signal value-attention")
     expect(tab.locator(".piece.cited")).to_contain_text(_SHORT[0])
+    expect(tab.locator(".sources h3").first).to_have_text(_EVIL)  # as text: no script ran
+    expect(tab).to_have_title(re.compile("Omnitrace"))
     tab.locator("[data-span='0']").click()
     tab.get_by_role("button", name="Selection", exact=True).click()
     tab.get_by_label("Least grounding").fill("1")
