@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test families fuzz compat doctor lint docs bench clean
+.PHONY: demo test minutes families fuzz compat doctor lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/omnitrace demo --out out/demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# Tests that take a minute and more: a real Ray, a benchmark in several processes.
+minutes: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m minutes
 
 # Malformed inputs of every kind, drawn from a seed, with counts of what became of them.
 SEED ?= 1

@@ -199,9 +199,7 @@ class Runner:
             return run_requests(self._load, entries, run, **options)
         self._status.show("starting processes")
         self._pace.begin()
-        return run_elsewhere(
-            self.executor, self.loader, entries, run, together=self.batch_size, **options
-        )
+        return run_elsewhere(self.executor, self.loader, entries, run, **options)
 
     def _show(self, event: RunEvent | RequestSaved) -> None:
         from omnitrace.runs.executor import RequestSaved

@@ -72,5 +72,5 @@ class ValueAttention(AttentionMean):
 
     def _of_layer(self, layer: LayerRows) -> torch.Tensor:
         # Not einsum: it would sum over the heads by a product for each position.
-        carried = (layer.weights * layer.value_norms[:, None]).sum(dim=0)
+        carried = (layer.weights * layer.value_norms.unsqueeze(1)).sum(dim=0)
         return carried / carried.sum(dim=-1, keepdim=True).clamp_min(1e-20)

@@ -180,7 +180,7 @@ def test_what_is_no_signal_is_refused(reference: Tracer) -> None:
 def test_the_command_line_traces_with_a_span_signal(
     tracer: Tracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(running, "load_tracer", lambda *_, **__: tracer)
+    monkeypatch.setattr(running, "tracer_loader", lambda *_, **__: lambda **_: tracer)
     runner = running.Runner("reference", "leave-one-out")
     assert runner.run(Requests.of([RequestEntry("weights", MESSAGES, Path())])) == 0
     assert "The cup weighs five grams." in (out := capsys.readouterr().out)

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 import ray
+import torch
 
 from omnitrace import Tracer
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# As in a process of Ray, which has one core: more threads would sum in another order.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from estimator.worlds import (
     compare,
 )
 from omnitrace import Tracer
-from omnitrace.estimator import CollectOptions, Collector, FeatureRecipe, FitOptions, mlp
+from omnitrace.estimator import CollectOptions, Collector, FeatureRecipe, FitOptions
 from omnitrace.evaluation.metrics.faithfulness import r_squared
 from omnitrace.signals.mask_gradient import MaskGradient
 from omnitrace.sources.request_files import RequestEntry
@@ -254,17 +254,11 @@ def test_sizes_of_the_data_curve() -> None:
     assert benchmark._curve_sizes(1000) == [37, 75, 150, 300, 600, 1000]
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 def test_several_processes_find_what_one_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = ["--learning", "2", "--requests", "1", "--masks", "4", "--new-tokens", "8"]
-    trained = mlp._trained
-
-    def briefly(batch: Any, steps: int, networks: int, options: FitOptions) -> Any:
-        return trained(batch, min(steps, 5), 1, options)
-
-    monkeypatch.setattr(mlp, "_trained", briefly)  # how well networks fit is not the question
 
     def figures(name: str, *more: str) -> Any:
         cache = ["--cache", str(tmp_path / name)]

@@ -23,7 +23,7 @@ def test_it_is_listed(installed: Path) -> None:
     assert line.split()[:2] == ["ray", "omnitrace-ray:ray"]
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(600)
 def test_its_own_tests_pass(installed: Path) -> None:
     options = ("-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-rA")
