@@ -15,7 +15,8 @@ from omnitrace import Tracer
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# As in a process of Ray, which has one core: more threads would sum in another order.
+# One thread everywhere, here and in the processes of Ray: more would sum in another order.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
