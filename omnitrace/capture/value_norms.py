@@ -19,38 +19,61 @@ _PROJECTIONS = ("o_proj", "out_proj", "dense", "wo", "c_proj")
 
 
 class ValueNorms:
-    """Norms of ``W_O^h v`` for every context position of one layer, added to as the cache grows."""
+    """Norms of ``W_O^h v`` for every context position of one layer, added to as the cache grows.
+
+    What single steps bring waits, and is computed in one product when it is read.
+    """
 
     def __init__(self) -> None:
         self._gram: torch.Tensor | None = None
         self._blocks: list[torch.Tensor] = []
+        self._waiting: list[torch.Tensor] = []
 
     def add(self, call: AttentionCall, new: int, context: int) -> None:
         """Add the ``new`` positions of a pass; ``context`` counts them and all before."""
         if new == context:  # without a cache every call brings all positions again
-            self._blocks = []
+            self._blocks, self._waiting = [], []
         end = min(call.value.shape[2], context)  # a static cache is longer than the context
-        value = call.value[:, :, end - new : end].detach().float()
-        heads = call.query.shape[1]
+        value = call.value[:, :, end - new : end].detach()
         if self._gram is None:
-            self._gram = _gram(call.module, heads, value.shape[-1])
-        # The sequences of a batch behind each other, so that no head's matrix is copied for each.
-        batch, groups, _, dim = value.shape
-        joined = value.transpose(0, 1).reshape(groups, 1, batch * new, dim)
-        joined = joined.expand(-1, heads // groups, -1, -1).reshape(heads, batch * new, dim)
-        squares = (torch.bmm(joined, self._gram.to(value.device)) * joined).sum(dim=-1)
-        norms = squares.clamp_min_(0.0).sqrt_().view(heads, batch, new)
-        self._blocks.append(norms.transpose(0, 1))
+            self._gram = _gram(call.module, call.query.shape[1], value.shape[-1])
+        if new == 1:
+            self._waiting.append(value.clone())  # a view would keep the whole cache alive
+        else:
+            self._compute_waiting()
+            self._blocks.append(_norms(value, self._gram))
 
     def reader(self, context: int, batch: int, pad: int = 0) -> Callable[[], torch.Tensor]:
         """Return what returns float32 ``[heads, context - pad]``, whatever is added later.
 
         The norms are those of one sequence of the batch, from position ``pad`` on.
         """
+        self._compute_waiting()
         if len(self._blocks) > 1:
             self._blocks = [torch.cat(self._blocks, dim=-1)]
         norms = self._blocks[0][batch, :, pad:context]
         return lambda: norms
+
+    def _compute_waiting(self) -> None:
+        if self._waiting:
+            assert self._gram is not None
+            self._blocks.append(_norms(torch.cat(self._waiting, dim=2), self._gram))
+            self._waiting = []
+
+
+def _norms(value: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
+    """Return float32 ``[batch, heads, positions]`` of values ``[batch, groups, positions, dim]``.
+
+    The sequences of a batch are laid behind each other, so that no head's matrix is copied for
+    each.
+    """
+    batch, groups, positions, dim = value.shape
+    heads = gram.shape[0]
+    joined = value.float().transpose(0, 1).reshape(groups, 1, batch * positions, dim)
+    joined = joined.expand(-1, heads // groups, -1, -1).reshape(heads, batch * positions, dim)
+    squares = (torch.bmm(joined, gram.to(value.device)) * joined).sum(dim=-1)
+    norms = squares.clamp_min_(0.0).sqrt_().view(heads, batch, positions)
+    return norms.transpose(0, 1)
 
 
 def _gram(module: nn.Module, heads: int, dim: int) -> torch.Tensor:
