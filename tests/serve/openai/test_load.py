@@ -19,7 +19,7 @@ CLIENTS = 20
 
 @pytest.fixture(scope="module")
 def server(reference: Tracer) -> Iterator[Live]:
-    with live(reference, ServeOptions(queue_length=8, requests_per_client=1)) as running:
+    with live(reference, ServeOptions(queue_length=1, requests_per_client=1)) as running:
         yield running
 
 
