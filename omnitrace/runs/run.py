@@ -217,7 +217,7 @@ class Run:
                 yield entry
                 continue
             try:
-                done = self._is_done(entry, digest_of_request(entry))
+                done = self._is_done(entry)
             except InputError as error:
                 yield RequestProblem(entry.id, error)
                 continue
@@ -339,8 +339,10 @@ class Run:
                 last[failure.id] = failure
         return Summary(len(done), tuple(each for each in last.values() if each.id not in done))
 
-    def _is_done(self, entry: RequestEntry, digest: str) -> bool:
+    def _is_done(self, entry: RequestEntry, digest: str = "") -> bool:
         """Return whether the trace of this request is there.
+
+        The digest, which reads media, is made here where it is needed and was not made before.
 
         Raises
         ------
@@ -358,7 +360,7 @@ class Run:
             )
         if record.run != self.manifest.digest:
             return False  # of other options, which were to be made again
-        if record.digest == digest:
+        if record.digest == (digest or digest_of_request(entry)):
             return True
         if self.on_change == "refuse":
             raise RunError(
