@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,10 +133,19 @@ def _one(
         if isinstance(begun, RequestFailed):
             yield begun
         return
+    yield from _followed(entry, run, lambda: _events(tracer, entry, live, options))
+
+
+def _followed(
+    entry: RequestEntry,
+    run: Run | None,
+    responding: Callable[[], contextlib.AbstractContextManager[Iterable[Event]]],
+) -> Iterator[RunEvent]:
+    """Yield what happens to a request that was begun, and note in the run how it ended."""
     trace, path = None, None
     try:
         yield RequestStarted(entry)
-        with _events(tracer, entry, live, options) as events:
+        with responding() as events:
             for event in events:
                 if isinstance(event, EndEvent):
                     trace = event.trace
@@ -178,34 +188,13 @@ def _several(
             elif begun:
                 open_requests.append(entry)
         for entry, result in _results(tracer, tuple(open_requests), options):
-            yield RequestStarted(entry)
             open_requests.remove(entry)
-            yield from _kept(entry, result, run)
+            yield from _followed(entry, run, functools.partial(_whole, result))
     except BaseException:
         if run is not None:
             for entry in open_requests:
                 run.abandoned(entry)
         raise
-
-
-def _kept(entry: RequestEntry, result: Trace | Exception, run: Run | None) -> Iterator[RunEvent]:
-    try:
-        if isinstance(result, Exception):
-            raise result
-        for event in _told(result):
-            yield RequestEvent(entry, event)
-        path = run.done(entry, result) if run is not None else None
-    except Exception as error:
-        if run is not None:
-            run.failed(entry, error)
-        yield RequestFailed(entry, error)
-    except BaseException:
-        if run is not None:
-            run.abandoned(entry)
-        raise
-    else:
-        assert not isinstance(result, Exception)
-        yield RequestDone(entry, result, path)
 
 
 def _results(
@@ -233,9 +222,13 @@ def _results(
         yield from zip((entry for entry, _ in pairs), traces, strict=True)
 
 
-def _told(trace: Trace) -> list[Event]:
-    """Return what happens in a response that comes whole."""
-    return [*map(SpanEvent, trace.spans), EndEvent(trace)]
+def _whole(
+    result: Trace | Exception,
+) -> contextlib.AbstractContextManager[Iterable[Event]]:
+    """Return what happens in a response that comes whole; raise the error that came instead."""
+    if isinstance(result, Exception):
+        raise result
+    return contextlib.nullcontext([*map(SpanEvent, result.spans), EndEvent(result)])
 
 
 def _events(
@@ -249,4 +242,4 @@ def _events(
         return tracer.stream(entry.messages, provisional=None, **given, **options)
     else:
         trace = tracer.trace(entry.messages, **given, **options)
-    return contextlib.nullcontext(_told(trace))
+    return _whole(trace)
