@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from omnitrace.runs.run import OnChange
 from omnitrace.types import OpenRoot
+
+if TYPE_CHECKING:
+    from omnitrace.sources.options import SourceOptions
 
 __all__ = [
     "Actors",
@@ -49,6 +52,7 @@ __all__ = [
     "VideoUnits",
     "listed",
     "root_of",
+    "sources_of",
 ]
 
 Model: TypeAlias = Annotated[
@@ -274,3 +278,28 @@ def root_of(media_root: Path | None, confine: bool) -> Path | None:
 def listed(names: str) -> list[str]:
     """Read an option that takes several names, separated by commas."""
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def sources_of(
+    text: str,
+    image: str,
+    audio: str,
+    video: str,
+    video_fps: float,
+    language: str = "en",
+    system: bool | None = None,
+    history: bool | None = None,
+) -> SourceOptions:
+    """Return how sources are cut and which parts are sources, as the options say."""
+    from omnitrace.sources.options import SourceOptions  # not for --help
+
+    return SourceOptions(
+        text=text,  # type: ignore[arg-type] # checked there
+        image=image,
+        audio=audio,
+        video=video,
+        video_fps=video_fps,
+        language=language,
+        system="auto" if system is None else system,
+        history="auto" if history is None else history,
+    )

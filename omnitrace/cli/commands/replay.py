@@ -41,6 +41,7 @@ from omnitrace.cli.options import (
     VideoFps,
     VideoUnits,
     root_of,
+    sources_of,
 )
 from omnitrace.cli.run_options import RunChoices, TraceOutput
 from omnitrace.cli.runner import Runner
@@ -114,7 +115,6 @@ def replay(
     a response, is reported and the others go on.
     """
     from omnitrace.segmentation.thinking import Thinking
-    from omnitrace.sources.options import SourceOptions
 
     output = TraceOutput.asked(out, html, media, as_json, keep_metadata)
     chosen = chosen_signal(signal, estimator_file, heads)
@@ -127,15 +127,8 @@ def replay(
         chosen,
         verify=verify,
         selection=calibrated(calibration, chosen, verify),
-        sources=SourceOptions(
-            text=text_units,  # type: ignore[arg-type] # checked there
-            image=image_units,
-            audio=audio_units,
-            video=video_units,
-            video_fps=video_fps,
-            language=language,
-            system="auto" if system is None else system,
-            history="auto" if history is None else history,
+        sources=sources_of(
+            text_units, image_units, audio_units, video_units, video_fps, language, system, history
         ),
         thinking=Thinking(*thinking),
         device=device,

@@ -11,7 +11,15 @@ import typer
 from omnitrace.cli.console import StatusLine
 from omnitrace.cli.exit_codes import guarded, say
 from omnitrace.cli.loading import load_tracer, media_limits
-from omnitrace.cli.options import AudioUnits, Device, ImageUnits, TextUnits, VideoFps, VideoUnits
+from omnitrace.cli.options import (
+    AudioUnits,
+    Device,
+    ImageUnits,
+    TextUnits,
+    VideoFps,
+    VideoUnits,
+    sources_of,
+)
 from omnitrace.errors import InputError, NotSupportedError, SourceWarning
 
 if TYPE_CHECKING:
@@ -117,7 +125,6 @@ def serve(
     }
     options = _options(host, tuple(allow_host or ()), no_token=no_token, **given)
     from omnitrace.serve.server import bound, make_server
-    from omnitrace.sources.options import SourceOptions
 
     with bound(host, port) as listening, StatusLine() as status:
         tracer = load_tracer(
@@ -126,13 +133,7 @@ def serve(
             status,
             verify=verify,
             device=device,
-            sources=SourceOptions(
-                text=text_units,  # type: ignore[arg-type] # checked there
-                image=image_units,
-                audio=audio_units,
-                video=video_units,
-                video_fps=video_fps,
-            ),
+            sources=sources_of(text_units, image_units, audio_units, video_units, video_fps),
         )
         status.show("starting")
         server = make_server(tracer, options)

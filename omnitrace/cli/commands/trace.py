@@ -47,6 +47,7 @@ from omnitrace.cli.options import (
     VideoFps,
     VideoUnits,
     root_of,
+    sources_of,
 )
 from omnitrace.cli.run_options import RunChoices, TraceOutput, asked_executor
 from omnitrace.cli.runner import Runner
@@ -149,7 +150,6 @@ def trace(
     the same command is given again; with --on its requests are spread over several processes.
     """
     from omnitrace.segmentation.thinking import Thinking
-    from omnitrace.sources.options import SourceOptions
 
     quick = QuickForm(
         text or (), image or (), audio or (), video or (), ask, transcripts=transcript or ()
@@ -173,15 +173,8 @@ def trace(
         chosen,
         verify=verify,
         selection=selection,
-        sources=SourceOptions(
-            text=text_units,  # type: ignore[arg-type] # checked there
-            image=image_units,
-            audio=audio_units,
-            video=video_units,
-            video_fps=video_fps,
-            language=language,
-            system="auto" if system is None else system,
-            history="auto" if history is None else history,
+        sources=sources_of(
+            text_units, image_units, audio_units, video_units, video_fps, language, system, history
         ),
         thinking=markers,
         device=device,
