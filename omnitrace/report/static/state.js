@@ -4,9 +4,19 @@
 // a pinned one until another is pinned or Escape clears it.
 
 export function createStore(trace) {
-  const listeners = new Set();
   const restingOn = indexSpans(trace);
   const spanOfToken = indexTokens(trace);
+  return Object.assign(createChoice(), {
+    trace,
+    spansOn: (unit) => restingOn.get(unit) ?? [],
+    spanOfToken: (token) => spanOfToken[token] ?? null,
+    evidence: (selection) => evidenceOf(trace, selection, restingOn, spanOfToken),
+  });
+}
+
+// What is hovered and pinned, and who is told. `otherwise` returns what is shown without either.
+export function createChoice(otherwise = () => null) {
+  const listeners = new Set();
   const state = { pinned: null, hovered: null };
 
   const notify = (change) => {
@@ -14,12 +24,12 @@ export function createStore(trace) {
   };
 
   return {
-    trace,
+    notify,
     get pinned() {
       return state.pinned;
     },
     get active() {
-      return state.hovered ?? state.pinned;
+      return state.hovered ?? state.pinned ?? otherwise();
     },
     hover(selection) {
       if (same(selection, state.hovered)) return;
@@ -39,9 +49,6 @@ export function createStore(trace) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    spansOn: (unit) => restingOn.get(unit) ?? [],
-    spanOfToken: (token) => spanOfToken[token] ?? null,
-    evidence: (selection) => evidenceOf(trace, selection, restingOn, spanOfToken),
   };
 }
 

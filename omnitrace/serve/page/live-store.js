@@ -2,46 +2,22 @@
 // (report/static/state.js), so that the sources are drawn by the same modules; but spans are added,
 // and while nothing is chosen the newest words are followed.
 
-import { same } from "../report/state.js";
+import { createChoice } from "../report/state.js";
 
 export function createLiveStore(view) {
   const trace = { title: "", notes: [], warnings: [], rest: "", ...view, spans: [] };
-  const listeners = new Set();
   const restingOn = new Map();
-  const state = { pinned: null, hovered: null, open: null, last: null };
+  const newest = { open: null, last: null };
+  const choice = createChoice(() => (newest.open ? { kind: "open", index: 0 } : newest.last));
   let cited = 0;
 
-  const notify = (change) => {
-    for (const listener of listeners) listener(change);
-  };
-
-  return {
+  return Object.assign(choice, {
     trace,
     growing: true,
-    get pinned() {
-      return state.pinned;
-    },
-    get active() {
-      const newest = state.open ? { kind: "open", index: 0 } : state.last;
-      return state.hovered ?? state.pinned ?? newest;
-    },
-    hover(selection) {
-      if (same(selection, state.hovered)) return;
-      state.hovered = selection;
-      notify({ pinned: false });
-    },
-    pin(selection, options = {}) {
-      state.pinned = selection;
-      state.hovered = null;
-      notify({ pinned: true, ...options });
-    },
-    toggle(selection) {
-      this.pin(same(selection, state.pinned) ? null : selection);
-    },
     // The provisional supports of the words that are in no span yet, or null.
     open(supports) {
-      state.open = supports?.length ? supports : null;
-      notify({ pinned: false });
+      newest.open = supports?.length ? supports : null;
+      choice.notify({ pinned: false });
     },
     // Add a span with its supports. Returns the units that are cited for the first time.
     add(span) {
@@ -57,21 +33,17 @@ export function createLiveStore(view) {
         if (!restingOn.has(support.unit)) restingOn.set(support.unit, []);
         restingOn.get(support.unit).push({ index, support });
       }
-      state.open = null;
-      state.last = { kind: "span", index };
+      newest.open = null;
+      newest.last = { kind: "span", index };
       return fresh;
     },
     // The response has ended: nothing is followed any more.
     rest() {
-      state.open = null;
-      state.last = null;
-      notify({ pinned: false });
+      newest.open = null;
+      newest.last = null;
+      choice.notify({ pinned: false });
     },
-    show: () => notify({ pinned: false }),
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    show: () => choice.notify({ pinned: false }),
     spansOn: (unit) => restingOn.get(unit) ?? [],
     spanOfToken: () => null,
     evidence(selection) {
@@ -82,13 +54,13 @@ export function createLiveStore(view) {
         return found;
       }
       const span = selection?.kind === "span" ? trace.spans[selection.index] : null;
-      const supports = (selection?.kind === "open" ? state.open : span?.supports) ?? [];
+      const supports = (selection?.kind === "open" ? newest.open : span?.supports) ?? [];
       const most = Math.max(...supports.map((each) => each.share), 1e-9);
       for (const { unit, share } of supports) found.units.set(unit, { weight: share / most });
       if (selection?.kind === "span") found.spans.add(selection.index);
       return found;
     },
-  };
+  });
 }
 
 // Number a unit among the sources, which were drawn before it was cited. Texts that are drawn later
