@@ -31,7 +31,15 @@ from omnitrace.streaming.worker import Backlog, stops_are_errors
 from omnitrace.trace.events import EndEvent
 from omnitrace.trace.trace import Trace
 
-__all__ = ["Streamed", "completed", "finished", "prepared", "replayed", "streamed"]
+__all__ = [
+    "Streamed",
+    "completed",
+    "finished",
+    "prepared",
+    "prepared_replay",
+    "replayed",
+    "streamed",
+]
 
 
 def prepared(
@@ -107,7 +115,7 @@ def streamed(setup: Setup, messages: Asked, options: StreamOptions) -> Streamed:
         queue_size = 0
     session = prepared(setup, messages, **trace_options)
     if verify_spans and session.request.layout.units:
-        session.checked = functools.partial(with_verdicts, setup, session)
+        session.checked = functools.partial(with_verdicts, setup)
     session.engine.assembler.provisional = provisional
     return Streamed(setup, session, queue_size, measured)
 
@@ -129,6 +137,14 @@ def _check_verifies(setup: Setup) -> None:
 
 def replayed(setup: Setup, messages: Asked, response: Response, options: ReplayOptions) -> Trace:
     """Attribute a response that exists already; see ``Tracer.replay``."""
+    session, foils = prepared_replay(setup, messages, response, options)
+    return finished(setup, session, foils, measured=options.get("measured"))
+
+
+def prepared_replay(
+    setup: Setup, messages: Asked, response: Response, options: ReplayOptions
+) -> tuple[Session, Sequence[int | None] | None]:
+    """Read a request and its response, and prepare to attribute it; also return its foils."""
     check_options("replay()", options, ReplayOptions.__annotations__)
     against = options.get("against")
     silent = setup.streams and gradient_target(setup.signals.token.needs) is None
@@ -152,8 +168,7 @@ def replayed(setup: Setup, messages: Asked, response: Response, options: ReplayO
         template,
         choice=options.get("choice", 0),
     )
-    session = replay_session(setup, given, block=block)
-    return finished(setup, session, given.foils, measured=options.get("measured"))
+    return replay_session(setup, given, block=block), given.foils
 
 
 def finished(

@@ -52,7 +52,7 @@ class Session(Attributed):
     capture: Capture
     modules: Sequence[nn.Module]
     work: Callable[[Session, Callable[[int], None]], None]
-    checked: Callable[[Sequence[Event], Callable[[], None]], Iterator[Event]] | None = None
+    checked: Callable[[Session, Sequence[Event], Callable[[], None]], Iterator[Event]] | None = None
     interruptions: float = 0.0
 
     def run(
@@ -132,7 +132,7 @@ class Session(Attributed):
             with lock.working():
                 events: Iterable[Event] = self.engine.assembler.process(block)
                 if self.checked is not None:
-                    events = self.checked([*events], check)
+                    events = self.checked(self, [*events], check)
                 for event in events:
                     emit(event)
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omnitrace.engine.run import finished, prepared
+from omnitrace.engine.options import ReplayOptions
+from omnitrace.engine.run import finished, prepared, prepared_replay
+from omnitrace.engine.session import Session
 from omnitrace.errors import InputError
 from omnitrace.report.view import trace_view
 from omnitrace.serve.events import provisional_data, span_data, token_data
@@ -77,7 +79,9 @@ class Generation:
     def __call__(self, job: Job, /) -> Trace:
         """Stream the response into the job's log."""
         if not self.tracer.streams:
-            return self._at_once(job)
+            # A span signal measures the finished response: nothing comes before.
+            options = {"media_root": self.media_root, **self.options}
+            return _at_once(self, job, prepared(self.tracer.setup, self.messages, **options))
         stream = self.tracer.stream(
             self.messages,
             media_root=self.media_root,
@@ -99,19 +103,6 @@ class Generation:
                         job.wrote()
                     self.teller.event(job, event)
         raise Stopped
-
-    def _at_once(self, job: Job) -> Trace:
-        """Trace with a span signal that measures the finished response: nothing comes before."""
-        setup = self.tracer.setup
-        session = prepared(setup, self.messages, media_root=self.media_root, **self.options)
-        begun = session.trace()
-        check_prompt(len(begun.prompt_ids), self.prompt_tokens)
-        self.teller.begin(job, begun)
-
-        with checked(self.tracer, job):
-            trace = finished(setup, session, measured=lambda masks: self.teller.measured(job))
-        self.teller.end(job, trace)
-        return trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +131,29 @@ class Replay:
 
     def __call__(self, job: Job, /) -> Trace:
         """Replay the response."""
-        with checked(self.tracer, job):
-            trace = self.tracer.replay(
-                self.messages, self.response, media_root=self.media_root, **self.options
-            )
-        check_prompt(len(trace.prompt_ids), self.prompt_tokens)
-        self.teller.begin(job, trace)
-        self.teller.end(job, trace)
-        return trace
+        options: ReplayOptions = {"media_root": self.media_root, **self.options}  # type: ignore[typeddict-item]
+        setup = self.tracer.setup
+        return _at_once(self, job, *prepared_replay(setup, self.messages, self.response, options))
+
+
+def _at_once(
+    task: Generation | Replay,
+    job: Job,
+    session: Session,
+    foils: Sequence[int | None] | None = None,
+) -> Trace:
+    """Run to the end without telling what happens on the way."""
+    begun = session.trace()
+    check_prompt(len(begun.prompt_ids), task.prompt_tokens)
+    task.teller.begin(job, begun)
+    del begun  # it holds the decoded media
+
+    with checked(task.tracer, job):
+        trace = finished(
+            task.tracer.setup, session, foils, measured=lambda masks: task.teller.measured(job)
+        )
+    task.teller.end(job, trace)
+    return trace
 
 
 @dataclass(frozen=True, slots=True)

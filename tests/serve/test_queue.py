@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,48 +12,15 @@ from starlette.testclient import TestClient
 
 from omnitrace import Tracer
 from omnitrace.engine import verification
+from omnitrace.errors import InputError
 from omnitrace.serve import ServeOptions
-from omnitrace.serve.jobs import Job, Stopped, Task
+from omnitrace.serve.jobs import Job, Task
 from omnitrace.serve.log import EventLog
 from omnitrace.serve.state import ServerState
-from omnitrace.serve.tasks import Generation, Verification
+from omnitrace.serve.tasks import Generation, Replay, Verification
 from omnitrace.trace.trace import Trace
 from tests.serve.client import ASKED, KEY, ask, events_of, serving
-
-
-class Held:
-    """A task that has the model until it is let go, or told to stop."""
-
-    def __init__(self) -> None:
-        self.began = threading.Event()
-        self.let_go = threading.Event()
-
-    def __call__(self, job: Job, /) -> Trace:
-        self.began.set()
-        with job.stopped_by(self.let_go.set):
-            self.let_go.wait(30)
-        raise Stopped
-
-
-@contextlib.contextmanager
-def held(state: ServerState) -> Iterator[Job]:
-    """Keep the model busy."""
-    task = Held()
-    job = Job("somebody", task)
-    state.submit(job)
-    assert task.began.wait(10)
-    try:
-        yield job
-    finally:
-        task.let_go.set()
-        wait_for(lambda: state.queue.running is not job)
-
-
-def wait_for(reached: Any, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+from tests.serve.held import Held, held, wait_for
 
 
 def state_of(client: TestClient) -> ServerState:
@@ -263,3 +229,19 @@ def test_a_prompt_that_is_too_long_is_refused(reference: Tracer) -> None:
         answer = client.post("/api/runs", json={**ASKED, "max_new_tokens": 33})
         assert answer.status_code == 400
         assert "1 to 32" in answer.json()["error"]["legal"]
+
+
+def test_a_replay_behind_a_prompt_that_is_too_long_never_reaches_the_model(
+    reference: Tracer, tmp_path: Path
+) -> None:
+    messages = [{"role": "user", "content": "What is the weight of the key, and of the lamp?"}]
+    job = Job(KEY, Replay(reference, messages, "It is red.", tmp_path, prompt_tokens=3))
+    passes: list[int] = []
+    hook = reference.adapter.decoder.register_forward_pre_hook(lambda *_: passes.append(1))
+    try:
+        error = job.run()
+    finally:
+        hook.remove()
+    assert isinstance(error, InputError)
+    assert "at most 3 tokens" in error.legal
+    assert not passes

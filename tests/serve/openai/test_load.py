@@ -12,6 +12,7 @@ import pytest
 from omnitrace import Tracer
 from omnitrace.reference.words import OBJECTS, QUANTITIES
 from omnitrace.serve import ServeOptions
+from tests.serve.held import held
 from tests.serve.live import Live, live
 
 CLIENTS = 20
@@ -19,7 +20,7 @@ CLIENTS = 20
 
 @pytest.fixture(scope="module")
 def server(reference: Tracer) -> Iterator[Live]:
-    with live(reference, ServeOptions(queue_length=1, requests_per_client=1)) as running:
+    with live(reference, ServeOptions(queue_length=8, requests_per_client=1)) as running:
         yield running
 
 
@@ -28,8 +29,10 @@ def fact(number: int) -> tuple[str, str, str]:
     return name, value, f"The {name} weighs {value} grams."
 
 
-async def ask(client: httpx.AsyncClient, number: int) -> tuple[str, int, float, float]:
-    """Ask a question, again and again while the server is full."""
+async def ask(
+    client: httpx.AsyncClient, number: int, full: asyncio.Event
+) -> tuple[str, int, float, float]:
+    """Ask a question, again and again while the server is full, which sets ``full``."""
     name, _, said = fact(number)
     texts = [said, f"What is the weight of the {name}?"]
     body: dict[str, Any] = {
@@ -51,14 +54,20 @@ async def ask(client: httpx.AsyncClient, number: int) -> tuple[str, int, float, 
                 float(headers["x-omnitrace-position"]),
             )
         assert float(answer.headers["retry-after"]) >= 1
+        full.set()
         await asyncio.sleep(0.1)
     raise AssertionError("the server never took the request")
 
 
 def test_each_of_many_clients_gets_its_own_answer(server: Live) -> None:
     async def all_at_once() -> list[tuple[str, int, float, float]]:
+        full = asyncio.Event()
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
-            return await asyncio.gather(*(ask(client, number) for number in range(CLIENTS)))
+            with held(server.state):  # nobody is answered until somebody is turned away
+                asked = [asyncio.create_task(ask(client, i, full)) for i in range(CLIENTS - 1)]
+                await asyncio.wait_for(full.wait(), 60)
+            answers = await asyncio.gather(*asked)
+            return [*answers, await ask(client, CLIENTS - 1, full)]
 
     answers = asyncio.run(all_at_once())
     for number, (text, *_) in enumerate(answers):
