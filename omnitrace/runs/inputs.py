@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnitrace._utils.files import open_regular, what_is
+from omnitrace._utils.files import what_is
 from omnitrace.errors import InputError
 from omnitrace.runs import tables
 from omnitrace.sources.request_files import (
     FileEntry,
     checked_root,
+    count_requests,
     iter_requests,
     named_entries,
     read_requests,
@@ -133,11 +134,5 @@ def _of_file(path: Path, media_root: str | Path | None) -> Requests:
     if next(iter_requests(path, media_root=media_root), None) is None:
         raise InputError(f"{str(path)!r} holds no request", legal="a request in each line")
     return Requests(
-        path.name, lambda: iter_requests(path, media_root=media_root), lambda: _lines_of(path)
+        path.name, lambda: iter_requests(path, media_root=media_root), lambda: count_requests(path)
     )
-
-
-def _lines_of(path: Path) -> int:
-    """Return how many lines hold something."""
-    with open_regular(path) as file:
-        return sum(1 for line in file if not line.isspace())

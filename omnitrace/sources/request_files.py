@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from omnitrace._utils.documents import parse_json
 from omnitrace._utils.files import MAX_TEXT_BYTES, open_regular, read_text, reason_of, what_is
+from omnitrace._utils.lines import TOO_LONG, iter_lines
 from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError
 from omnitrace.sources.formats import check_keys
@@ -31,7 +32,8 @@ from omnitrace.types import Message, OpenRoot
 
 __all__ = [
     *("FileEntry", "RequestEntry", "RequestProblem"),
-    *("KEYS", "checked_root", "iter_requests", "named_entries", "read_requests"),
+    *("KEYS", "checked_root", "count_requests", "iter_requests", "named_entries"),
+    "read_requests",
 ]
 
 _READABLE: Final = "a readable .json or .jsonl file"
@@ -131,9 +133,7 @@ def iter_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
     try:
         open_regular(path).close()
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read {str(path)!r}: {reason_of(error)}", legal=_READABLE
-        ) from error
+        raise _unreadable(path, error) from error
     return named_entries(_lines(path), path, root)
 
 
@@ -175,23 +175,40 @@ def named_entries(
             yield RequestProblem(name, entry.error)
 
 
+def count_requests(path: Path) -> int:
+    """Return how many requests a ``.jsonl`` file holds, those that cannot be read among them.
+
+    Raises
+    ------
+    InputError
+        If the file is none or cannot be read.
+    """
+    try:
+        return sum(1 for _ in iter_lines(path))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
 def _lines(path: Path) -> Iterator[tuple[str, str, Any]]:
-    # Only "\n" ends a line: other separators that str.splitlines knows may stand in JSON strings.
-    with open_regular(path) as file:
-        number = 0
-        while line := file.readline(MAX_TEXT_BYTES + 1):
-            number += 1
-            where = f"{str(path)!r}, line {number}"
-            value: Any
-            if len(line) > MAX_TEXT_BYTES:
-                value = InputError(f"{where} has more than {MAX_TEXT_BYTES // 2**20} MiB")
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(MAX_TEXT_BYTES)
-            elif not line.strip():
-                continue
-            else:
-                value = _of_line(line, where)
-            yield where, f"{path.stem}-{number}", value
+    """Yield the requests of a file, an error in place of each that is none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read any more.
+    """
+    try:
+        for line in iter_lines(path):
+            where = f"{str(path)!r}, line {line.number}"
+            too_long = InputError(f"{where} {TOO_LONG}")
+            value = too_long if line.data is None else _of_line(line.data, where)
+            yield where, f"{path.stem}-{line.number}", value
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"cannot read {str(path)!r}: {reason_of(error)}", legal=_READABLE)
 
 
 def _of_line(line: bytes, where: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from omnitrace._utils.documents import parse_json
 from omnitrace._utils.files import open_regular, reason_of
+from omnitrace._utils.lines import TOO_LONG, iter_lines
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import FileEntry, RequestProblem
 from omnitrace.sources.responses.given import GivenResponse
@@ -127,19 +128,17 @@ class ResponseFile:
             with open_regular(self._path) as file:
                 file.seek(start)
                 line = file.readline()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
         return read_response(self._parsed(line, number), self._choice, self._where(number))
 
     def _lines(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield the lines that hold something: their numbers, where they begin, their bytes."""
-        start = 0
         try:
-            with open_regular(self._path) as file:
-                for number, line in enumerate(file, start=1):
-                    if line.strip():
-                        yield number, start, line
-                    start += len(line)
+            for line in iter_lines(self._path):
+                if line.data is None:
+                    raise InputError(f"{self._where(line.number)} {TOO_LONG}")
+                yield line.number, line.start, line.data
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
 

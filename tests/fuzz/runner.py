@@ -192,17 +192,14 @@ def _child(group: Sequence[Case], good: Good, folder: Path, pipe: int) -> None:
     os.setsid()
     try:
         shutil.rmtree(folder / "work", ignore_errors=True)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        for name, number in (("stdout", 1), ("stderr", 2)):
-            os.dup2(os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_TRUNC), number)
+        _stand_in(Path(os.devnull), 0)
         for case in group:
             work = folder / "work"
             work.mkdir()
             os.chdir(work)
-            for number in (1, 2):
-                os.ftruncate(number, 0)
-                os.lseek(number, 0, os.SEEK_SET)
+            # Opened for each case: one that could not print has let its output go nowhere.
+            _stand_in(folder / "stdout", 1)
+            _stand_in(folder / "stderr", 2)
             began = time.process_time()
             arguments = case.build(work, good)
             _forget_peak()
@@ -217,6 +214,13 @@ def _child(group: Sequence[Case], good: Good, folder: Path, pipe: int) -> None:
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def _stand_in(path: Path, number: int) -> None:
+    """Let an empty file, or a device, take the place of a standard stream."""
+    opened = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
+    os.dup2(opened, number)
+    os.close(opened)
 
 
 def _say(pipe: int, message: dict[str, Any]) -> None:

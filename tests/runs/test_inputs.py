@@ -52,6 +52,31 @@ def test_a_jsonl_file_is_read_line_by_line(tmp_path: Path) -> None:
     assert last.id == "many-302"
 
 
+def test_a_line_without_an_end_takes_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "zeros.jsonl"
+    with path.open("wb") as file:
+        file.truncate(50 << 20)
+    monkeypatch.setattr("omnitrace._utils.lines.MAX_TEXT_BYTES", 1 << 20)
+    tracemalloc.start()
+    try:
+        requests = open_requests(path)
+        (problem,) = requests
+        assert len(requests) == 1
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert isinstance(problem, RequestProblem)
+    assert "line 1 has more than" in str(problem.error)
+
+
+def test_a_file_that_fails_while_it_is_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").symlink_to("/proc/self/mem")
+    with pytest.raises(InputError, match=r"cannot read '.*a\.jsonl': Input/output error"):
+        open_requests(tmp_path / "a.jsonl")
+
+
 def test_lines_that_are_no_text_lose_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     good = json.dumps({"messages": TURNS}).encode()

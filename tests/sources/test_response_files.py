@@ -102,6 +102,12 @@ def test_what_is_no_file_of_responses_is_refused(tmp_path: Path) -> None:
         ResponseFile(tmp_path / "r.jsonl")
 
 
+def test_a_line_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnitrace._utils.lines.MAX_TEXT_BYTES", 100)
+    with pytest.raises(InputError, match="line 1 has more than"):
+        ResponseFile(written(tmp_path, {"id": "a", "response": "x" * 200}))
+
+
 def test_a_request_may_hold_the_object_of_an_api(tmp_path: Path) -> None:
     messages = [{"role": "user", "content": "?"}]
     good = {"id": "a", "messages": messages, "response": chat({"content": "b"}).model_dump()}
