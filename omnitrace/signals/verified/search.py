@@ -14,8 +14,8 @@
    much, since one says what another says too, they are left out together, with all of the document
    or medium that the best of them is in.
 5. Where much is not explained even so, units may act only together: those of the same document or
-   medium are tried beside the one that was found, and the units that the signal scores highest are
-   left out.
+   medium are tried beside the one that was found, and count if they are missed; and the units that
+   the signal scores highest are left out.
 
 A unit's effect on a word is what it gives back or what is lost without it (or without all that may
 say the same), whichever is less. A text model has words that a unit makes likelier and does not
@@ -215,7 +215,9 @@ class Search:
         first, *others = itertools.zip_longest(*(part.units for _, part in every))
         self._without((s, [k]) for (s, _), k in zip(every, first, strict=True))
         self._without(
-            (s, self._with_siblings(part)) for s, part in every if not self._is_needed(s, part)
+            (s, self._with_siblings(part))
+            for s, part in every
+            if not part.beside and not self._is_needed(s, part)
         )
         self._without(
             (s, [k])
@@ -273,7 +275,7 @@ class Search:
     def _of_part(self, s: int, part: _Part) -> dict[int, _Found]:
         """Return the effects of the units of a part, with a kind where they support the span."""
         together = None
-        if not self._is_needed(s, part):
+        if not part.beside and not self._is_needed(s, part):
             together = self.measured.lost(s, self._with_siblings(part))
         missed = {k: float(self._both(s, part, k).sum()) for k in part.units}
         most = max(missed.values())
@@ -302,7 +304,7 @@ class Search:
 
     def _value(self, s: int, part: _Part, unit: int, words: np.ndarray) -> float:
         """Return a unit's effect in nats."""
-        if self.measured.lost(s, [unit]) is not None:
+        if part.beside or self.measured.lost(s, [unit]) is not None:
             return in_words(words)
         # The budget ended before it was left out.
         return max(in_words(words), _UNMISSED * in_words(self._back(s, part, unit)))

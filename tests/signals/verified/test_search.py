@@ -106,6 +106,17 @@ def test_units_that_act_only_together_are_found(find: Find) -> None:
     assert kinds(find(rule, [0, 1, 2, 3], [0.1, 1.0, 0.9, 0.1])) == {1: "necessary", 2: "necessary"}
 
 
+def test_what_helps_beside_another_and_is_not_missed_is_no_source(find: Find) -> None:
+    """Shown alone, a unit says less than among others, whichever they are."""
+
+    def rule(kept: frozenset[int]) -> list[float]:
+        if 1 not in kept:
+            return [-9.0]
+        return [-4.0 if kept == {1} else 0.0]
+
+    assert kinds(find(rule, [0, 0, 0, 1])) == {1: "necessary"}
+
+
 def test_what_is_likelier_with_a_unit_and_does_not_need_it_has_no_source(find: Find) -> None:
     """Alone, a unit of the same topic gives back half; without it nothing is lost."""
 
