@@ -9,7 +9,7 @@ peers: ``pip install context-cite at2 inseq captum``.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from common.report import BenchmarkError, Result, fill_in, parser, run_benchmark
 if TYPE_CHECKING:
     from citations.cases import Case
     from citations.naming import Namer
+    from omnitrace.estimator.collect import Target
 
 __all__ = ["main", "measure", "parse"]
 
@@ -33,10 +34,15 @@ SIGNALS: Final = (
     "feature-ablation",
     "verified",
 )
-#: Not among them: it is trained, on what verification finds.
-ESTIMATOR: Final = "estimator"
+#: No signal of the package, and beside them by default: leave-one-out of whole documents.
+LEAVE_ONE_OUT: Final = "leave-one-out"
+#: Not by default, as they are trained: by method, what they learn.
+ESTIMATORS: Final[Mapping[str, Target]] = {"estimator": "masks", "estimator-verified": "verified"}
 #: Of context-cite: about as many passes as verification takes, more, and its own default.
 _ABLATIONS: Final = (8, 16, 32, 64)
+_METHODS: Final = (
+    f"signals, by their names; {LEAVE_ONE_OUT}; or {', '.join(ESTIMATORS)}, which learn from dev"
+)
 _QUICK: Final = ("attention-mean", "value-attention", "grad-sam", "mask-gradient", "verified")
 
 
@@ -50,34 +56,37 @@ def chosen_cases(given: argparse.Namespace) -> list[Case]:
 
 def namers(given: argparse.Namespace) -> tuple[list[Namer], list[str]]:
     """Return the methods, and what is to be said of those that are left out."""
-    from citations.naming import PeerNamer, SignalNamer
+    from citations.naming import PeerNamer
     from faithfulness.peers import choose
     from faithfulness.peers.contextcite import ContextCite
     from omnitrace.plugins.registry import registry
 
-    known = registry().signals
+    known = {LEAVE_ONE_OUT, *registry().signals}
     wanted = given.methods or [name for name in given.signals if name in known]
-    for name in wanted:
-        registry().signal(name)  # which says what there is
     peers, notes = choose(given.peers)
     if any(isinstance(peer, ContextCite) for peer in peers):
         peers = [peer for peer in peers if not isinstance(peer, ContextCite)]
         peers += map(ContextCite, given.ablations)
-    made: list[Namer] = [
-        _estimator(given) if name == ESTIMATOR else SignalNamer(name) for name in wanted
-    ]
+    made = [_namer(name, given) for name in wanted]
     return [*made, *(PeerNamer(peer, given.train_texts) for peer in peers)], notes
 
 
-def _estimator(given: argparse.Namespace) -> Namer:
-    """Return an estimator that learns from the cases for choices."""
+def _namer(name: str, given: argparse.Namespace) -> Namer:
+    """Return a method by its name; an estimator learns from the cases for choices."""
     from citations.cases import cases
-    from citations.naming import EstimatorNamer
+    from citations.leaving_out import LeaveOneOutNamer
+    from citations.naming import EstimatorNamer, SignalNamer
+    from omnitrace.plugins.registry import registry
 
+    if name == LEAVE_ONE_OUT:
+        return LeaveOneOutNamer(name)
+    if name not in ESTIMATORS:
+        registry().signal(name)  # which says what there is
+        return SignalNamer(name)
     if given.split == "dev":
-        raise BenchmarkError("the estimator learns from the split dev: judge it on test")
+        raise BenchmarkError(f"{name} learns from the split dev: judge it on test")
     lessons = [case for case in cases("dev") if len(case.documents) <= given.documents]
-    return EstimatorNamer(ESTIMATOR, lessons[: given.train_cases])
+    return EstimatorNamer(name, lessons[: given.train_cases], ESTIMATORS[name])
 
 
 def measure(given: argparse.Namespace) -> Result:
@@ -132,7 +141,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=True,
         help="seconds, and those of writing the responses; --no-timing on a machine that is busy",
     )
-    made.add_argument("--methods", nargs="+", metavar="SIGNAL", help="signals, by their names")
+    made.add_argument("--methods", nargs="+", metavar="METHOD", help=_METHODS)
     made.add_argument(
         "--peers",
         nargs="+",
@@ -144,13 +153,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     made.add_argument("--train-texts", type=int, default=30, help="what at2 learns from")
     made.add_argument(
-        "--train-cases", type=int, default=60, help="what --methods estimator learns from"
+        "--train-cases", type=int, default=60, help="of dev, what an estimator learns from"
     )
     made.add_argument("--cache", type=Path, default=CACHE / "citations", metavar="FOLDER")
     made.add_argument("--threads", type=int, default=1)
     given = made.parse_args(arguments)
     given.new_tokens = 64  # of the responses that a peer learns from; those to cases are given
-    given.signals = _QUICK if given.quick else SIGNALS
+    given.signals = _QUICK if given.quick else (*SIGNALS, LEAVE_ONE_OUT)
     return fill_in(
         given,
         {

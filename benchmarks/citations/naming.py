@@ -131,24 +131,29 @@ class SignalNamer:
 
 @dataclass
 class EstimatorNamer(SignalNamer):
-    """An estimator that learns from the cases for choices, by default what verification finds.
+    """An estimator that learns from the cases for choices.
 
     Parameters
     ----------
     lessons:
         What it learns from.
     target:
-        As for ``omnitrace.estimator.CollectOptions``.
+        What it learns, as for ``omnitrace.estimator.CollectOptions``.
+    masks:
+        Of each lesson, where masks are learnt from; by default what at2 is given too.
     """
 
     lessons: Sequence[Case] = ()
-    target: Target = "verified"
+    target: Target = "masks"
+    masks: int = 32
     _learned: Learned | None = field(default=None, init=False)
 
     def prepare(self, subject: Subject) -> None:
         """Train it, or find what was measured of the lessons."""
         recipe = FeatureRecipe(pooling="max", values=True, normalise="raw")
-        collect = CollectOptions(recipe=recipe, target=self.target, masks=8, evaluation_masks=8)
+        collect = CollectOptions(
+            recipe=recipe, target=self.target, masks=self.masks, evaluation_masks=8
+        )
         requests = [
             RequestEntry(case.id, case.messages, Path(), {"response": case.response})
             for case in self.lessons
