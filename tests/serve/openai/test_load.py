@@ -24,20 +24,20 @@ def server(reference: Tracer) -> Iterator[Live]:
         yield running
 
 
-def fact(number: int) -> tuple[str, str, str]:
+def question(number: int) -> list[dict[str, Any]]:
+    """Return the messages of a client: a fact, and what is asked about it."""
     name, value = OBJECTS[number], QUANTITIES[number % len(QUANTITIES)]
-    return name, value, f"The {name} weighs {value} grams."
+    texts = [f"The {name} weighs {value} grams.", f"What is the weight of the {name}?"]
+    return [{"role": "user", "content": [{"type": "text", "text": each} for each in texts]}]
 
 
 async def ask(
     client: httpx.AsyncClient, number: int, full: asyncio.Event
 ) -> tuple[str, int, float, float]:
     """Ask a question, again and again while the server is full, which sets ``full``."""
-    name, _, said = fact(number)
-    texts = [said, f"What is the weight of the {name}?"]
     body: dict[str, Any] = {
         "model": "reference",
-        "messages": [{"role": "user", "content": [{"type": "text", "text": t} for t in texts]}],
+        "messages": question(number),
         "user": f"client {number}",
         "attribution": False,
     }
@@ -59,7 +59,11 @@ async def ask(
     raise AssertionError("the server never took the request")
 
 
-def test_each_of_many_clients_gets_its_own_answer(server: Live) -> None:
+def test_each_of_many_clients_gets_its_own_answer(server: Live, reference: Tracer) -> None:
+    plain = reference.with_options(verify=False, signal="attention-mean")
+    alone = [plain.trace(question(number)).text.strip() for number in range(CLIENTS)]
+    assert len(set(alone)) == CLIENTS
+
     async def all_at_once() -> list[tuple[str, int, float, float]]:
         full = asyncio.Event()
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
@@ -70,10 +74,7 @@ def test_each_of_many_clients_gets_its_own_answer(server: Live) -> None:
             return [*answers, await ask(client, CLIENTS - 1, full)]
 
     answers = asyncio.run(all_at_once())
-    for number, (text, *_) in enumerate(answers):
-        name, value, _ = fact(number)
-        assert name in text
-        assert value in text
+    assert [text.strip() for text, *_ in answers] == alone
     assert any(refused for _, refused, _, _ in answers)  # more came than may wait
     waits = {position: wait for _, _, wait, position in answers}
     assert waits[0] == 0

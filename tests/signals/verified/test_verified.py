@@ -21,7 +21,7 @@ from omnitrace.testing.harness import SignalHarness
 from omnitrace.trace.events import EndEvent
 from omnitrace.types import Effect, SpanEffects
 
-FACTS = "The coin costs three coins. The garden was quiet. The lamp costs two coins."
+FACTS = "The coin costs three coins. The garden was quiet. The lamp costs six coins."
 
 
 class TestVerified(SpanSignalConformance):
@@ -42,7 +42,7 @@ def asked(question: str, text: str = FACTS) -> list[dict[str, object]]:
 def test_a_fact_is_supported_by_its_sentence(tracer: Tracer) -> None:
     (span,) = tracer.trace(asked("What does the lamp cost?")).spans
     assert span.verdict == "supported"
-    assert [each.unit.preview for each in span.supports] == ["The lamp costs two coins."]
+    assert [each.unit.preview for each in span.supports] == ["The lamp costs six coins."]
     assert span.supports[0].kind == "necessary"
     assert span.sources_effect is not None
     assert span.sources_effect > 1
@@ -65,7 +65,7 @@ def test_a_unit_that_is_left_out_costs_what_brute_force_says(tracer: Tracer) -> 
     trace = tracer.trace(asked("What does the lamp cost?"))
     scorer = tracer.scorer_of(trace)
     keep = np.ones((1, len(trace.units)), dtype=bool)
-    lamp = [unit.preview for unit in trace.units].index("The lamp costs two coins.")
+    lamp = [unit.preview for unit in trace.units].index("The lamp costs six coins.")
     keep[0, lamp] = False
     drops = measure(scorer, trace.spans, keep, share=False)
     alone = measure(scorer, trace.spans, np.stack([~keep[0], keep[0] & False]), share=False)
@@ -78,16 +78,16 @@ def test_a_unit_that_is_left_out_costs_what_brute_force_says(tracer: Tracer) -> 
 
 
 def test_a_fact_that_is_said_twice_is_found_twice(tracer: Tracer) -> None:
-    text = "The lamp costs two coins. The garden was quiet. The lamp costs two coins."
+    text = "The lamp costs six coins. The garden was quiet. The lamp costs six coins."
     (span,) = tracer.trace(asked("What does the lamp cost?", text)).spans
-    assert {each.unit.preview for each in span.supports} == {"The lamp costs two coins."}
+    assert {each.unit.preview for each in span.supports} == {"The lamp costs six coins."}
     assert len(span.supports) == 2
 
 
 def test_an_evidence_outside_the_shortlist_is_found_by_halves(tracer: Tracer) -> None:
     trace = tracer.trace(asked("What does the lamp cost?"))
     scorer = tracer.scorer_of(trace)
-    lamp = [unit.preview for unit in trace.units].index("The lamp costs two coins.")
+    lamp = [unit.preview for unit in trace.units].index("The lamp costs six coins.")
     worst = np.ones((1, len(trace.units)))
     worst[0, lamp] = 0.0
     (found,) = Search(scorer, trace.spans, worst, Verify(shortlist=1)).run()
