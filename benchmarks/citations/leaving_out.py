@@ -10,18 +10,18 @@ from typing import Any, Final
 import numpy as np
 
 from citations.cases import Case
-from citations.naming import Naming, example_of
+from citations.naming import Naming, documents_by_effect, example_of, kept_naming
 from common.cache import code_digest
-from common.examples import Subject, package_code
+from common.examples import Subject
 from common.meter import Meter
-from omnitrace import Effect, SelectionConfig, SourceOptions, SourceUnit
+from omnitrace import SelectionConfig, SourceOptions, SourceUnit
 from omnitrace.ablation import leave_one_out, measure
-from omnitrace.attribution.effects import select_by_effect
 
 __all__ = ["LeaveOneOutNamer", "chosen_documents"]
 
-_FOLDER: Final = Path(__file__).parents[1]
-_HERE: Final = code_digest(Path(__file__), _FOLDER / "common" / "meter.py")
+_FILE: Final = Path(__file__)
+_METER: Final = _FILE.parents[1] / "common" / "meter.py"
+_HERE: Final = code_digest(_FILE, _FILE.with_name("naming.py"), _METER)
 
 
 def chosen_documents(
@@ -43,9 +43,7 @@ def chosen_documents(
     """
     if max(drops, default=0.0) < config.verdict_min:
         return ()
-    effects = {unit.id: Effect(float(drop)) for unit, drop in zip(units, drops, strict=True)}
-    chosen = select_by_effect(effects, units, config)
-    return tuple(units[each.unit_index].locator.part for each in chosen)
+    return documents_by_effect(drops, units, config)
 
 
 @dataclass
@@ -62,13 +60,6 @@ class LeaveOneOutNamer:
 
     def name_documents(self, subject: Subject, case: Case) -> Naming:
         """Measure every statement without each document and choose, or find what was named."""
-        key = {
-            "signal": self.name,
-            "model": subject.digest,
-            "messages": case.messages,
-            "response": case.response,
-            "code": [package_code(), _HERE],
-        }
 
         def run() -> dict[str, Any]:
             tracer = subject.tracer.with_options(sources=SourceOptions(text="whole"))
@@ -84,5 +75,4 @@ class LeaveOneOutNamer:
                 "seconds": meter.seconds,
             }
 
-        kept = subject.kept.document("named", key, run)
-        return Naming(tuple(map(tuple, kept["documents"])), kept["passes"], kept["seconds"])
+        return kept_naming(subject, case, self.name, _HERE, run)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import numpy as np
 import torch
 
 from citations.cases import Case
@@ -18,7 +19,7 @@ from common.methods import Method, metered
 from common.report import BenchmarkError
 from common.texts import read_split
 from faithfulness.run import fit
-from omnitrace import Effect, SelectionConfig, Trace
+from omnitrace import Effect, SelectionConfig, SourceUnit, Trace
 from omnitrace.attribution.effects import select_by_effect
 from omnitrace.estimator import (
     CollectOptions,
@@ -38,7 +39,9 @@ __all__ = [
     "Naming",
     "PeerNamer",
     "SignalNamer",
+    "documents_by_effect",
     "example_of",
+    "kept_naming",
     "writing_seconds",
 ]
 
@@ -94,13 +97,6 @@ class SignalNamer:
 
     def name_documents(self, subject: Subject, case: Case) -> Naming:
         """Replay the response, or find what was named."""
-        key = {
-            "signal": self._key,
-            "model": subject.digest,
-            "messages": case.messages,
-            "response": case.response,
-            "code": [package_code(), _HERE],
-        }
 
         def run() -> dict[str, Any]:
             tracer = subject.tracer.with_options(signal=self._signal)
@@ -117,8 +113,7 @@ class SignalNamer:
                 "seconds": meter.seconds,
             }
 
-        kept = subject.kept.document("named", key, run)
-        return Naming(tuple(map(tuple, kept["documents"])), kept["passes"], kept["seconds"])
+        return kept_naming(subject, case, self._key, _HERE, run)
 
     @property
     def _signal(self) -> str | Signal | None:
@@ -202,16 +197,36 @@ class PeerNamer:
         """Score our sentences, or find the scores, and select as our span signals do."""
         example = example_of(subject, case)
         said = metered(self.method, subject, example)
-        units = example.trace.units
-        config = SelectionConfig()
-        named = []
-        for scores in said["scores"]:
-            effects = {u.id: Effect(score) for u, score in zip(units, scores, strict=True)}
-            chosen = select_by_effect(effects, units, config)
-            named.append(
-                tuple(_unique(_document(example.trace, units[c.unit_index].id) for c in chosen))
-            )
-        return Naming(tuple(named), said["forwards"], said["seconds"])
+        units, config = example.trace.units, SelectionConfig()
+        named = tuple(documents_by_effect(scores, units, config) for scores in said["scores"])
+        return Naming(named, said["forwards"], said["seconds"])
+
+
+def kept_naming(
+    subject: Subject, case: Case, method: Any, code: str, run: Callable[[], dict[str, Any]]
+) -> Naming:
+    """Return what a method named before, or what ``run`` says now: a dict of a naming's fields.
+
+    ``method`` is what tells it from others, ``code`` the digest of what it runs of this folder.
+    """
+    key = {
+        "signal": method,
+        "model": subject.digest,
+        "messages": case.messages,
+        "response": case.response,
+        "code": [package_code(), code],
+    }
+    kept = subject.kept.document("named", key, run)
+    return Naming(tuple(map(tuple, kept["documents"])), kept["passes"], kept["seconds"])
+
+
+def documents_by_effect(
+    scores: Sequence[float] | np.ndarray, units: Sequence[SourceUnit], config: SelectionConfig
+) -> tuple[int, ...]:
+    """Return the documents of the units that are selected as from effects, strongest first."""
+    effects = {u.id: Effect(float(score)) for u, score in zip(units, scores, strict=True)}
+    chosen = select_by_effect(effects, units, config)
+    return tuple(_unique(units[each.unit_index].locator.part for each in chosen))
 
 
 def example_of(subject: Subject, case: Case) -> Example:

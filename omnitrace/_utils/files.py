@@ -22,6 +22,7 @@ __all__ = [
     "read_bytes",
     "read_text",
     "reason_of",
+    "unreadable",
     "what_is",
     "write_atomically",
     "write_blocks",
@@ -158,8 +159,12 @@ def read_text(path: Path, *, legal: str, subject: str = "") -> str:
             f"{named}{str(path)!r} is not UTF-8 (byte {error.start})", fix="save it as UTF-8"
         ) from error
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        found = f"{named}cannot read {str(path)!r}: {reason_of(error)}"
-        raise InputError(found, legal=legal) from error
+        raise unreadable(path, error, legal=legal, lead=named) from error
+
+
+def unreadable(path: Path, error: Exception, *, legal: str = "", lead: str = "") -> InputError:
+    """Return the error of a file that cannot be read; ``lead`` are its first words."""
+    return InputError(f"{lead}cannot read {str(path)!r}: {reason_of(error)}", legal=legal)
 
 
 @contextlib.contextmanager

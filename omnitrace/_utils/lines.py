@@ -49,11 +49,10 @@ def iter_lines(path: Path) -> Iterator[Line]:
     with open_regular(path) as file:
         while line := file.readline(MAX_TEXT_BYTES + 1):
             number += 1
-            length, whole = len(line), len(line) <= MAX_TEXT_BYTES
-            while (
-                not whole and not line.endswith(b"\n") and (line := file.readline(MAX_TEXT_BYTES))
-            ):
-                length += len(line)
-            if not whole or line.strip():
-                yield Line(number, start, line if whole else None)
-            start += length
+            if len(line) > MAX_TEXT_BYTES:
+                yield Line(number, start, None)
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(MAX_TEXT_BYTES)
+            elif line.strip():
+                yield Line(number, start, line)
+            start = file.tell()

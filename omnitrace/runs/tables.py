@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omnitrace._utils.documents import parse_json
-from omnitrace._utils.files import reason_of, what_is
+from omnitrace._utils.files import unreadable, what_is
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import KEYS
 
@@ -85,7 +85,7 @@ def _of_parquet(path: Path, files: Sequence[Path]) -> Table:
                 count += file.metadata.num_rows
                 _check_columns(file.schema_arrow.names, each)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"cannot read {str(each)!r}: {reason_of(error)}") from error
+            raise unreadable(each, error) from error
 
     def batches() -> Iterator[list[dict[str, Any]]]:
         for each in files:
@@ -108,7 +108,7 @@ def _of_datasets(path: Path, split: str | None) -> Table:
     try:
         found = load_from_disk(str(path))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {reason_of(error)}") from error
+        raise unreadable(path, error) from error
     if isinstance(found, DatasetDict):
         names = list(found)
         name = split or (names[0] if len(names) == 1 else "")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from omnitrace._utils.documents import parse_json
-from omnitrace._utils.files import MAX_TEXT_BYTES, open_regular, read_text, reason_of, what_is
+from omnitrace._utils.files import MAX_TEXT_BYTES, open_regular, read_text, unreadable, what_is
 from omnitrace._utils.lines import TOO_LONG, iter_lines
 from omnitrace._utils.paths import as_root
 from omnitrace.errors import InputError
@@ -133,7 +133,7 @@ def iter_requests(path: str | Path, *, media_root: str | Path | None = None) -> 
     try:
         open_regular(path).close()
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error, legal=_READABLE) from error
     return named_entries(_lines(path), path, root)
 
 
@@ -186,7 +186,7 @@ def count_requests(path: Path) -> int:
     try:
         return sum(1 for _ in iter_lines(path))
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error, legal=_READABLE) from error
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str, Any]]:
@@ -204,11 +204,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Any]]:
             value = too_long if line.data is None else _of_line(line.data, where)
             yield where, f"{path.stem}-{line.number}", value
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"cannot read {str(path)!r}: {reason_of(error)}", legal=_READABLE)
+        raise unreadable(path, error, legal=_READABLE) from error
 
 
 def _of_line(line: bytes, where: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omnitrace._utils.documents import parse_json
-from omnitrace._utils.files import open_regular, reason_of
+from omnitrace._utils.files import open_regular, unreadable
 from omnitrace._utils.lines import TOO_LONG, iter_lines
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import FileEntry, RequestProblem
@@ -19,6 +19,7 @@ from omnitrace.sources.responses.reading import read_response
 __all__ = ["ResponseFile"]
 
 _API: Final = ("choices", "output", "outputs")
+_READABLE: Final = "a readable .jsonl file"
 _LEGAL: Final = (
     'lines such as {"id": …, "response": …}, a text, token ids or an object of an API; lines of '
     "OpenAI's Batch API"
@@ -129,7 +130,7 @@ class ResponseFile:
                 file.seek(start)
                 line = file.readline()
         except (OSError, ValueError) as error:
-            raise self._unreadable(error) from error
+            raise unreadable(self._path, error, legal=_READABLE) from error
         return read_response(self._parsed(line, number), self._choice, self._where(number))
 
     def _lines(self) -> Iterator[tuple[int, int, bytes]]:
@@ -140,12 +141,7 @@ class ResponseFile:
                     raise InputError(f"{self._where(line.number)} {TOO_LONG}")
                 yield line.number, line.start, line.data
         except (OSError, ValueError) as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: Exception) -> InputError:
-        return InputError(
-            f"cannot read {str(self._path)!r}: {reason_of(error)}", legal="a readable .jsonl file"
-        )
+            raise unreadable(self._path, error, legal=_READABLE) from error
 
     def _where(self, number: int) -> str:
         return f"{str(self._path)!r}, line {number}"

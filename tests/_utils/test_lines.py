@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from omnitrace._utils import lines
 from omnitrace._utils.lines import Line, iter_lines
+from tests.helpers.memory import at_most, endless_line
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -37,16 +37,9 @@ def test_every_line_that_holds_something_is_found_at_its_place(
 def test_a_line_without_an_end_is_never_held_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "zeros.jsonl"
-    with path.open("wb") as file:
-        file.truncate(50 << 20)
-    monkeypatch.setattr(lines, "MAX_TEXT_BYTES", 1 << 20)
-    tracemalloc.start()
-    try:
+    path = endless_line(tmp_path, monkeypatch)
+    with at_most(8 << 20):
         assert list(iter_lines(path)) == [Line(1, 0, None)]
-        assert tracemalloc.get_traced_memory()[1] < 8 << 20
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_file_that_fails_further_on_says_so(tmp_path: Path) -> None:

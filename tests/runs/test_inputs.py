@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from omnitrace.errors import InputError
 from omnitrace.runs import Requests, digest_of_request, open_requests
 from omnitrace.sources import RequestEntry, RequestProblem
+from tests.helpers.memory import at_most, endless_line
 
 TURNS = [{"role": "user", "content": "What is it?"}]
 
@@ -41,12 +41,9 @@ def test_a_jsonl_file_is_read_line_by_line(tmp_path: Path) -> None:
         file.write("\n{no json")
     requests = open_requests(path)
     assert len(requests) == 301
-    tracemalloc.start()
-    count = sum(isinstance(each, RequestEntry) for each in requests)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    with at_most(3 * 2**20):  # a tenth of the file
+        count = sum(isinstance(each, RequestEntry) for each in requests)
     assert count == 300
-    assert peak < 3 * 2**20, "a tenth of the file"
     *_, last = requests
     assert isinstance(last, RequestProblem)
     assert last.id == "many-302"
@@ -55,18 +52,11 @@ def test_a_jsonl_file_is_read_line_by_line(tmp_path: Path) -> None:
 def test_a_line_without_an_end_takes_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "zeros.jsonl"
-    with path.open("wb") as file:
-        file.truncate(50 << 20)
-    monkeypatch.setattr("omnitrace._utils.lines.MAX_TEXT_BYTES", 1 << 20)
-    tracemalloc.start()
-    try:
+    path = endless_line(tmp_path, monkeypatch)
+    with at_most(8 << 20):
         requests = open_requests(path)
         (problem,) = requests
         assert len(requests) == 1
-        assert tracemalloc.get_traced_memory()[1] < 8 << 20
-    finally:
-        tracemalloc.stop()
     assert isinstance(problem, RequestProblem)
     assert "line 1 has more than" in str(problem.error)
 

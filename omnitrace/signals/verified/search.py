@@ -215,9 +215,7 @@ class Search:
         first, *others = itertools.zip_longest(*(part.units for _, part in every))
         self._without((s, [k]) for (s, _), k in zip(every, first, strict=True))
         self._without(
-            (s, self._with_siblings(part))
-            for s, part in every
-            if not part.beside and not self._is_needed(s, part)
+            (s, self._with_siblings(part)) for s, part in every if self._may_have_twins(s, part)
         )
         self._without(
             (s, [k])
@@ -255,11 +253,12 @@ class Search:
         home = self._homes[part.units[0]]
         return _union([part.units, (k for k, each in enumerate(self._homes) if each == home)])
 
-    def _is_needed(self, s: int, part: _Part) -> bool:
-        """Say whether the best unit of a part is missed by half of what it gives back."""
+    def _may_have_twins(self, s: int, part: _Part) -> bool:
+        """Say whether the best unit of a part is missed by less than half that it gives back."""
         best = part.units[0]
-        both = self._both(s, part, best)
-        return in_words(both) >= _HALF * in_words(self._back(s, part, best))
+        missed = in_words(self._both(s, part, best))
+        # What was tried beside another must itself be missed.
+        return not part.beside and missed < _HALF * in_words(self._back(s, part, best))
 
     # What the measured values say.
 
@@ -275,7 +274,7 @@ class Search:
     def _of_part(self, s: int, part: _Part) -> dict[int, _Found]:
         """Return the effects of the units of a part, with a kind where they support the span."""
         together = None
-        if not part.beside and not self._is_needed(s, part):
+        if self._may_have_twins(s, part):
             together = self.measured.lost(s, self._with_siblings(part))
         missed = {k: float(self._both(s, part, k).sum()) for k in part.units}
         most = max(missed.values())
