@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 from hypothesis import settings
 
 from omnitrace import Tracer
-from tests.helpers.smollm2 import convert
+from tests.helpers import smollm2 as helper
 
 pytest_plugins = ("pytester",)
 
@@ -39,18 +38,17 @@ def smollm2_path() -> Path:
     return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-@pytest.fixture(scope="session")
-def smollm2(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracer:
-    """Return a tracer of SmolLM2-135M-Instruct by one signal, without verification."""
+@pytest.fixture(scope="session", autouse=True)
+def _share_smollm2(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let the processes of this run read the GGUF file once, when the first needs it."""
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # of all processes of this run
-    folder = shared / "SmolLM2-135M-Instruct"
-    # Reading the GGUF file takes ten times as long as reading what it gives from safetensors.
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            convert(smollm2_path, folder)
-    return Tracer.from_pretrained(str(folder), signal="attention-mean")
+    helper.share(shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared)
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_path: Path) -> Tracer:
+    """Return a tracer of SmolLM2-135M-Instruct by one signal, without verification."""
+    return Tracer.from_pretrained(str(helper.model_folder()), signal="attention-mean")
 
 
 @pytest.fixture(scope="session")
