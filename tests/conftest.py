@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Of two cores: both for one process, one for each of several (pytest -n 2) and for what they start.
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
+if SHARED:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import importlib.util
 from pathlib import Path
@@ -18,8 +22,7 @@ from tests.helpers import smollm2 as helper
 
 pytest_plugins = ("pytester",)
 
-# Of two cores: both for one process, one for each of several (pytest -n 2).
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+torch.set_num_threads(1 if SHARED else 2)
 
 # Seeded, so that a change is judged by itself; HYPOTHESIS_PROFILE=explore looks for new examples.
 # Not the same in a part of the suite: hypothesis also draws strings from the loaded modules.
@@ -42,7 +45,7 @@ def smollm2_path() -> Path:
 def _share_smollm2(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let the processes of this run read the GGUF file once, when the first needs it."""
     shared = tmp_path_factory.getbasetemp()
-    helper.share(shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared)
+    helper.share(shared.parent if SHARED else shared)
 
 
 @pytest.fixture(scope="session")
