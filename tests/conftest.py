@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Of two cores: both for one process, one for each of several (pytest -n 2) and for what they start.
-SHARED = "PYTEST_XDIST_WORKER" in os.environ
-if SHARED:
-    os.environ["OMP_NUM_THREADS"] = "1"
+# One of two cores for each of several processes (pytest -n 2), and for those that they start:
+# threads that wait for each other while others have the cores compute five times as long.
+os.environ.update({"OMP_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {})
 
 import importlib.util
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.helpers import smollm2 as helper
 
 pytest_plugins = ("pytester",)
 
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
 torch.set_num_threads(1 if SHARED else 2)
 
 # Seeded, so that a change is judged by itself; HYPOTHESIS_PROFILE=explore looks for new examples.
