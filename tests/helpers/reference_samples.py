@@ -8,6 +8,6 @@ from omnitrace.reference.world import Sample, held_out_seed, make_sample
 
 
 @functools.cache
-def held_out(number: int, **options: bool) -> tuple[Sample, ...]:
+def held_out(number: int, **options: bool) -> list[Sample]:
     """Return the first held-out samples; ``options`` are those of ``make_sample``."""
-    return tuple(make_sample(held_out_seed(n), **options) for n in range(number))
+    return [make_sample(held_out_seed(n), **options) for n in range(number)]
