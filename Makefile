@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n 2
 
-# Tests that take a minute and more: a real Ray, a benchmark in several processes.
+# Tests that take long: a real Ray, a benchmark in several processes, a model in tensor parallel.
 minutes: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 -m minutes
 

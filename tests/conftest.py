@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# One of two cores for each of several processes (pytest -n 2), and for those that they start:
+# threads that wait for each other while others have the cores compute five times as long.
+os.environ.update({"OMP_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {})
 
 import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 from hypothesis import settings
 
 from omnitrace import Tracer
-from tests.helpers.smollm2 import convert
+from tests.helpers import smollm2 as helper
 
 pytest_plugins = ("pytester",)
 
-# Of two cores: both for one process, one for each of several (pytest -n 2).
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
+torch.set_num_threads(1 if SHARED else 2)
 
 # Seeded, so that a change is judged by itself; HYPOTHESIS_PROFILE=explore looks for new examples.
 # Not the same in a part of the suite: hypothesis also draws strings from the loaded modules.
@@ -39,18 +41,17 @@ def smollm2_path() -> Path:
     return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-@pytest.fixture(scope="session")
-def smollm2(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracer:
-    """Return a tracer of SmolLM2-135M-Instruct by one signal, without verification."""
+@pytest.fixture(scope="session", autouse=True)
+def _share_smollm2(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let the processes of this run read the GGUF file once, when the first needs it."""
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # of all processes of this run
-    folder = shared / "SmolLM2-135M-Instruct"
-    # Reading the GGUF file takes ten times as long as reading what it gives from safetensors.
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            convert(smollm2_path, folder)
-    return Tracer.from_pretrained(str(folder), signal="attention-mean")
+    helper.share(shared.parent if SHARED else shared)
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_path: Path) -> Tracer:
+    """Return a tracer of SmolLM2-135M-Instruct by one signal, without verification."""
+    return Tracer.from_pretrained(str(helper.model_folder()), signal="attention-mean")
 
 
 @pytest.fixture(scope="session")

@@ -49,17 +49,25 @@ _COLUMNS: Final = (
 )
 
 
+def read_tokenizer() -> Any:
+    """Return SmolLM2's tokenizer."""
+    from transformers import AutoTokenizer
+
+    from common.decoding import model_file
+
+    file = model_file()
+    return AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+
+
 def small_tracer() -> Tracer:
     """Return a tracer of a small random model that reads with SmolLM2's tokenizer."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    from common.decoding import model_file
     from omnitrace import Tracer
     from omnitrace.models.causal_lm import CausalLMAdapter
 
-    file = model_file()
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    tokenizer = read_tokenizer()
     layers, heads, groups = _SHAPE
     torch.manual_seed(0)
     model = LlamaForCausalLM(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,12 +35,13 @@ def result_fixture() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def small_adapter(smollm2_path: Path) -> Any:
     """Return an adapter of a tiny random model that reads with SmolLM2's own tokenizer."""
-    from transformers import AutoTokenizer, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     from omnitrace.models.causal_lm import CausalLMAdapter
+    from tests.helpers import smollm2
     from tests.helpers.tiny_llama import tiny_llama_config
 
-    tokenizer = AutoTokenizer.from_pretrained(smollm2_path.parent, gguf_file=smollm2_path.name)
+    tokenizer = copy.deepcopy(smollm2.tokenizer())
     config = tiny_llama_config(tokenizer)
     config._attn_implementation = "sdpa"
     torch.manual_seed(0)

@@ -103,7 +103,14 @@ torch.distributed.destroy_process_group()
 """
 
 
-@pytest.mark.slow
+def test_tensor_parallelism_is_refused() -> None:
+    adapter = own_text_adapter()
+    adapter.model._tp_size = 2  # as from_pretrained sets it; the real thing is below
+    with pytest.raises(NotSupportedError, match="the attention of its own heads only"):
+        Tracer(model=adapter.model, processor=adapter.tokenizer)
+
+
+@pytest.mark.minutes
 @pytest.mark.timeout(240)
 def test_tensor_parallelism_is_refused_in_every_process(tmp_path: Path) -> None:
     """Each process would score by its own half of the heads, and say nothing of it."""

@@ -1,6 +1,7 @@
 """The aligned world: evidence lies within whole units, and all else is as in the natural one."""
 
 import collections
+import functools
 import math
 
 import pytest
@@ -13,15 +14,20 @@ from omnitrace.reference.questions import references
 from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.training.accuracy import CHANCE
 from omnitrace.reference.words import COLOURS, NUMBERS
-from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample, training_seed
+from omnitrace.reference.world import CATEGORIES, make_sample, training_seed
 from omnitrace.types import ImageRegion, SourceUnit, TimeRange
 from tests.helpers.reference_questions import read
+from tests.helpers.reference_samples import held_out
 
-SAMPLES = [make_sample(held_out_seed(n), aligned=True) for n in range(300)]
+
+def drawn():
+    return held_out(300, aligned=True)
 
 
-def scenes(kind, samples=SAMPLES):
-    return [scene for sample in samples for scene in sample.scenes if isinstance(scene, kind)]
+def scenes(kind, samples=None):
+    return [
+        scene for sample in samples or drawn() for scene in sample.scenes if isinstance(scene, kind)
+    ]
 
 
 def tracks():
@@ -70,7 +76,7 @@ def test_every_appearance_fills_whole_seconds_and_in_many_videos_one_each():
 
 def test_the_colour_of_a_second_is_asked_for_only_where_its_neighbours_differ():
     count = 0
-    for sample in SAMPLES:
+    for sample in drawn():
         for each in references(sample.scenes, aligned=True):
             if each.category == "video-second" and each.value is not None:
                 video = sample.scenes[each.part]
@@ -87,13 +93,13 @@ def test_the_colour_of_a_second_is_asked_for_only_where_its_neighbours_differ():
 
 
 def test_questions_have_the_answers_that_their_words_ask_for():
-    for sample in SAMPLES[:100]:
+    for sample in drawn()[:100]:
         for each in references(sample.scenes, aligned=True):
             assert read(sample.scenes, each.asked) == each.value, each.asked
 
 
 def test_everything_is_asked_and_a_number_after_a_tone_often():
-    asked = collections.Counter(s.category for sample in SAMPLES for s in sample.statements)
+    asked = collections.Counter(s.category for sample in drawn() for s in sample.statements)
     assert set(asked) == set(CATEGORIES)
     assert min(asked.values()) > 15
 
@@ -132,7 +138,7 @@ def units_of(sample):
 
 def test_exactly_the_true_units_show_the_evidence():
     kinds = collections.Counter()
-    for sample in SAMPLES:
+    for sample in drawn():
         units = units_of(sample)
         for statement in sample.statements:
             for source in statement.sources:
@@ -146,14 +152,19 @@ def test_exactly_the_true_units_show_the_evidence():
     assert min(kinds.values()) > 100
 
 
+@functools.cache
+def trained(number):
+    """Draw a training sample once for all categories: some need thousands."""
+    return make_sample(training_seed(200, number), aligned=True)
+
+
 @pytest.mark.parametrize("category", [each for each in CHANCE if not each.startswith("two")])
 def test_no_value_is_more_frequent_than_chance(category):
     counts = collections.Counter()
     for number in range(4000):
         if counts.total() >= 400:
             break
-        sample = make_sample(training_seed(200, number), aligned=True)
-        counts.update(s.value for s in sample.statements if s.category == category)
+        counts.update(s.value for s in trained(number).statements if s.category == category)
     total = counts.total()
     chance = 1 / len(COLOURS) if category == "video-turn" else CHANCE[category]
     assert total >= 300

@@ -1,5 +1,7 @@
 """The control: the evidence is gone, and nothing else is."""
 
+import functools
+
 import numpy as np
 
 from omnitrace.reference.control import without_evidence
@@ -7,14 +9,21 @@ from omnitrace.reference.render import render_audio, render_image, video_frames
 from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
 from tests.helpers.reference_questions import read
+from tests.helpers.reference_samples import held_out
 
-SAMPLES = [make_sample(held_out_seed(n), long=False) for n in range(300)]
-PAIRS = [(sample, without_evidence(sample)) for sample in SAMPLES]
+
+def drawn():
+    return held_out(300, long=False)
+
+
+@functools.cache
+def pairs():
+    return [(sample, without_evidence(sample)) for sample in drawn()]
 
 
 def parts(kind):
     """Yield each part of a kind, what is left of it, and the sources that are in it."""
-    for sample, bare in PAIRS:
+    for sample, bare in pairs():
         for number, (scene, left) in enumerate(zip(sample.scenes, bare.scenes, strict=True)):
             if isinstance(scene, kind):
                 evidence = {source for s in sample.statements for source in s.sources}
@@ -26,7 +35,7 @@ def inside(source, times):
 
 
 def test_questions_and_right_answers_stay():
-    for sample, bare in PAIRS:
+    for sample, bare in pairs():
         assert bare.question == sample.question
         assert bare.answer == sample.answer
         assert bare.order == sample.order
@@ -43,7 +52,7 @@ def test_questions_and_right_answers_stay():
 
 def test_nothing_that_was_asked_for_can_be_read_any_more():
     gone = set()
-    for sample, bare in PAIRS:
+    for sample, bare in pairs():
         for statement in sample.statements:
             if statement.category in ("two-sum", "two-agree", "refusal"):
                 continue

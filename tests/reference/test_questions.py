@@ -9,11 +9,17 @@ import pytest
 from omnitrace.reference.questions import references
 from omnitrace.reference.scenes import Audio, Image, Note, Video
 from omnitrace.reference.words import COLOURS, NUMBERS, TONES, UNKNOWN
-from omnitrace.reference.world import CATEGORIES, held_out_seed, make_sample
+from omnitrace.reference.world import CATEGORIES
 from tests.helpers.reference_questions import carried, read
+from tests.helpers.reference_samples import held_out
 
-SAMPLES = [make_sample(held_out_seed(n)) for n in range(400)]
-STATEMENTS = [(sample, each) for sample in SAMPLES for each in sample.statements]
+
+def drawn():
+    return held_out(400)
+
+
+def statements():
+    return [(sample, each) for sample in drawn() for each in sample.statements]
 
 
 def asked_of(statement):
@@ -26,7 +32,7 @@ def asked_of(statement):
 
 
 def test_every_question_has_the_answer_that_its_words_ask_for():
-    for sample, statement in STATEMENTS:
+    for sample, statement in statements():
         frame, asked = asked_of(statement)
         values = [read(sample.scenes, each) for each in asked]
         said = [value.text for value in statement.values]
@@ -39,7 +45,7 @@ def test_every_question_has_the_answer_that_its_words_ask_for():
 
 
 def test_an_answer_says_what_it_is_about_in_the_words_of_the_question():
-    for _, statement in STATEMENTS:
+    for _, statement in statements():
         _, asked = asked_of(statement)
         sentence = statement.text[0].lower() + statement.text[1:]
         for each in asked:
@@ -52,7 +58,7 @@ def test_an_answer_says_what_it_is_about_in_the_words_of_the_question():
 
 def test_references_that_nobody_asked_for_are_right_too():
     count = 0
-    for sample in SAMPLES[:150]:
+    for sample in drawn()[:150]:
         found = references(sample.scenes)
         assert len({each.asked for each in found}) == len(found)
         assert len({each.said for each in found}) == len(found)
@@ -66,7 +72,7 @@ def test_references_that_nobody_asked_for_are_right_too():
 
 def test_sources_are_where_the_value_is():
     seen = set()
-    for sample, statement in STATEMENTS:
+    for sample, statement in statements():
         seen.add(statement.category)
         values = [carried(sample.scenes[source.part], source) for source in statement.sources]
         assert all(source.message == 0 for source in statement.sources)
@@ -99,7 +105,7 @@ def test_sources_are_where_the_value_is():
 def test_the_evidence_of_a_category_is_of_its_modality(category):
     kinds = {"text": Note, "image": Image, "audio": Audio, "video": Video}
     kind = kinds.get(category.partition("-")[0])
-    for sample, statement in STATEMENTS:
+    for sample, statement in statements():
         if statement.category == category and kind is not None:
             for source in statement.sources:
                 assert isinstance(sample.scenes[source.part], kind)

@@ -18,14 +18,18 @@ from omnitrace.reference.scenes import Image, Note
 from omnitrace.reference.words import PLACES, SUMS, world_words
 from omnitrace.reference.world import (
     THINKING_CATEGORIES,
-    held_out_seed,
     make_sample,
     training_seed,
 )
 from omnitrace.segmentation.thinking import Thinking
 from tests.helpers.reference_questions import bearing, carried, of, only, read
+from tests.helpers.reference_samples import held_out
 
-SAMPLES = [make_sample(held_out_seed(n), thinking=True) for n in range(400)]
+
+def drawn():
+    return held_out(400, thinking=True)
+
+
 MARKERS = Thinking()
 
 
@@ -113,7 +117,7 @@ def total(counted, word):
 
 def test_the_same_seed_gives_the_same_sample_and_the_parts_of_other_questions():
     same = 0
-    for sample in SAMPLES[:60]:
+    for sample in drawn()[:60]:
         assert make_sample(sample.seed, thinking=True) == sample
         same += make_sample(sample.seed).scenes == sample.scenes
     assert same > 40  # the others got a note, to have numbers
@@ -121,7 +125,7 @@ def test_the_same_seed_gives_the_same_sample_and_the_parts_of_other_questions():
 
 def test_answers_and_thoughts_are_what_the_words_of_the_question_ask_for():
     seen = collections.Counter()
-    for sample in SAMPLES:
+    for sample in drawn():
         for thoughts, answer in parts_of(sample):
             category, steps, said = expected(sample, answer.question)
             assert answer.category == category
@@ -134,7 +138,7 @@ def test_answers_and_thoughts_are_what_the_words_of_the_question_ask_for():
 
 
 def test_the_answer_writes_its_thoughts_between_the_markers():
-    for sample in SAMPLES:
+    for sample in drawn():
         before, thoughts, after = re.fullmatch(
             rf"(.*){MARKERS.opening} (.+) {MARKERS.closing} (.+)", sample.answer
         ).groups()
@@ -145,7 +149,7 @@ def test_the_answer_writes_its_thoughts_between_the_markers():
 
 
 def test_ranges_spell_sentences_and_values():
-    for sample in SAMPLES:
+    for sample in drawn():
         for statement in sample.statements:
             assert sample.answer[statement.start : statement.end] == statement.text
             assert statement.values
@@ -156,7 +160,7 @@ def test_ranges_spell_sentences_and_values():
 
 def test_a_thought_that_looks_something_up_rests_on_where_it_is():
     count = 0
-    for sample in SAMPLES:
+    for sample in drawn():
         for statement in sample.statements:
             if statement.section == "thought" and not statement.text.startswith("So "):
                 (source,), (value,) = bearing(sample.scenes, statement.sources), statement.values
@@ -168,7 +172,7 @@ def test_a_thought_that_looks_something_up_rests_on_where_it_is():
 
 def test_what_follows_rests_on_the_thoughts_that_it_repeats_and_the_answer_on_all():
     """A number that two thoughts say may rest on either: its evidence is that of one of them."""
-    for sample in SAMPLES:
+    for sample in drawn():
         for thoughts, answer in parts_of(sample):
             looked = [each for each in thoughts if not each.text.startswith("So ")]
             everything = {source for each in looked for source in each.sources}
@@ -201,7 +205,7 @@ def is_number(reference):
 
 def test_what_is_put_together_is_of_as_many_parts_as_can_be():
     apart = collections.Counter()
-    for sample in SAMPLES:
+    for sample in drawn():
         for statement in sample.statements:
             if statement.category in ("think-add", "think-compare"):
                 assert 2 <= len(bearing(sample.scenes, statement.sources)) <= 3
@@ -217,7 +221,7 @@ def test_what_is_put_together_is_of_as_many_parts_as_can_be():
 
 
 def test_labels_name_the_evidence_of_every_sentence():
-    for sample in SAMPLES[:60]:
+    for sample in drawn()[:60]:
         label = labels(sample)
         assert Label.model_validate_json(label.model_dump_json()) == label
         assert label.response == sample.answer
@@ -229,7 +233,7 @@ def test_labels_name_the_evidence_of_every_sentence():
 
 def test_without_its_evidence_nothing_can_be_looked_up():
     gone = 0
-    for sample in SAMPLES[:150]:
+    for sample in drawn()[:150]:
         bare = without_evidence(sample)
         assert (bare.question, bare.answer) == (sample.question, sample.answer)
         for statement in sample.statements:
@@ -286,7 +290,7 @@ def test_what_cannot_be_asked_is_refused(arguments):
 def test_every_word_is_in_the_list_of_words():
     known = set(world_words(thinking=True))
     assert set(world_words()) < known
-    for sample in SAMPLES:
+    for sample in drawn():
         said = sample.answer.replace(MARKERS.opening, "").replace(MARKERS.closing, "")
         for word in re.findall(r"[A-Za-z]+", f"{said} {sample.question}"):
             assert word in known or word.lower() in known

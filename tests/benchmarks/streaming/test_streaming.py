@@ -12,6 +12,7 @@ from omnitrace import Tracer
 from streaming import benchmark as streaming
 from streaming import memory as streaming_memory
 from streaming.head_shares import HeadShares
+from tests.helpers import smollm2
 from tests.helpers.live_signals import with_signal
 from tests.helpers.tower_request import ANSWER, MESSAGES
 
@@ -92,7 +93,10 @@ def test_the_live_signal_sees_what_units_get(reference: Tracer) -> None:
         torch.testing.assert_close(means[:, number], expected, atol=1e-5, rtol=1e-4)
 
 
-def test_the_small_model_writes_the_story_that_it_is_told(smollm2_path: Path) -> None:
+def test_the_small_model_writes_the_story_that_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, smollm2_path: Path
+) -> None:
+    monkeypatch.setattr(streaming_memory, "read_tokenizer", smollm2.tokenizer)
     tracer = streaming_memory.small_tracer()
     decoder = Decoder(100, tracer)
     streamed = streaming.stream_once(

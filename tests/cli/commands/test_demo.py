@@ -26,6 +26,7 @@ from omnitrace.types import (
     TextRange,
     TimeRange,
 )
+from tests.helpers import smollm2
 from tests.helpers.command_line import Run
 
 # Units of an imaginary request: a note, an image, audio, and a video with its sound.
@@ -141,6 +142,8 @@ def test_the_samples_ask_about_everything(seed: int) -> None:
 
 def test_the_demo(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # and restore it, since the demo sets it
+    if smollm2_file() is not None:  # which takes long to read, and is read once for all tests
+        monkeypatch.setattr("omnitrace.cli.commands.demo.smollm2_file", smollm2.model_folder)
     out = tmp_path / "demo"
     result = run("demo", "--out", out)
     assert result.exit_code == 0, result.stderr
