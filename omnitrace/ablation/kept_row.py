@@ -11,12 +11,11 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from omnitrace.capture.cache_argument import CACHE_NAMES
 from omnitrace.models.forward import forward_parameters
-from omnitrace.models.memory import cache_bytes
+from omnitrace.models.memory import kept_bytes
 
 __all__ = ["KeptRow", "empty_cache", "kept_row"]
 
 _KINDS: Final = (DynamicLayer, DynamicSlidingWindowLayer)
-_SHARE: Final = 2  # of the memory at most one part in so many is kept
 
 
 class KeptRow:
@@ -76,8 +75,10 @@ def empty_cache(model: Any, tokens: int, dtype: torch.dtype, memory: int) -> Dyn
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     if not all(type(layer) in _KINDS for layer in cache.layers):
         return None
-    fits = cache_bytes(model, tokens, dtype.itemsize) <= memory // _SHARE
-    return cache if fits else None
+    windows = (getattr(layer, "sliding_window", None) for layer in cache.layers)
+    if any(window is not None and window <= tokens for window in windows):
+        return None  # it would hold the last tokens only
+    return cache if kept_bytes(model, tokens, dtype.itemsize, memory) else None
 
 
 def kept_row(cache: Any, tokens: int) -> KeptRow | None:

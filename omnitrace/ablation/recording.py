@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,8 +32,7 @@ __all__ = ["Recording", "record"]
 
 # Inputs with one entry a token that carry no media content.
 _PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
-# In which the prompt of a response that was written and that of one that is read are the same to
-# rounding errors that no threshold notices.
+# In which steps and passes differ by rounding errors that no threshold notices.
 _EXACT: Final = (torch.float32, torch.float64)
 
 
@@ -121,11 +121,41 @@ def record(
         if keep or prompt is not None:
             length, dtype = inputs["input_ids"].shape[1], adapter.model.dtype
             cache = empty_cache(adapter.model, length, dtype, memory)
-        if cache is not None and prompt is not None:
-            found = _continued(adapter, inputs, options, tokens, prompt)
+        # One query alone is given no mask, which says how far it looks.
+        if cache is not None and tokens > 1 and adapter.model.dtype in _EXACT:
+            prompt = prompt or _read(adapter, inputs, options, tokens, cache)
+            found = prompt and _continued(adapter, inputs, options, tokens, prompt)
             if found is not None:
                 return found
         return _whole(adapter, inputs, options, tokens, cache)
+
+
+def _read(
+    adapter: ModelAdapter,
+    inputs: Mapping[str, torch.Tensor],
+    options: Mapping[str, Any],
+    tokens: int,
+    cache: DynamicCache,
+) -> PromptRecord | None:
+    """Read a prompt of text as generation does.
+
+    What is measured of a response is then the same to the bit, whether it was just written or not.
+    """
+    length = inputs["input_ids"].shape[1]
+    if any(value.shape != (1, length) for value in inputs.values()):
+        return None  # media would have to be encoded twice
+    model, end = adapter.model, length - tokens + 1
+    prompt = PromptRecord(end, attention_modules(adapter.decoder))
+    first = {name: value[:, :end] for name, value in inputs.items()}
+    arguments = {**options, cache_argument(model): copy.deepcopy(cache)}
+    with (
+        torch.no_grad(),
+        tapped(model, prompt.modules, prompt.taps((), ())),
+        prompt.attached(model, ()),
+        last_logits(model, 1) as more,
+    ):
+        model(**first, **arguments, **{**more, "use_cache": True})
+    return prompt
 
 
 def _whole(
@@ -157,12 +187,9 @@ def _continued(
     start = inputs["input_ids"].shape[1] - tokens
     read = kept_row(prompt.take(), start)
     recurrent = carries_states(model, len(reach.modules))
-    # One query alone is given no mask, which then says nothing.
-    if read is None or tokens < 2 or recurrent or not (reach.full and reach.causal):
+    if read is None or recurrent or not (reach.full and reach.causal):
         return None
     fed = decoder_inputs(adapter, inputs, options)
-    if fed.dtype not in _EXACT:
-        return None
     cache = read.first(start)
     modules = attention_modules(adapter.decoder)
     with torch.no_grad(), tapped(model, modules, [reach] * len(modules)):
