@@ -83,7 +83,8 @@ class PromptRecord:
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
             cache = given_cache(kwargs)
-            self._cache = cache if type(cache) is DynamicCache else None
+            if self._cache is None and type(cache) is DynamicCache:
+                self._cache = cache
             if self._cache is None or self._cache.get_seq_length() >= self._prompt_length:
                 self._read = True
                 untap(others)

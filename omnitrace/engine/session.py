@@ -111,7 +111,8 @@ class Session(Attributed):
         What the model keeps for its next token is left as it is, and nothing is captured.
         """
         started = time.perf_counter()
-        with model_lock(self.setup.adapter.model).lent(), untapped(self.modules):
+        modules = self.modules if self.prompt is None else self.prompt.modules
+        with model_lock(self.setup.adapter.model).lent(), untapped(modules):
             yield
         self.interruptions += time.perf_counter() - started
 

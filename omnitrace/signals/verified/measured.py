@@ -38,7 +38,7 @@ class Measured:
         The response and its spans.
     budget:
         The tokens that may be spent. The first mask is measured whatever it costs, and of the
-        beginning that masks share only that of the first one is counted ahead.
+        beginning that masks share only that of the first one is counted ahead, if it is not kept.
 
     Attributes
     ----------
