@@ -79,7 +79,7 @@ def measure(given: argparse.Namespace) -> Result:
     decoder = Decoder(given.prompt_tokens, tracer)
     decoder.warm_up()
     # What is asked of a model once, before it is first verified, is not timed.
-    tracer.with_options(verify=True).trace(decoder.messages, max_new_tokens=4, min_new_tokens=4)
+    one_round(tracer, decoder.messages, 4, False)
     rounds: list[dict[str, Spent]] = []
     passes: list[float] = []
     for number in track(range(given.rounds), description="rounds"):

@@ -124,9 +124,10 @@ def record(
         # One query alone is given no mask, which says how far it looks.
         if cache is not None and tokens > 1 and adapter.model.dtype in _EXACT:
             prompt = prompt or _read(adapter, inputs, options, tokens, cache)
-            found = prompt and _continued(adapter, inputs, options, tokens, prompt)
-            if found is not None:
-                return found
+            if prompt is not None:
+                found = _continued(adapter, inputs, options, tokens, prompt)
+                if found is not None:
+                    return found
         return _whole(adapter, inputs, options, tokens, cache)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from omnitrace.ablation import leave_one_out, measure
-from omnitrace.ablation import recording as recordings
+from omnitrace.ablation.kept_row import kept_row
 from omnitrace.ablation.scorer import ResponseScorer
 from omnitrace.capture.attention_hooks import attention_modules, tapped
 from omnitrace.capture.prompt_record import PromptRecord
@@ -174,14 +174,14 @@ def test_a_prompt_is_given_away_once_the_response_is_written() -> None:
 
 def test_nothing_is_kept_longer_than_the_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[weakref.ref[Any]] = []
-    kept = recordings.kept_row
 
     def noted(*args: Any) -> Any:
-        row = kept(*args)
+        row = kept_row(*args)
+        assert row is not None
         rows.extend([weakref.ref(row), weakref.ref(row._cache)])
         return row
 
-    monkeypatch.setattr(recordings, "kept_row", noted)
+    monkeypatch.setattr("omnitrace.ablation.recording.kept_row", noted)
     made = naive.scorer(tiny("llama"), keep=True)
     measure(made, naive.SPANS, every_mask())
     *read, _, _ = rows

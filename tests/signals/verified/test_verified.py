@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from omnitrace import InputError, SelectionConfig, SpanEvent, Trace, Tracer
-from omnitrace.ablation import measure, recording
+from omnitrace.ablation import measure
+from omnitrace.ablation.kept_row import kept_row
 from omnitrace.capture.prompt_record import PromptRecord
 from omnitrace.errors import ModelError
 from omnitrace.signals.verified import options as verify_options
@@ -192,7 +193,7 @@ def test_nothing_that_was_kept_of_prompt_and_response_is_held_after(
 ) -> None:
     prompts: list[weakref.ref[Any]] = []
     rows: list[weakref.ref[Any]] = []
-    take, kept = PromptRecord.take, recording.kept_row
+    take = PromptRecord.take
 
     def taken(self: PromptRecord) -> Any:
         cache = take(self)
@@ -200,7 +201,8 @@ def test_nothing_that_was_kept_of_prompt_and_response_is_held_after(
         return cache
 
     def noted(*args: Any) -> Any:
-        row = kept(*args)
+        row = kept_row(*args)
+        assert row is not None
         rows.append(weakref.ref(row))
         return row
 
@@ -210,7 +212,7 @@ def test_nothing_that_was_kept_of_prompt_and_response_is_held_after(
         held.append((prompts[-1]() is not None, rows[-1]() is not None))
 
     monkeypatch.setattr(PromptRecord, "take", taken)
-    monkeypatch.setattr(recording, "kept_row", noted)
+    monkeypatch.setattr("omnitrace.ablation.recording.kept_row", noted)
     stream = tracer.stream(asked("What does the lamp cost?"), measured=measured)
     *_, last = stream
     assert isinstance(last, EndEvent)
