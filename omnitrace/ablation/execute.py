@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -66,7 +67,8 @@ def run_sequences(
     if not twins:
         return Spent()
     alike = list(twins.values())
-    runner = _Runner(scorer, TokenSequences(rows.table, [rows.codes[group[0]] for group in alike]))
+    unique_rows = [rows.codes[group[0]] for group in alike]
+    runner = _Runner(scorer, dataclasses.replace(rows, codes=unique_rows))
 
     def unique(indices: Sequence[int], values: torch.Tensor) -> None:
         every = [(i, row) for row, index in enumerate(indices) for i in alike[index]]
@@ -84,6 +86,11 @@ class _Runner:
         self.codes = rows.codes
         self.device = scorer.embeddings.device
         self.spent = Spent()
+        self._kept, self._kept_codes = None, None
+        self._memory = scorer.memory
+        if scorer.kept is not None and rows.unablated is not None:
+            self._kept, self._kept_codes = scorer.kept, rows.unablated[: scorer.kept.length]
+            self._memory -= scorer.kept.bytes
         self._visible = (~rows.table.hidden).long()
         self._counts = "position_ids" in forward_parameters(scorer.model)
         ragged = len({len(codes) for codes in rows.codes}) > 1
@@ -106,7 +113,7 @@ class _Runner:
         kind = self.device.type
         longest = max(len(codes) for codes in self.codes)
         cache = cache_bytes(self.scorer.model, longest, self.scorer.dtype.itemsize)
-        waiting = self.scorer.memory // max(1, 2 * cache)
+        waiting = self._memory // max(1, 2 * cache)
         first = plan(
             self.codes,
             tail=self.scorer.tokens,
@@ -114,9 +121,9 @@ class _Runner:
             overhead=_OVERHEAD.get(kind, _OVERHEAD_ELSEWHERE),
             waiting=max(1, waiting),
             fill=self.scorer.reach.full,  # otherwise padding would take places in a window
+            kept=self._kept_codes,
         )
-        config = self.scorer.model.config.get_text_config(decoder=True)
-        self._step(first, DynamicCache(config=config), found)
+        self._step(first, None, found)
 
     def _run_whole(self, found: Found) -> None:
         """Run rows of the same length together, from their beginnings.
@@ -136,16 +143,25 @@ class _Runner:
     def _most(self, new: int, total: int) -> int:
         model, size = self.scorer.model, self.scorer.dtype.itemsize
         row = batch_row_bytes(model, new, total, self.scorer.tokens, size)
-        return rows_within(self.scorer.memory, row)
+        return rows_within(self._memory, row)
+
+    def _begun(self, tokens: int) -> DynamicCache:
+        """Return a cache of the first tokens of the row with every unit kept."""
+        if self._kept is not None and tokens:
+            return self._kept.first(tokens)
+        return DynamicCache(config=self.scorer.model.config.get_text_config(decoder=True))
 
     def _step(self, step: Step, cache: Any, found: Found) -> None:
+        if step.kept:
+            cache = self._begun(step.start)
         if step.end > step.start:
             self._extend(step, cache)
         for batch in step.batches:
             found(batch, self._batch(batch, step.end, _fork(cache)))
         for number, branch in enumerate(step.steps):
             last = number == len(step.steps) - 1
-            self._step(branch, cache if last else _fork(cache), found)
+            own = cache if last or branch.kept else _fork(cache)
+            self._step(branch, own, found)
 
     def _extend(self, step: Step, cache: Any) -> None:
         codes = torch.from_numpy(self.codes[step.rows[0]][: step.end])[None].to(self.device)

@@ -118,11 +118,10 @@ def _decoder_rows(
     hidden = gone & hides[unit_of]
     place = np.arange(length)
     codes = place + length * (gone & ~hidden) + 2 * length * hidden
+    rows = list(codes)
     if scorer.reach.full:  # leaving them out is the same as hiding them
-        return TokenSequences(
-            table, [row[~unseen] for row, unseen in zip(codes, hidden, strict=True)]
-        )
-    return TokenSequences(table, list(codes))
+        rows = [row[~unseen] for row, unseen in zip(codes, hidden, strict=True)]
+    return TokenSequences(table, rows, unablated=place)
 
 
 def _check_hiding(scorer: ResponseScorer) -> None:

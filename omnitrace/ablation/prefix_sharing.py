@@ -8,6 +8,9 @@ batches, or split into further steps, whichever is estimated to cost less. Costs
 
 The step with most rows always comes last and reuses its parent's cache, so that with ``m`` rows at
 most ``log2(m)`` caches are kept at a time.
+
+Where keys and values of a row that ran before are kept, a row that begins like it runs only from
+where the two differ: what they share costs nothing, and no cache waits for it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ class Step:
     """Run the codes ``[start, end)`` that all ``rows`` share, then ``batches``, then ``steps``.
 
     ``batches`` are rows that run together from ``end`` to their own ends. ``cost`` is of all of it.
+    A step that is ``kept`` begins from the kept row's keys and values before ``start``, any other
+    from where the step that it is part of ended.
     """
 
     rows: list[int]
@@ -37,6 +42,7 @@ class Step:
     cost: int = 0
     batches: list[list[int]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class _Terms:
     most: Callable[[int, int], int]
     overhead: int
     fill: int
+    free: Sequence[int]  # how many codes each row shares with the kept one, before its tail
 
 
 def plan(
@@ -56,6 +63,7 @@ def plan(
     overhead: int,
     waiting: int,
     fill: bool = True,
+    kept: np.ndarray | None = None,
 ) -> Step:
     """Plan the passes of ``rows``.
 
@@ -73,36 +81,56 @@ def plan(
         How many caches may wait while another branch runs.
     fill:
         Whether rows of different lengths may run together, the shorter ones filled up.
+    kept:
+        The first codes of a row, of any number, whose keys and values are kept.
     """
     order = sorted(range(len(rows)), key=lambda i: rows[i].astype(">u4").tobytes())
-    terms = _Terms(rows, tail, most, overhead, overhead if fill else 0)
+    kept = np.zeros(0, dtype=np.int64) if kept is None else kept
+    free = [_alike(row[: max(0, len(row) - tail)], kept) for row in rows]
+    terms = _Terms(rows, tail, most, overhead, overhead if fill else 0, free)
     return _grow(terms, order, 0, waiting, 0)
 
 
-def _shared(terms: _Terms, first: int, last: int) -> int:
-    """Return how many codes two rows share from the beginning; of sorted rows, all between too."""
-    a, b = terms.rows[first], terms.rows[last]
-    length = min(len(a), len(b)) - terms.tail
+def _alike(a: np.ndarray, b: np.ndarray) -> int:
+    """Return how many codes two rows share from the beginning."""
+    length = min(len(a), len(b))
     differ = np.flatnonzero(a[:length] != b[:length])
-    return int(differ[0]) if len(differ) else max(0, length)
+    return int(differ[0]) if len(differ) else length
+
+
+def _shared(terms: _Terms, first: int, last: int) -> int:
+    """Return how many codes two rows share before a tail; of sorted rows, all between too."""
+    a, b = terms.rows[first], terms.rows[last]
+    length = max(0, min(len(a), len(b)) - terms.tail)
+    return _alike(a[:length], b[:length])
 
 
 def _grow(terms: _Terms, order: list[int], start: int, waiting: int, depth: int) -> Step:
+    free = terms.free[order[0]]
     if len(order) == 1:
-        cost = len(terms.rows[order[0]]) - start + terms.overhead
-        return Step(order, start, start, cost, [order])
+        begin = max(start, free)
+        cost = len(terms.rows[order[0]]) - begin + terms.overhead
+        return Step(order, begin, begin, cost, [order], kept=free >= start)
     end = _shared(terms, order[0], order[-1])
-    own = end - start + terms.overhead if end > start else 0
-    batches, together = _batches(terms, order, end)
+    free = min(free, end)
+    made = Step(order, max(start, free), end, kept=free >= start)
+    own = end - made.start + terms.overhead if end > made.start else 0
+    made.batches, together = _batches(terms, order, end)
     if depth < _DEEPEST:
         steps = _branches(terms, order, end, waiting, depth)
         apart = sum(step.cost for step in steps)
         if steps and apart < together:
-            return Step(order, start, end, own + apart, [], steps)
-    return Step(order, start, end, own + together, batches)
+            made.batches, made.steps, together = [], steps, apart
+    made.cost = own + together
+    return made
 
 
 def _branches(terms: _Terms, order: list[int], end: int, waiting: int, depth: int) -> list[Step]:
+    further = [row for row in order if terms.free[row] > end]
+    if further and len(further) < len(order):
+        # What goes on like the kept row needs no cache that waits, nor does what leaves it here.
+        leaving = [row for row in order if terms.free[row] <= end]
+        return [_grow(terms, group, end, waiting, depth + 1) for group in (leaving, further)]
     groups: list[list[int]] = []
     for row in order:
         if groups and terms.rows[groups[-1][0]][end] == terms.rows[row][end]:
@@ -163,10 +191,12 @@ class TokenSequences:
     """Token sequences: codes, int64 ``[n_i]`` each, and the table that they index.
 
     The last ``T`` codes of every row are what the ``T`` tokens of the response are predicted from.
+    ``unablated`` are the codes of the row with every unit kept, where they are known.
     """
 
     table: TokenTable
     codes: Sequence[np.ndarray]
+    unablated: np.ndarray | None = None
 
 
 class SequenceBuilder:

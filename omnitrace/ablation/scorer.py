@@ -22,17 +22,15 @@ import torch
 from torch import nn
 
 from omnitrace.ablation.contrast import TokenValues
-from omnitrace.capture.attention_hooks import attention_layers, attention_modules, tapped
+from omnitrace.ablation.recording import record
+from omnitrace.capture.attention_hooks import attention_layers
+from omnitrace.capture.prompt_record import PromptRecord
 from omnitrace.capture.quantised import check_backward
-from omnitrace.capture.visibility import AttentionReach
 from omnitrace.errors import InputError, ModelError
 from omnitrace.models.base import Encoded, ModelAdapter
 from omnitrace.models.forward import (
     DecoderInputs,
-    carries_states,
     decoder_inputs,
-    forward_parameters,
-    last_logits,
     undisturbed,
 )
 from omnitrace.models.memory import MEMORY, row_bytes, rows_within
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseScorer", "Rewriting", "check_spans"]
 
-# Inputs with one entry a token that carry no media content.
-_PER_TOKEN: Final = ("attention_mask", "token_type_ids", "mm_token_type_ids")
 # Largest difference, in nats, between the model on ids and on the embeddings of the same.
 _TOLERANCE: Final = {torch.bfloat16: 0.1, torch.float16: 0.02}
 # The kinds of requests on which a model was found to do nothing but what the embeddings show.
@@ -97,6 +93,11 @@ class ResponseScorer:
     measured:
         Called with the keep-masks, bool ``[m, K]``, that are measured with this scorer. Masks that
         a span signal was fitted on must not evaluate it.
+    keep:
+        Whether keys and values of prompt and response are kept as long as the scorer is, if they
+        take at most half the memory: a mask then runs only from the first ablated unit on.
+    prompt:
+        What was left of reading the prompt; keys and values are then kept, too.
 
     Attributes
     ----------
@@ -106,6 +107,8 @@ class ResponseScorer:
         float32 ``[T]``, on the CPU: the values of the response with every unit kept.
     reach, forwards:
         How far the layers look on these inputs; how many rows have run since.
+    kept:
+        The keys and values with every unit kept, or None.
     recurrent:
         Whether layers carry what they have read in a state, beside or without softmax attention.
 
@@ -128,6 +131,8 @@ class ResponseScorer:
         memory: int = MEMORY,
         rewriting: Rewriting | None = None,
         measured: Callable[[np.ndarray], None] | None = None,
+        keep: bool = False,
+        prompt: PromptRecord | None = None,
     ) -> None:
         length = inputs["input_ids"].shape[1]
         if not response or length != layout.prompt_length + len(response) - 1:
@@ -145,13 +150,13 @@ class ResponseScorer:
         self.foils = None if foils is None else tuple(foils)
         self._token_values = TokenValues(self.response, self.foils)
         self.forwards = 0
-        self.reach = AttentionReach()
-        fed = self._record(inputs, options or {})
-        self.dtype, self._positions, self._embeddings = fed.dtype, fed.positions, fed.tokens
-        self._side = fed.side
-        self.recurrent = carries_states(self.model, len(self.reach.modules))
+        self._recording, logits = record(
+            adapter, inputs, options or {}, len(response), memory=memory, keep=keep, prompt=prompt
+        )
+        self.reach, self.recurrent = self._recording.reach, self._recording.recurrent
+        self.kept = self._recording.kept
+        self.dtype, self._embeddings = self._recording.fed.dtype, self._recording.fed.tokens
         device = self._embeddings.device
-        self._per_token = {name: inputs[name] for name in _PER_TOKEN if name in inputs}
         self.source_units: tuple[SourceUnit, ...] = layout.units
         self._units = tuple(unit.id for unit in layout.units)
         self._modalities = tuple(unit.modality for unit in layout.units)
@@ -163,8 +168,7 @@ class ResponseScorer:
         # where no template follows the sources: it stays whatever is ablated.
         self._unit_of[layout.prompt_length - 1] = -1
         self._absent = self._without_units()
-        assert fed.logits is not None
-        plain = self.values(fed.logits)
+        plain = self.values(logits)
         self._check(plain)
         self.full: np.ndarray = plain[0].float().cpu().numpy()
 
@@ -210,15 +214,18 @@ class ResponseScorer:
     @property
     def positions(self) -> torch.Tensor:
         """The rotary positions of the recorded pass: int64 ``[N]``, or ``[axes, N]``."""
-        if self._positions is None:  # the model counts them by itself
+        positions = self._recording.fed.positions
+        if positions is None:  # the model counts them by itself
             return torch.arange(self._embeddings.shape[1], device=self._embeddings.device)
-        return self._positions.to(self._embeddings.device)[..., 0, :]
+        return positions.to(self._embeddings.device)[..., 0, :]
 
     @property
     def extras(self) -> dict[str, torch.Tensor]:
         """Other inputs with one value a token, each ``[N]``."""
         return {
-            name: value[0] for name, value in self._per_token.items() if name != "attention_mask"
+            name: value[0]
+            for name, value in self._recording.per_token.items()
+            if name != "attention_mask"
         }
 
     def rows(self, *, gradients: bool = False) -> int:
@@ -304,19 +311,6 @@ class ResponseScorer:
             )
         return keep.to(self._embeddings.device)
 
-    def _record(
-        self, inputs: Mapping[str, torch.Tensor], options: Mapping[str, Any]
-    ) -> DecoderInputs:
-        """Run the model as it is: note what its decoder is fed, and how far it looks."""
-        if "inputs_embeds" not in forward_parameters(self.model):
-            raise ModelError(
-                f"{type(self.model).__name__} cannot be run on embeddings",
-                legal="models whose forward() takes inputs_embeds",
-            )
-        modules = attention_modules(self.adapter.decoder)
-        with undisturbed(self.model), tapped(self.model, modules, [self.reach] * len(modules)):
-            return decoder_inputs(self.adapter, inputs, options, tokens=len(self.response))
-
     def refed(
         self, inputs: Mapping[str, torch.Tensor], options: Mapping[str, Any]
     ) -> DecoderInputs:
@@ -329,25 +323,11 @@ class ResponseScorer:
 
         The context yields arguments of the model's forward pass.
         """
-        tokens = tokens.to(self._embeddings.device, self.dtype)
-        known = forward_parameters(self.model)
-        return self._side.feeding(self.model, self.adapter.decoder, tokens, known)
+        return self._recording.feeding(tokens)
 
     def _run(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the logits of the response's tokens, ``[rows, T, vocabulary]``."""
-        count = len(embeddings)
-        arguments: dict[str, Any] = {
-            name: value.expand(count, -1) for name, value in self._per_token.items()
-        }
-        positions = self._positions
-        if positions is not None:  # else the model counts them by itself, now as then
-            # [1, N], or [axes, 1, N] where the rotary embedding is multimodal
-            shape = (*positions.shape[:-2], count, positions.shape[-1])
-            arguments["position_ids"] = positions.expand(shape)
-        with last_logits(self.model, self.tokens) as more, self.fed(embeddings) as fed:
-            output = self.model(**fed, **arguments, **more)
-        logits: torch.Tensor = output.logits[:, -self.tokens :]
-        return logits
+        return self._recording.run(embeddings)
 
     def values(self, logits: torch.Tensor) -> torch.Tensor:
         """Return ``[rows, T]`` as ``logprobs`` does, from logits ``[rows, T, vocabulary]``."""
@@ -365,7 +345,7 @@ class ResponseScorer:
         return absent
 
     def _check(self, plain: torch.Tensor) -> None:
-        kind = (self.dtype, frozenset(self._modalities), *self._per_token)
+        kind = (self.dtype, frozenset(self._modalities), *self._recording.per_token)
         passed = _checked.setdefault(self.model, set())
         if kind in passed:
             return

@@ -34,6 +34,7 @@ __all__ = [
     "attention_layers",
     "attention_modules",
     "tapped",
+    "untap",
     "untapped",
 ]
 
@@ -246,6 +247,12 @@ def tapped(model: nn.Module, modules: Sequence[nn.Module], taps: Sequence[Tap]) 
             config._attn_implementation_internal = implementations[key]
         for module, value in deltas:
             module.rope_deltas = value
+
+
+def untap(modules: Sequence[nn.Module]) -> None:
+    """Show no further attention call of ``modules`` to the taps that they carry."""
+    for module in modules:
+        module.__dict__.pop(_TAP, None)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from omnitrace.capture.prompt_record import PromptRecord
 from omnitrace.engine.decode_loop import Engine
 from omnitrace.engine.provenance import provenance_of
 from omnitrace.engine.setup import Setup
@@ -32,6 +33,8 @@ class Attributed:
         As the trace's :class:`~omnitrace.trace.provenance.Provenance` has them.
     finished:
         Whether the response ended by itself.
+    prompt:
+        What is left of reading the prompt, where that is of use for verification, until then.
     """
 
     setup: Setup
@@ -42,6 +45,7 @@ class Attributed:
     seed: int | None = None
     finished: Callable[[Sequence[int]], bool] = lambda ids: True
     timings: dict[str, float] = field(default_factory=dict)
+    prompt: PromptRecord | None = None
 
     def trace(self) -> Trace:
         """Assemble the result."""

@@ -14,6 +14,7 @@ from omnitrace.capture.attention_hooks import tapped
 from omnitrace.capture.base import Capture
 from omnitrace.capture.batch import BatchCapture
 from omnitrace.capture.gradients import GradientCapture
+from omnitrace.capture.prompt_record import PromptRecord
 from omnitrace.engine.assembler import Assembler
 from omnitrace.engine.decode_loop import Engine
 from omnitrace.engine.setup import Setup
@@ -109,11 +110,21 @@ def capturing(setup: Setup) -> Capturing:
 
 @contextlib.contextmanager
 def listening(
-    model: Any, decoder: nn.Module, modules: Sequence[nn.Module], capture: Capture | BatchCapture
+    model: Any,
+    decoder: nn.Module,
+    modules: Sequence[nn.Module],
+    capture: Capture | BatchCapture,
+    prompt: PromptRecord | None = None,
 ) -> Iterator[None]:
-    """Let ``capture`` listen to the model inside the block."""
+    """Let ``capture`` listen to the model inside the block, and ``prompt`` while it is read."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(tapped(model, modules, capture.taps))
+        if prompt is None:
+            stack.enter_context(tapped(model, modules, capture.taps))
+        else:
+            taps = prompt.taps(modules, capture.taps)
+            stack.enter_context(tapped(model, prompt.modules, taps))
+            others = [module for module in prompt.modules if module not in modules]
+            stack.enter_context(prompt.attached(model, others))
         if isinstance(capture, GradientCapture):
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(capture.attached(model, decoder))

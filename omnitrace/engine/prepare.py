@@ -22,6 +22,7 @@ from omnitrace._utils.paths import as_root
 from omnitrace.ablation.contrast import foils_of
 from omnitrace.ablation.scorer import ResponseScorer, Rewriting
 from omnitrace.capture.parameters import input_device
+from omnitrace.capture.prompt_record import PromptRecord
 from omnitrace.engine.setup import Setup
 from omnitrace.errors import InputError, NotSupportedError, SourceWarning
 from omnitrace.models.base import ModelAdapter
@@ -219,6 +220,8 @@ def response_scorer(
     foils: Sequence[int | None] | None = None,
     *,
     measured: Callable[[np.ndarray], None] | None = None,
+    keep: bool = False,
+    prompt: PromptRecord | None = None,
 ) -> ResponseScorer:
     """Return what measures the response ``ids`` under changed inputs."""
     adapter = setup.adapter
@@ -231,4 +234,6 @@ def response_scorer(
         foils=foils,
         rewriting=Rewriting(request, lambda new: adapter.encode(new, setup.sources)),
         measured=measured,
+        keep=keep,
+        prompt=prompt,
     )

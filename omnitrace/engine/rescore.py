@@ -30,13 +30,14 @@ def scorer_of(
     messages: Sequence[Message] | None = None,
     media_root: str | Path | None = None,
     measured: Callable[[np.ndarray], None] | None = None,
+    keep: bool = False,
 ) -> ResponseScorer:
     """Return the scorer of a trace's response; see ``Tracer.scorer_of``."""
     setup = _cutting_alike(setup, trace)
     asked = trace.request() if messages is None else messages
     template = trace.provenance.generation.get("template")
     given = read_request_and_response(setup, asked, trace.token_ids, None, media_root, template)
-    scorer = response_scorer(setup, given.request, given.ids, measured=measured)
+    scorer = response_scorer(setup, given.request, given.ids, measured=measured, keep=keep)
     own = [(unit.id, unit.positions) for unit in trace.units]
     if own != [(unit.id, unit.positions) for unit in scorer.source_units]:
         raise InputError(

@@ -199,7 +199,9 @@ def completed(
         return trace
     if span is None or isinstance(span, LiveSpanSignal):
         verifies = setup.verify is not None and foils is None and trace.units
-        return verified(setup, session, trace, measured=measured) if verifies else trace
+        found = verified(setup, session, trace, measured=measured) if verifies else trace
+        session.prompt = None
+        return found
     return with_measured(
         setup,
         session,

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from omnitrace.capture.attention_hooks import untapped
+from omnitrace.capture.attention_hooks import attention_modules, untapped
 from omnitrace.capture.base import Capture
 from omnitrace.capture.decode import RowCapture
 from omnitrace.capture.exclusive import evaluated, model_lock
 from omnitrace.capture.parameters import input_device
+from omnitrace.capture.prompt_record import PromptRecord
 from omnitrace.capture.replay import ReplayCapture
 from omnitrace.engine.assembler import Block
 from omnitrace.engine.attributed import Attributed
@@ -84,7 +85,7 @@ class Session(Attributed):
         with lock.held(check), lock.working(), seeded(self.seed), evaluated(model):
             started = time.perf_counter()
             with (
-                listening(model, adapter.decoder, self.modules, self.capture),
+                listening(model, adapter.decoder, self.modules, self.capture, self.prompt),
                 self._blocks_to(emit, check, queue_size, backlog) as (hand_over, check_worker),
             ):
 
@@ -110,7 +111,8 @@ class Session(Attributed):
         What the model keeps for its next token is left as it is, and nothing is captured.
         """
         started = time.perf_counter()
-        with model_lock(self.setup.adapter.model).lent(), untapped(self.modules):
+        modules = self.modules if self.prompt is None else self.prompt.modules
+        with model_lock(self.setup.adapter.model).lent(), untapped(modules):
             yield
         self.interruptions += time.perf_counter() - started
 
@@ -152,7 +154,8 @@ def live_session(
     block: int,
 ) -> Session:
     """Prepare to run the model with its own ``generate``."""
-    config, extra = generation_config(setup.adapter.model, generate)
+    model = setup.adapter.model
+    config, extra = generation_config(model, generate)
     stop_at_last_position(config, setup.adapter, request.prompt_length)
 
     def rows(layers: Sequence[int], values: bool) -> Capture:
@@ -167,7 +170,6 @@ def live_session(
     def work(session: Session, push: Callable[[int], None]) -> None:
         arguments = dict(extra)
         streamer = TokenStreamer(push, also=arguments.pop("streamer", None))
-        model = setup.adapter.model
         model.generate(
             **request.inputs(input_device(model)),
             **request.encoded.generate_options,
@@ -176,12 +178,16 @@ def live_session(
             streamer=streamer,
         )
 
+    # Gradients need a cache of their own making.
+    reads = setup.verify is not None and gradient_target(setup.needs) is None
+    modules = attention_modules(setup.adapter.decoder) if reads else []
     return _session(
         setup,
         request,
         rows,
         work,
         block=block,
+        prompt=PromptRecord(request.prompt_length, modules) if reads else None,
         seed=seed,
         generation=generation_record(config),
         finished=lambda ids: ended(config, ids),

@@ -47,7 +47,13 @@ def verified(
     """
     assert setup.verify is not None
     scorer = functools.partial(
-        response_scorer, setup, session.request, trace.token_ids, measured=measured
+        response_scorer,
+        setup,
+        session.request,
+        trace.token_ids,
+        measured=measured,
+        keep=True,
+        prompt=session.prompt,
     )
     try:
         return _verified(setup.verify, trace, scorer)
@@ -73,7 +79,13 @@ def verified_again(
     if not (trace.spans and trace.units):
         return trace
     scorer = functools.partial(
-        scorer_of, setup, trace, messages=messages, media_root=media_root, measured=measured
+        scorer_of,
+        setup,
+        trace,
+        messages=messages,
+        media_root=media_root,
+        measured=measured,
+        keep=True,
     )
     return _verified(setup.verify or Verify(), trace, scorer)
 

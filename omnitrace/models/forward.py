@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from omnitrace.capture.attention_hooks import tapped
+from omnitrace.capture.cache_argument import cache_argument
 from omnitrace.capture.exclusive import evaluated, model_lock
 from omnitrace.capture.parameters import frozen
 from omnitrace.errors import ModelError, NotSupportedError
@@ -63,6 +64,7 @@ def decoder_inputs(
     options: Mapping[str, Any],
     *,
     tokens: int | None = None,
+    cache: Any = None,
 ) -> DecoderInputs:
     """Show what the decoder is fed for ``inputs``; call it inside :func:`undisturbed`.
 
@@ -72,6 +74,8 @@ def decoder_inputs(
         The model, its inputs (batch 1), and the other arguments of its forward pass.
     tokens:
         How many of the last logits are needed; with None the decoder does not run at all.
+    cache:
+        An empty cache that the pass fills, or None.
 
     Raises
     ------
@@ -107,6 +111,8 @@ def decoder_inputs(
             last_logits(model, tokens or 1) as more,
             contextlib.suppress(_SeenError),
         ):
+            if cache is not None:
+                more |= {cache_argument(model): cache, "use_cache": True}
             output = model(**inputs, **options, **more)
     finally:
         for handle in handles:

@@ -19,6 +19,7 @@ __all__ = [
     "DecoderShape",
     "batch_row_bytes",
     "cache_bytes",
+    "kept_bytes",
     "largest_weight",
     "row_bytes",
     "rows_within",
@@ -130,6 +131,12 @@ def cache_bytes(model: Any, tokens: int, itemsize: int) -> int:
         kept = tokens if window is None else min(tokens, int(window) - 1)
         total += kept * projections.get(index, usual) * itemsize
     return total
+
+
+def kept_bytes(model: Any, tokens: int, itemsize: int, memory: int) -> int:
+    """Return the same where it is no more than half of a memory, else 0: then it is not kept."""
+    needed = cache_bytes(model, tokens, itemsize)
+    return needed if needed <= memory // 2 else 0
 
 
 def _heads(config: Any) -> int:

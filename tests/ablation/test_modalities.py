@@ -15,6 +15,7 @@ from omnitrace.ablation import Effects, leave_one_out, measure, random_masks
 from omnitrace.ablation.input_operators import Blur, Drop, Freeze, Grey, Silence
 from omnitrace.ablation.mask_sequences import changed_request
 from omnitrace.ablation.operators import choose_operators
+from omnitrace.engine.rescore import scorer_of
 from omnitrace.media import LoadedVideo
 from omnitrace.media.audio import SAMPLE_RATE
 from omnitrace.reference.files import write_sample
@@ -62,6 +63,19 @@ def test_effects_of_all_modalities_equal_a_loop(reference: Tracer, trace: Trace)
     made.reach.full = False
     hidden = measure(made, trace.spans, masks)
     np.testing.assert_allclose(hidden.tokens, found.tokens, atol=1e-4)
+
+
+def test_a_kept_row_changes_no_effect_of_any_modality(reference: Tracer, trace: Trace) -> None:
+    made = scorer_of(reference.setup, trace, keep=True)
+    assert made.kept is not None
+    masks = np.concatenate(
+        [leave_one_out(len(trace.units))[::4], random_masks(len(trace.units), 8, seed=0)]
+    )
+    found = measure(made, trace.spans, masks)
+    np.testing.assert_allclose(found.tokens, naive.by_attention(made, masks), atol=1e-4)
+    assert found.run_tokens < measure(reference.scorer_of(trace), trace.spans, masks).run_tokens
+    meant = measure(made, trace.spans, masks, operator="mean")
+    np.testing.assert_allclose(meant.tokens, naive.by_mean(made, masks), atol=1e-4)
 
 
 def test_what_the_statements_rest_on_has_the_largest_effect(

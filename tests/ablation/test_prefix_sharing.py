@@ -30,10 +30,20 @@ def rows(draw: st.DrawFn) -> list[np.ndarray]:
     return found
 
 
-def walk(step: Step, rows: list[np.ndarray], done: int, waiting: int) -> tuple[int, list[int], int]:
+NONE = np.zeros(0, dtype=np.int64)
+
+
+def walk(
+    step: Step, rows: list[np.ndarray], done: int, waiting: int, kept: np.ndarray = NONE
+) -> tuple[int, list[int], int]:
     """Return the tokens that a plan runs, the rows that it ends, and the most caches that wait."""
-    assert step.start == done <= step.end
     first = rows[step.rows[0]]
+    if step.kept:
+        assert (first[: step.start] == kept[: step.start]).all()
+        assert done <= step.start <= len(kept)
+        assert step.end >= step.start
+    else:
+        assert step.start == done <= step.end
     for row in step.rows:
         assert (rows[row][: step.end] == first[: step.end]).all()
         assert len(rows[row]) - step.end >= TAIL
@@ -43,18 +53,26 @@ def walk(step: Step, rows: list[np.ndarray], done: int, waiting: int) -> tuple[i
         tokens += len(batch) * (max(len(rows[row]) for row in batch) - step.end)
     most = waiting
     for number, branch in enumerate(step.steps):
-        held = waiting + (number < len(step.steps) - 1 and len(branch.rows) > 1)
-        more, theirs, there = walk(branch, rows, step.end, held)
+        waits = number < len(step.steps) - 1 and len(branch.rows) > 1 and not branch.kept
+        more, theirs, there = walk(branch, rows, step.end, waiting + waits, kept)
         tokens, ended, most = tokens + more, ended + theirs, max(most, there)
     assert sorted(ended) == sorted(step.rows)
     return tokens, ended, most
 
 
-@given(rows(), st.integers(0, 40), st.integers(0, 3), st.integers(1, 6), st.booleans())
+@given(
+    rows(),
+    st.integers(0, 40),
+    st.integers(0, 3),
+    st.integers(1, 6),
+    st.booleans(),
+    st.integers(0, 80),
+)
 @settings(max_examples=200, deadline=None)
 def test_every_row_runs_whole_and_no_plan_costs_more_than_a_loop(
-    rows: list[np.ndarray], overhead: int, waiting: int, most: int, fill: bool
+    rows: list[np.ndarray], overhead: int, waiting: int, most: int, fill: bool, first: int
 ) -> None:
+    kept = unablated(rows)[:first]
     made = plan(
         rows,
         tail=TAIL,
@@ -62,8 +80,9 @@ def test_every_row_runs_whole_and_no_plan_costs_more_than_a_loop(
         overhead=overhead,
         waiting=waiting,
         fill=fill,
+        kept=kept,
     )
-    tokens, ended, held = walk(made, rows, 0, 0)
+    tokens, ended, held = walk(made, rows, 0, 0, kept)
     assert sorted(ended) == list(range(len(rows)))
     assert held <= waiting
     assert tokens <= made.cost
@@ -71,16 +90,27 @@ def test_every_row_runs_whole_and_no_plan_costs_more_than_a_loop(
     assert made.cost <= loop + overhead
 
 
-def nodes(rows: list[np.ndarray]) -> int:
+def unablated(rows: list[np.ndarray]) -> np.ndarray:
+    """Return a row that holds all pieces, in the order in which they are numbered."""
+    return np.unique(np.concatenate(rows))
+
+
+def nodes(rows: list[np.ndarray], kept: np.ndarray = NONE) -> int:
     """Count the tokens of the tree of all beginnings: the least that must run."""
-    return len({row[: end + 1].tobytes() for row in rows for end in range(len(row))})
+    free = {kept[: end + 1].tobytes() for end in range(len(kept))}
+    last = {row.tobytes()[: 8 * (len(row) - i)] for row in rows for i in range(TAIL)}
+    every = {row[: end + 1].tobytes() for row in rows for end in range(len(row))}
+    return len(every - (free - last))
 
 
-@given(rows())
+@given(rows(), st.integers(0, 80))
 @settings(max_examples=100, deadline=None)
-def test_where_a_pass_costs_nothing_no_beginning_runs_twice(rows: list[np.ndarray]) -> None:
-    made = plan(rows, tail=TAIL, most=lambda new, total: 64, overhead=0, waiting=99)
-    assert walk(made, rows, 0, 0)[0] == made.cost == nodes(rows)
+def test_where_a_pass_costs_nothing_no_beginning_runs_twice(
+    rows: list[np.ndarray], first: int
+) -> None:
+    kept = unablated(rows)[:first]
+    made = plan(rows, tail=TAIL, most=lambda new, total: 64, overhead=0, waiting=99, kept=kept)
+    assert walk(made, rows, 0, 0, kept)[0] == made.cost == nodes(rows, kept)
 
 
 def test_leaving_one_out_needs_no_more_than_one_cache_to_wait() -> None:
@@ -91,6 +121,29 @@ def test_leaving_one_out_needs_no_more_than_one_cache_to_wait() -> None:
     tokens, _, held = walk(made, rows, 0, 0)
     assert tokens == nodes(rows)
     assert held <= 1
+
+
+def test_behind_a_kept_row_leaving_one_out_runs_only_what_follows() -> None:
+    pieces = [np.arange(10 * i, 10 * i + 10) for i in range(30)]
+    end = np.array([1000, 1001, 1002])
+    rows = [np.concatenate([*(p for j, p in enumerate(pieces) if j != i), end]) for i in range(30)]
+    kept = np.concatenate([*pieces, end])
+    made = plan(rows, tail=TAIL, most=lambda new, total: 1, overhead=5, waiting=1, kept=kept)
+    tokens, _, held = walk(made, rows, 0, 0, kept)
+    assert tokens == sum(10 * (29 - i) + 3 for i in range(30))
+    assert held == 0
+
+
+def test_what_leaves_a_kept_row_at_one_place_runs_together() -> None:
+    kept = np.arange(200)
+    alone = [np.r_[0:20, 30 + 2 * i : 32 + 2 * i, 180:200] for i in range(6)]
+    late = np.r_[0:170, 175:200]
+    rows = [*alone, late]
+    made = plan(rows, tail=TAIL, most=lambda new, total: 64, overhead=24, waiting=1, kept=kept)
+    tokens, ended, _ = walk(made, rows, 0, 0, kept)
+    assert sorted(ended) == list(range(7))
+    assert tokens == 6 * 22 + 25
+    assert made.cost == tokens + 2 * 24
 
 
 def test_equal_tokens_get_equal_codes() -> None:

@@ -69,7 +69,7 @@ def cost_of_signal(signals: Resolved, verify: Verify | None, sizes: Sizes) -> Si
     passes: float | None = 0.0
     if verify is not None:
         passes = _verification(verify, sizes)
-        peak = max(peak, measuring(sizes, passes))
+        peak = max(peak, measuring(sizes, passes, keeps=True))
     elif span is not None and not isinstance(span, LiveSpanSignal):
         try:
             passes = _measured(span, sizes)

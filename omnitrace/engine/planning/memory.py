@@ -14,6 +14,7 @@ from omnitrace.models.memory import (
     MEMORY,
     batch_row_bytes,
     cache_bytes,
+    kept_bytes,
     row_bytes,
     rows_within,
     shape_of,
@@ -99,7 +100,7 @@ def tracing(sizes: Sizes, needs: Collection[Need]) -> int:
     return held + scores
 
 
-def measuring(sizes: Sizes, budget: float | None = None) -> int:
+def measuring(sizes: Sizes, budget: float | None = None, *, keeps: bool = False) -> int:
     """Return the peak while units of a finished response are ablated, as verification does.
 
     Units are tried alone, where what is hidden need not run, and left out, about two a span.
@@ -110,8 +111,11 @@ def measuring(sizes: Sizes, budget: float | None = None) -> int:
         Of the request.
     budget:
         How many passes over prompt and response that may cost; None for any number.
+    keeps:
+        Whether keys and values of prompt and response are kept meanwhile, as verification does.
     """
     model, context = sizes.model, sizes.context
+    kept = kept_bytes(model, context, sizes.itemsize, MEMORY) if keeps else 0
     fed = 2 * context * shape_of(model).width * _FLOAT  # embeddings, and those without units
     peaks = [sizes.row(context, sizes.new)]
     alone = context - sizes.sources + sizes.sources // max(1, sizes.units)
@@ -119,8 +123,9 @@ def measuring(sizes: Sizes, budget: float | None = None) -> int:
         row = batch_row_bytes(model, tokens, tokens, sizes.new, sizes.itemsize)
         if budget is not None:
             count = min(count, max(1, int(budget * context / tokens)))
-        peaks.append(min(count, rows_within(MEMORY, row)) * row + sizes.cache(shared))
-    return sizes.inputs + fed + max(peaks)
+        waits = 0 if kept else sizes.cache(shared)
+        peaks.append(min(count, rows_within(MEMORY - kept, row)) * row + waits)
+    return sizes.inputs + fed + kept + max(peaks)
 
 
 def differentiating(sizes: Sizes) -> int:

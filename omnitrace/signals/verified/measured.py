@@ -38,7 +38,7 @@ class Measured:
         The response and its spans.
     budget:
         The tokens that may be spent. The first mask is measured whatever it costs, and of the
-        beginning that masks share only that of the first one is counted ahead.
+        beginning that masks share only that of the first one is counted ahead, if it is not kept.
 
     Attributes
     ----------
@@ -155,8 +155,10 @@ class Measured:
         return self.length - int(self._starts[dropped].min()) - int(self._sizes[dropped].sum())
 
     def _before(self, keep: np.ndarray) -> int:
-        """Return the tokens before the first that is dropped, which masks share."""
-        return int(self._starts[~keep].min(initial=self.length))
+        """Return the tokens before the first that is dropped, which masks share and none keeps."""
+        kept = self._scorer.kept
+        first = int(self._starts[~keep].min(initial=self.length))
+        return max(0, first - (0 if kept is None else kept.length))
 
     def fits(self, masks: Iterable[np.ndarray], share: float) -> bool:
         """Say whether masks cost at most what is left of a share of the budget."""

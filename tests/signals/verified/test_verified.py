@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from omnitrace import InputError, SelectionConfig, SpanEvent, Trace, Tracer
 from omnitrace.ablation import measure
+from omnitrace.ablation.kept_row import kept_row
+from omnitrace.capture.prompt_record import PromptRecord
 from omnitrace.errors import ModelError
 from omnitrace.signals.verified import options as verify_options
 from omnitrace.signals.verified.options import Verify
@@ -166,6 +171,56 @@ def test_a_trace_is_verified_later_as_it_would_have_been_at_once(
     assert later.spans == tracer.trace(request).spans
     assert later.provenance.signal["verify"]["passes"] > 0
     assert not later.provenance.generation.get("replay")
+
+
+def test_a_replay_is_verified_as_the_trace_was(tracer: Tracer) -> None:
+    request = asked("What does the lamp cost? What does the coin cost?")
+    written = tracer.trace(request)
+    replayed = tracer.replay(request, written.token_ids)
+    assert "supported" in [span.verdict for span in written.spans]
+    for ours, theirs in zip(replayed.spans, written.spans, strict=True):
+        assert ours.verdict == theirs.verdict
+        assert [each.unit.id for each in ours.supports] == [
+            each.unit.id for each in theirs.supports
+        ]
+        assert [each.effect for each in ours.supports] == pytest.approx(
+            [each.effect for each in theirs.supports], abs=1e-4
+        )
+
+
+def test_nothing_that_was_kept_of_prompt_and_response_is_held_after(
+    tracer: Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts: list[weakref.ref[Any]] = []
+    rows: list[weakref.ref[Any]] = []
+    take = PromptRecord.take
+
+    def taken(self: PromptRecord) -> Any:
+        cache = take(self)
+        prompts.append(weakref.ref(cache))
+        return cache
+
+    def noted(*args: Any) -> Any:
+        row = kept_row(*args)
+        assert row is not None
+        rows.append(weakref.ref(row))
+        return row
+
+    held: list[tuple[bool, bool]] = []
+
+    def measured(masks: np.ndarray) -> None:
+        held.append((prompts[-1]() is not None, rows[-1]() is not None))
+
+    monkeypatch.setattr(PromptRecord, "take", taken)
+    monkeypatch.setattr("omnitrace.ablation.recording.kept_row", noted)
+    stream = tracer.stream(asked("What does the lamp cost?"), measured=measured)
+    *_, last = stream
+    assert isinstance(last, EndEvent)
+    assert last.trace.spans[0].verdict == "supported"
+    assert len(prompts) == 1
+    assert set(held) == {(False, True)}, "while masks run, only the row of all of it is held"
+    gc.collect()
+    assert [each() for each in [*prompts, *rows]] == [None] * 3
 
 
 def test_what_cannot_be_verified_is_refused(tracer: Tracer) -> None:
