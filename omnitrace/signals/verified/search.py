@@ -55,7 +55,9 @@ _GROUPS: Final = 4  # into which units are put at least, where they are not trie
 _KEPT: Final = 1.0  # passes that trying units alone leaves for leaving them out
 _MATTERS: Final = 0.5  # share of what units give back that others must not, to go with them
 _MORE: Final = 1.0  # nats of the missing words that a further unit must give back
-_MORE_SHARE: Final = 0.15  # and their share of what the first one gives back
+# The same in texts, which change many words a little, and in media; and the share of what the best
+# unit gives back.
+_FURTHER: Final = {True: (_MORE, 0.15), False: (0.75, 0.05)}
 _ALIKE: Final = 0.85  # share of what the best unit gives back that makes another one like it
 _TRIED: Final = 4  # units that are left out for each part of a span
 _PARTS: Final = 3  # units that a span rests on, beside those that are like them
@@ -185,13 +187,14 @@ class Search:
         weight = self._weights[s]
         covered = np.zeros_like(self.measured.hidden(s))
         parts: list[_Part] = []
-        least = _MORE
+        most = 0.0
         while len(parts) < _PARTS:
             gain = {k: in_words(each - covered) for k, each in back.items()}
             best = max(gain, key=lambda k: gain[k] * weight[k])
-            if gain[best] < least:
+            least, share = _FURTHER[self._homes[best][2] == "text"]
+            if gain[best] < max(least, share * most):
                 break
-            least = max(least, _MORE_SHARE * gain[best])
+            most = max(most, gain[best])
             same = {
                 k: weight[k] * in_words(np.minimum(each, back[best]) - covered)
                 for k, each in back.items()
@@ -352,10 +355,7 @@ class Search:
         ]
 
     def _best_pair(self, s: int, pairs: Sequence[tuple[int, int]], left: np.ndarray) -> list[_Part]:
-        """Return the unit that gives back most of what is left beside another, if any does.
-
-        Where that other one was not found alone, it is both of them.
-        """
+        """Return the unit that gives back most beside another, or both of them."""
         parts = {pair: _Part((pair[1],), (pair[0],)) for pair in pairs}
         gain = {
             pair: in_words(np.minimum(left, self._back(s, part, pair[1])))

@@ -46,13 +46,14 @@ def found_by(
     rule: Rule,
     homes: Sequence[int],
     ranking: Sequence[float] | None = None,
+    modality: str = "text",
     **options: Any,
 ) -> SpanEffects:
-    """Search a response of one span; units are texts, ``homes`` are the parts that they are of."""
+    """Search a response of one span; ``homes`` are the parts that units are of."""
     tokens = len(rule(frozenset()))
     units = [
         SimpleNamespace(
-            locator=TextRange(0, part, 3 * k, 3 * k + 3), modality="text", positions=(3 * k,)
+            locator=TextRange(0, part, 3 * k, 3 * k + 3), modality=modality, positions=(3 * k,)
         )
         for k, part in enumerate(homes)
     ]
@@ -115,6 +116,20 @@ def test_what_helps_beside_another_and_is_not_missed_is_no_source(find: Find) ->
         return [-4.0 if kept == {1} else 0.0]
 
     assert kinds(find(rule, [0, 0, 0, 1])) == {1: "necessary"}
+
+
+def test_a_second_medium_counts_where_a_second_text_may_only_change_the_wording(
+    find: Find,
+) -> None:
+    """In "… is red and … is red" the first one makes the second likely, less than its own unit."""
+
+    def rule(kept: frozenset[int]) -> list[float]:
+        second = 0.0 if kept & {1, 2} else -1.5 if 0 in kept else -4.2
+        return [0.0 if 0 in kept else -9.0, second]
+
+    homes, ranking = [0, 1, 1, 2], [1.0, 0.8, 0.2, 0.1]
+    assert kinds(find(rule, homes, ranking, modality="video")) == {0: "necessary", 1: "shared"}
+    assert kinds(find(rule, homes, ranking)) == {0: "necessary"}
 
 
 def test_what_is_likelier_with_a_unit_and_does_not_need_it_has_no_source(find: Find) -> None:
