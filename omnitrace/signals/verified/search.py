@@ -20,7 +20,9 @@
 A unit's effect on a word is what it gives back or what is lost without it (or without all that may
 say the same), whichever is less. A text model has words that a unit makes likelier and does not
 need, and words that suffer from any change of the prompt; few that are both come from nowhere. The
-effects on words above a floor add up.
+effects on words above a floor add up. Of what media show, little is missed where something else is
+there to guess from, and nothing is given back by the way: a unit of theirs has the geometric mean
+of this and of what it gives back.
 
 A unit is *necessary* where at least half of what it gives back is lost without it; of the others
 one that gives back half of what the span lost is *sufficient*, and what gives back less is
@@ -30,14 +32,15 @@ one that gives back half of what the span lost is *sufficient*, and what gives b
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from omnitrace.signals.verified.measured import Measured, in_words
 from omnitrace.signals.verified.options import Verify
+from omnitrace.signals.verified.parts import Found, Part
 from omnitrace.signals.verified.ranking import weights
 from omnitrace.signals.verified.sharing import spread
 from omnitrace.types import Effect, EffectKind, SpanEffects
@@ -64,25 +67,6 @@ _PARTS: Final = 3  # units that a span rests on, beside those that are like them
 _LEFT: Final = 0.3  # share of what a span lost that is looked into once more
 _HALF: Final = 0.5
 _UNMISSED: Final = 1 / 3  # share that counts of what a unit gives back that was not left out
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Units of which one is enough for some words of a span, the best first.
-
-    ``beside`` are the units that they were tried together with.
-    """
-
-    units: tuple[int, ...]
-    beside: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The effect of a unit, and what it explains of each token of the span, in nats."""
-
-    effect: Effect
-    words: np.ndarray
 
 
 class Search:
@@ -135,7 +119,7 @@ class Search:
 
     # Which units are looked at.
 
-    def _parts_of(self, live: Sequence[int]) -> dict[int, list[_Part]]:
+    def _parts_of(self, live: Sequence[int]) -> dict[int, list[Part]]:
         """Try units alone, or in groups where that is dear; return the parts of each span."""
         every = range(self.measured.count)
         masks = [self.measured.only([k]) for k in every]
@@ -181,17 +165,17 @@ class Search:
         costs = itertools.accumulate(map(self.measured.cost, every := list(masks)))
         self.measured.run([mask for mask, cost in zip(every, costs, strict=True) if cost <= left])
 
-    def _cover(self, s: int, units: Sequence[int]) -> list[_Part]:
+    def _cover(self, s: int, units: Sequence[int]) -> list[Part]:
         """Cover the words of a span by units that were tried alone."""
         back = {k: self.measured.given_back(s, [k]) for k in units}
         weight = self._weights[s]
         covered = np.zeros_like(self.measured.hidden(s))
-        parts: list[_Part] = []
+        parts: list[Part] = []
         most = 0.0
         while len(parts) < _PARTS:
             gain = {k: in_words(each - covered) for k, each in back.items()}
             best = max(gain, key=lambda k: gain[k] * weight[k])
-            least, share = _FURTHER[self._homes[best][2] == "text"]
+            least, share = _FURTHER[self._is_text(best)]
             if gain[best] < max(least, share * most):
                 break
             most = max(most, gain[best])
@@ -204,13 +188,13 @@ class Search:
                 for k in same
                 if k == best or (self.measured.alone(k) and same[k] >= _ALIKE * same[best])
             ]
-            parts.append(_Part(tuple(sorted(alike, key=lambda k: -same[k])[:_TRIED])))
+            parts.append(Part(tuple(sorted(alike, key=lambda k: -same[k])[:_TRIED])))
             covered = np.maximum(covered, np.max([back[k] for k in alike], axis=0))
         return parts
 
     # Leaving units out.
 
-    def _leave_out(self, parts: dict[int, list[_Part]]) -> None:
+    def _leave_out(self, parts: dict[int, list[Part]]) -> None:
         """Leave out the best units, then together what may say the same, then the other units."""
         every = [(s, part) for s, each in parts.items() for part in each]
         if not every:
@@ -251,12 +235,12 @@ class Search:
             if k not in units
         )
 
-    def _with_siblings(self, part: _Part) -> list[int]:
+    def _with_siblings(self, part: Part) -> list[int]:
         """Return the units of a part with all of the document or medium of the first of them."""
         home = self._homes[part.units[0]]
         return _union([part.units, (k for k, each in enumerate(self._homes) if each == home)])
 
-    def _may_have_twins(self, s: int, part: _Part) -> bool:
+    def _may_have_twins(self, s: int, part: Part) -> bool:
         """Say whether the best unit of a part is missed by less than half that it gives back."""
         best = part.units[0]
         missed = in_words(self._both(s, part, best))
@@ -265,16 +249,16 @@ class Search:
 
     # What the measured values say.
 
-    def _effects(self, s: int, parts: Sequence[_Part]) -> dict[int, _Found]:
+    def _effects(self, s: int, parts: Sequence[Part]) -> dict[int, Found]:
         """Return the effects of the units of all parts."""
-        found: dict[int, _Found] = {}
+        found: dict[int, Found] = {}
         for part in parts:
             for k, each in self._of_part(s, part).items():
                 if k not in found or found[k].effect.kind is None:
                     found[k] = each
         return found
 
-    def _of_part(self, s: int, part: _Part) -> dict[int, _Found]:
+    def _of_part(self, s: int, part: Part) -> dict[int, Found]:
         """Return the effects of the units of a part, with a kind where they support the span."""
         together = None
         if self._may_have_twins(s, part):
@@ -288,11 +272,11 @@ class Search:
             value = self._value(s, part, k, words)
             counts = supports and value >= self._options.missed
             kind = self._kind(s, part, k) if counts else None
-            found[k] = _Found(Effect(value, kind=kind), words)
+            found[k] = Found(Effect(value, kind=kind), words)
         return found
 
     def _both(
-        self, s: int, part: _Part, unit: int, together: np.ndarray | None = None
+        self, s: int, part: Part, unit: int, together: np.ndarray | None = None
     ) -> np.ndarray:
         """Return what a unit gives back and what is lost without it, the less, of each token.
 
@@ -304,19 +288,25 @@ class Search:
         both: np.ndarray = np.maximum(np.minimum(back, lost), 0.0)
         return both
 
-    def _value(self, s: int, part: _Part, unit: int, words: np.ndarray) -> float:
+    def _value(self, s: int, part: Part, unit: int, words: np.ndarray) -> float:
         """Return a unit's effect in nats."""
+        effect, back = in_words(words), in_words(self._back(s, part, unit))
+        if not self._is_text(unit):
+            effect = math.sqrt(effect * back)
         if part.beside or self.measured.lost(s, [unit]) is not None:
-            return in_words(words)
+            return effect
         # The budget ended before it was left out.
-        return max(in_words(words), _UNMISSED * in_words(self._back(s, part, unit)))
+        return max(effect, _UNMISSED * back)
 
-    def _back(self, s: int, part: _Part, unit: int) -> np.ndarray:
+    def _is_text(self, unit: int) -> bool:
+        return self._homes[unit][2] == "text"
+
+    def _back(self, s: int, part: Part, unit: int) -> np.ndarray:
         """Return what a unit gives back of each token, beside what it was tried with."""
         back = self.measured.given_back(s, [*part.beside, unit])
         return back - self.measured.given_back(s, part.beside) if part.beside else back
 
-    def _kind(self, s: int, part: _Part, unit: int) -> EffectKind:
+    def _kind(self, s: int, part: Part, unit: int) -> EffectKind:
         back = in_words(self._back(s, part, unit))
         if in_words(self._both(s, part, unit)) >= _HALF * back:
             return "necessary"
@@ -324,7 +314,7 @@ class Search:
 
     # Looking again, where much is not explained.
 
-    def _unclear(self, found: dict[int, dict[int, _Found]]) -> dict[int, np.ndarray]:
+    def _unclear(self, found: dict[int, dict[int, Found]]) -> dict[int, np.ndarray]:
         """Return what is not explained of the spans of which that is much."""
         left = {s: self._not_explained(s, each) for s, each in found.items()}
         return {
@@ -333,7 +323,7 @@ class Search:
             if in_words(each) >= max(_MORE, _LEFT * in_words(self.measured.hidden(s)))
         }
 
-    def _look_for_pairs(self, found: dict[int, dict[int, _Found]]) -> None:
+    def _look_for_pairs(self, found: dict[int, dict[int, Found]]) -> None:
         """Try units beside one that was found, or beside what the signal scores highest."""
         unclear = self._unclear(found)
         pairs = {s: self._pairs(s, found[s]) for s in unclear}
@@ -343,7 +333,7 @@ class Search:
         for s, each in parts.items():
             found[s] |= self._effects(s, each)
 
-    def _pairs(self, s: int, found: dict[int, _Found]) -> list[tuple[int, int]]:
+    def _pairs(self, s: int, found: dict[int, Found]) -> list[tuple[int, int]]:
         """Return the units that may need each other: of one document or medium."""
         order = self._order[s]
         chosen = [k for k, each in found.items() if each.effect.kind is not None] or order[:1]
@@ -354,9 +344,9 @@ class Search:
             if k not in chosen and self._homes[k] == self._homes[beside]
         ]
 
-    def _best_pair(self, s: int, pairs: Sequence[tuple[int, int]], left: np.ndarray) -> list[_Part]:
+    def _best_pair(self, s: int, pairs: Sequence[tuple[int, int]], left: np.ndarray) -> list[Part]:
         """Return the unit that gives back most beside another, or both of them."""
-        parts = {pair: _Part((pair[1],), (pair[0],)) for pair in pairs}
+        parts = {pair: Part((pair[1],), (pair[0],)) for pair in pairs}
         gain = {
             pair: in_words(np.minimum(left, self._back(s, part, pair[1])))
             for pair, part in parts.items()
@@ -365,10 +355,10 @@ class Search:
             return []
         beside, k = max(gain, key=lambda pair: gain[pair])
         alone = in_words(self.measured.given_back(s, [beside]))
-        other = [] if alone >= _MORE else [_Part((beside,), (k,))]
+        other = [] if alone >= _MORE else [Part((beside,), (k,))]
         return [parts[beside, k], *other]
 
-    def _look_for_needed(self, found: dict[int, dict[int, _Found]]) -> None:
+    def _look_for_needed(self, found: dict[int, dict[int, Found]]) -> None:
         """Leave out what the signal scores highest."""
         unclear = self._unclear(found)
         self._without((s, [k]) for s in unclear for k in self._order[s][:_TRIED])
@@ -382,15 +372,15 @@ class Search:
                 needed = in_words(words) >= _HALF * in_words(left)
                 if needed or in_words(both) >= _MORE:
                     words = words if needed else both
-                    found[s][k] = _Found(Effect(in_words(words), kind="necessary"), words)
+                    found[s][k] = Found(Effect(in_words(words), kind="necessary"), words)
 
-    def _not_explained(self, s: int, found: dict[int, _Found]) -> np.ndarray:
+    def _not_explained(self, s: int, found: dict[int, Found]) -> np.ndarray:
         """Return what each token lost that no supporting unit explains."""
         left = self.measured.hidden(s)
         words = [each.words for each in found.values() if each.effect.kind is not None]
         return left - np.max(words, axis=0) if words else left
 
-    def _ordered(self, found: dict[int, _Found]) -> dict[str, Effect]:
+    def _ordered(self, found: dict[int, Found]) -> dict[str, Effect]:
         order = sorted(found, key=lambda k: -found[k].effect.value)
         return {self._units[k]: found[k].effect for k in order}
 

@@ -132,6 +132,18 @@ def test_a_second_medium_counts_where_a_second_text_may_only_change_the_wording(
     assert kinds(find(rule, homes, ranking)) == {0: "necessary"}
 
 
+def test_a_medium_that_gives_back_all_is_a_source_though_the_rest_lets_guess_it(find: Find) -> None:
+    """Of a text that much would be chance: any document of the subject makes its words likelier."""
+
+    def rule(kept: frozenset[int]) -> list[float]:
+        return [0.0 if 0 in kept else -1.2 if len(kept) > 1 else -7.0]
+
+    image, text = (find(rule, [0, 1, 2, 3], modality=each) for each in ("image", "text"))
+    assert text["0"].value == pytest.approx(0.7)
+    assert image["0"].value == pytest.approx(np.sqrt(0.7 * 6.5))
+    assert kinds(image) == kinds(text) == {0: "sufficient"}
+
+
 def test_what_is_likelier_with_a_unit_and_does_not_need_it_has_no_source(find: Find) -> None:
     """Alone, a unit of the same topic gives back half; without it nothing is lost."""
 
