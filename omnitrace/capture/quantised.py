@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ _checked: Final = weakref.WeakSet[nn.Module]()
 def dequantised(module: Any, weight: torch.Tensor) -> torch.Tensor:
     """Return the numbers that a weight's codes stand for; a weight that is none as it is."""
     kind = type(weight).__name__
+    if getattr(getattr(weight, "quant_state", None), "packing_format_for_cpu", False):
+        return _unpacked(weight)
     if kind in ("Params4bit", "Int8Params"):
         from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 
@@ -31,6 +34,20 @@ def dequantised(module: Any, weight: torch.Tensor) -> torch.Tensor:
         except (RuntimeError, NotImplementedError):  # no codes, or such as cannot be read
             return weight.detach()
     return weight.detach()
+
+
+def _unpacked(weight: Any) -> torch.Tensor:
+    """Return the numbers of four-bit codes that bitsandbytes has put in another order.
+
+    It does so at a layer's first call, on processors with bfloat16, and its own reader does not
+    notice.
+    """
+    from bitsandbytes import functional
+
+    state = copy.copy(weight.quant_state)  # which the inverse changes
+    codes, state = functional._convert_weight_packed_for_cpu_inverse(weight.data, state)
+    numbers: torch.Tensor = functional.dequantize_4bit(codes, state)
+    return numbers.detach()
 
 
 def _is_coded(module: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from omnitrace import NotSupportedError, Tracer
 from omnitrace.capture.parameters import loaded_weight
 from omnitrace.capture.quantised import check_backward
+from omnitrace.models.causal_lm import CausalLMAdapter
 from tests.helpers.text_adapters import own_text_adapter
 from tests.helpers.two_documents import two_documents
 
@@ -67,6 +69,16 @@ def test_a_kernel_with_true_gradients_is_used() -> None:
     check_backward(own_text_adapter().model)
 
 
+def _wide() -> CausalLMAdapter:
+    """Return an adapter of a tiny model whose layers have whole blocks of 64 codes."""
+    adapter = own_text_adapter()
+    config = copy.deepcopy(adapter.model.config)
+    config.hidden_size, config.head_dim = 64, 16
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return CausalLMAdapter(type(adapter.model)(config).eval(), adapter.tokenizer)
+
+
 def _torchao(model: Any) -> Any:
     quantisation = pytest.importorskip("torchao.quantization")
     quantisation.quantize_(model, quantisation.Int8WeightOnlyConfig())
@@ -89,6 +101,23 @@ def _bitsandbytes(four: bool) -> Callable[[Any], Any]:
     return replaced
 
 
+def test_codes_that_a_call_puts_in_another_order_are_read_as_before() -> None:
+    """As bitsandbytes does on processors with bfloat16."""
+    bnb = pytest.importorskip("bitsandbytes")
+    layer = bnb.nn.Linear4bit(64, 32, bias=False, compute_dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer.load_state_dict({"weight": torch.randn(32, 64)}, strict=False)
+    layer = layer.to("cpu").eval()
+    before = loaded_weight(layer)
+    assert before is not None
+    with torch.no_grad():
+        layer(torch.ones(1, 64))
+    again = loaded_weight(layer)
+    assert again is not None
+    torch.testing.assert_close(again.float(), before.float(), atol=0.05, rtol=0.02)
+
+
 @pytest.mark.parametrize(
     "quantise",
     [_torchao, _bitsandbytes(True)],
@@ -98,15 +127,20 @@ def _bitsandbytes(four: bool) -> Callable[[Any], Any]:
 def test_a_quantised_model_scores_as_its_numbers_do(
     signal: str, quantise: Callable[[Any], Any]
 ) -> None:
-    adapter = own_text_adapter()
+    adapter, plain = _wide(), _wide()
     model = quantise(adapter.model)
+    # On processors with bfloat16 the kernel of bitsandbytes computes in it, without gradients.
+    rough = any(getattr(module, "support_avx512bf16_for_cpu", False) for module in model.modules())
     found = Tracer(model=model, processor=adapter.tokenizer, signal=signal)
+    if rough and signal == "grad-sam":
+        with pytest.raises(NotSupportedError, match="Linear4bit"):
+            found.trace(QUESTION, max_new_tokens=3)
+        return
     trace = found.trace(QUESTION, max_new_tokens=3)
-    plain = own_text_adapter()
     for name, module in model.named_modules():
         weight = loaded_weight(module) if isinstance(module, nn.Linear) else None
         if weight is not None:
             plain.model.get_submodule(name).weight = nn.Parameter(weight.float())
     expected = Tracer(adapter=plain, signal=signal).replay(QUESTION, trace.token_ids)
     replayed = found.replay(QUESTION, trace.token_ids)
-    np.testing.assert_allclose(replayed.scores, expected.scores, atol=1e-4)
+    np.testing.assert_allclose(replayed.scores, expected.scores, atol=2e-2 if rough else 1e-4)
