@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
 
 from common.clocks import Spent
-from common.report import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
+from common.report import Bar, BenchmarkError, Result, Table, run_benchmark
+from common.rounds import Rounds, parse_rounds, take_turns
 
 SIGNAL: Final = "value-attention"
 PROMPT_TOKENS: Final = 836
@@ -61,12 +61,7 @@ def one_round(
         "written": lambda: tracer.trace(messages, **length),
         "replayed": lambda: tracer.replay(messages, ids),
     }
-    spent: dict[str, Spent] = {}
-    traces: dict[str, Any] = {}
-    for name in sorted(ways, reverse=not replay_first):
-        start = Spent.now()
-        traces[name] = ways[name]()
-        spent[name] = Spent.now().since(start)
+    spent, traces = take_turns(ways, first_by_name=replay_first)
     return spent, compare(traces["written"], traces["replayed"])
 
 
@@ -76,7 +71,6 @@ def measure(given: argparse.Namespace) -> Result:
     from rich.progress import track
 
     from common.decoding import Decoder, model_file
-    from common.medians import median_interval
     from omnitrace import Tracer
 
     path = model_file()
@@ -94,23 +88,14 @@ def measure(given: argparse.Namespace) -> Result:
         )
         rounds.append(spent)
         differences.append(difference)
-    faster = {
-        clock: median_interval(
-            [getattr(each["written"], clock) / getattr(each["replayed"], clock) for each in rounds]
-        )
-        for clock in ("wall", "cpu")
-    }
-
-    def median(way: str, clock: str) -> str:
-        return f"{median_interval([getattr(each[way], clock) for each in rounds]).value:.2f}"
-
+    taken = Rounds(rounds)
+    faster = taken.ratio("written", "replayed")
     rows = [
         [
             f"{decoder.prompt_tokens:,}",
             str(given.new_tokens),
             way,
-            median(way, "wall"),
-            median(way, "cpu"),
+            *taken.medians(way),
             faster["wall"].text(2) if way == "replayed" else "1",
             faster["cpu"].text(2) if way == "replayed" else "1",
         ]
@@ -144,7 +129,7 @@ def measure(given: argparse.Namespace) -> Result:
             "rounds": given.rounds,
         },
         values={
-            "rounds": [{way: asdict(each) for way, each in spent.items()} for spent in rounds],
+            "rounds": taken.values(),
             "differences": differences,
         },
     )
@@ -152,19 +137,12 @@ def measure(given: argparse.Namespace) -> Result:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments, and fill in what depends on ``--quick``."""
-    made = parser("Write and trace a response, and replay it.")
-    made.add_argument("--prompt-tokens", type=int, help=f"by default {PROMPT_TOKENS}, quick 200")
-    made.add_argument("--new-tokens", type=int, help=f"by default {NEW_TOKENS}, quick 24")
-    made.add_argument("--rounds", type=int, help=f"by default {ROUNDS}, quick 1")
-    made.add_argument("--threads", type=int, default=1)
-    given = made.parse_args(arguments)
-    return fill_in(
-        given,
-        {
-            "prompt_tokens": 200 if given.quick else PROMPT_TOKENS,
-            "new_tokens": 24 if given.quick else NEW_TOKENS,
-            "rounds": 1 if given.quick else ROUNDS,
-        },
+    return parse_rounds(
+        "Write and trace a response, and replay it.",
+        arguments,
+        prompt_tokens=PROMPT_TOKENS,
+        new_tokens=NEW_TOKENS,
+        rounds=ROUNDS,
     )
 
 

