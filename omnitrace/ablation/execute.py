@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from omnitrace.ablation.kept_row import fork, new_cache
 from omnitrace.ablation.prefix_sharing import Step, TokenSequences, plan
 from omnitrace.capture.cache_argument import cache_argument
 from omnitrace.errors import NotSupportedError
@@ -149,7 +149,7 @@ class _Runner:
         """Return a cache of the first tokens of the row with every unit kept."""
         if self._kept is not None and tokens:
             return self._kept.first(tokens)
-        return DynamicCache(config=self.scorer.model.config.get_text_config(decoder=True))
+        return new_cache(self.scorer.model)
 
     def _step(self, step: Step, cache: Any, found: Found) -> None:
         if step.kept:
@@ -157,10 +157,10 @@ class _Runner:
         if step.end > step.start:
             self._extend(step, cache)
         for batch in step.batches:
-            found(batch, self._batch(batch, step.end, _fork(cache)))
+            found(batch, self._batch(batch, step.end, fork(cache)))
         for number, branch in enumerate(step.steps):
             last = number == len(step.steps) - 1
-            own = cache if last or branch.kept else _fork(cache)
+            own = cache if last or branch.kept else fork(cache)
             self._step(branch, own, found)
 
     def _extend(self, step: Step, cache: Any) -> None:
@@ -211,10 +211,3 @@ class _Runner:
             arguments |= {cache_argument(self.scorer.model): cache, "use_cache": True}
         with self.scorer.fed(self.table.embeddings[new]) as fed:
             return self.scorer.model(**fed, **arguments)
-
-
-def _fork(cache: Any) -> Any:
-    """Return a cache that grows on its own: layers replace their tensors, they never write them."""
-    new = copy.copy(cache)
-    new.layers = [copy.copy(layer) for layer in cache.layers]
-    return new

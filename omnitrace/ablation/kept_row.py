@@ -13,7 +13,7 @@ from omnitrace.capture.cache_argument import CACHE_NAMES
 from omnitrace.models.forward import forward_parameters
 from omnitrace.models.memory import kept_bytes
 
-__all__ = ["KeptRow", "empty_cache", "kept_row"]
+__all__ = ["KeptRow", "empty_cache", "fork", "kept_row", "new_cache"]
 
 _KINDS: Final = (DynamicLayer, DynamicSlidingWindowLayer)
 
@@ -40,22 +40,30 @@ class KeptRow:
         return sum(each.nbytes for each in tensors if each is not None)
 
     def first(self, tokens: int) -> DynamicCache:
-        """Return a cache of the first tokens, which grows on its own.
-
-        It shares the tensors: layers replace theirs, they never write them.
-        """
-        new = copy.copy(self._cache)
-        new.layers = [_first(layer, min(tokens, self.length)) for layer in self._cache.layers]
+        """Return a cache of the first tokens, which grows on its own."""
+        new = fork(self._cache)
+        for layer in new.layers:
+            _cut(layer, min(tokens, self.length))
         return new
 
 
-def _first(layer: Any, tokens: int) -> Any:
-    new = copy.copy(layer)
-    if new.is_initialized:
-        new.keys, new.values = (each[..., :tokens, :] for each in (layer.keys, layer.values))
-    if hasattr(new, "cumulative_length"):
-        new.cumulative_length = tokens
+def _cut(layer: Any, tokens: int) -> None:
+    if layer.is_initialized:
+        layer.keys, layer.values = (each[..., :tokens, :] for each in (layer.keys, layer.values))
+    if hasattr(layer, "cumulative_length"):
+        layer.cumulative_length = tokens
+
+
+def fork(cache: DynamicCache) -> DynamicCache:
+    """Return a cache that grows on its own: layers replace their tensors, they never write them."""
+    new = copy.copy(cache)
+    new.layers = [copy.copy(layer) for layer in cache.layers]
     return new
+
+
+def new_cache(model: Any) -> DynamicCache:
+    """Return an empty cache with the layers of a model's decoder."""
+    return DynamicCache(config=model.config.get_text_config(decoder=True))
 
 
 def empty_cache(model: Any, tokens: int, dtype: torch.dtype, memory: int) -> DynamicCache | None:
@@ -72,7 +80,7 @@ def empty_cache(model: Any, tokens: int, dtype: torch.dtype, memory: int) -> Dyn
         return None
     if any(getattr(module, "_is_stateful", False) for module in (model, model.get_decoder())):
         return None
-    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    cache = new_cache(model)
     if not all(type(layer) in _KINDS for layer in cache.layers):
         return None
     windows = (getattr(layer, "sliding_window", None) for layer in cache.layers)

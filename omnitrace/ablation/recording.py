@@ -116,39 +116,75 @@ def record(
             f"{type(adapter.model).__name__} cannot be run on embeddings",
             legal="models whose forward() takes inputs_embeds",
         )
+    asked = _Asked(adapter, inputs, options, tokens)
     with undisturbed(adapter.model):
         cache = None
         if keep or prompt is not None:
-            length, dtype = inputs["input_ids"].shape[1], adapter.model.dtype
-            cache = empty_cache(adapter.model, length, dtype, memory)
+            dtype = adapter.model.dtype
+            cache = empty_cache(adapter.model, asked.length, dtype, memory)
         # One query alone is given no mask, which says how far it looks.
         if cache is not None and tokens > 1 and adapter.model.dtype in _EXACT:
-            prompt = prompt or _read(adapter, inputs, options, tokens, cache)
+            prompt = prompt or _read(asked, cache)
             if prompt is not None:
-                found = _continued(adapter, inputs, options, tokens, prompt)
+                found = _continued(asked, prompt)
                 if found is not None:
                     return found
-        return _whole(adapter, inputs, options, tokens, cache)
+        return _whole(asked, cache)
 
 
-def _read(
-    adapter: ModelAdapter,
-    inputs: Mapping[str, torch.Tensor],
-    options: Mapping[str, Any],
-    tokens: int,
-    cache: DynamicCache,
-) -> PromptRecord | None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What :func:`record` is asked to run."""
+
+    adapter: ModelAdapter
+    inputs: Mapping[str, torch.Tensor]
+    options: Mapping[str, Any]
+    tokens: int
+
+    @property
+    def length(self) -> int:
+        """The tokens of prompt and response that are read."""
+        return int(self.inputs["input_ids"].shape[1])
+
+    @property
+    def per_token(self) -> dict[str, torch.Tensor]:
+        """Inputs with one value a token."""
+        return {name: self.inputs[name] for name in _PER_TOKEN if name in self.inputs}
+
+    def tapped(self, reach: AttentionReach) -> contextlib.AbstractContextManager[None]:
+        """Note in ``reach`` how far layers look inside the block."""
+        modules = attention_modules(self.adapter.decoder)
+        return tapped(self.adapter.model, modules, [reach] * len(modules))
+
+    def recording(
+        self, fed: DecoderInputs, reach: AttentionReach, cache: DynamicCache | None
+    ) -> Recording:
+        """Return what the pass has shown."""
+        recurrent = carries_states(self.adapter.model, len(reach.modules))
+        kept = None
+        if cache is not None and _goes_on(reach, recurrent):
+            kept = kept_row(cache, self.length)
+        fed = dataclasses.replace(fed, logits=None)  # by far the largest of it
+        return Recording(self.adapter, fed, self.per_token, reach, recurrent, self.tokens, kept)
+
+
+def _goes_on(reach: AttentionReach, recurrent: bool) -> bool:
+    """Say whether keys and values of a beginning are all that what follows needs of it."""
+    return reach.full and reach.causal and not recurrent
+
+
+def _read(asked: _Asked, cache: DynamicCache) -> PromptRecord | None:
     """Read a prompt of text as generation does.
 
     What is measured of a response is then the same to the bit, whether it was just written or not.
     """
-    length = inputs["input_ids"].shape[1]
-    if any(value.shape != (1, length) for value in inputs.values()):
+    inputs, model = asked.inputs, asked.adapter.model
+    if any(value.shape != (1, asked.length) for value in inputs.values()):
         return None  # media would have to be encoded twice
-    model, end = adapter.model, length - tokens + 1
-    prompt = PromptRecord(end, attention_modules(adapter.decoder))
+    end = asked.length - asked.tokens + 1
+    prompt = PromptRecord(end, attention_modules(asked.adapter.decoder))
     first = {name: value[:, :end] for name, value in inputs.items()}
-    arguments = {**options, cache_argument(model): copy.deepcopy(cache)}
+    arguments = {**asked.options, cache_argument(model): copy.deepcopy(cache)}
     with (
         torch.no_grad(),
         tapped(model, prompt.modules, prompt.taps((), ())),
@@ -159,64 +195,30 @@ def _read(
     return prompt
 
 
-def _whole(
-    adapter: ModelAdapter,
-    inputs: Mapping[str, torch.Tensor],
-    options: Mapping[str, Any],
-    tokens: int,
-    cache: DynamicCache | None,
-) -> tuple[Recording, torch.Tensor]:
+def _whole(asked: _Asked, cache: DynamicCache | None) -> tuple[Recording, torch.Tensor]:
     """Run all of it, and keep the keys and values in a cache, if one is given."""
-    model, reach = adapter.model, AttentionReach()
-    modules = attention_modules(adapter.decoder)
-    with tapped(model, modules, [reach] * len(modules)):
-        fed = decoder_inputs(adapter, inputs, options, tokens=tokens, cache=cache)
+    reach = AttentionReach()
+    with asked.tapped(reach):
+        fed = decoder_inputs(
+            asked.adapter, asked.inputs, asked.options, tokens=asked.tokens, cache=cache
+        )
     assert fed.logits is not None
-    made = _recording(adapter, inputs, fed, reach, tokens, cache)
-    return made, fed.logits
+    return asked.recording(fed, reach, cache), fed.logits
 
 
-def _continued(
-    adapter: ModelAdapter,
-    inputs: Mapping[str, torch.Tensor],
-    options: Mapping[str, Any],
-    tokens: int,
-    prompt: PromptRecord,
-) -> tuple[Recording, torch.Tensor] | None:
+def _continued(asked: _Asked, prompt: PromptRecord) -> tuple[Recording, torch.Tensor] | None:
     """Run the response behind the prompt that was read, or return None where that is not exact."""
-    model, reach = adapter.model, prompt.reach
-    start = inputs["input_ids"].shape[1] - tokens
+    adapter, reach, start = asked.adapter, prompt.reach, asked.length - asked.tokens
     read = kept_row(prompt.take(), start)
-    recurrent = carries_states(model, len(reach.modules))
-    if read is None or recurrent or not (reach.full and reach.causal):
-        return None
-    fed = decoder_inputs(adapter, inputs, options)
-    cache = read.first(start)
-    modules = attention_modules(adapter.decoder)
-    with torch.no_grad(), tapped(model, modules, [reach] * len(modules)):
-        logits = _run(adapter, fed, _per_token(inputs), fed.tokens, tokens, cache).float()
-    made = _recording(adapter, inputs, fed, reach, tokens, cache)
-    return None if made.kept is None else (made, logits)
-
-
-def _recording(
-    adapter: ModelAdapter,
-    inputs: Mapping[str, torch.Tensor],
-    fed: DecoderInputs,
-    reach: AttentionReach,
-    tokens: int,
-    cache: DynamicCache | None,
-) -> Recording:
     recurrent = carries_states(adapter.model, len(reach.modules))
-    kept = None
-    if cache is not None and reach.full and reach.causal and not recurrent:
-        kept = kept_row(cache, inputs["input_ids"].shape[1])
-    fed = dataclasses.replace(fed, logits=None)  # by far the largest of it
-    return Recording(adapter, fed, _per_token(inputs), reach, recurrent, tokens, kept)
-
-
-def _per_token(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: inputs[name] for name in _PER_TOKEN if name in inputs}
+    if read is None or not _goes_on(reach, recurrent):
+        return None
+    fed = decoder_inputs(adapter, asked.inputs, asked.options)
+    cache = read.first(start)
+    with torch.no_grad(), asked.tapped(reach):
+        logits = _run(adapter, fed, asked.per_token, fed.tokens, asked.tokens, cache).float()
+    made = asked.recording(fed, reach, cache)
+    return None if made.kept is None else (made, logits)
 
 
 def _feeding(

@@ -56,10 +56,7 @@ class PromptRecord:
     @property
     def reach(self) -> AttentionReach:
         """A copy of what was seen of the layers."""
-        copied = AttentionReach()
-        copied.modules = list(self._reach.modules)
-        copied.full, copied.causal = self._reach.full, self._reach.causal
-        return copied
+        return self._reach.copied()
 
     def taps(self, modules: Sequence[nn.Module], taps: Sequence[Tap]) -> list[Tap]:
         """Return a tap for each of all layers that shows its calls to the given ones, too."""

@@ -32,6 +32,12 @@ class AttentionReach:
         self.causal = True
         self._seen: torch.Tensor | None = None
 
+    def copied(self) -> AttentionReach:
+        """Return what was noted so far, to go on from."""
+        new = AttentionReach()
+        new.modules, new.full, new.causal = list(self.modules), self.full, self.causal
+        return new
+
     def __call__(self, call: AttentionCall) -> None:
         """Note what one layer sees; the tap of :mod:`omnitrace.capture.attention_hooks`."""
         if call.module not in self.modules:

@@ -60,7 +60,8 @@ _MATTERS: Final = 0.5  # share of what units give back that others must not, to 
 _MORE: Final = 1.0  # nats of the missing words that a further unit must give back
 # The same in texts, which change many words a little, and in media; and the share of what the best
 # unit gives back.
-_FURTHER: Final = {True: (_MORE, 0.15), False: (0.75, 0.05)}
+_IN_TEXT: Final = (_MORE, 0.15)
+_IN_MEDIA: Final = (0.75, 0.05)
 _ALIKE: Final = 0.85  # share of what the best unit gives back that makes another one like it
 _TRIED: Final = 4  # units that are left out for each part of a span
 _PARTS: Final = 3  # units that a span rests on, beside those that are like them
@@ -175,7 +176,7 @@ class Search:
         while len(parts) < _PARTS:
             gain = {k: in_words(each - covered) for k, each in back.items()}
             best = max(gain, key=lambda k: gain[k] * weight[k])
-            least, share = _FURTHER[self._is_text(best)]
+            least, share = _IN_TEXT if self._is_text(best) else _IN_MEDIA
             if gain[best] < max(least, share * most):
                 break
             most = max(most, gain[best])
