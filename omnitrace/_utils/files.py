@@ -16,6 +16,8 @@ from omnitrace.errors import InputError
 __all__ = [
     "MAX_TEXT_BYTES",
     "check_output",
+    "files_below",
+    "in_folder",
     "make_folder",
     "open_output",
     "open_regular",
@@ -87,6 +89,40 @@ def what_is(path: Path) -> Literal["file", "folder", "other", ""]:
     if stat.S_ISDIR(mode):
         return "folder"
     return "file" if stat.S_ISREG(mode) else "other"
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """Return what a folder holds, sorted by name.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+
+def files_below(folder: Path, ending: str, *, levels: int) -> list[Path]:
+    """Return the files with an ending in a folder and in those at most ``levels`` below, sorted.
+
+    Folders below that cannot be read, or are gone by then, hold none.
+
+    Raises
+    ------
+    InputError
+        If the folder itself cannot be read.
+    """
+    in_folder(folder)
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        found += [here / name for name in names if name.endswith(ending)]
+        if len(here.relative_to(folder).parts) == levels:
+            folders.clear()
+    return sorted(found)
 
 
 def reason_of(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from omnitrace._utils.file_names import safe_name
-from omnitrace._utils.files import what_is
+from omnitrace._utils.files import in_folder, what_is
 from omnitrace.errors import InputError
 from omnitrace.evaluation.labels.io import LabelScan
 from omnitrace.evaluation.progress import ProgressCallback, no_progress
@@ -70,7 +70,7 @@ def find_traces(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         kind = what_is(path)
         if kind == "folder" and what_is(path / DOCUMENT) != "file":
-            inside = [each for each in sorted(path.iterdir()) if _is_trace(each)]
+            inside = [each for each in in_folder(path) if _is_trace(each)]
             if not inside:
                 raise InputError(f"the folder {str(path)!r} holds no trace", legal=_LEGAL)
             found += inside
@@ -87,7 +87,7 @@ def find_traces(paths: Sequence[Path]) -> list[Path]:
 
 
 def _is_trace(path: Path) -> bool:
-    return path.suffix == SUFFIX if path.is_file() else what_is(path / DOCUMENT) == "file"
+    return path.suffix == SUFFIX if what_is(path) == "file" else what_is(path / DOCUMENT) == "file"
 
 
 def request_of(example: FileEntry | Path) -> RequestEntry:

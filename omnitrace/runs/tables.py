@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from omnitrace._utils.documents import parse_json
-from omnitrace._utils.files import unreadable, what_is
+from omnitrace._utils.files import files_below, unreadable, what_is
 from omnitrace.errors import InputError
 from omnitrace.sources.request_files import KEYS
 
 __all__ = ["Table", "open_table"]
 
 _ROWS: Final = 16  # read at once: their pictures are in memory
+_LEVELS: Final = 3  # as in data/english/train/0000.parquet; nobody means all of "/"
 _MEDIA: Final = {"images": "image", "audios": "audio", "videos": "video"}
 _KNOWN: Final = (*KEYS, "prompt", "question", *_MEDIA)
 _WRITTEN_BY_DATASETS: Final = ("dataset_info.json", "dataset_dict.json", "state.json")
@@ -60,7 +61,9 @@ def open_table(path: Path, split: str | None, *, legal: str) -> Table:
     """
     if what_is(path) == "folder" and any(what_is(path / each) for each in _WRITTEN_BY_DATASETS):
         return _of_datasets(path, split)
-    files = sorted(path.rglob("*.parquet")) if what_is(path) == "folder" else [path]
+    files = [path]
+    if what_is(path) == "folder":
+        files = files_below(path, ".parquet", levels=_LEVELS)
     if split is not None:
         files = [each for each in files if each.stem.split("-")[0] == split]
     if not files:

@@ -26,7 +26,7 @@ from safetensors.numpy import save as save_tensors
 
 from omnitrace._utils.documents import check_size, parse_json, rename_member
 from omnitrace._utils.drafts import draft_beside, held_draft
-from omnitrace._utils.files import reason_of, what_is, write_atomically
+from omnitrace._utils.files import in_folder, reason_of, what_is, write_atomically
 from omnitrace.errors import TraceFileError
 from omnitrace.trace.archive import (
     MAX_DOCUMENT_BYTES,
@@ -231,9 +231,9 @@ def _check_target(path: Path, as_zip: bool) -> None:
             f"{path} is a file; without the ending {SUFFIX} a trace is a folder",
             fix=f"choose another name, or one that ends in {SUFFIX}",
         )
-    foreign = [each.name for each in path.iterdir() if each.name not in _NAMES]
-    if (path / MEDIA).is_dir():
-        foreign += [f"{MEDIA}/{e.name}" for e in (path / MEDIA).iterdir() if not e.name.isdigit()]
+    foreign = [each.name for each in in_folder(path) if each.name not in _NAMES]
+    if what_is(path / MEDIA) == "folder":
+        foreign += [f"{MEDIA}/{e.name}" for e in in_folder(path / MEDIA) if not e.name.isdigit()]
     if foreign:
         raise TraceFileError(
             f"the folder {path} holds something else than a trace: {min(foreign)}",

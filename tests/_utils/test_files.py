@@ -11,6 +11,8 @@ import pytest
 from omnitrace._utils.files import (
     MAX_TEXT_BYTES,
     check_output,
+    files_below,
+    in_folder,
     make_folder,
     read_bytes,
     read_text,
@@ -101,3 +103,40 @@ def test_a_folder_is_tried_before_it_is_needed(
         make_folder(tmp_path / "a")
     with pytest.raises(InputError, match="cannot write"):
         check_output(tmp_path / "a" / "file")
+
+
+def test_files_below_are_found_as_deep_as_said(tmp_path: Path) -> None:
+    for name in ("a.txt", "d/b.txt", "d/e/c.txt", "d/e/f/g.txt", "d/x.bin"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "folder.txt" / "h.txt").touch()
+    found = [str(each.relative_to(tmp_path)) for each in files_below(tmp_path, ".txt", levels=2)]
+    assert found == ["a.txt", "d/b.txt", "d/e/c.txt", "folder.txt/h.txt"]
+    assert files_below(tmp_path, ".txt", levels=0) == [tmp_path / "a.txt"]
+
+
+def test_a_folder_that_is_gone_while_it_is_searched_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of processes in /proc."""
+    for name in ("gone/a.txt", "kept/b.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def scandir_where_one_is_gone(path: str) -> object:
+        if str(path).endswith("gone"):
+            raise FileNotFoundError(2, os.strerror(2), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir_where_one_is_gone)
+    assert files_below(tmp_path, ".txt", levels=1) == [tmp_path / "kept" / "b.txt"]
+
+
+def test_what_is_no_folder_cannot_be_listed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, reason in (("file", "Not a directory"), ("nothing", "No such file")):
+        for listed in (in_folder, lambda path: files_below(path, "", levels=1)):
+            with pytest.raises(InputError, match=f"cannot read '.*{name}': {reason}"):
+                listed(tmp_path / name)

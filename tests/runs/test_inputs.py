@@ -116,6 +116,15 @@ def test_parquet_files_hold_requests_and_their_media(tmp_path: Path) -> None:
         open_requests(tmp_path, split="test")
 
 
+def test_a_folder_of_tables_is_not_searched_without_end(tmp_path: Path) -> None:
+    for folder in ("data/english/train", "a/b/c/d"):
+        (tmp_path / folder).mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows()), tmp_path / folder / "0000.parquet")
+    assert len(open_requests(tmp_path)) == 2
+    with pytest.raises(InputError, match="folder '/proc' holds no Parquet file"):
+        open_requests("/proc")  # where folders go while they are listed
+
+
 def test_messages_may_be_json_in_a_text_column(tmp_path: Path) -> None:
     texts = [json.dumps(TURNS), "{"]
     pq.write_table(
