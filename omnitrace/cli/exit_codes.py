@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final, ParamSpec
 
 import typer
 
 from omnitrace._utils.files import reason_of
 from omnitrace.cli.console import plain
+from omnitrace.cli.stops import Terminated, stops
 from omnitrace.errors import OmnitraceError, SourceWarning
 
 __all__ = [
     "DEFECT",
     "INTERRUPTED",
     "MISTAKE",
-    "Terminated",
     "ended_by",
     "guarded",
     "is_of_output",
@@ -43,10 +40,6 @@ _READER_GONE: Final = 141  # 128 + SIGPIPE, as a shell reports it of other tools
 _P = ParamSpec("_P")
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: what Ctrl-C is, from a system that wants the process to end."""
-
-
 def ended_by(interrupt: KeyboardInterrupt) -> tuple[str, int]:
     """Return the words and the exit code for an interrupt."""
     if isinstance(interrupt, Terminated):
@@ -62,31 +55,13 @@ def is_of_output(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None and error.filename is None
 
 
-@contextlib.contextmanager
-def _terminating() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does, so that it says what is kept."""
-
-    def terminate(number: int, frame: object) -> None:
-        raise Terminated
-
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 def guarded(command: Callable[_P, None]) -> Callable[_P, None]:
     """Turn what a command raises into a message on stderr and an exit code."""
 
     @functools.wraps(command)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
-            with _terminating(), warnings.catch_warnings():
+            with stops.taken(), warnings.catch_warnings():
                 warnings.showwarning = _said(warnings.showwarning)
                 command(*args, **kwargs)
             sys.stdout.flush()

@@ -15,10 +15,7 @@ from omnitrace.cli.console import (
     StatusLine,
     make_console,
     names_of_request,
-    plain,
     print_json,
-    print_section,
-    print_span,
     print_unsupported,
 )
 from omnitrace.cli.exit_codes import (
@@ -31,20 +28,22 @@ from omnitrace.cli.exit_codes import (
     say_mistake,
 )
 from omnitrace.cli.loading import tracer_loader
+from omnitrace.cli.response_view import ResponseView
 from omnitrace.cli.run_options import RunChoices, TraceOutput
+from omnitrace.cli.stops import stops
 from omnitrace.errors import GivenUpError, OmnitraceError
 from omnitrace.runs.inputs import Requests
 from omnitrace.runs.pace import Pace
 from omnitrace.runs.run import Run, open_run
 from omnitrace.runs.shards import Shard, chosen, count_chosen
 from omnitrace.sources.request_files import FileEntry, RequestEntry
-from omnitrace.types import Section, Span
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from omnitrace.attribution.selection import SelectionConfig
-    from omnitrace.cli.console import PartNames
     from omnitrace.runs.executor import Executor, RequestSaved
-    from omnitrace.runs.loop import RequestDone, RequestEvent, RequestFailed, RunEvent
+    from omnitrace.runs.loop import RequestDone, RequestFailed, RunEvent
     from omnitrace.segmentation.thinking import Thinking
     from omnitrace.signals.base import Signal
     from omnitrace.sources.options import SourceOptions
@@ -98,7 +97,8 @@ class Runner:
     _status: StatusLine = field(default_factory=StatusLine)
     _pace: Pace = field(default_factory=lambda: Pace(0))
     _tracer: Tracer | None = None
-    _shown: _Shown | None = None
+    _view: ResponseView | None = None
+    _ablations: int = 0
     _mistakes: list[str] = field(default_factory=list)
     _defects: list[str] = field(default_factory=list)
     _given_up: list[str] = field(default_factory=list)
@@ -118,6 +118,8 @@ class Runner:
                 interrupt = error
                 words, code = ended_by(error)
                 with self._status.paused():
+                    if self._view is not None:
+                        self._view.show_waiting()
                     self._say_kept(words)
             except BrokenPipeError:
                 raise
@@ -178,6 +180,7 @@ class Runner:
         events = self._events(self._chosen(requests, self.choices.shard), run)
         with contextlib.closing(events):  # leaving takes back that a request was begun
             for event in events:
+                stops.check()
                 if run is not None:
                     self._pace.kept = run.kept
                 try:
@@ -196,7 +199,7 @@ class Runner:
 
         options = {"live": True, "batch_size": self.batch_size, **self._generation}
         if self.executor is None or run is None:
-            return run_requests(self._load, entries, run, **options)
+            return run_requests(self._load, entries, run, measured=self._measured, **options)
         self._status.show("starting processes")
         self._pace.begin()
         return run_elsewhere(self.executor, self.loader, entries, run, **options)
@@ -209,10 +212,12 @@ class Runner:
         if name in self._defects:  # what could not be shown was told already
             return
         if isinstance(event, RequestStarted):
-            self._shown = None
-            self._status.show(f"{name}{self._where}: reading")
+            self._view = None  # also where the next line fails
+            self._view = self._view_of(event.entry)
+            self._view.say_progress()
         elif isinstance(event, RequestEvent):
-            self._show_event(event)
+            assert self._view is not None
+            self._view.follow(event.event)
         elif isinstance(event, RequestDone):
             self._show_end(event)
         elif isinstance(event, RequestSaved):
@@ -220,31 +225,19 @@ class Runner:
         else:
             self._show_failure(event)
 
-    def _begin(self, entry: RequestEntry) -> _Shown:
-        """Print the heading of a request."""
-        if self._several and not self.output.as_json:
-            with self._status.paused():
-                line = Text(plain(entry.id), style="bold underline")
-                make_console().print(line, soft_wrap=True)
-        return _Shown(names_of_request(entry.messages))
+    def _view_of(self, entry: FileEntry) -> ResponseView:
+        return ResponseView(
+            self._status,
+            label=entry.id + self._where,
+            heading=entry.id if self._several else "",
+            names=names_of_request(entry.messages) if isinstance(entry, RequestEntry) else {},
+            verifies=self._tracer is not None and self._tracer.setup.verify is not None,
+            silent=self.output.as_json,
+        )
 
-    def _show_event(self, happened: RequestEvent) -> None:
-        from omnitrace.trace.events import EndEvent, SpanEvent
-
-        name, event = happened.entry.id, happened.event
-        if self._shown is None:
-            self._shown = self._begin(happened.entry)
-        assert self._tracer is not None
-        verifies = self._tracer.setup.verify is not None  # spans are printed with what that finds
-        if isinstance(event, EndEvent):
-            for span in event.trace.spans if verifies else ():
-                self._show_span(span, self._shown)
-        elif isinstance(event, SpanEvent):
-            if not verifies:
-                self._show_span(event.span, self._shown)
-        else:
-            self._shown.tokens += 1
-            self._status.show(f"{name}{self._where}: {self._shown.tokens} tokens")
+    def _measured(self, masks: np.ndarray) -> None:
+        if self._view is not None:
+            self._view.measured(masks)
 
     def _show_saved(self, event: RequestSaved) -> None:
         """Print what another process wrote."""
@@ -252,19 +245,9 @@ class Runner:
         from omnitrace.trace.trace import Trace
 
         trace = Trace.load(event.path)
-        shown = self._begin(event.entry)
-        for span in trace.spans:
-            self._show_span(span, shown)
+        self._view_of(event.entry).show(*trace.spans)
         self._show_end(RequestDone(event.entry, trace, event.path))
         self._status.show(str(self._pace))
-
-    def _show_span(self, span: Span, shown: _Shown) -> None:
-        if self.output.as_json:
-            return
-        console = make_console()
-        with self._status.paused():
-            shown.section = print_section(console, span.section, shown.section)
-            print_span(console, span, shown.names)
 
     def _show_end(self, event: RequestDone) -> None:
         with self._status.paused():
@@ -351,12 +334,3 @@ class Runner:
         if self._defects or self._given_up:
             return DEFECT
         return MISTAKE if self._mistakes else 0
-
-
-@dataclass(slots=True)
-class _Shown:
-    """What was printed of the request that is being traced."""
-
-    names: PartNames
-    tokens: int = 0
-    section: Section = "answer"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
+from omnitrace._utils.counted import counted
 from omnitrace.trace.trace import Trace
 
 __all__ = ["headline", "provenance_rows", "warnings_of"]
@@ -57,17 +58,13 @@ def warnings_of(trace: Trace) -> list[dict[str, str]]:
 def _unsupported(trace: Trace) -> list[str]:
     against = sum(span.verdict == "against-sources" for span in trace.spans)
     without = sum(not span.supports for span in trace.spans) - against
-    count = len(trace.spans)
+    statements = counted(len(trace.spans), "statement")
     texts = []
     if without:
-        texts.append(f"{without} of {_statements(count)} {_has(without)} no source.")
+        texts.append(f"{without} of {statements} {_has(without)} no source.")
     if against:
-        texts.append(f"{against} of {_statements(count)} {_is(against)} against the sources.")
+        texts.append(f"{against} of {statements} {_is(against)} against the sources.")
     return texts
-
-
-def _statements(count: int) -> str:
-    return f"{count} statement{'' if count == 1 else 's'}"
 
 
 def _has(count: int) -> str:

@@ -207,16 +207,22 @@ class _LocalClaim:
             return
         with contextlib.suppress(OSError):
             os.ftruncate(self._handle, self._length)
-        os.close(self._handle)
+        self._close()
 
     def remove(self) -> None:
-        if fcntl is None:  # on Windows what is open cannot be removed
-            os.close(self._handle)
-        self._path.unlink(missing_ok=True)
-        if fcntl is not None:  # else another process would lock a file that is gone
-            os.close(self._handle)
+        self._length = 0  # where Ctrl-C comes into this, to withdraw is to go on
+        if self._handle >= 0:  # else the name may be another's by now
+            if fcntl is None:  # on Windows what is open cannot be removed
+                self._close()
+            self._path.unlink(missing_ok=True)
+            self._close()  # not before: another process would lock a file that is gone
         with contextlib.suppress(OSError):  # others have files there
             self._path.parent.rmdir()
+
+    def _close(self) -> None:
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 def _claimed(path: Path) -> _LocalClaim | None:

@@ -16,6 +16,8 @@ from omnitrace.sources.request_files import FileEntry, RequestEntry, RequestProb
 from omnitrace.trace.events import EndEvent, Event, SpanEvent
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from omnitrace.sources.messages import Conversation
     from omnitrace.trace.trace import Trace
     from omnitrace.tracer import Tracer
@@ -65,6 +67,8 @@ class RequestFailed:
 RunEvent: TypeAlias = RequestStarted | RequestEvent | RequestDone | RequestFailed
 """What happens in a run, as :func:`run_requests` yields it."""
 
+_Responding: TypeAlias = Callable[[], contextlib.AbstractContextManager[Iterable[Event]]]
+
 
 def run_requests(
     tracer: Tracer | Callable[[], Tracer],
@@ -73,6 +77,7 @@ def run_requests(
     *,
     live: bool = False,
     batch_size: int = 1,
+    measured: Callable[[np.ndarray], None] | None = None,
     **options: Any,
 ) -> Generator[RunEvent, None, None]:
     """Trace requests one after the other, or in batches, and yield what happens.
@@ -93,6 +98,9 @@ def run_requests(
     batch_size:
         How many requests the model runs at once, those that follow each other; what happens to each
         comes when its batch is done. A request that ended a process before is run alone.
+    measured:
+        As for ``Tracer.stream`` and ``Tracer.replay``, where a request is run alone: called with
+        the keep-masks, bool ``[m, K]``, under which a response is measured.
     options:
         As for ``Tracer.trace`` (with ``live`` as for ``Tracer.stream``), the same for all requests.
     """
@@ -108,7 +116,8 @@ def run_requests(
             continue
         made = made or _made(tracer, run)
         if batch_size == 1 or (run is not None and run.folder.exists(marker_of(entry.id))):
-            yield from _one(made, entry, run, live, options)
+            responding = functools.partial(_events, made, entry, live, measured, options)
+            yield from _one(entry, run, responding)
             continue
         waiting.append(entry)
         if len(waiting) == batch_size:
@@ -125,22 +134,16 @@ def _made(tracer: Tracer | Callable[[], Tracer], run: Run | None) -> Tracer:
     return made
 
 
-def _one(
-    tracer: Tracer, entry: RequestEntry, run: Run | None, live: bool, options: dict[str, Any]
-) -> Iterator[RunEvent]:
+def _one(entry: RequestEntry, run: Run | None, responding: _Responding) -> Iterator[RunEvent]:
     begun = _begun(entry, run)
     if begun is not True:
         if isinstance(begun, RequestFailed):
             yield begun
         return
-    yield from _followed(entry, run, lambda: _events(tracer, entry, live, options))
+    yield from _followed(entry, run, responding)
 
 
-def _followed(
-    entry: RequestEntry,
-    run: Run | None,
-    responding: Callable[[], contextlib.AbstractContextManager[Iterable[Event]]],
-) -> Iterator[RunEvent]:
+def _followed(entry: RequestEntry, run: Run | None, responding: _Responding) -> Iterator[RunEvent]:
     """Yield what happens to a request that was begun, and note in the run how it ended."""
     trace, path = None, None
     try:
@@ -232,14 +235,19 @@ def _whole(
 
 
 def _events(
-    tracer: Tracer, entry: RequestEntry, live: bool, options: dict[str, Any]
+    tracer: Tracer,
+    entry: RequestEntry,
+    live: bool,
+    measured: Callable[[np.ndarray], None] | None,
+    options: dict[str, Any],
 ) -> contextlib.AbstractContextManager[Iterable[Event]]:
     """Return what happens, as it happens where that is asked for and the signal allows it."""
     given = {"media_root": entry.media_root, **entry.template}
     if entry.response is not None:
-        trace = tracer.replay(entry.messages, entry.response, **given)
+        trace = tracer.replay(entry.messages, entry.response, measured=measured, **given)
     elif live and tracer.streams:
-        return tracer.stream(entry.messages, provisional=None, **given, **options)
+        given |= {"provisional": None, "measured": measured}
+        return tracer.stream(entry.messages, **given, **options)
     else:
         trace = tracer.trace(entry.messages, **given, **options)
     return _whole(trace)

@@ -268,13 +268,12 @@ class Run:
         digest, claim = self._begun[entry.id]
         record = RequestRecord(entry.id, digest, self.manifest.digest)
         path = self.folder.save_trace(self.path_of(entry.id), trace, record, **self.saving)
-        del self._begun[entry.id]
-        claim.remove()
+        self._ended(entry, claim)
         return path
 
     def failed(self, entry: RequestEntry | RequestProblem, error: Exception) -> None:
         """Note in ``failures.jsonl`` that a request failed; it is tried again by the next run."""
-        digest, claim = self._begun.pop(entry.id, ("", None))
+        digest, claim = self._begun.get(entry.id, ("", None))
         reason = str(error)
         if not isinstance(error, OmnitraceError):
             reason = f"{type(error).__name__}: {error}"
@@ -288,13 +287,17 @@ class Run:
         with contextlib.suppress(InputError):  # the disk is full: what failed is printed as well
             self.folder.append(FAILURES, json.dumps(line))
         if claim is not None:
-            claim.remove()
+            self._ended(entry, claim)
 
     def abandoned(self, entry: RequestEntry) -> None:
         """Take back that a request was begun: somebody stopped this process, not the request."""
         found = self._begun.pop(entry.id, None)
         if found is not None:
             found[1].withdraw()
+
+    def _ended(self, entry: FileEntry, claim: Claim) -> None:
+        claim.remove()
+        del self._begun[entry.id]  # last: Ctrl-C before leaves a request that can be abandoned
 
     def finished(self, entries: Iterable[FileEntry]) -> Iterator[str]:
         """Yield the ids of those requests whose trace of this run is there."""

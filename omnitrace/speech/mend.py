@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from omnitrace._utils.counted import counted
 from omnitrace.speech.utterances import Utterance, joined_text, speakers_of
 
 __all__ = ["mended"]
@@ -45,9 +46,7 @@ def mended(cues: Iterable[Utterance], duration: float) -> tuple[list[Utterance],
         done["without length joined with the nearest"] += 1
     if moments and not apart:
         done["without length skipped"] += len(moments)
-    return apart, [
-        f"{count} {'cue' if count == 1 else 'cues'} {what}" for what, count in done.items()
-    ]
+    return apart, [f"{counted(count, 'cue')} {what}" for what, count in done.items()]
 
 
 def _within(

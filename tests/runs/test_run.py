@@ -56,6 +56,31 @@ def test_who_is_asked_to_stop_is_not_counted(opened: Open) -> None:
     assert opened(attempts=1).begin(entry)
 
 
+@pytest.mark.parametrize("at", ["unlink", "rmdir"])
+@pytest.mark.parametrize("how", ["done", "failed"])
+def test_ctrl_c_while_a_request_ends_leaves_nothing_behind(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, at: str, how: str
+) -> None:
+    run, entry = opened(), request("a")
+    assert run.begin(entry)
+    real = getattr(Path, at)
+    asked = []
+
+    def interrupted(path: Path, **options: bool) -> None:
+        if path.name == "attempts" or path.parent.name == "attempts":
+            asked.append(path)
+            if len(asked) == 1:
+                raise KeyboardInterrupt
+        real(path, **options)
+
+    monkeypatch.setattr(Path, at, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.done(entry, TRACE) if how == "done" else run.failed(entry, ValueError("no"))
+    run.abandoned(entry)
+    assert len(asked) == 2
+    assert not (Path(str(run.folder)) / "attempts").exists()
+
+
 def test_a_request_is_in_one_process_at_a_time(opened: Open) -> None:
     entry, one, other = request("a"), opened(), opened()
     assert one.begin(entry)

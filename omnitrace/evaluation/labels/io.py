@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from omnitrace._utils.counted import counted
 from omnitrace._utils.documents import check_size
 from omnitrace._utils.files import read_text, write_text
 from omnitrace.errors import InputError
@@ -55,8 +56,7 @@ class LabelError(InputError):
 
     def __init__(self, problems: Sequence[LabelProblem]) -> None:
         self.problems = tuple(problems)
-        count = len(self.problems)
-        super().__init__(f"{count} {'mistake' if count == 1 else 'mistakes'} in the labels")
+        super().__init__(f"{counted(len(self.problems), 'mistake')} in the labels")
 
     def __str__(self) -> str:
         return "\n".join([self.found + ":", *map(str, self.problems)])

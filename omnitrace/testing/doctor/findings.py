@@ -11,7 +11,6 @@ __all__ = [
     "Finding",
     "Line",
     "Status",
-    "counted",
     "judged",
     "not_applicable",
     "worst",
@@ -27,11 +26,6 @@ class Finding(NamedTuple):
 
     status: Status
     evidence: str
-
-
-def counted(number: int, what: str) -> str:
-    """Write a number with what it counts: ``1 request``, ``2 requests``."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def wrong(evidence: str) -> Finding:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 
+from omnitrace._utils.counted import counted
 from omnitrace.errors import ConformanceError
 from omnitrace.models.families import place_of
 from omnitrace.models.forward import decoder_inputs, undisturbed
@@ -16,7 +17,7 @@ from omnitrace.models.places.unknown import whole_medium
 from omnitrace.sources.token_map import GridTokens, TextTokens
 from omnitrace.testing.causal_maps import PROOFS, Found
 from omnitrace.testing.doctor.examined import Examined
-from omnitrace.testing.doctor.findings import Finding, counted, not_applicable, worst, wrong
+from omnitrace.testing.doctor.findings import Finding, not_applicable, worst, wrong
 from omnitrace.testing.maps import MAP_REQUIREMENTS, AdapterRequest
 from omnitrace.types import Modality
 

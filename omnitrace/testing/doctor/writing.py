@@ -8,12 +8,13 @@ from typing import Final
 
 import torch
 
+from omnitrace._utils.counted import counted
 from omnitrace.ablation.cache import model_fingerprint
 from omnitrace.capture.attention_hooks import tapped
 from omnitrace.capture.decode import RowCapture
 from omnitrace.models.forward import undisturbed
 from omnitrace.testing.doctor.examined import Examined
-from omnitrace.testing.doctor.findings import Finding, counted, judged, not_applicable, wrong
+from omnitrace.testing.doctor.findings import Finding, judged, not_applicable, wrong
 from omnitrace.testing.doctor.memory import peak_memory
 from omnitrace.testing.harness import SEED, settings, untraced
 from omnitrace.testing.maps import AdapterRequest

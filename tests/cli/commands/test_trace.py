@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnitrace.cli import runner
+from omnitrace.cli.response_view import ResponseView
 from omnitrace.runs import trace_name
+from omnitrace.trace.events import Event
 from omnitrace.trace.trace import Trace
 from tests.helpers.command_line import SAMPLING, Run
 
@@ -199,6 +204,56 @@ def test_ctrl_c_keeps_what_was_written(
     assert (out / "report.html").is_file()
     names = {each.suffix if each.suffix == ".omnitrace" else each.name for each in out.iterdir()}
     assert names == {".omnitrace", "report.html", "run.json"}
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C raise, also where the shell has the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_that_is_lost_stops_at_the_next_event(
+    run: Run, model: str, write_lines: Lines, monkeypatch: pytest.MonkeyPatch, ctrl_c: None
+) -> None:
+    """Python drops an exception that comes while it clears something away."""
+    real = ResponseView.follow
+
+    def losing(view: ResponseView, event: Event) -> None:
+        real(view, event)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(ResponseView, "follow", losing)
+    result = run("trace", write_lines(TEXT, TEXT), "--model", model, *SAMPLING)
+    assert result.exit_code == 130, result.output
+    assert "interrupted after 0 of 2 requests" in result.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_ctrl_c_while_a_response_is_verified_shows_it_as_it_is(
+    run: Run,
+    model: str,
+    write_lines: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+    ctrl_c: None,
+    options: tuple[str, ...],
+) -> None:
+    path = write_lines(TEXT)
+    whole = run("trace", path, "--model", model, *SAMPLING, "--no-verify")
+
+    def interrupted(view: ResponseView, masks: np.ndarray) -> None:
+        view.ablations += len(masks)
+        if view.ablations == len(masks):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    monkeypatch.setattr(ResponseView, "measured", interrupted)
+    result = run("trace", path, "--model", model, *SAMPLING, *options)
+    assert result.exit_code == 130, result.output
+    assert "interrupted after 0 of 1 requests" in result.stderr
+    note = "      not verified: interrupted before that was done\n"
+    assert result.stdout == ("" if options else whole.stdout + note)
 
 
 def test_thoughts_have_a_heading_of_their_own(run: Run, model: str, sample: Path) -> None:
