@@ -98,7 +98,6 @@ class Runner:
     _pace: Pace = field(default_factory=lambda: Pace(0))
     _tracer: Tracer | None = None
     _view: ResponseView | None = None
-    _ablations: int = 0
     _mistakes: list[str] = field(default_factory=list)
     _defects: list[str] = field(default_factory=list)
     _given_up: list[str] = field(default_factory=list)
