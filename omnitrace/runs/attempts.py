@@ -62,16 +62,12 @@ def attempted(folder: Folder, entry: RequestEntry, limit: int = ATTEMPTS) -> Ite
         return
     try:
         note_attempt(claim, entry.id, digest_of_request(entry), limit)
-    except BaseException:
+        try:
+            yield
+        except Exception:
+            claim.remove()
+            raise
+        claim.remove()
+    except BaseException:  # it was not tried, or somebody stopped this process, not the request
         claim.withdraw()
         raise
-    try:
-        yield
-    except Exception:
-        claim.remove()
-        raise
-    except BaseException:  # somebody stopped this process, not the request
-        claim.withdraw()
-        raise
-    else:
-        claim.remove()

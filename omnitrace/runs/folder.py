@@ -37,7 +37,10 @@ class Claim(Protocol):
         ...
 
     def withdraw(self) -> None:
-        """Take the line back that was added last, and let others have the file."""
+        """Take the line back that was added last, and let others have the file.
+
+        Where :meth:`remove` was begun, and maybe interrupted, go on with that.
+        """
         ...
 
     def drop(self) -> None:

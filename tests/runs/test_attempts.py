@@ -24,10 +24,30 @@ def test_only_what_ended_its_process_is_given_up(tmp_path: Path) -> None:
     assert not folder.exists(marker_of("a b"))
 
 
-def _tried(folder: LocalFolder, entry: RequestEntry, error: BaseException) -> None:
+def _tried(folder: LocalFolder, entry: RequestEntry, error: BaseException | None) -> None:
     with attempted(folder, entry, 1):
         assert folder.exists(marker_of(entry.id))
-        raise error
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("error", [None, InputError("unusable")])
+def test_ctrl_c_while_an_attempt_ends_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: InputError | None
+) -> None:
+    folder, entry = LocalFolder(tmp_path), request("a")
+    real, asked = Path.unlink, []
+
+    def interrupted(path: Path, **options: bool) -> None:
+        asked.append(path)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        real(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _tried(folder, entry, error)
+    assert not folder.exists(marker_of("a"))
 
 
 def test_what_another_process_has_is_not_counted(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ class _Claim:
         self._write([*self._before, line])
 
     def withdraw(self) -> None:
-        """Take the line back that was added last."""
+        """Take the line back that was added last, or go on with removing the file."""
         if self._before:
             self._write(self._before)
         elif self._before is not None:
@@ -181,6 +181,7 @@ class _Claim:
 
     def remove(self) -> None:
         """Remove the file."""
+        self._before = []
         self._folder.remove(self._name)
 
     def _write(self, lines: list[str]) -> None:

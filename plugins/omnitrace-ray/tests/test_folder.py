@@ -61,6 +61,8 @@ def test_claims(memory: FsspecFolder) -> None:
     second.remove()
     second.remove()
     assert not memory.exists("attempts/a")
+    second.withdraw()  # as where somebody stopped the process while it removed the file
+    assert not memory.exists("attempts/a")
     memory.claim("attempts/b").add("stopped")
     fresh = memory.claim("attempts/c")
     fresh.add("stopped")
