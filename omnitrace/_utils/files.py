@@ -115,9 +115,13 @@ def files_below(folder: Path, ending: str, *, levels: int) -> list[Path]:
     InputError
         If the folder itself cannot be read.
     """
-    in_folder(folder)
+
+    def refuse(error: OSError) -> None:
+        if error.filename == os.fspath(folder):
+            raise unreadable(folder, error) from error
+
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=refuse):
         here = Path(place)
         found += [here / name for name in names if name.endswith(ending)]
         if len(here.relative_to(folder).parts) == levels:

@@ -224,12 +224,12 @@ class Runner:
         else:
             self._show_failure(event)
 
-    def _view_of(self, entry: FileEntry) -> ResponseView:
+    def _view_of(self, entry: RequestEntry) -> ResponseView:
         return ResponseView(
             self._status,
             label=entry.id + self._where,
             heading=entry.id if self._several else "",
-            names=names_of_request(entry.messages) if isinstance(entry, RequestEntry) else {},
+            names=names_of_request(entry.messages),
             verifies=self._tracer is not None and self._tracer.setup.verify is not None,
             silent=self.output.as_json,
         )

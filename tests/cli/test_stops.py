@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,14 +13,7 @@ from omnitrace.cli.stops import Stops, Terminated
 SIGNALS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 
-@pytest.fixture(autouse=True)
-def usual() -> Iterator[None]:
-    """Handle signals as a process does that was not started in the background."""
-    before = [signal.signal(signal.SIGINT, signal.default_int_handler)]
-    before.append(signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    yield
-    for number, handler in zip(SIGNALS, before, strict=True):
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("usual_signals")
 
 
 @pytest.mark.parametrize("number", SIGNALS)

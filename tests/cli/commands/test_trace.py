@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -206,16 +206,9 @@ def test_ctrl_c_keeps_what_was_written(
     assert names == {".omnitrace", "report.html", "run.json"}
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C raise, also where the shell has the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
+@pytest.mark.usefixtures("usual_signals")
 def test_ctrl_c_that_is_lost_stops_at_the_next_event(
-    run: Run, model: str, write_lines: Lines, monkeypatch: pytest.MonkeyPatch, ctrl_c: None
+    run: Run, model: str, write_lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python drops an exception that comes while it clears something away."""
     real = ResponseView.follow
@@ -231,13 +224,13 @@ def test_ctrl_c_that_is_lost_stops_at_the_next_event(
     assert "interrupted after 0 of 2 requests" in result.stderr
 
 
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_ctrl_c_while_a_response_is_verified_shows_it_as_it_is(
     run: Run,
     model: str,
     write_lines: Lines,
     monkeypatch: pytest.MonkeyPatch,
-    ctrl_c: None,
     options: tuple[str, ...],
 ) -> None:
     path = write_lines(TEXT)
